@@ -1,0 +1,39 @@
+# sniffer-bot's entry points. `make help` lists them.
+python := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo down test test-all bench lint format lock
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## install what is missing (apt packages when root, .venv from requirements.txt)
+	@local/setup.sh
+
+demo: setup ## start the local stack, train a small model, scan a sample bucket through Airflow
+	@$(python) -m sniffer_local.demo
+
+down: ## stop what `make demo` started, and nothing else; its data stays in .local/
+	@if [ -x $(python) ]; then $(python) -m sniffer_local.down; else echo "nothing was started: there is no .venv"; fi
+
+test: setup lint ## lint, types and all tests but the slow ones
+	@$(python) -m pytest -m "not slow"
+
+test-all: setup lint ## lint, types and every test
+	@$(python) -m pytest
+
+bench: setup ## measure the speed figures and write them to .local/bench.json
+	@$(python) -m sniffer_local.bench
+
+lint: setup ## ruff and mypy
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+
+format: setup ## let ruff format and fix what it can
+	@$(python) -m ruff format .
+	@$(python) -m ruff check --fix .
+
+lock: setup ## resolve requirements.in into requirements.txt again, keeping the pins that still fit
+	@$(python) -m uv pip compile -q --python-version 3.11 --no-emit-index-url \
+		--custom-compile-command "make lock" requirements.in -o requirements.txt

@@ -1,0 +1,125 @@
+#!/bin/bash
+# Sets up what `make demo`, `make test` and `make bench` need: apt packages (when root), and .venv from the pinned
+# requirements.txt. Idempotent; returns at once when nothing has changed since the last time.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+venv=$root/.venv
+stamp=$venv/.setup-stamp
+
+say() { echo "setup: $*"; }
+
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+wanted_stamp() {
+    echo "$root"
+    sha256sum < "$root/requirements.txt"
+    sha256sum < "$root/local/setup.sh"
+}
+
+is_done() {
+    [[ -x $venv/bin/python && -f $stamp && $(< "$stamp") == "$(wanted_stamp)" && -z $(missing_server) ]]
+}
+
+missing_server() {
+    PATH=$PATH:/usr/sbin:/usr/local/sbin
+    command -v mariadbd > /dev/null && command -v mariadb-install-db > /dev/null || echo mariadb-server
+}
+
+find_python() {
+    command -v python3.11 || fail "Python 3.11 is needed (found: $(python3 --version 2>&1 || echo none)); install it" \
+        "so that python3.11 is on PATH"
+}
+
+# What the driver mysqlclient needs to be built, as far as the Python in use does not bring it.
+missing_packages() {
+    missing_server
+    command -v pkg-config > /dev/null && pkg-config --exists mysqlclient || echo default-libmysqlclient-dev
+    command -v pkg-config > /dev/null || echo pkg-config
+    command -v gcc > /dev/null || echo gcc libc6-dev
+    "$1" -c 'import os, sysconfig as s; os.stat(os.path.join(s.get_path("include"), "Python.h"))' 2> /dev/null ||
+        echo python3.11-dev
+    "$1" -c 'import ensurepip, venv' 2> /dev/null || echo python3.11-venv
+}
+
+install_packages() {
+    [[ $EUID -eq 0 ]] || fail "not root: ask for 'sudo apt-get install $*', then run this again"
+    command -v apt-get > /dev/null || fail "no apt-get here: install the equivalents of $* and run this again"
+    say "apt-get install $*"
+    local had_service=
+    [[ -e /etc/init.d/mariadb ]] && had_service=yes
+    forbid_service_starts
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -qq -y --no-install-recommends "$@" > /dev/null
+    allow_service_starts
+    # Only the server's programs are wanted: ours is private, and a new system service would hold port 3306.
+    if [[ -z $had_service && -d /run/systemd/system ]]; then
+        systemctl disable --now mariadb > /dev/null 2>&1 || say "could not disable the system's mariadb service"
+    fi
+}
+
+# Debian's way to install a daemon without starting it; a policy that is there already stays as it is.
+policy=/usr/sbin/policy-rc.d
+forbid_service_starts() {
+    [[ -e $policy ]] && return
+    printf '#!/bin/sh\nexit 101\n' > $policy
+    chmod 755 $policy
+    trap allow_service_starts EXIT
+    our_policy=yes
+}
+
+allow_service_starts() {
+    if [[ ${our_policy:-} ]]; then
+        rm -f $policy
+        our_policy=
+    fi
+}
+
+make_venv() {
+    local version='import sys; sys.exit(sys.version_info[:2] != (3, 11))'
+    if ! "$venv/bin/python" -c "$version" 2> /dev/null; then
+        say "creating .venv with $1"
+        "$1" -m venv --clear "$venv"
+    fi
+}
+
+install_requirements() {
+    local uv
+    uv=$(grep -Eo '^uv==[^ ;]+' "$root/requirements.txt")
+    if [[ $("$venv/bin/uv" --version 2> /dev/null) != "uv ${uv#uv==}"* ]]; then
+        say "installing $uv"
+        "$venv/bin/python" -m pip install -q --disable-pip-version-check "$uv"
+    fi
+    say "installing requirements.txt into .venv"
+    VIRTUAL_ENV=$venv "$venv/bin/uv" pip install -q -r "$root/requirements.txt" ||
+        fail "the packages could not be installed; the lines above say why"
+}
+
+# The checkout is used in place: its four source folders are on the interpreter's path.
+link_sources() {
+    printf "$root/%s\n" scripts model plugins local > "$venv/lib/python3.11/site-packages/sniffer_bot.pth"
+}
+
+main() {
+    is_done && return
+    mkdir -p "$root/.local"
+    exec 9> "$root/.local/setup.lock"
+    flock 9
+    is_done && return
+    local python missing
+    python=$(find_python)
+    missing=$(missing_packages "$python")
+    # shellcheck disable=SC2086  # names of packages, meant to be split
+    [[ -z $missing ]] || install_packages $missing
+    make_venv "$python"
+    install_requirements
+    link_sources
+    wanted_stamp > "$stamp"
+    say "done"
+}
+
+main

@@ -1,0 +1,323 @@
+"""`make bench`: the scan's speed as ratios taken side by side in one run, printed and written to .local/bench.json.
+
+A stack of its own in a temporary folder: S3, MariaDB, the model server and the fleet, against the ceiling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+from PIL import Image
+
+from sniffer import migrate
+from sniffer.contracts import ListedObject, ModelRecord, ModelStatus, ScanRequest
+from sniffer.images import PREPROCESSING_VERSION
+from sniffer.listing import ListingTally, images_to_score
+from sniffer.settings import MIB, DatabaseSettings
+from sniffer.store import Store
+from sniffer_local.layout import CHECKOUT
+from sniffer_local.mariadb import MariaDb, create_database
+from sniffer_local.processes import Child, free_port
+from sniffer_local.s3 import S3, aws_environ
+from sniffer_local.serving import serving_service, serving_url
+from sniffer_model.samples.generate import labelled_images
+
+BUCKET = "bench"
+IMAGES = 960
+DRAWN = 120
+"""Different pictures; each is used several times with other bytes at its end, so that none is a duplicate."""
+MAX_SIDE = 1080
+ROUNDS = 3
+KNOWN_KEYS = 1_000_000
+PAGE = 1_000
+BUFFER_POOL_BYTES = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the result. `at_least` tells on which side of the bound the value must be."""
+
+    name: str
+    value: float
+    bound: float | None = None
+    at_least: bool = True
+    unit: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the value is on the right side; None where there is no bound."""
+        if self.bound is None:
+            return None
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    def describe(self) -> str:
+        """As one line for a person."""
+        if self.bound is None:
+            return f"{self.name:52} {self.value:12.3f} {self.unit}"
+        sign = ">=" if self.at_least else "<="
+        verdict = "holds" if self.holds else "DOES NOT HOLD"
+        return f"{self.name:52} {self.value:12.3f} {self.unit:8} {sign} {self.bound:g}: {verdict}"
+
+
+@dataclass(slots=True)
+class Watch:
+    """Samples CPU time and memory of a process tree while it runs."""
+
+    process: psutil.Popen
+    cpu_s: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+    rss_bytes: dict[int, list[int]] = field(default_factory=dict)
+
+    def sample_until_end(self) -> None:
+        """Look every 0.2 s until the process has ended."""
+        while self.process.poll() is None:
+            for child in _family(self.process):
+                self._sample(child)
+            time.sleep(0.2)
+
+    def _sample(self, child: psutil.Process) -> None:
+        try:
+            if "sniffer.scan" in child.cmdline():
+                return
+            times, memory = child.cpu_times(), child.memory_info()
+        except psutil.Error:
+            return
+        self.cpu_s.setdefault(child.pid, []).append((time.time(), times.user + times.system))
+        self.rss_bytes.setdefault(child.pid, []).append(memory.rss)
+
+    def cpu_between(self, began: float, ended: float) -> float:
+        """CPU seconds that the fleet used between two moments."""
+        spent = 0.0
+        for samples in self.cpu_s.values():
+            inside = [cpu for moment, cpu in samples if began <= moment <= ended]
+            spent += inside[-1] - inside[0] if inside else 0.0
+        return spent
+
+    def peak_bytes(self) -> int:
+        """The most that one process held."""
+        return max(max(samples) for samples in self.rss_bytes.values())
+
+    def growth_bytes(self) -> int:
+        """By how much a process's peak in the last third exceeds that of the middle third, at worst."""
+        grown = [0]
+        for samples in self.rss_bytes.values():
+            third = len(samples) // 3
+            if third:
+                grown.append(max(samples[-third:]) - max(samples[third : 2 * third]))
+        return max(grown)
+
+
+class Bench:
+    """The stack of the benchmark, and the measurements on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._database = MariaDb(folder / "mariadb")
+        self._s3 = S3(folder / "s3")
+        self._serving_port = free_port()
+        self._server = Child(serving_service(folder / "models", self._serving_port, folder / "serve.log"))
+        self._environ: dict[str, str] = {}
+
+    def __enter__(self) -> Bench:
+        _say("making a ResNet50, images and a stack of its own")
+        _run_ceiling("make", str(self._folder / "models" / "1"))
+        for server in (self._database, self._s3, self._server):
+            server.start()
+        self._environ = {
+            "SNIFFER_DATABASE_URL": create_database(self._database.site, "bench"),
+            "SNIFFER_SERVING_URL": serving_url(self._serving_port),
+            "PATH": "/usr/bin:/bin",
+            **aws_environ(self._s3.port),
+        }
+        with self._store() as store:
+            store.migrate(migrate.upgrade)
+            for version in (1, 2):
+                store.register_model(_model(version))
+        self._fill_bucket()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in (self._server, self._s3, self._database):
+            server.stop()
+
+    def measure_scan(self) -> list[Figure]:
+        """The fleet against the ceiling, in turns."""
+        ratios, cpu_ms, peaks, growths, firsts = [], [], [], [], []
+        for turn in range(ROUNDS):
+            ceiling = _run_ceiling("run", str(self._folder / "models" / "1"), str(self._folder / "images"))
+            watch, began = self._scan(f"turn-{turn}")
+            first, last, count, first_count = self._span(f"turn-{turn}")
+            rate = (count - first_count) / (last - first)
+            ratios.append(rate / ceiling["images_per_s"])
+            cpu_ms.append(1000 * watch.cpu_between(first, last) / (count - first_count))
+            peaks.append(watch.peak_bytes() / MIB)
+            growths.append(watch.growth_bytes() / MIB)
+            firsts.append(first - began)
+            _say(
+                f"turn {turn + 1}: ceiling {ceiling['images_per_s']:.1f} images/s ({ceiling['cpu_ms']:.1f} ms CPU), "
+                f"scan {rate:.1f} images/s, fleet {cpu_ms[-1]:.2f} ms CPU"
+            )
+        return [
+            Figure("scan throughput / ceiling", statistics.median(ratios), 0.90),
+            Figure("CPU outside the model, per image", statistics.median(cpu_ms), 6.0, False, "ms"),
+            Figure("first image scored after the start", statistics.median(firsts), 5.0, False, "s"),
+            Figure("memory of the largest process of the fleet", max(peaks), 250.0, False, "MiB"),
+            Figure("memory growth, last third over middle third", max(growths), 25.0, False, "MiB"),
+        ]
+
+    def measure_rescan(self) -> list[Figure]:
+        """The listing of a million keys that are all known: look-ups and memory."""
+        _say(f"storing {KNOWN_KEYS:,} known images")
+        # As in production: the indexes of what is looked up stay in memory.
+        self._database.site.execute(f"SET GLOBAL innodb_buffer_pool_size = {BUFFER_POOL_BYTES}")
+        self._store_known()
+        process, memory = psutil.Process(), []
+        tally = ListingTally()
+        with self._store() as store:
+            began = time.monotonic()
+            pages = images_to_score(
+                _pages(), ScanRequest("rescan", BUCKET), lambda identities: store.settled(identities, 2), tally
+            )
+            for number, page in enumerate(pages):
+                if page:
+                    raise RuntimeError(f"{page[0].key} should have been known")
+                if number % 50 == 0:
+                    memory.append(process.memory_info().rss)
+            rate = KNOWN_KEYS / (time.monotonic() - began)
+        growth = (memory[-1] - memory[len(memory) // 10]) / MIB
+        return [
+            Figure("rescan of an unchanged bucket", rate, 20_000, True, "keys/s"),
+            Figure("memory growth over that rescan", growth, 10.0, False, "MiB"),
+        ]
+
+    # ---- parts --------------------------------------------------------------------------------------------
+
+    def _store(self) -> Store:
+        return Store(DatabaseSettings(self._environ["SNIFFER_DATABASE_URL"]))
+
+    def _fill_bucket(self) -> None:
+        client = self._s3.client()
+        client.create_bucket(Bucket=BUCKET)
+        (self._folder / "images").mkdir()
+        for number, data in enumerate(_images()):
+            client.put_object(Bucket=BUCKET, Key=f"{number:05}.jpg", Body=data)
+            (self._folder / "images" / f"{number:05}.jpg").write_bytes(data)
+
+    def _scan(self, scan_id: str) -> tuple[Watch, float]:
+        argv = [f"--bucket={BUCKET}", "--model-version=1", "--rescan", f"--scan-id={scan_id}"]
+        with (self._folder / "scan.log").open("ab") as log:
+            began = time.time()
+            process = psutil.Popen(
+                [sys.executable, "-m", "sniffer.scan", *argv], stdout=log, stderr=log, env=self._environ
+            )
+            watch = Watch(process)
+            thread = threading.Thread(target=watch.sample_until_end)
+            thread.start()
+            thread.join()
+        if process.returncode != 0:
+            raise RuntimeError(f"the scan failed:\n{(self._folder / 'scan.log').read_text()[-3000:]}")
+        return watch, began
+
+    def _span(self, scan_id: str) -> tuple[float, float, int, int]:
+        """When the first and the last batch of a scan were stored, its images, and those of the first batch."""
+        query = f"SELECT scored_at, COUNT(*) FROM bench.predictions WHERE scan_id = '{scan_id}' GROUP BY 1 ORDER BY 1"
+        rows = self._database.site.rows(query)
+        batches = [(moment.replace(tzinfo=UTC).timestamp(), count) for moment, count in rows]
+        return batches[0][0], batches[-1][0], sum(count for _, count in batches), batches[0][1]
+
+    def _store_known(self) -> None:
+        key, etag = "CONCAT('k/', LPAD(seq - 1, 9, '0'), '.jpg')", "LPAD(HEX(seq - 1), 32, '0')"
+        self._database.site.execute(
+            "INSERT INTO bench.images (identity, bucket, object_key, etag, size_bytes, last_modified) "
+            f"SELECT UNHEX(SHA2(CONCAT('{BUCKET}', CHAR(0), {etag}, CHAR(0), {key}), 256)), '{BUCKET}', {key}, {etag}, "
+            f"1, '2026-01-01' FROM bench.seq_1_to_{KNOWN_KEYS}",
+            "INSERT INTO bench.predictions (image_id, model_version, scan_id, outcome, score, scored_at) "
+            "SELECT image_id, 2, 'known', 'predicted', 0.1, NOW(6) FROM bench.images WHERE object_key LIKE 'k/%'",
+        )
+
+
+def _images() -> Iterator[bytes]:
+    """JPEGs of at most 1,080 px a side, all different."""
+    drawn = []
+    for sample in labelled_images(seed=5, count=DRAWN):
+        with Image.open(io.BytesIO(sample.data)) as image:
+            picture = image.convert("RGB")
+        picture.thumbnail((MAX_SIDE, MAX_SIDE))
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=88)
+        drawn.append(file.getvalue())
+    for number in range(IMAGES):
+        # Bytes after the end of a JPEG are another object with the same picture.
+        yield drawn[number % DRAWN] + number.to_bytes(4, "big")
+
+
+def _pages() -> Iterator[list[ListedObject]]:
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    for start in range(0, KNOWN_KEYS, PAGE):
+        yield [ListedObject(BUCKET, f"k/{i:09}.jpg", f"{i:032X}", 1, when) for i in range(start, start + PAGE)]
+
+
+def _model(version: int) -> ModelRecord:
+    digest = f"{version:064x}"
+    return ModelRecord(version, digest, digest, PREPROCESSING_VERSION, 0.5, {}, ModelStatus.BLESSED)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _run_ceiling(*argv: str) -> Mapping[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "sniffer_local.ceiling", *argv], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"the ceiling failed:\n{done.stderr[-3000:]}")
+    lines = done.stdout.strip().splitlines()
+    found: dict[str, float] = json.loads(lines[-1]) if lines else {}
+    return found
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; the exit status is 0 when every bound holds."""
+    parser = argparse.ArgumentParser(prog="python -m sniffer_local.bench", description=__doc__)
+    parser.add_argument("--out", type=Path, default=CHECKOUT / ".local" / "bench.json", metavar="FILE")
+    parser.add_argument("--only", choices=["scan", "rescan"], help="measure only that")
+    flags = parser.parse_args(argv)
+    # So that an interrupted benchmark takes its servers with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="sniffer-bench-") as folder, Bench(Path(folder)) as bench:
+        if flags.only != "rescan":
+            figures += bench.measure_scan()
+        if flags.only != "scan":
+            figures += bench.measure_rescan()
+    for figure in figures:
+        print(figure.describe())
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
+    document = {f.name: {"value": round(f.value, 4), "bound": f.bound, "holds": f.holds} for f in figures}
+    flags.out.write_text(json.dumps(document, indent=2) + "\n")
+    return 0 if all(figure.holds is not False for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""A private MariaDB server in a folder of ours: on the loopback, with one generated user."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import MySQLdb
+import MySQLdb.connections
+
+from sniffer.contracts import SettingsError
+from sniffer_local.processes import Child, Service, free_port, run_checked
+
+USER = "sniffer"
+SYSTEM_TABLES = "mysql/global_priv.MAD"
+CONNECT_TIMEOUT_S = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MariaDbSite:
+    """Where one private server lives and how it is reached. The password is in 0600 files only."""
+
+    folder: Path
+    port: int
+    password: str
+
+    def __repr__(self) -> str:
+        return f"MariaDbSite(folder={str(self.folder)!r}, port={self.port})"
+
+    def url(self, database: str = "") -> str:
+        """The SQLAlchemy URL of a database on this server."""
+        return f"mysql+mysqldb://{USER}:{self.password}@127.0.0.1:{self.port}/{database}?charset=utf8mb4"
+
+    def execute(self, *statements: str) -> None:
+        """Run statements as our user, each committed; raises MySQLdb.Error when one fails."""
+        connection = self._connect()
+        try:
+            for statement in statements:
+                connection.query(statement)
+        finally:
+            connection.close()
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of one query, as our user."""
+        connection = self._connect()
+        try:
+            connection.query(query)
+            return list(connection.store_result().fetch_row(maxrows=0))
+        finally:
+            connection.close()
+
+    def answers(self) -> bool:
+        """Whether the server accepts our user."""
+        try:
+            self._connect().close()
+        except MySQLdb.OperationalError:
+            return False
+        return True
+
+    def _connect(self) -> MySQLdb.connections.Connection:
+        return MySQLdb.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=USER,
+            password=self.password,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            autocommit=True,
+        )
+
+
+def prepare_site(folder: Path, port: int) -> MariaDbSite:
+    """Create data, password and start-up SQL where they are missing; idempotent, keeps data and password."""
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    password = _kept_password(folder / "password")
+    _write_private(folder / "init.sql", _initial_sql(password))
+    if not (folder / "data" / SYSTEM_TABLES).is_file():
+        _install(folder)
+    return MariaDbSite(folder, port, password)
+
+
+def mariadb_service(site: MariaDbSite, log: Path, *, durable: bool = True) -> Service:
+    """The server over a prepared site. Without `durable` a power cut may cost a second, a crash nothing."""
+    command = (
+        _program("mariadbd"),
+        "--no-defaults",
+        *_run_as(),
+        f"--datadir={site.folder / 'data'}",
+        f"--socket={_socket_path(site.folder)}",
+        f"--pid-file={site.folder / 'mariadbd.pid'}",
+        f"--init-file={site.folder / 'init.sql'}",
+        "--bind-address=127.0.0.1",
+        f"--port={site.port}",
+        "--skip-name-resolve",
+        "--character-set-server=utf8mb4",
+        "--innodb-buffer-pool-size=" + ("128M" if durable else "64M"),
+        "--innodb-flush-log-at-trx-commit=" + ("1" if durable else "2"),
+        "--max-allowed-packet=64M",
+        "--performance-schema=OFF",
+    )
+    return Service("mariadb", command, log, site.answers)
+
+
+class MariaDb(Child):
+    """A throw-away server for tests; start, stop, kill and restart keep its port and its data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.site = prepare_site(folder, free_port())
+        super().__init__(mariadb_service(self.site, folder / "mariadbd.log", durable=False))
+
+    @property
+    def url(self) -> str:
+        """The server's SQLAlchemy URL, without a database."""
+        return self.site.url()
+
+    @property
+    def port(self) -> int:
+        """The server's TCP port on the loopback."""
+        return self.site.port
+
+
+def create_database(site: MariaDbSite, name: str) -> str:
+    """Create the database unless it is there, and return its URL. Its name is of letters, digits and _."""
+    site.execute(f"CREATE DATABASE IF NOT EXISTS `{_checked_name(name)}` CHARACTER SET utf8mb4")
+    return site.url(name)
+
+
+def drop_database(site: MariaDbSite, name: str) -> None:
+    """Drop the database with all it holds."""
+    site.execute(f"DROP DATABASE IF EXISTS `{_checked_name(name)}`")
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(r"\w{1,64}", name, re.ASCII):
+        raise SettingsError(f"a database's name is of letters, digits and underscores, at most 64, not {name!r}")
+    return name
+
+
+def _install(folder: Path) -> None:
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    command = (
+        _program("mariadb-install-db"),
+        "--no-defaults",
+        f"--datadir={folder / 'data'}",
+        "--auth-root-authentication-method=socket",
+        "--skip-test-db",
+        "--innodb-flush-log-at-trx-commit=0",
+        *_run_as(),
+    )
+    run_checked(command, folder / "install.log")
+
+
+def _initial_sql(password: str) -> str:
+    """Run by the server at each start, so a start that was cut short is made good by the next."""
+    account = f"'{USER}'@'127.0.0.1'"
+    return (
+        f"CREATE USER IF NOT EXISTS {account};\n"
+        f"ALTER USER {account} IDENTIFIED BY '{password}';\n"
+        f"GRANT ALL PRIVILEGES ON *.* TO {account} WITH GRANT OPTION;\n"
+        "DROP USER IF EXISTS ''@'localhost';\n"
+    )
+
+
+def _kept_password(file: Path) -> str:
+    if not file.is_file():
+        _write_private(file, secrets.token_urlsafe(24))
+    return file.read_text(encoding="ascii").strip()
+
+
+def _write_private(file: Path, text: str) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as out:
+        out.write(text)
+
+
+def _run_as() -> tuple[str, ...]:
+    # As root the server refuses to start unless told which user to be; the folder is ours, so is the server.
+    return ("--user=root",) if os.geteuid() == 0 else ()
+
+
+def _socket_path(folder: Path) -> Path:
+    """In the site's folder, or in /tmp when that path is too long for a socket's address (107 bytes)."""
+    inside = folder / "mariadbd.sock"
+    if len(str(inside)) < 100:
+        return inside
+    return Path("/tmp") / f"sniffer-mariadb-{hashlib.sha256(bytes(folder)).hexdigest()[:16]}.sock"
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    if found is None:
+        raise SettingsError(f"{name} is not installed; run `make setup` as root, or apt-get install mariadb-server")
+    return found

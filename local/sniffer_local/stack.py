@@ -1,0 +1,85 @@
+"""The local stack as a whole: its folders under .local/, its services, and the settings that lead programs to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sniffer_local import airflow, mariadb, s3, serving
+from sniffer_local.layout import CHECKOUT, Layout
+from sniffer_local.processes import Service
+from sniffer_local.registry import Registry
+
+DATABASE = "sniffer"
+BUCKET = "sniffer-demo"
+MARIADB, S3, MODEL_SERVER, API_SERVER = "mariadb", "s3", "model-server", "airflow-api-server"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Everything that runs, prepared but not started."""
+
+    database: mariadb.MariaDbSite
+    s3_port: int
+    serving_port: int
+    airflow: airflow.AirflowSite
+    database_service: Service
+    s3_service: Service
+    serving_service: Service
+    airflow_services: tuple[Service, ...]
+
+    def program_environ(self) -> Mapping[str, str]:
+        """What a program of ours needs to work with this stack. Holds the database's password."""
+        return {
+            "SNIFFER_DATABASE_URL": self.database.url(DATABASE),
+            "SNIFFER_SERVING_URL": serving.serving_url(self.serving_port),
+            **s3.aws_environ(self.s3_port),
+        }
+
+
+def prepare_stack(layout: Layout, registry: Registry) -> Stack:
+    """Choose ports, make folders, passwords and the empty database files. Idempotent; starts nothing."""
+    database = mariadb.prepare_site(layout.root / "mariadb", registry.port(MARIADB))
+    s3_port, serving_port = registry.port(S3), registry.port(MODEL_SERVER)
+    layout.models.mkdir(parents=True, exist_ok=True)
+    site = airflow.prepare_site(
+        layout.root / "airflow",
+        CHECKOUT,
+        registry.port(API_SERVER),
+        _airflow_connections(database, s3_port, serving_port),
+    )
+    return Stack(
+        database,
+        s3_port,
+        serving_port,
+        site,
+        mariadb.mariadb_service(database, layout.logs / "mariadb.log"),
+        s3.s3_service(s3_port, layout.logs / "s3.log"),
+        serving.serving_service(layout.models, serving_port, layout.logs / "model-server.log"),
+        tuple(airflow.airflow_services(site, layout.logs)),
+    )
+
+
+def _airflow_connections(database: mariadb.MariaDbSite, s3_port: int, serving_port: int) -> dict[str, str]:
+    """Airflow's Connections and Variables as its environment holds them."""
+    connections = {
+        "AWS_DEFAULT": {
+            "conn_type": "aws",
+            "login": s3.ACCESS_KEY,
+            "password": s3.SECRET_KEY,
+            "extra": {"region_name": s3.REGION, "endpoint_url": s3.endpoint_url(s3_port)},
+        },
+        "MYSQL_DEFAULT": {
+            "conn_type": "mysql",
+            "host": "127.0.0.1",
+            "port": database.port,
+            "login": mariadb.USER,
+            "password": database.password,
+            "schema": DATABASE,
+        },
+        "SNIFFER_SERVING": {"conn_type": "http", "host": "127.0.0.1", "port": serving_port},
+    }
+    environ = {f"AIRFLOW_CONN_{name}": json.dumps(value) for name, value in connections.items()}
+    # The nightly run's target: whoever leaves the stack running gets real nightly scans.
+    return {**environ, "AIRFLOW_VAR_SNIFFER_BUCKET": BUCKET}

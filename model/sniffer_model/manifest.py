@@ -1,0 +1,135 @@
+"""The frozen list of labelled images that a model is trained and judged on: types, split rule, digest, file.
+
+Everything downstream names the digest, so a figure can always be traced to the very bytes behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sniffer.contracts import LABELS, ContractError, SettingsError
+from sniffer_model.workdir import read_text, write_text
+
+_FORMAT = 1
+
+
+class Split(StrEnum):
+    """What an image is for: fitting the head, stopping and choosing the threshold, or the final judgement."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFractions:
+    """How much of the data is held out. The rest is for training."""
+
+    validation: float = 0.2
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not (self.validation > 0 and self.test > 0 and self.validation + self.test < 1):
+            raise SettingsError(
+                f"the validation and test fractions must be above 0 and together below 1, not {self.validation:g} "
+                f"and {self.test:g}"
+            )
+
+    def split_of(self, content_sha256: str) -> Split:
+        """The split of an image by its bytes alone: copies stay together, and added data moves nothing."""
+        # Salted, so that other choices made by content hash are independent of this one.
+        draw = hashlib.sha256(f"split:{content_sha256}".encode()).digest()
+        position = int.from_bytes(draw[:8], "big") / 2**64
+        if position < self.test:
+            return Split.TEST
+        return Split.VALIDATION if position < self.test + self.validation else Split.TRAIN
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """One labelled image: where it is, what bytes it had, what it shows. `slice` is a finer kind, or empty."""
+
+    key: str
+    content_sha256: str
+    label: str
+    slice: str
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A file under `labels/` that is not in the manifest, and why. `code` is stable and short."""
+
+    key: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A snapshot. The digest covers the entries; not the location, so that data may move, nor what was left out."""
+
+    source: str
+    fractions: SplitFractions
+    entries: tuple[ManifestEntry, ...]
+    excluded: tuple[Exclusion, ...] = ()
+
+    def digest(self) -> str:
+        """64 hexadecimal digits: SHA-256 over the entries in the manifest's order."""
+        digest = hashlib.sha256(f"manifest {_FORMAT} {json.dumps(LABELS)}\n".encode())
+        for entry in self.entries:
+            row = [entry.key, entry.content_sha256, entry.label, entry.slice, entry.split]
+            digest.update(json.dumps(row).encode() + b"\n")
+        return digest.hexdigest()
+
+    def of(self, split: Split) -> list[ManifestEntry]:
+        """The entries of one split, in order."""
+        return [entry for entry in self.entries if entry.split is split]
+
+    def sizes(self) -> Mapping[str, Mapping[str, int]]:
+        """Number of images by split and label."""
+        counts = Counter((entry.split, entry.label) for entry in self.entries)
+        return {split: {label: counts[split, label] for label in LABELS} for split in Split}
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write the manifest once. Rewriting the same is harmless; a different one at that path is a SettingsError."""
+    if path.exists() and (found := read_manifest(path)).digest() != manifest.digest():
+        raise SettingsError(
+            f"{path} already holds another snapshot ({found.digest()[:12]}…); manifests never change: "
+            "use a new --workdir"
+        )
+    document = {"format": _FORMAT, "digest": manifest.digest(), **asdict(manifest)}
+    write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in that file; raises SettingsError when there is none, ContractError when it was altered."""
+    text = read_text(path, made_by="sniffer_model.snapshot")
+    try:
+        document = json.loads(text)
+        manifest = _parsed(document)
+        intact = document["format"] == _FORMAT and document["digest"] == manifest.digest()
+    except (ValueError, KeyError, TypeError) as error:
+        raise ContractError(f"{path} is not a manifest of this program ({error!r}): take a new snapshot") from error
+    if not intact:
+        raise ContractError(f"{path} does not match its own digest: it was altered; take a new snapshot")
+    return manifest
+
+
+def _parsed(document: dict[str, object]) -> Manifest:
+    entries, excluded, fractions = document["entries"], document["excluded"], document["fractions"]
+    if not (isinstance(entries, list) and isinstance(excluded, list) and isinstance(fractions, dict)):
+        raise TypeError("entries, excluded or fractions")
+    return Manifest(
+        source=str(document["source"]),
+        fractions=SplitFractions(**fractions),
+        entries=tuple(ManifestEntry(**{**row, "split": Split(row["split"])}) for row in entries),
+        excluded=tuple(Exclusion(**row) for row in excluded),
+    )

@@ -1,0 +1,196 @@
+"""Pictures of the class `drugs`: loose pills, blister packs, pill bottles, bags of powder. No real brand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from sniffer_model.samples.surface import (
+    Colour,
+    Field,
+    Light,
+    Rng,
+    box_distance,
+    from_hsv,
+    grid,
+    lit,
+    mixed,
+    noise_field,
+    paint,
+    painted,
+    pick,
+    place,
+    rounded_height,
+    scaled,
+    scatter,
+    some_colour,
+    speckled,
+    text_mask,
+    turned,
+)
+
+IMPRINTS = ("10", "20", "5", "M", "A 7", "L", "54", "3", "IP", "80", "X", "T 2", "V", "500")
+
+
+@dataclass(frozen=True, slots=True)
+class PillKind:
+    """What all pills of one sort share: form, two colours, imprint, and size in pixels."""
+
+    capsule: bool
+    length: float
+    width: float
+    colours: tuple[Colour, Colour]
+    imprint: str
+    scored: bool
+
+
+def pill_colour(rng: Rng) -> Colour:
+    """White half of the time, else one of the soft or strong colours that tablets are dyed in."""
+    if rng.random() < 0.45:
+        return from_hsv(rng.uniform(0.08, 0.16), rng.uniform(0, 0.1), rng.uniform(0.86, 1))
+    return some_colour(rng, (0.25, 0.85), (0.6, 1))
+
+
+def some_kind(rng: Rng, size: float) -> PillKind:
+    """A sort of pill about `size` pixels long: round or oval tablet, or a capsule of two halves."""
+    form = pick(rng, 4, 2, 4)
+    width = size * (1.0, 0.6, 0.38)[form]
+    first = pill_colour(rng)
+    second = pill_colour(rng) if form == 2 else first
+    imprint = str(rng.choice(IMPRINTS)) if rng.random() < 0.5 else ""
+    return PillKind(form == 2, size, width, (first, second), imprint, form < 2 and rng.random() < 0.5)
+
+
+def pill(kind: PillKind, angle: float, light: Light) -> Image.Image:
+    """One pill of that kind as a lit sprite, turned by `angle` radians."""
+    side = int(kind.length) + 8
+    u, v = grid(side, angle)
+    distance = box_distance(u, v, kind.length / 2, kind.width / 2, kind.width / 2)
+    albedo = painted(u.shape, kind.colours[0])
+    height = _capsule_body(kind, u, distance, albedo) if kind.capsule else _tablet_body(kind, u, v, distance)
+    if kind.imprint:
+        mark = text_mask(kind.imprint, int(kind.width * 0.42), side, -float(np.degrees(angle)))
+        dark = sum(kind.colours[0]) < 330
+        paint(albedo, mark * 0.45, scaled(kind.colours[0], 1.8 if dark else 0.35))
+        height = height - mark * (0.0 if kind.capsule else 1.2)
+    return lit(albedo, height, distance, light)
+
+
+def _capsule_body(kind: PillKind, u: Field, distance: Field, albedo: Field) -> Field:
+    radius = kind.width / 2
+    paint(albedo, np.clip(u + 0.5, 0, 1), kind.colours[1])
+    # The cap slides over the body: its rim shows as a dark line.
+    paint(albedo, np.exp(-((u / (0.035 * kind.length)) ** 2)) * 0.35, scaled(kind.colours[1], 0.5))
+    inside = np.clip(-distance, 0, radius)
+    height: Field = np.sqrt(np.clip(radius**2 - (radius - inside) ** 2, 0, None))
+    return height
+
+
+def _tablet_body(kind: PillKind, u: Field, v: Field, distance: Field) -> Field:
+    height: Field = rounded_height(distance, max(3.0, kind.width * 0.13))
+    height = height + kind.width * 0.05 * np.sqrt(np.clip(-distance / kind.width * 2, 0, 1))
+    if kind.scored:
+        groove = np.exp(-((u / max(1.5, 0.03 * kind.length)) ** 2)) * (np.abs(v) < kind.width / 2)
+        height = height - groove * max(1.6, kind.width * 0.05)
+    return height
+
+
+def draw_pills(canvas: Image.Image, rng: Rng, light: Light) -> None:
+    """Pills strewn over the canvas, one to three sorts, apart or in a heap."""
+    short = min(canvas.size)
+    size = short * rng.uniform(0.11, 0.34)
+    kinds = [some_kind(rng, size * rng.uniform(0.8, 1.15)) for _ in range(1 + pick(rng, 5, 3, 2))]
+    heap = rng.random() < 0.3
+    count = int(rng.integers(18, 45) if heap else rng.integers(3, 22))
+    spots = _heap(rng, canvas.size, count, size) if heap else scatter(rng, canvas.size, count, size * 1.02)
+    sprites = [pill(kinds[int(rng.integers(len(kinds)))], rng.uniform(0, 2 * np.pi), light) for _ in range(9)]
+    for spot in spots:
+        place(canvas, sprites[int(rng.integers(len(sprites)))], spot, light, size * 0.18)
+
+
+def _heap(rng: Rng, size: tuple[int, int], count: int, pill_size: float) -> list[tuple[float, float]]:
+    x, y = rng.uniform(0.35, 0.65) * size[0], rng.uniform(0.35, 0.65) * size[1]
+    spread = pill_size * count**0.5 * 0.33
+    spots = rng.normal((x, y), spread, (count, 2))
+    # The middle of the heap is on top: drawn last.
+    spots = spots[np.argsort(-np.hypot(spots[:, 0] - x, spots[:, 1] - y))]
+    return [(float(a), float(b)) for a, b in spots]
+
+
+def draw_blister(canvas: Image.Image, rng: Rng, light: Light) -> None:
+    """One or two blister packs, full or partly used."""
+    kind_seed = int(rng.integers(1 << 30))
+    for _ in range(1 + pick(rng, 3, 1)):
+        # Both packs are of the same product.
+        pack = _blister_pack(np.random.default_rng(kind_seed), rng, min(canvas.size), light)
+        centre = rng.uniform(0.3, 0.7) * canvas.width, rng.uniform(0.3, 0.7) * canvas.height
+        place(canvas, turned(pack, rng.uniform(0, 360)), centre, light, 7)
+
+
+def _blister_pack(product: Rng, rng: Rng, short: int, light: Light) -> Image.Image:
+    columns, rows = int(product.integers(3, 7)), int(product.integers(2, 4))
+    cell = short * product.uniform(0.72, 1.1) / (columns + 0.5)
+    kind = some_kind(product, cell * product.uniform(0.6, 0.72))
+    size = int(cell * (columns + 0.5)), int(cell * (rows + 0.5))
+    foil = from_hsv(product.uniform(), product.choice([0.03, 0.08, 0.35]), product.uniform(0.66, 0.9))
+    pack = _foil(rng, size, foil)
+    angle = product.choice([0.0, np.pi / 2, 0.6])
+    full, empty = _pocket(kind, angle, cell, light, foil), _empty_pocket(rng, cell, foil)
+    used = product.choice([0.0, 0.0, 0.35])
+    for row in range(rows):
+        for column in range(columns):
+            centre = (column + 0.75) * cell, (row + 0.75) * cell
+            place(pack, empty if rng.random() < used else full, centre, light)
+    outline = Image.new("L", size)
+    ImageDraw.Draw(outline).rounded_rectangle((1, 1, size[0] - 2, size[1] - 2), cell * 0.25, fill=255)
+    pack.putalpha(outline)
+    return pack
+
+
+def _foil(rng: Rng, size: tuple[int, int], colour: Colour) -> Image.Image:
+    sheen = noise_field(rng, size, (5, 3)) * 0.8 + speckled(rng, size, 0.06)
+    foil = mixed(scaled(colour, 0.78), scaled(colour, 1.22), sheen)
+    draw = ImageDraw.Draw(foil)
+    step = max(5, size[1] // 30)
+    for offset in range(-size[1], size[0], step):
+        draw.line((offset, 0, offset + size[1], size[1]), fill=scaled(colour, 0.93))
+        draw.line((offset + size[1], 0, offset, size[1]), fill=scaled(colour, 1.08))
+    return foil
+
+
+def _pocket(kind: PillKind, angle: float, cell: float, light: Light, foil: Colour) -> Image.Image:
+    """A pill under a clear dome that shines."""
+    side = int(cell * 0.98)
+    u, v = grid(side, angle)
+    room = cell * 0.07
+    half_length = min(cell * 0.47, kind.length / 2 + room)
+    half_width = min(cell * 0.47, kind.width / 2 + room)
+    distance = box_distance(u, v, half_length, half_width, half_width)
+    dome = rounded_height(distance, cell * 0.2)
+    pocket = lit(painted(u.shape, scaled(foil, 1.05)), dome * 0.5, distance, light, 0.5)
+    inner = pill(kind, angle, light)
+    place(pocket, inner, (side / 2, side / 2), light, 3)
+    glass = np.asarray(lit(painted(u.shape, (0, 0, 0)), dome, distance + 1.5, light, 1.0), np.float32)
+    rim = np.exp(-(((distance + 2) / 2.2) ** 2)) * 0.35
+    shine = np.clip(glass[..., 0] / 255 * 0.9 + rim, 0, 1)
+    highlight = Image.fromarray((shine * 255).astype(np.uint8))
+    alpha = pocket.getchannel("A")
+    pocket.paste((255, 255, 255), (0, 0), highlight)
+    pocket.putalpha(alpha)
+    return pocket
+
+
+def _empty_pocket(rng: Rng, cell: float, foil: Colour) -> Image.Image:
+    side = int(cell * 0.98)
+    hole = Image.new("RGBA", (side, side))
+    corners = [
+        (
+            side / 2 + np.cos(turn) * side * rng.uniform(0.2, 0.42),
+            side / 2 + np.sin(turn) * side * rng.uniform(0.2, 0.42),
+        )
+        for turn in np.linspace(0, 2 * np.pi, 11)[:-1]
+    ]
+    ImageDraw.Draw(hole).polygon(corners, fill=scaled(foil, 0.35), outline=scaled(foil, 1.3), width=2)
+    return hole.filter(ImageFilter.BoxBlur(0.6))

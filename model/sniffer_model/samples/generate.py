@@ -1,0 +1,109 @@
+"""Sample images by seed: labelled ones to train on, and the objects of a bucket to scan.
+
+Every image is drawn from a random generator of its own, seeded by (seed, stream, index): the same on every machine
+with the same Pillow and NumPy, in whatever order and in however many processes, and the same when the count grows.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from PIL import Image
+
+from sniffer.contracts import LABELS
+from sniffer_model.samples.backdrops import backdrop
+from sniffer_model.samples.camera import develop, some_shot
+from sniffer_model.samples.containers import draw_bottle, draw_powder
+from sniffer_model.samples.drugs import draw_blister, draw_pills
+from sniffer_model.samples.food import draw_food
+from sniffer_model.samples.scenes import draw_face, draw_landscape
+from sniffer_model.samples.screens import draw_screenshot
+from sniffer_model.samples.surface import Light, Rng, some_light
+
+Draw = Callable[[Image.Image, Rng, Light], None]
+
+SLICES: Mapping[str, Mapping[str, Draw]] = {
+    "other": {
+        "food": draw_food,
+        "landscape": draw_landscape,
+        "face": draw_face,
+        "screenshot": draw_screenshot,
+    },
+    "drugs": {
+        "pills": draw_pills,
+        "blister": draw_blister,
+        "bottle": draw_bottle,
+        "powder": draw_powder,
+    },
+}
+"""What there is to draw of each class; a slice is a kind of picture that is evaluated on its own."""
+
+TRAINING_STREAM, BUCKET_STREAM = 1, 2
+"""First halves of an image's seed, so that the bucket holds no image of the training set of the same seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleImage:
+    """One encoded image of a known class; `suffix` is its format's usual file name end, with the dot."""
+
+    label: str
+    slice: str
+    data: bytes
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """All that decides one sample image."""
+
+    seed: int
+    stream: int
+    index: int
+    label: str
+    slice: str
+
+
+def labelled_images(seed: int, count: int, *, processes: int = 1) -> Iterator[SampleImage]:
+    """Images for training, in order of their index: classes take turns, and within each its slices.
+
+    With several processes, the caller's main module must be safe to import, as multiprocessing asks.
+    """
+    orders = (order_of(seed, TRAINING_STREAM, index, LABELS[index % 2], index // 2) for index in range(count))
+    return draw_all(orders, processes)
+
+
+def order_of(seed: int, stream: int, index: int, label: str, turn: int) -> Order:
+    """The order of an image of that class whose slice is the `turn`-th, round and round."""
+    slices = tuple(SLICES[label])
+    return Order(seed, stream, index, label, slices[turn % len(slices)])
+
+
+def draw_sample(order: Order) -> SampleImage:
+    """Draw and encode one image; the same bytes for the same order."""
+    rng = np.random.default_rng([order.seed, order.stream, order.index])
+    shot = some_shot(rng)
+    picture = backdrop(rng, shot.canvas_size)
+    SLICES[order.label][order.slice](picture, rng, some_light(rng))
+    return SampleImage(order.label, order.slice, develop(picture, rng, shot), shot.suffix)
+
+
+def draw_all(orders: Iterable[Order], processes: int) -> Iterator[SampleImage]:
+    """Draw in so many processes, yield in order; holds no more than a few images per process."""
+    if processes <= 1:
+        yield from map(draw_sample, orders)
+        return
+    # Spawned, not forked: the caller may hold threads (TensorFlow's, S3's) that would not survive a fork.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        left = iter(orders)
+        pending: deque[Future[SampleImage]] = deque(
+            pool.submit(draw_sample, order) for order in islice(left, 4 * processes)
+        )
+        while pending:
+            yield pending.popleft().result()
+            pending.extend(pool.submit(draw_sample, order) for order in islice(left, 1))

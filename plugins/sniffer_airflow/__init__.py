@@ -1,0 +1,1 @@
+"""How Airflow acts: operators that run our programs, and the names DAGs share."""

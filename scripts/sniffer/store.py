@@ -1,0 +1,411 @@
+"""MySQL: what is already known, what became of each image, the models and the scans. SQL is touched here only.
+
+Every method is one transaction; a lost connection, a deadlock or a lock time-out repeats it, for at most the
+settings' patience. Repeating is safe because every write is an upsert on a natural key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (  # noqa: TID251 - SQL is touched here only
+    Connection,
+    Row,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.mysql import insert  # noqa: TID251 - SQL is touched here only
+
+from sniffer.contracts import (
+    SETTLED,
+    Certificate,
+    ContractError,
+    FailureSample,
+    ListedObject,
+    ModelRecord,
+    ModelStatus,
+    Outcome,
+    Result,
+    ScanRequest,
+)
+from sniffer.database import Database
+from sniffer.schema import COUNT_COLUMNS, images, models, predictions, scans
+
+_MESSAGE_CHARS = 500
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RankedImage:
+    """One row of a ranking by score, for people."""
+
+    bucket: str
+    key: str
+    score: float
+    flagged: bool
+
+
+class Store(Database):
+    """What is known, what became of each image, the models and the scans. Every method is one transaction."""
+
+    # ---- images and predictions ---------------------------------------------------------------------------
+
+    def settled(self, identities: Sequence[bytes], model_version: int, *, scan_id: str | None = None) -> set[bytes]:
+        """Which of these images already have a result from that model version that needs no second try.
+
+        With `scan_id`, only results of that very scan count (what a resumed rescan has done so far).
+        Cost: one indexed query whatever the size of the tables.
+        """
+        if not identities:
+            return set()
+        marks = ",".join(["%s"] * len(identities))
+        outcomes = ",".join(f"'{outcome}'" for outcome in sorted(SETTLED))
+        # Driver-level SQL: compiling a thousand bound parameters costs more than the look-up itself.
+        query = (
+            "SELECT i.identity FROM images i STRAIGHT_JOIN predictions p ON p.image_id = i.image_id"
+            f" WHERE p.model_version = %s AND p.outcome IN ({outcomes}) AND i.identity IN ({marks})"
+        )
+        parameters: tuple[Any, ...] = (model_version, *identities)
+        if scan_id is not None:
+            query += " AND p.scan_id = %s"
+            parameters += (scan_id,)
+        return self.transact(lambda connection: {row[0] for row in connection.exec_driver_sql(query, parameters)})
+
+    def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, float]:
+        """Scores that this model version already gave to these very bytes, by content hash."""
+        if not content_hashes:
+            return {}
+        query = select(predictions.c.scored_hash, predictions.c.score).where(
+            predictions.c.model_version == model_version, predictions.c.scored_hash.in_(content_hashes)
+        )
+        return self.transact(lambda connection: {row[0]: row[1] for row in connection.execute(query)})
+
+    def record(
+        self, results: Sequence[Result], *, model_version: int, scan_id: str, rescan: bool = False
+    ) -> list[Outcome]:
+        """Store what became of these images in one transaction, and say for each how it now counts in this scan.
+
+        A settled result is never overwritten (with `rescan`: never one of this very scan), so a late duplicate
+        changes nothing: it counts as what is stored, or as `unchanged` when another scan stored it first.
+        Idempotent.
+        """
+        if not results:
+            return []
+        return self.transact(lambda connection: _record(connection, results, model_version, scan_id, rescan))
+
+    def failed_objects(
+        self, bucket: str, prefix: str, model_version: int, page_size: int = 1000
+    ) -> Iterator[list[ListedObject]]:
+        """The objects whose last outcome by that model version is `failed`, in pages by image id."""
+        after = 0
+        while True:
+            page = self.transact(
+                lambda connection, after=after: _failed_page(  # type: ignore[misc]
+                    connection, bucket, prefix, model_version, after, page_size
+                )
+            )
+            if not page:
+                return
+            after = page[-1].image_id
+            yield [_listed_object(row) for row in page]
+
+    def top_images(self, model_version: int, count: int = 10, bucket: str | None = None) -> list[RankedImage]:
+        """The highest-scored images of a model version, best first."""
+        query = (
+            select(images.c.bucket, images.c.object_key, predictions.c.score, models.c.threshold)
+            .join_from(predictions, images, predictions.c.image_id == images.c.image_id)
+            .join(models, models.c.version == predictions.c.model_version)
+            .where(predictions.c.model_version == model_version, predictions.c.score.is_not(None))
+            .order_by(predictions.c.score.desc(), images.c.image_id)
+            .limit(count)
+        )
+        if bucket is not None:
+            query = query.where(images.c.bucket == bucket)
+        rows = self.transact(lambda connection: connection.execute(query).all())
+        return [RankedImage(row[0], row[1].decode(), row[2], row[2] >= row[3]) for row in rows]
+
+    # ---- models -------------------------------------------------------------------------------------------
+
+    def register_model(self, record: ModelRecord) -> None:
+        """Add a model version. Idempotent; raises ContractError when the version is taken by another digest."""
+        known = self.model(record.version)
+        if known is not None and known.digest != record.digest:
+            raise ContractError(
+                f"model version {record.version} is already registered with digest {known.digest[:12]}…, not "
+                f"{record.digest[:12]}…: publish under a new version"
+            )
+        row = dataclasses.asdict(record) | {"metrics": dict(record.metrics), "registered_at": _now()}
+        statement = insert(models).values(row).on_duplicate_key_update(version=models.c.version)
+        self.transact(lambda connection: connection.execute(statement) and None)
+
+    def model(self, version: int) -> ModelRecord | None:
+        """The registered model of that version, or None."""
+        query = select(models).where(models.c.version == version)
+        return _model(self.transact(lambda connection: connection.execute(query).first()))
+
+    def stable_model(self) -> ModelRecord | None:
+        """The model version that is in production, or None before the first rollout."""
+        query = select(models).where(models.c.status == ModelStatus.STABLE).order_by(models.c.version.desc())
+        return _model(self.transact(lambda connection: connection.execute(query).first()))
+
+    def promote(self, version: int) -> None:
+        """Make that version stable and the former one previous. Idempotent; ContractError if unknown or rejected."""
+        self.transact(lambda connection: _promote(connection, version))
+
+    # ---- scans --------------------------------------------------------------------------------------------
+
+    def open_scan(self, request: ScanRequest, model_version: int) -> None:
+        """Note that the scan runs (again, after a resume). ContractError when its id belongs to another bucket."""
+        self.transact(lambda connection: _open_scan(connection, request, model_version))
+
+    def close_scan(self, certificate: Certificate) -> None:
+        """Store the certificate and the final state. Idempotent."""
+        row: dict[str, Any] = {
+            "listed": certificate.listed,
+            "state": "complete" if certificate.holds else "incomplete",
+            "images_per_s": certificate.images_per_s,
+            "certificate": certificate.document(),
+            "finished_at": _now(),
+        } | {str(outcome): count for outcome, count in certificate.outcomes.items()}
+        statement = update(scans).where(scans.c.scan_id == certificate.scan_id).values(row)
+        self.transact(lambda connection: connection.execute(statement) and None)
+
+    def certificate(self, scan_id: str) -> Certificate | None:
+        """The certificate of a scan that has ended, or None."""
+        query = select(scans.c.certificate).where(scans.c.scan_id == scan_id)
+        document = self.transact(lambda connection: connection.execute(query).scalar())
+        return None if document is None else Certificate.parse(document)
+
+    def stored_outcomes(self, scan_id: str) -> dict[Outcome, int]:
+        """How many predictions this scan owns now, by outcome: counted from the rows, not from memory."""
+        query = (
+            select(predictions.c.outcome, func.count())
+            .where(predictions.c.scan_id == scan_id)
+            .group_by(predictions.c.outcome)
+        )
+        return self.transact(lambda connection: {Outcome(row[0]): row[1] for row in connection.execute(query)})
+
+    def flagged_count(self, scan_id: str, threshold: float) -> int:
+        """How many images of this scan are at or above the threshold."""
+        query = select(func.count()).where(
+            predictions.c.scan_id == scan_id,
+            predictions.c.outcome.in_((Outcome.PREDICTED, Outcome.REUSED)),
+            predictions.c.score >= threshold,
+        )
+        return self.transact(lambda connection: connection.execute(query).scalar_one())
+
+    def failure_samples(self, scan_id: str, count: int) -> tuple[FailureSample, ...]:
+        """Examples of images of this scan without a score: the failed first, then gone, then unreadable."""
+        query = (
+            select(
+                images.c.object_key,
+                predictions.c.outcome,
+                predictions.c.error_code,
+                predictions.c.error_message,
+            )
+            .join_from(predictions, images, predictions.c.image_id == images.c.image_id)
+            .where(predictions.c.scan_id == scan_id)
+            .order_by(predictions.c.image_id)
+            .limit(count)
+        )
+
+        def read(connection: Connection) -> tuple[FailureSample, ...]:
+            samples: list[FailureSample] = []
+            for outcome in (Outcome.FAILED, Outcome.GONE, Outcome.UNREADABLE):
+                rows = connection.execute(query.where(predictions.c.outcome == outcome)).all()
+                samples += [FailureSample(row[0].decode(), outcome, row[2], row[3]) for row in rows]
+            return tuple(samples[:count])
+
+        return self.transact(read)
+
+    def rival_rescans(self, scan_id: str, bucket: str, since: datetime) -> list[str]:
+        """Rescans of the bucket that were at work at or after `since`: only they take over another scan's rows.
+
+        A rescan that died without an end counts for two weeks, clocks may differ by five minutes.
+        """
+        query = select(scans.c.scan_id, scans.c.request).where(
+            scans.c.bucket == bucket,
+            scans.c.scan_id != scan_id,
+            scans.c.started_at >= _naive(since - timedelta(days=14)),
+            scans.c.finished_at.is_(None) | (scans.c.finished_at >= _naive(since - timedelta(minutes=5))),
+        )
+        found = self.transact(lambda connection: connection.execute(query).all())
+        return [row.scan_id for row in found if row.request["rescan"]]
+
+    def last_rate(self) -> float | None:
+        """Images per second of the last scan that scored enough to measure it, or None."""
+        query = (
+            select(scans.c.images_per_s)
+            .where(scans.c.images_per_s > 0, scans.c.predicted >= 32)
+            .order_by(scans.c.finished_at.desc())
+            .limit(1)
+        )
+        return self.transact(lambda connection: connection.execute(query).scalar())
+
+
+def _record(
+    connection: Connection, results: Sequence[Result], model_version: int, scan_id: str, rescan: bool
+) -> list[Outcome]:
+    # In the order of the unique key, so that two writers of the same images queue up rather than deadlock.
+    by_identity = {result.image.identity: result for result in sorted(results, key=lambda r: r.image.identity)}
+    image_ids = _upsert_images(connection, by_identity)
+    # The upsert holds the images' row locks: nobody else can decide about these images before we commit.
+    owned = _stored_predictions(connection, image_ids, model_version)
+    rows, counted = [], {}
+    for identity, result in by_identity.items():
+        stored = owned.get(image_ids[identity])
+        if stored is not None and _stands(stored, scan_id, rescan):
+            counted[identity] = Outcome(stored.outcome) if stored.scan_id == scan_id else Outcome.UNCHANGED
+        else:
+            rows.append(_prediction_row(result, image_ids[identity], model_version, scan_id))
+            counted[identity] = result.outcome
+    if rows:
+        statement = insert(predictions)
+        fresh = {name: statement.inserted[name] for name in rows[0] if name not in ("image_id", "model_version")}
+        connection.execute(statement.on_duplicate_key_update(fresh), rows)
+    return [counted[result.image.identity] for result in results]
+
+
+def _stands(stored: Any, scan_id: str, rescan: bool) -> bool:
+    return stored.outcome in SETTLED and (not rescan or stored.scan_id == scan_id)
+
+
+def _upsert_images(connection: Connection, by_identity: Mapping[bytes, Result]) -> dict[bytes, int]:
+    statement = insert(images)
+    content_hash = func.coalesce(statement.inserted.content_hash, images.c.content_hash)
+    connection.execute(
+        statement.on_duplicate_key_update(content_hash=content_hash),
+        [_image_row(identity, result) for identity, result in by_identity.items()],
+    )
+    query = select(images.c.identity, images.c.image_id).where(images.c.identity.in_(list(by_identity)))
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _stored_predictions(connection: Connection, image_ids: Mapping[bytes, int], model_version: int) -> dict[int, Any]:
+    query = select(predictions.c.image_id, predictions.c.outcome, predictions.c.scan_id).where(
+        predictions.c.model_version == model_version, predictions.c.image_id.in_(list(image_ids.values()))
+    )
+    return {row.image_id: row for row in connection.execute(query)}
+
+
+def _image_row(identity: bytes, result: Result) -> dict[str, Any]:
+    image = result.image
+    return {
+        "identity": identity,
+        "bucket": image.bucket,
+        "object_key": image.key.encode(),
+        "etag": image.etag,
+        "size_bytes": image.size_bytes,
+        "last_modified": _naive(image.last_modified),
+        "content_hash": result.content_hash,
+    }
+
+
+def _prediction_row(result: Result, image_id: int, model_version: int, scan_id: str) -> dict[str, Any]:
+    return {
+        "image_id": image_id,
+        "model_version": model_version,
+        "scan_id": scan_id,
+        "outcome": str(result.outcome),
+        "score": result.score,
+        "scored_hash": result.content_hash if result.outcome is Outcome.PREDICTED else None,
+        "error_code": result.error_code,
+        "error_message": result.error_message and result.error_message[:_MESSAGE_CHARS],
+        "scored_at": _now(),
+    }
+
+
+def _failed_page(
+    connection: Connection, bucket: str, prefix: str, model_version: int, after: int, page_size: int
+) -> Sequence[Row[Any]]:
+    start = prefix.encode()
+    query = (
+        select(images)
+        .join(predictions, predictions.c.image_id == images.c.image_id)
+        .where(
+            predictions.c.model_version == model_version,
+            predictions.c.outcome == Outcome.FAILED,
+            images.c.bucket == bucket,
+            func.left(images.c.object_key, len(start)) == start,
+            images.c.image_id > after,
+        )
+        .order_by(images.c.image_id)
+        .limit(page_size)
+    )
+    return connection.execute(query).all()
+
+
+def _listed_object(row: Row[Any]) -> ListedObject:
+    return ListedObject(
+        row.bucket, row.object_key.decode(), row.etag, row.size_bytes, row.last_modified.replace(tzinfo=UTC)
+    )
+
+
+def _model(row: Row[Any] | None) -> ModelRecord | None:
+    if row is None:
+        return None
+    return ModelRecord(
+        row.version,
+        row.digest,
+        row.backbone_digest,
+        row.preprocessing_version,
+        row.threshold,
+        row.metrics,
+        ModelStatus(row.status),
+    )
+
+
+def _promote(connection: Connection, version: int) -> None:
+    status = connection.execute(select(models.c.status).where(models.c.version == version).with_for_update()).scalar()
+    if status is None:
+        raise ContractError(f"model version {version} is not registered: export it first")
+    if status == ModelStatus.REJECTED:
+        raise ContractError(f"model version {version} was rejected: it cannot become stable")
+    if status == ModelStatus.STABLE:
+        return
+    # Who was previous before is simply blessed again; who was stable is what a rollback goes back to.
+    for former, now in (
+        (ModelStatus.PREVIOUS, ModelStatus.BLESSED),
+        (ModelStatus.STABLE, ModelStatus.PREVIOUS),
+    ):
+        connection.execute(update(models).where(models.c.status == former).values(status=now))
+    connection.execute(update(models).where(models.c.version == version).values(status=ModelStatus.STABLE))
+
+
+def _open_scan(connection: Connection, request: ScanRequest, model_version: int) -> None:
+    stored = connection.execute(
+        select(scans.c.bucket, scans.c.prefix).where(scans.c.scan_id == request.scan_id).with_for_update()
+    ).first()
+    asked = (request.bucket, request.prefix.encode())
+    if stored is not None and tuple(stored) != asked:
+        raise ContractError(
+            f"scan {request.scan_id} was of s3://{stored.bucket}/{stored.prefix.decode()}: resume it with the same "
+            "bucket and prefix, or leave --scan-id away"
+        )
+    row: dict[str, Any] = {
+        "bucket": request.bucket,
+        "prefix": request.prefix.encode(),
+        "window_since": request.since and _naive(request.since),
+        "window_until": request.until and _naive(request.until),
+        "model_version": model_version,
+        "dag_run": request.dag_run,
+        "request": json.loads(json.dumps(dataclasses.asdict(request), default=str)),
+        "state": "running",
+        "certificate": None,
+        "started_at": _now(),
+        "finished_at": None,
+    } | dict.fromkeys(COUNT_COLUMNS, 0)
+    connection.execute(insert(scans).values(scan_id=request.scan_id, **row).on_duplicate_key_update(row))
+
+
+def _now() -> datetime:
+    return _naive(datetime.now(UTC))
+
+
+def _naive(moment: datetime) -> datetime:
+    """MySQL's DATETIME has no zone; ours are always UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None)

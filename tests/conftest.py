@@ -1,0 +1,99 @@
+"""Shared fixtures: a real MariaDB and a real S3 per session, an empty database and bucket per test."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sniffer_local.mariadb import MariaDb, create_database, drop_database
+from sniffer_local.s3 import S3, aws_environ
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A fresh bucket of one test: its name, the boto3 client to fill it with, and where it is served."""
+
+    name: str
+    client: Any
+    endpoint_url: str
+
+    def put(self, key: str, body: bytes) -> str:
+        """Store an object and return its bare ETag."""
+        etag: str = self.client.put_object(Bucket=self.name, Key=key, Body=body)["ETag"].strip('"')
+        return etag
+
+    def delete(self, key: str) -> None:
+        """Delete one object."""
+        self.client.delete_object(Bucket=self.name, Key=key)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
+    """The session's MariaDB. Ask for `mariadb`, which sees to it that it runs."""
+    server = MariaDb(tmp_path_factory.mktemp("mariadb"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mariadb(mariadb_server: MariaDb) -> MariaDb:
+    """The session's MariaDB, running at the test's start whatever an earlier test did to it."""
+    mariadb_server.start()
+    return mariadb_server
+
+
+@pytest.fixture
+def database_url(mariadb: MariaDb, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty database, dropped after the test."""
+    name = f"t_{_test_digest(request)}"
+    drop_database(mariadb.site, name)
+    yield create_database(mariadb.site, name)
+    mariadb.start()
+    drop_database(mariadb.site, name)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """The session's S3. Ask for `s3`, which sees to it that it runs."""
+    server = S3(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """The session's S3, running, with the AWS variables of this test (and of its children) pointing to it."""
+    s3_server.start()
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in aws_environ(s3_server.port).items():
+        monkeypatch.setenv(name, value)
+    return s3_server
+
+
+@pytest.fixture
+def bucket(s3: S3, request: pytest.FixtureRequest) -> Bucket:
+    """A fresh bucket named from the test."""
+    stem = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    name = f"{stem}-{_test_digest(request)}"
+    client = s3.client()
+    client.create_bucket(Bucket=name)
+    return Bucket(name, client, s3.endpoint_url)
+
+
+def _test_digest(request: pytest.FixtureRequest) -> str:
+    return hashlib.sha256(str(request.node.nodeid).encode()).hexdigest()[:12]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout's root folder."""
+    return Path(__file__).resolve().parents[1]

@@ -1,0 +1,256 @@
+"""The scan's DAG, run for real but for the fleet: a program that takes the same flags stands in for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import ParamValidationError
+from sqlalchemy import make_url
+
+from sniffer import migrate
+from sniffer.contracts import (
+    Certificate,
+    ContractError,
+    IncompleteScan,
+    ModelRecord,
+    ModelStatus,
+    Outcome,
+    ScanRequest,
+)
+from sniffer.settings import DatabaseSettings
+from sniffer.store import Store
+from sniffer_airflow.certify import asset_extra, judge
+from sniffer_airflow.names import scan_id_of
+
+DAGS = Path(__file__).parents[2] / "dags"
+NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
+
+CERTIFICATE = Certificate(
+    scan_id="s",
+    bucket="pics",
+    prefix="",
+    since=None,
+    until=NOW,
+    limited=False,
+    listing_digest="0" * 64,
+    listed=6,
+    outcomes=dict.fromkeys(Outcome, 1),
+    flagged=1,
+    model_version=7,
+    model_digest="a" * 64,
+    preprocessing_version="1",
+    threshold=0.5,
+    duration_s=2.0,
+    images_per_s=3.0,
+)
+
+
+@pytest.fixture
+def dag(airflow_database: None) -> Any:
+    """Parsed anew, as for every task: a run leaves its form's values in the DAG's params."""
+    return DagBag(DAGS).dags["scan_bucket"]
+
+
+@pytest.fixture
+def run(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Run the DAG; returns the states and the results of its tasks."""
+    mysql = {"conn_type": "mysql", "host": "127.0.0.1", "port": 1, "login": "u", "password": "secret-1", "schema": "s"}
+    monkeypatch.setenv("AIRFLOW_CONN_SNIFFER_SERVING", "http://127.0.0.1:8501")
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(mysql))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "programs"))
+
+    def run(logical_date: datetime | None, **form: Any) -> dict[str, Any]:
+        dag_run = dag.test(logical_date=logical_date, run_after=logical_date, run_conf=form)
+        states = {task.task_id: str(task.state) for task in dag_run.get_task_instances()}
+        results = {name: dag_run.get_task_instance(name).xcom_pull(task_ids=name) for name in states}
+        return {"run": str(dag_run.state), "run_id": dag_run.run_id, "states": states, "results": results}
+
+    return run
+
+
+def test_a_dry_run_shows_the_estimate_and_certifies_nothing(run: Callable[..., dict[str, Any]]) -> None:
+    ended = run(NOW, bucket="pics", prefix="uploads/{{ ds }}/", consumers=2, dry_run=True)
+    assert ended["run"] == "success"
+    assert ended["states"] == {"plan": "success", "scan": "success", "certify": "skipped"}
+    scan_id = scan_id_of("scan_bucket", ended["run_id"])
+    assert ended["results"]["scan"] == {
+        "bucket": "pics",
+        "prefix": "uploads/2026-11-22/",
+        "since": None,
+        "until": None,
+        "model_version": "stable",
+        "consumers": "2",
+        "limit": None,
+        "rescan": False,
+        "retry_failed": False,
+        "dry_run": True,
+        "scan_id": scan_id,
+        "dag_run": f"scan_bucket/{ended['run_id']}",
+        "database": "mysql+mysqldb://u:secret-1@127.0.0.1:1/s?charset=utf8mb4",
+    }
+
+
+def test_a_manual_run_without_logical_date_takes_the_target_of_the_variables(
+    run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_BUCKET", "nightly")
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_PREFIX", "logos/")
+    ended = run(None, dry_run=True)
+    assert ended["run"] == "success"
+    assert (ended["results"]["scan"]["bucket"], ended["results"]["scan"]["prefix"]) == ("nightly", "logos/")
+
+
+def test_a_certificate_that_holds_is_read_from_mysql_and_told_by_the_asset(
+    run: Callable[..., dict[str, Any]], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    logical_date = NOW + timedelta(minutes=1)
+    scan_id = scan_id_of("scan_bucket", f"manual__{logical_date.isoformat()}")
+    store_certificate(database_url, dataclasses.replace(CERTIFICATE, scan_id=scan_id))
+    connect(database_url, monkeypatch)
+    ended = run(logical_date, bucket="pics")
+    assert ended["states"] == {"plan": "success", "scan": "success", "certify": "success"}
+    with create_session() as session:
+        extras = [event.extra for event in session.scalars(select(AssetEvent))]
+    assert extras == [ended["results"]["certify"]]
+    assert extras[0]["scan_id"] == scan_id
+    assert {name: extras[0][name] for name in ("listed", "predicted", "failed", "flagged")} == {
+        "listed": 6,
+        "predicted": 1,
+        "failed": 1,
+        "flagged": 1,
+    }
+
+
+def test_a_scan_without_certificate_fails_the_run(
+    run: Callable[..., dict[str, Any]], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_certificate(database_url, CERTIFICATE)  # that of another scan
+    connect(database_url, monkeypatch)
+    ended = run(NOW + timedelta(minutes=2), bucket="pics")
+    assert ended["run"] == "failed"
+    assert ended["states"] == {"plan": "success", "scan": "success", "certify": "failed"}
+
+
+def test_wrong_settings_fail_the_scan_and_certify_does_not_run(run: Callable[..., dict[str, Any]]) -> None:
+    ended = run(NOW + timedelta(minutes=3), bucket="without-permission")
+    assert ended["states"] == {"plan": "success", "scan": "failed", "certify": "upstream_failed"}
+
+
+def test_a_contradiction_fails_the_plan_and_nothing_runs(run: Callable[..., dict[str, Any]]) -> None:
+    ended = run(NOW + timedelta(minutes=4), bucket="pics", rescan=True, retry_failed=True)
+    assert ended["states"] == {"plan": "failed", "scan": "upstream_failed", "certify": "upstream_failed"}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"bucket": "s3://pics"},
+        {"bucket": "a"},
+        {"prefix": "x" * 1025},
+        {"since": "yesterday"},
+        {"until": "2026-11-05 00:00"},
+        {"model_version": "latest"},
+        {"model_version": "0"},
+        {"consumers": 0},
+        {"consumers": "many"},
+        {"limit": -1},
+        {"rescan": "perhaps"},
+    ],
+)
+def test_the_form_refuses_what_a_field_cannot_be(dag: Any, form: dict[str, Any]) -> None:
+    [(name, value)] = form.items()
+    with pytest.raises(ParamValidationError):
+        dag.params.get_param(name).resolve(value)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"bucket": "My_old.bucket-1"},
+        {"bucket": None},
+        {"bucket": ""},
+        {"prefix": None},
+        {"prefix": "{{ ds }}/é/"},
+        {"since": "2026-11-05T00:00:00Z"},
+        {"until": "2026-11-05T01:00:00.5+01:00"},
+        {"model_version": "12"},
+        {"consumers": None},
+        {"limit": 5},
+    ],
+)
+def test_the_form_takes_what_a_field_can_be(dag: Any, form: dict[str, Any]) -> None:
+    [(name, value)] = form.items()
+    assert dag.params.get_param(name).resolve(value) == value
+
+
+def test_two_scans_at_a_time_over_all_runs_and_whole_days_by_schedule(dag: Any) -> None:
+    assert dag.get_task("scan").max_active_tis_per_dag == 2
+    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
+
+
+def test_a_backfill_covers_every_day_once(dag: Any) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    scheduled = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    first, last = datetime(2015, 11, 5, tzinfo=UTC), datetime(2015, 11, 7, tzinfo=UTC)
+    days = [info.data_interval for info in scheduled.iter_dagrun_infos_between(first, last)]
+    assert [(day.start, day.end) for day in days] == [
+        (first + timedelta(days=n), first + timedelta(days=n + 1)) for n in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (None, IncompleteScan, "has no certificate in MySQL"),
+        ({"scan_id": "other"}, ContractError, "holds the certificate of other"),
+        ({"listed": 7}, ContractError, "7 objects were listed but 6 are accounted for .*predicted 1"),
+        ({"problems": ("3 of 9 images failed",)}, IncompleteScan, "does not hold: 3 of 9 images failed"),
+    ],
+)
+def test_a_certificate_is_judged_apart_from_its_program(
+    change: dict[str, Any] | None, error: type[Exception], message: str
+) -> None:
+    certificate = None if change is None else dataclasses.replace(CERTIFICATE, **change)
+    with pytest.raises(error, match=message):
+        judge("s", certificate)
+
+
+def test_what_the_asset_tells_is_json() -> None:
+    told = json.loads(json.dumps(asset_extra(judge("s", CERTIFICATE))))
+    assert told["until"] == "2026-11-22T13:30:00+00:00"
+    assert sum(told[str(outcome)] for outcome in Outcome) == told["listed"] == 6
+
+
+def store_certificate(database_url: str, certificate: Certificate) -> None:
+    model = ModelRecord(7, "a" * 64, "b" * 64, "1", 0.5, {}, ModelStatus.CANDIDATE)
+    with Store(DatabaseSettings(database_url)) as store:
+        store.migrate(migrate.upgrade)
+        store.register_model(model)
+        store.open_scan(ScanRequest(certificate.scan_id, certificate.bucket), model.version)
+        store.close_scan(certificate)
+
+
+def connect(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = make_url(database_url)
+    connection = {
+        "conn_type": "mysql",
+        "host": url.host,
+        "port": url.port,
+        "login": url.username,
+        "password": url.password,
+        "schema": url.database,
+        "extra": dict(url.query),
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(connection))

@@ -1,0 +1,41 @@
+"""Fixtures of the training path: one small model, made once a session by the programs themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.training import Run
+
+from sniffer_model import evaluate, export, snapshot, train
+from sniffer_model.samples.__main__ import main as draw_samples
+from sniffer_model.workdir import Workdir
+
+IMAGES = 240
+
+
+@pytest.fixture(scope="session")
+def labelled_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of generated labelled images."""
+    folder = tmp_path_factory.mktemp("labelled")
+    assert draw_samples(["--out", str(folder), "--count", str(IMAGES), "--seed", "11"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(labelled_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run after snapshot, train and evaluate, with the random backbone. Not to be written to."""
+    folder = tmp_path_factory.mktemp("training")
+    run = Run(labelled_images, Workdir(folder / "run"), folder / "features")
+    assert snapshot.main(["--source", str(labelled_images), *run.workdir_flags]) == 0
+    assert train.main([*run.flags, "--backbone-weights", "random"]) == 0
+    assert evaluate.main(run.flags) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported_model(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model base path with version 1, a real one. Not to be written to."""
+    base = tmp_path_factory.mktemp("models") / "drug_detector"
+    assert export.main([*trained_run.workdir_flags, "--model-base-path", str(base), "--no-register"]) == 0
+    return base

@@ -1,0 +1,251 @@
+"""The export: what is published scores as it was trained, is registered once, and is nothing at all when unproven."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.programs import Program
+from support.training import Run
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from sniffer import migrate
+from sniffer.contracts import LABELS, PIXEL_BYTES, ContractError, ModelStatus
+from sniffer.settings import DatabaseSettings
+from sniffer.store import Store
+from sniffer_model import export
+from sniffer_model.export import Limits, check_parity, shortcomings
+from sniffer_model.golden import read_golden
+from sniffer_model.network import load_signatures
+from sniffer_model.publish import published_versions, read_facts
+from sniffer_model.warmup import BATCH_SIZES, WARMUP_FILE, read_warmup, replay_warmup
+from sniffer_model.workdir import Workdir
+
+
+@pytest.fixture(scope="module")
+def version(exported_model: Path) -> Path:
+    return exported_model / "1"
+
+
+@pytest.fixture(scope="module")
+def signatures(version: Path) -> dict[str, object]:
+    return load_signatures(version)
+
+
+def scores(signature: object, **inputs: list[bytes]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    tensors = {name: tf.constant(values, tf.string) for name, values in inputs.items()}
+    found: np.ndarray[tuple[int], np.dtype[np.float32]] = signature(**tensors)["score"].numpy()  # type: ignore[operator]
+    return found
+
+
+def test_signatures_are_the_contract_as_a_server_reads_it(version: Path) -> None:
+    loaded = tf.saved_model.load(version)
+    for name, input_name in (("pixels", "pixels"), ("serving_default", "image_bytes")):
+        signature = loaded.signatures[name]
+        (_, arguments) = signature.structured_input_signature
+        assert arguments == {input_name: tf.TensorSpec([None], tf.string, name=input_name)}
+        output = signature.structured_outputs["score"]
+        assert (output.dtype, output.shape.as_list()) == (tf.float32, [None])
+
+
+def test_a_score_does_not_depend_on_the_rest_of_its_batch(signatures: dict[str, object], version: Path) -> None:
+    raw = [example.image.pixels.tobytes() for example in read_golden(version)]
+    together = scores(signatures["pixels"], pixels=raw)
+    alone = [scores(signatures["pixels"], pixels=[pixels])[0] for pixels in raw]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert np.ptp(together) > 0.01
+
+
+@pytest.mark.parametrize("lengths", [[0], [PIXEL_BYTES + 1], [PIXEL_BYTES // 2] * 2, [PIXEL_BYTES, 3]])
+def test_pixels_of_a_wrong_length_fail_in_the_graph_whatever_the_batch(
+    signatures: dict[str, object], lengths: list[int]
+) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"must be {PIXEL_BYTES} bytes"):
+        scores(signatures["pixels"], pixels=[bytes(length) for length in lengths])
+
+
+def test_encoded_images_of_any_size_and_kind_are_scored(signatures: dict[str, object]) -> None:
+    kinds = [
+        tf.io.encode_jpeg(tf.zeros([300, 500, 3], tf.uint8)).numpy(),
+        tf.io.encode_jpeg(tf.zeros([40, 30, 1], tf.uint8)).numpy(),
+        tf.io.encode_png(tf.zeros([224, 224, 4], tf.uint8)).numpy(),
+        tf.io.encode_png(tf.zeros([20, 20, 1], tf.uint16)).numpy(),
+    ]
+    black = scores(signatures["pixels"], pixels=[bytes(PIXEL_BYTES)])
+    np.testing.assert_allclose(scores(signatures["serving_default"], image_bytes=kinds), np.repeat(black, 4), atol=1e-5)
+
+
+def test_bytes_that_are_no_image_fail_in_the_graph(signatures: dict[str, object]) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        scores(signatures["serving_default"], image_bytes=[b"<html>"])
+
+
+def test_the_exported_graph_neither_learns_nor_draws_nor_calls_python(version: Path) -> None:
+    saved = SavedModel.FromString((version / "saved_model.pb").read_bytes())
+    functions = [f for f in saved.meta_graphs[0].graph_def.library.function if "traced_" not in f.signature.name]
+    operations = {node.op for function in functions for node in function.node_def}
+    assert {"Conv2D", "Softmax", "DecodeRaw", "DecodeImage"} <= operations
+    assert not {op for op in operations if "Assign" in op or "Random" in op or "PyFunc" in op}
+
+
+def test_warm_up_records_are_of_every_batch_size_and_run(version: Path, signatures: dict[str, object]) -> None:
+    sizes = {"pixels": [], "serving_default": []}  # type: dict[str, list[int]]
+    for request in read_warmup(version):
+        assert request.model_spec.name == "drug_detector"
+        ((_, tensor),) = request.inputs.items()
+        sizes[request.model_spec.signature_name].append(tensor.tensor_shape.dim[0].size)
+    assert sizes == {"pixels": list(BATCH_SIZES), "serving_default": [1]}
+    assert replay_warmup(version, signatures) == 7
+
+
+def test_a_warm_up_record_that_fails_is_found(tmp_path: Path, version: Path, signatures: dict[str, object]) -> None:
+    request = next(read_warmup(version))
+    request.inputs["pixels"].string_val[0] = b"short"
+    broken = PredictionLog()
+    broken.predict_log.request.CopyFrom(request)
+    (tmp_path / WARMUP_FILE).parent.mkdir()
+    with tf.io.TFRecordWriter(str(tmp_path / WARMUP_FILE)) as writer:
+        writer.write(broken.SerializeToString())
+    with pytest.raises(ContractError, match="warm-up record 1 .* fails"):
+        replay_warmup(tmp_path, signatures)
+
+
+def test_the_version_directory_holds_what_reviewers_and_servers_need(version: Path) -> None:
+    facts = read_facts(version)
+    assert json.loads((version / "labels.json").read_text()) == {"labels": list(LABELS), "score_of": "drugs"}
+    assert json.loads((version / "metrics.json").read_text())["threshold"] == facts.threshold
+    assert facts.manifest_digest in (version / "model_card.md").read_text()
+    assert {example.image.label for example in read_golden(version)} == set(LABELS)
+    assert all(path.stat().st_mode & 0o004 for path in version.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("served", [[0.5, 0.50002], [0.5, float("nan")]])
+def test_scores_that_differ_from_the_trained_ones_are_a_broken_contract(served: list[float]) -> None:
+    with pytest.raises(ContractError, match="not published"):
+        check_parity(np.array([0.5, 0.5]), np.array(served))
+
+
+def test_scores_within_the_tolerance_pass() -> None:
+    check_parity(np.array([0.5, 0.5]), np.array([0.500009, 0.499991]))
+
+
+@pytest.mark.parametrize(
+    ("pr_auc", "roc_auc", "reached", "reasons"),
+    [
+        (0.8, 0.9, True, 0),
+        (0.7999, 0.9, True, 1),
+        (0.8, 0.8999, True, 1),
+        (0.8, 0.9, False, 1),
+        (0.1, 0.1, False, 3),
+    ],
+)
+def test_a_model_is_blessed_exactly_when_it_reaches_every_limit(
+    pr_auc: float, roc_auc: float, reached: bool, reasons: int
+) -> None:
+    metrics = {
+        "test": {"pr_auc": pr_auc, "roc_auc": roc_auc},
+        "target_precision": 0.95,
+        "target_precision_reached": reached,
+    }
+    assert len(shortcomings(metrics, Limits(min_pr_auc=0.8, min_roc_auc=0.9))) == reasons
+
+
+def copied(run: Run, folder: Path) -> Run:
+    shutil.copytree(run.workdir.path, folder)
+    return dataclasses.replace(run, workdir=Workdir(folder))
+
+
+def export_flags(run: Run, base: Path) -> list[str]:
+    return [*run.workdir_flags, "--model-base-path", str(base)]
+
+
+def test_an_export_is_registered_once_and_never_under_anothers_version(
+    trained_run: Run,
+    exported_model: Path,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
+    assert migrate.main([]) == 0
+    base = tmp_path / "models"
+    shutil.copytree(exported_model, base)
+    # Published before the database was there: the rerun only registers.
+    limits = ["--min-pr-auc", "0", "--min-roc-auc", "0"]
+    for _ in range(2):
+        capsys.readouterr()
+        assert export.main([*export_flags(trained_run, base), *limits]) == 0
+        printed = json.loads(capsys.readouterr().out)
+        assert (printed["version"], printed["path"]) == (1, str(base / "1"))
+    facts = read_facts(base / "1")
+    with Store(DatabaseSettings(database_url)) as store:
+        record = store.model(1)
+        assert record is not None
+        assert (record.digest, record.threshold) == (facts.digest, facts.threshold)
+        reached = json.loads(trained_run.workdir.metrics.read_text())["target_precision_reached"]
+        assert record.status is (ModelStatus.BLESSED if reached else ModelStatus.CANDIDATE)
+        # The folder is lost, the database remembers: version 1 stays what it was.
+        with store._engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE models SET digest = 'another'")
+        assert export.main([*export_flags(trained_run, base), "--min-roc-auc", "1.1"]) == 0
+        assert published_versions(base) == [1, 2]
+        second = store.model(2)
+        assert second is not None
+        assert second.status is ModelStatus.CANDIDATE
+
+
+def test_without_a_database_nothing_is_published(
+    trained_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SNIFFER_DATABASE_URL", raising=False)
+    assert export.main(export_flags(trained_run, tmp_path / "models")) == 2
+    assert "SNIFFER_DATABASE_URL is not set" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
+
+
+def test_another_backbone_than_trained_with_is_refused_and_nothing_is_published(
+    trained_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    document = json.loads(run.workdir.training.read_text())
+    run.workdir.training.write_text(json.dumps({**document, "backbone_digest": "0" * 64}))
+    assert export.main([*export_flags(run, tmp_path / "models"), "--no-register"]) == 2
+    assert "is not what was trained with" in capsys.readouterr().err
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_processes_export_the_same_training_to_the_same_bytes(trained_run: Run, tmp_path: Path) -> None:
+    bases = [tmp_path / name for name in ("one", "two")]
+    for base in bases:
+        with Program("sniffer_model.export", *export_flags(trained_run, base), "--no-register") as program:
+            assert program.wait(120) == 0
+    assert read_facts(bases[0] / "1") == read_facts(bases[1] / "1")
+
+
+@pytest.mark.slow
+def test_an_export_killed_half_way_leaves_nothing_to_load(trained_run: Run, tmp_path: Path) -> None:
+    import signal
+
+    from support.programs import eventually
+
+    base = tmp_path / "models"
+    with Program("sniffer_model.export", *export_flags(trained_run, base), "--no-register") as program:
+        eventually(lambda: list(base.glob(".staging-*/variables/*")), "variables are being written")
+        program.signal(signal.SIGKILL)
+        program.process.wait(10)
+    assert published_versions(base) == []
+
+
+@pytest.mark.parametrize("program", ["snapshot", "train", "evaluate", "export"])
+def test_every_program_explains_itself_quickly(program: str) -> None:
+    with Program(f"sniffer_model.{program}", "--help") as running:
+        assert running.wait(10) == 0
+    assert running.out[0].startswith(f"usage: python -m sniffer_model.{program}")

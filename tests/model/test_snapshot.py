@@ -1,0 +1,238 @@
+"""The snapshot: what is frozen, what is left out, and which images stand on which side of the split."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sniffer.contracts import ContractError
+from sniffer.settings import ImageSettings
+from sniffer_model import snapshot
+from sniffer_model.manifest import Manifest, Split, SplitFractions, read_manifest, write_manifest
+from sniffer_model.snapshot import take_snapshot
+from sniffer_model.source import open_source
+
+
+def save_image(path: Path, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def save_images(root: Path, label: str, seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        save_image(root / "labels" / label / f"kind-{seed % 3}-{seed:04d}.png", seed)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """40 images of each class."""
+    root = tmp_path / "images"
+    save_images(root, "drugs", range(40))
+    save_images(root, "other", range(1000, 1040))
+    return root
+
+
+def snapshot_of(root: Path) -> Manifest:
+    return take_snapshot(open_source(str(root)), SplitFractions(), ImageSettings())
+
+
+def test_the_same_files_give_the_same_digest_wherever_they_lie(labelled: Path) -> None:
+    first = snapshot_of(labelled)
+    moved = labelled.rename(labelled.with_name("moved"))
+    assert snapshot_of(moved).digest() == first.digest()
+
+
+def test_any_change_to_an_image_changes_the_digest(labelled: Path) -> None:
+    first = snapshot_of(labelled)
+    save_image(labelled / "labels/drugs/kind-0-0000.png", 5000)
+    assert snapshot_of(labelled).digest() != first.digest()
+
+
+def test_entries_name_label_slice_and_a_split_with_both_classes(labelled: Path) -> None:
+    manifest = snapshot_of(labelled)
+    assert len(manifest.entries) == 80
+    assert {(entry.key.split("/")[1], entry.label) for entry in manifest.entries} == {
+        ("drugs", "drugs"),
+        ("other", "other"),
+    }
+    assert {entry.slice for entry in manifest.entries} == {"kind-0", "kind-1", "kind-2"}
+    assert all(count for sizes in manifest.sizes().values() for count in sizes.values())
+
+
+def test_added_images_move_no_other_image_to_another_split(labelled: Path) -> None:
+    before = {entry.key: entry.split for entry in snapshot_of(labelled).entries}
+    save_images(labelled, "drugs", range(100, 130))
+    after = {entry.key: entry.split for entry in snapshot_of(labelled).entries}
+    assert len(after) == 110
+    assert before.items() <= after.items()
+
+
+def test_copies_never_straddle_the_split(labelled: Path) -> None:
+    for path in sorted((labelled / "labels/drugs").iterdir()):
+        path.with_name(f"copy-of-{path.name}").write_bytes(path.read_bytes())
+    splits: dict[str, set[Split]] = {}
+    for entry in snapshot_of(labelled).entries:
+        splits.setdefault(entry.content_sha256, set()).add(entry.split)
+    assert len(splits) == 80
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_unreadable_files_are_reported_and_left_out(labelled: Path) -> None:
+    whole = save_image(labelled / "labels/drugs/whole-0001.png", 7000)
+    (labelled / "labels/drugs/cut-0001.png").write_bytes(whole.read_bytes()[:60])
+    (labelled / "labels/other/empty-0001.jpg").touch()
+    (labelled / "labels/other/page-0001.jpg").write_text("<html>not found</html>")
+    (labelled / "labels/other/dangling-0001.jpg").symlink_to("nowhere")
+    manifest = snapshot_of(labelled)
+    assert len(manifest.entries) == 81
+    assert {(exclusion.key, exclusion.code) for exclusion in manifest.excluded} == {
+        ("labels/drugs/cut-0001.png", "truncated"),
+        ("labels/other/empty-0001.jpg", "empty"),
+        ("labels/other/page-0001.jpg", "not_an_image"),
+        ("labels/other/dangling-0001.jpg", "unreadable_file"),
+    }
+
+
+def test_the_same_bytes_under_two_classes_are_left_out_of_both(labelled: Path) -> None:
+    original = labelled / "labels/drugs/kind-0-0000.png"
+    (labelled / "labels/other/again-0001.png").write_bytes(original.read_bytes())
+    manifest = snapshot_of(labelled)
+    assert {(exclusion.key, exclusion.code) for exclusion in manifest.excluded} == {
+        ("labels/drugs/kind-0-0000.png", "conflicting_label"),
+        ("labels/other/again-0001.png", "conflicting_label"),
+    }
+    assert len(manifest.entries) == 79
+
+
+@given(st.text("0123456789abcdef", min_size=64, max_size=64), st.floats(0.01, 0.48), st.floats(0.01, 0.48))
+def test_every_image_has_one_split_and_enlarging_test_never_takes_from_it(
+    content: str, validation: float, test: float
+) -> None:
+    split = SplitFractions(validation, test).split_of(content)
+    assert split in Split
+    if split is Split.TEST:
+        assert SplitFractions(validation, test + 0.01).split_of(content) is Split.TEST
+
+
+def test_splits_take_about_their_fractions() -> None:
+    found = [SplitFractions(0.2, 0.1).split_of(f"{number:064x}") for number in range(5000)]
+    assert found.count(Split.VALIDATION) / 5000 == pytest.approx(0.2, abs=0.03)
+    assert found.count(Split.TEST) / 5000 == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_manifest_reads_back_as_written(labelled: Path, tmp_path: Path) -> None:
+    (labelled / "labels/other/empty-0001.jpg").touch()
+    manifest = snapshot_of(labelled)
+    write_manifest(manifest, tmp_path / "manifest.json")
+    assert read_manifest(tmp_path / "manifest.json") == manifest
+
+
+def test_an_altered_manifest_is_refused(labelled: Path, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    write_manifest(snapshot_of(labelled), path)
+    document = json.loads(path.read_text())
+    document["entries"][0]["label"] = "other"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ContractError, match="altered"):
+        read_manifest(path)
+
+
+def run(root: Path, workdir: Path, *flags: str) -> int:
+    return snapshot.main(["--source", str(root), "--workdir", str(workdir), *flags])
+
+
+def test_the_program_prints_the_digest_and_can_be_rerun(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert run(labelled, tmp_path / "work") == 0
+        printed = json.loads(capsys.readouterr().out)
+        assert printed["manifest_digest"] == read_manifest(tmp_path / "work/manifest.json").digest()
+
+
+def test_a_workdir_keeps_its_manifest_when_the_images_have_changed(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(labelled, tmp_path / "work")
+    before = (tmp_path / "work/manifest.json").read_bytes()
+    save_images(labelled, "other", [2000])
+    assert run(labelled, tmp_path / "work") == 2
+    assert "use a new --workdir" in capsys.readouterr().err
+    assert (tmp_path / "work/manifest.json").read_bytes() == before
+
+
+def make_nothing(root: Path) -> None:
+    root.mkdir(exist_ok=True)
+
+
+def make_no_labels(root: Path) -> None:
+    (root / "labels/drugs").mkdir(parents=True)
+
+
+def make_one_class(root: Path) -> None:
+    save_images(root, "drugs", range(20))
+
+
+def make_one_readable_class(root: Path) -> None:
+    save_images(root, "drugs", range(20))
+    (root / "labels/other").mkdir()
+    (root / "labels/other/page-0001.jpg").write_text("<html>")
+
+
+def make_unknown_class(root: Path) -> None:
+    for label in ("drugs", "other", "weapons"):
+        save_images(root, label, range(20))
+
+
+def make_loose_image(root: Path) -> None:
+    save_image(root / "labels/pill-0001.png", 1)
+
+
+def make_tiny_class(root: Path) -> None:
+    save_images(root, "drugs", range(20))
+    save_images(root, "other", [1000])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (make_nothing, "holds no folder labels/"),
+        (make_no_labels, "no labelled images"),
+        (make_one_class, "no usable image of the class 'other'"),
+        (make_one_readable_class, "no usable image of the class 'other' .1 files were left out"),
+        (make_unknown_class, "labels/weapons/ .* is not a class"),
+        (make_loose_image, "belongs to no class"),
+        (make_tiny_class, "of 1 images of the class 'other' none fell into"),
+    ],
+)
+def test_unusable_labels_are_one_clear_line_and_nothing_is_written(
+    make: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(make)
+    make(tmp_path / "images")
+    assert run(tmp_path / "images", tmp_path / "work") == 2
+    captured = capsys.readouterr()
+    complaint = [line for line in captured.err.splitlines() if line.startswith("snapshot: ")]
+    assert len(complaint) == 1
+    assert re.search(message, complaint[0])
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    "flags", [["--test-fraction", "0"], ["--test-fraction", "0.9"], ["--validation-fraction", "nan"]]
+)
+def test_senseless_fractions_are_refused(
+    flags: list[str], labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(labelled, tmp_path / "work", *flags) == 2
+    assert "fractions" in capsys.readouterr().err

@@ -1,0 +1,144 @@
+"""From the form to what is scanned and the program's flags."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sniffer.contracts import SCAN_ID_PATTERN, SettingsError
+from sniffer_airflow.names import dag_run_text, scan_id_of
+from sniffer_airflow.scan_form import scan_params
+from sniffer_airflow.scan_plan import ScanPlan, plan_scan
+from sniffer_airflow.window import RunDates
+
+DAY, NEXT = datetime(2026, 11, 5, tzinfo=UTC), datetime(2026, 11, 6, tzinfo=UTC)
+NIGHTLY = RunDates("scheduled", run_after=NEXT, logical_date=DAY, interval_start=DAY, interval_end=NEXT)
+MANUAL = RunDates("manual", run_after=datetime(2026, 11, 22, 13, 30, tzinfo=UTC))
+FORM = {name: param.value for name, param in scan_params().items()}
+
+
+def plan(dates: RunDates = MANUAL, variables: dict[str, str] | None = None, **fields: Any) -> ScanPlan:
+    return plan_scan(
+        scan_id="scan_bucket.manual__1",
+        dag_run="scan_bucket/manual__1",
+        dates=dates,
+        params=FORM | fields,
+        variable=lambda name: (variables or {}).get(name, ""),
+    )
+
+
+TARGET = {"sniffer_bucket": "nightly", "sniffer_prefix": "uploads/{{ ds }}/"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "bucket", "prefix"),
+    [
+        ({}, "nightly", "uploads/2026-11-05/"),
+        ({"bucket": "", "prefix": ""}, "nightly", "uploads/2026-11-05/"),
+        ({"prefix": "logos/"}, "nightly", "logos/"),
+        ({"bucket": "other"}, "other", ""),
+        ({"bucket": "other", "prefix": "{{ ds_nodash }}/"}, "other", "20261105/"),
+    ],
+)
+def test_what_the_form_leaves_open_comes_from_the_variables(fields: dict[str, str], bucket: str, prefix: str) -> None:
+    planned = plan(NIGHTLY, TARGET, **fields)
+    assert (planned.bucket, planned.prefix) == (bucket, prefix)
+
+
+def test_a_night_scans_its_partition_or_its_window_never_both() -> None:
+    by_partition, by_window = plan(NIGHTLY, TARGET), plan(NIGHTLY, {"sniffer_bucket": "nightly"})
+    assert (by_partition.prefix, by_partition.since, by_partition.until) == ("uploads/2026-11-05/", None, None)
+    assert (by_window.prefix, by_window.since, by_window.until) == ("", DAY, NEXT)
+
+
+def test_the_flags_of_a_manual_scan_by_defaults() -> None:
+    assert plan(bucket="pics").arguments() == [
+        "--scan-id=scan_bucket.manual__1",
+        "--dag-run=scan_bucket/manual__1",
+        "--bucket=pics",
+        "--model-version=stable",
+    ]
+
+
+def test_every_field_of_the_form_reaches_the_program() -> None:
+    planned = plan(
+        bucket="pics",
+        prefix="-odd prefix/{{ ds }}",
+        since="2026-11-05T02:00:00+02:00",
+        until="2026-11-06T00:00:00Z",
+        model_version="7",
+        consumers=3,
+        limit=100,
+        retry_failed=True,
+        dry_run=True,
+    )
+    assert planned.arguments()[2:] == [
+        "--bucket=pics",
+        "--prefix=-odd prefix/2026-11-22",
+        "--since=2026-11-05T00:00:00+00:00",
+        "--until=2026-11-06T00:00:00+00:00",
+        "--model-version=7",
+        "--consumers=3",
+        "--limit=100",
+        "--retry-failed",
+        "--dry-run",
+    ]
+    assert "--rescan" in plan(bucket="pics", rescan=True).arguments()
+
+
+@pytest.mark.parametrize("which", ["rescan", "retry_failed"])
+def test_the_program_understands_every_flag(which: str, tmp_path: Path) -> None:
+    times = {"since": "2026-11-05T00:00:00Z", "until": "2026-11-06T00:00:00Z"}
+    planned = plan(bucket="pics", prefix="-é", **times, consumers=1, limit=1, dry_run=True, **{which: True})
+    files = [f"--certificate={tmp_path / 'certificate'}", f"--progress={tmp_path / 'progress'}"]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SNIFFER_")}
+    command = [sys.executable, "-m", "sniffer.scan", *planned.arguments(), *files]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert "SNIFFER_DATABASE_URL is not set" in done.stderr  # past the flags, at the settings
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "no bucket: .*airflow variables set sniffer_bucket NAME"),
+        ({"bucket": "s3://pics/x"}, "without s3://"),
+        ({"bucket": "pics", "rescan": True, "retry_failed": True}, "contradict"),
+        ({"bucket": "pics", "since": "2026-11-06T00:00:00Z", "until": "2026-11-05T00:00:00Z"}, "earlier than until"),
+        ({"bucket": "pics", "since": "yesterday"}, r"since \('yesterday'\) is not a time such as"),
+        ({"bucket": "pics", "prefix": "{{ tomorrow }}"}, "template we do not know"),
+        ({"bucket": "pics", "prefix": "é" * 513}, "longer than an S3 key"),
+    ],
+)
+def test_what_no_single_field_shows_is_checked(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        plan(**fields)
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    [
+        "scheduled__2026-11-05T00:00:00+00:00",
+        "manual__2026-11-22T13:30:00.123456+00:00_aB3",
+        "by hand, ö/~",
+        "x" * 250,
+        "",
+    ],
+)
+def test_a_run_s_scan_id_is_valid_and_its_own(run_id: str) -> None:
+    scan_id = scan_id_of("scan_bucket", run_id)
+    assert SCAN_ID_PATTERN.fullmatch(scan_id)
+    assert scan_id == scan_id_of("scan_bucket", run_id)
+    assert scan_id not in {scan_id_of("scan_bucket", other) for other in (f"{run_id}x", f"{run_id} ", "by hand, ü/~")}
+    assert len(dag_run_text("scan_bucket", run_id)) <= 255
+
+
+def test_a_plain_run_id_stays_readable() -> None:
+    assert scan_id_of("scan_bucket", "scheduled__2026-11-05T00:00:00+00:00") == (
+        "scan_bucket.scheduled__2026-11-05T00:00:00+00:00"
+    )

@@ -1,0 +1,54 @@
+"""Fixtures of the fleet: a migrated database with a stable model, a real model server, an empty bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fleet import Fleet, ModelServerProcess
+from support.tiny_model import save_tiny_model
+
+from sniffer import migrate
+from sniffer.contracts import ModelRecord, ModelStatus
+from sniffer.images import PREPROCESSING_VERSION
+from sniffer.settings import DatabaseSettings
+from sniffer.store import Store
+
+
+@pytest.fixture(scope="session")
+def model_server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServerProcess]:
+    """The session's model server. Ask for `model_server`, which sees to it that it runs."""
+    folder = tmp_path_factory.mktemp("serving")
+    save_tiny_model(folder / "drug_detector" / "1")
+    server = ModelServerProcess(folder / "drug_detector", folder / "serve.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def model_server(model_server_process: ModelServerProcess) -> ModelServerProcess:
+    """The session's model server, running at the test's start whatever an earlier test did to it."""
+    model_server_process.start()
+    return model_server_process
+
+
+@pytest.fixture
+def fleet(bucket: Any, database_url: str, model_server: ModelServerProcess, tmp_path: Path) -> Fleet:
+    """An empty bucket, an empty migrated database with stable model 1, and settings for quick failures."""
+    with Store(DatabaseSettings(database_url)) as store:
+        store.migrate(migrate.upgrade)
+        store.register_model(ModelRecord(1, "d" * 64, "b" * 64, PREPROCESSING_VERSION, 0.5, {}, ModelStatus.BLESSED))
+        store.promote(1)
+    environ = {
+        "SNIFFER_DATABASE_URL": database_url,
+        "SNIFFER_SERVING_URL": model_server.url,
+        "SNIFFER_BATCH_SIZE": "4",
+        "SNIFFER_BEAT_S": "0.2",
+        "SNIFFER_CONSUMER_DEADLINE_S": "2",
+        "SNIFFER_PRODUCER_DEADLINE_S": "10",
+        "SNIFFER_NO_CONSUMER_S": "60",
+    }
+    return Fleet(bucket, database_url, environ, tmp_path)

@@ -1,0 +1,172 @@
+"""Listing and fetching against a real S3 API, sound and flaky."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.flaky_s3 import DENIED, FlakyS3
+
+from sniffer.bucket import Bucket, NotFetched
+from sniffer.contracts import ListedObject, Outcome, SettingsError, TransientError
+
+AWKWARD_KEYS = [
+    "plain.jpg",
+    "a b.jpg",
+    "emoji 😀.jpg",
+    "pct%20.jpg",
+    "pct .jpg",
+    "plus+.jpg",
+    "quote'\".jpg",
+    "folder/",
+    "folder//double.jpg",
+    "/leading.jpg",
+    "dot/./x.jpg",
+    "Case.jpg",
+    "case.jpg",
+    "tab\t.jpg",
+    "hash#?&=.jpg",
+    "back\\slash~^`{}[]<>|.jpg",
+    "é.jpg",
+    "e\u0301.jpg",
+    "k" * 1024,
+    "😀" * 256,
+]
+
+
+def opened(name: str, *, patience_s: float = 5, max_bytes: int = 10_000) -> Bucket:
+    bucket = Bucket(name, patience_s=patience_s, max_bytes=max_bytes)
+    bucket.check()
+    return bucket
+
+
+def listed(bucket: Bucket, prefix: str = "") -> dict[str, ListedObject]:
+    return {image.key: image for page in bucket.pages(prefix) for image in page}
+
+
+@pytest.fixture
+def flaky(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyS3]:
+    with FlakyS3(bucket.endpoint_url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
+        yield proxy
+
+
+def test_every_awkward_key_is_listed_and_fetched_as_itself(bucket: Any) -> None:
+    for key in AWKWARD_KEYS:
+        bucket.put(key, f"body of {key}".encode())
+    ours = opened(bucket.name)
+    found = listed(ours)
+    assert set(found) == set(AWKWARD_KEYS)
+    with ThreadPoolExecutor(8) as pool:
+        bodies = list(pool.map(lambda key: ours.fetch(found[key]), AWKWARD_KEYS))
+    assert bodies == [f"body of {key}".encode() for key in AWKWARD_KEYS]
+
+
+def test_what_is_listed_is_what_s3_says(bucket: Any) -> None:
+    etag = bucket.put("in/a", b"12345")
+    bucket.put("out/b", b"1")
+    image = listed(opened(bucket.name), "in/")["in/a"]
+    assert (image.etag, image.size_bytes, image.bucket) == (etag, 5, bucket.name)
+    assert image.last_modified.utcoffset().total_seconds() == 0
+
+
+def test_a_listing_of_several_pages_is_whole(bucket: Any) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: bucket.put(f"k{i:04}", b"x"), range(1005)))
+    pages = list(opened(bucket.name).pages(""))
+    assert [len(page) for page in pages] == [1000, 5]
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
+def test_deleted_and_replaced_objects_are_gone(bucket: Any, key: str) -> None:
+    bucket.put(key, b"first")
+    ours = opened(bucket.name)
+    image = listed(ours)[key]
+    bucket.put(key, b"second")
+    with pytest.raises(NotFetched) as replaced:
+        ours.fetch(image)
+    bucket.delete(key)
+    with pytest.raises(NotFetched) as deleted:
+        ours.fetch(image)
+    verdicts = [caught.value.verdict for caught in (replaced, deleted)]
+    assert [(v.outcome, v.code) for v in verdicts] == [(Outcome.GONE, "replaced"), (Outcome.GONE, "deleted")]
+
+
+def test_an_object_over_the_byte_limit_is_not_fetched(bucket: Any) -> None:
+    bucket.put("big", b"x" * 11)
+    ours = opened(bucket.name, max_bytes=10)
+    with pytest.raises(NotFetched) as caught:
+        ours.fetch(listed(ours)["big"])
+    assert (caught.value.verdict.outcome, caught.value.verdict.code) == (Outcome.UNREADABLE, "over_byte_limit")
+    assert "SNIFFER_MAX_IMAGE_BYTES" in caught.value.verdict.message
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
+def test_a_throttling_s3_is_waited_for(bucket: Any, flaky: FlakyS3, key: str) -> None:
+    bucket.put(key, b"body")
+    ours = opened(bucket.name)
+    flaky.away_for(1.0)
+    image = listed(ours)[key]
+    flaky.away_for(1.0)
+    assert ours.fetch(image) == b"body"
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
+def test_patience_ends_as_a_failure_of_that_image(bucket: Any, flaky: FlakyS3, key: str) -> None:
+    bucket.put(key, b"body")
+    ours = opened(bucket.name, patience_s=0.5)
+    image = listed(ours)[key]
+    flaky.away_for(60)
+    began = time.monotonic()
+    with pytest.raises(NotFetched) as caught:
+        ours.fetch(image)
+    assert (caught.value.verdict.outcome, caught.value.verdict.code) == (Outcome.FAILED, "fetch")
+    assert time.monotonic() - began < 20
+    with pytest.raises(TransientError, match="run again later"):
+        list(ours.pages(""))
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
+def test_an_object_without_permission_fails_with_that_reason(bucket: Any, flaky: FlakyS3, key: str) -> None:
+    bucket.put(key, b"body")
+    ours = opened(bucket.name)
+    image = listed(ours)[key]
+    flaky.refuse = lambda _method, _path: (403, DENIED)
+    with pytest.raises(NotFetched) as caught:
+        ours.fetch(image)
+    assert (caught.value.verdict.outcome, caught.value.verdict.code) == (Outcome.FAILED, "access_denied")
+
+
+def test_what_is_wrong_with_a_bucket_is_said_at_once(
+    bucket: Any, flaky: FlakyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingsError, match="'absent-bucket' at .* does not exist"):
+        opened("absent-bucket")
+    with pytest.raises(SettingsError, match="'No Bucket' is not a bucket name"):
+        opened("No Bucket")
+    flaky.refuse = lambda _method, _path: (403, DENIED)
+    with pytest.raises(SettingsError, match="s3:ListBucket"):
+        opened(bucket.name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(TransientError, match="cannot reach .*AWS_ENDPOINT_URL"):
+        opened(bucket.name)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    with pytest.raises(SettingsError, match="no AWS credentials"):
+        opened(bucket.name)
+
+
+def test_the_sought_object_is_the_listed_one_not_a_namesake(bucket: Any) -> None:
+    bucket.put("folder/", b"marker")
+    bucket.put("folder", b"plain")
+    ours = opened(bucket.name)
+    found = listed(ours)
+    assert ours.fetch(found["folder/"]) == b"marker"
+    assert ours.fetch(found["folder"]) == b"plain"
+    with pytest.raises(NotFetched):
+        ours.fetch(replace(found["folder"], etag="other"))

@@ -1,0 +1,70 @@
+"""When a certificate holds and when it does not, as a table of cases."""
+
+from __future__ import annotations
+
+import pytest
+
+from sniffer.certify import StoredRows, certify, describe
+from sniffer.contracts import Certificate, ModelRecord, ModelStatus, Outcome, ScanRequest
+from sniffer.listing import ListingTally
+
+MODEL = ModelRecord(3, "d" * 64, "b" * 64, "p1", 0.5, {}, ModelStatus.STABLE)
+P, U, F, R = Outcome.PREDICTED, Outcome.UNREADABLE, Outcome.FAILED, Outcome.REUSED
+
+
+def certificate(
+    listed: int,
+    counts: dict[Outcome, int],
+    *,
+    unchanged: int = 0,
+    before: dict[Outcome, int] | None = None,
+    after: dict[Outcome, int] | None = None,
+    rivals: tuple[str, ...] = (),
+    interruption: str | None = None,
+) -> Certificate:
+    stored = StoredRows(before or {}, counts if after is None else after, flagged=0, samples=(), rivals=rivals)
+    return certify(
+        ScanRequest("s", "bkt"),
+        MODEL,
+        "p1",
+        ListingTally(listed=listed, unchanged=unchanged, finished=True),
+        counts,
+        stored,
+        duration_s=2.0,
+        error_budget=0.01,
+        interruption=interruption,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"listed": 0, "counts": {}}, None),
+        ({"listed": 10, "counts": {P: 7, U: 1}, "unchanged": 2}, None),
+        ({"listed": 10, "counts": {P: 7}, "unchanged": 2}, "1 of 10 listed images have no outcome"),
+        ({"listed": 10, "counts": {P: 11}}, "1 more outcomes than listed"),
+        ({"listed": 100, "counts": {P: 99, F: 1}}, None),
+        ({"listed": 100, "counts": {P: 98, F: 2}}, "2 of 100 images failed"),
+        ({"listed": 100, "counts": {F: 1}, "unchanged": 99}, "1 of 1 images failed"),
+        (
+            {"listed": 9, "counts": {P: 9}, "after": {P: 8}},
+            "9 images were acknowledged as predicted",
+        ),
+        ({"listed": 9, "counts": {P: 9}, "after": {P: 14}, "before": {P: 5}}, None),
+        ({"listed": 9, "counts": {P: 9}, "after": {P: 13}, "before": {P: 5}}, "MySQL holds 8"),
+        ({"listed": 9, "counts": {P: 9}, "after": {P: 8}, "rivals": ("other",)}, None),
+        ({"listed": 9, "counts": {P: 9}, "interruption": "no consumer"}, "no consumer"),
+    ],
+)
+def test_a_certificate_holds_only_when_every_image_is_accounted_for(arguments: dict, problem: str | None) -> None:
+    made = certificate(**arguments)
+    assert made.holds == (problem is None)
+    if problem:
+        assert any(problem in found for found in made.problems)
+        assert problem in describe(made)
+
+
+def test_the_description_shows_the_equation() -> None:
+    text = describe(certificate(10, {P: 5, R: 1, U: 1}, unchanged=3))
+    assert "10 = 3 unchanged + 5 predicted + 1 reused + 1 unreadable + 0 gone + 0 failed" in text
+    assert "the certificate holds" in text

@@ -1,0 +1,244 @@
+"""The ledger as a pure machine: examples of each rule, and a random walk that must never lose or double an image."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sniffer.contracts import ListedObject, Outcome, Verdict
+from sniffer.ledger import Entry, Ledger
+
+WHEN = datetime(2026, 11, 20, tzinfo=UTC)
+FAILED = Verdict(Outcome.FAILED, "kills_consumers", "poison")
+
+
+def image(name: str, size_bytes: int = 10) -> ListedObject:
+    return ListedObject("bkt", name, "etag", size_bytes, WHEN)
+
+
+def fetch_all(ledger: Ledger) -> None:
+    while entry := ledger.next_to_fetch():
+        ledger.fetched(entry.number, FAILED if entry.is_poison else b"x" * entry.image.size_bytes)
+
+
+def grant_all(ledger: Ledger, now: float = 0.0) -> list[tuple[bytes, Entry]]:
+    grants = []
+    while grant := ledger.next_grant(now):
+        grant[1].release()
+        grants.append(grant)
+    return grants
+
+
+def loaded(count: int, held_bytes: int = 1000, size_bytes: int = 10) -> Ledger:
+    ledger = Ledger(deadline_s=10, held_bytes=held_bytes)
+    for i in range(count):
+        ledger.add(image(str(i), size_bytes))
+    fetch_all(ledger)
+    return ledger
+
+
+def test_nothing_is_handed_out_without_credit() -> None:
+    ledger = loaded(5)
+    assert grant_all(ledger) == []
+    ledger.join(b"a", 2, now=0)
+    assert [entry.number for _, entry in grant_all(ledger)] == [0, 1]
+    assert ledger.in_flight == 5
+
+
+def test_work_goes_to_whoever_holds_least() -> None:
+    ledger = loaded(6)
+    ledger.join(b"a", 10, now=0)
+    ledger.join(b"b", 10, now=0)
+    names = [name for name, _ in grant_all(ledger)]
+    assert names.count(b"a") == names.count(b"b") == 3
+
+
+def test_a_consumer_holds_no_more_bytes_than_it_may_but_always_one_image() -> None:
+    ledger = loaded(5, held_bytes=25, size_bytes=10)
+    ledger.join(b"a", 10, now=0)
+    assert len(grant_all(ledger)) == 2
+    large = loaded(1, held_bytes=25, size_bytes=1000)
+    large.join(b"a", 10, now=0)
+    assert len(grant_all(large)) == 1
+
+
+def test_an_image_leaves_only_when_acknowledged_and_only_once() -> None:
+    ledger = loaded(1)
+    ledger.join(b"a", 1, now=0)
+    grant_all(ledger)
+    assert ledger.in_flight == 1
+    assert ledger.settle(0, Outcome.PREDICTED)
+    assert not ledger.settle(0, Outcome.PREDICTED)
+    assert (ledger.in_flight, ledger.done) == (0, 1)
+
+
+def test_a_silent_consumer_expires_and_its_images_go_to_others_first() -> None:
+    ledger = loaded(3)
+    ledger.join(b"a", 2, now=0)
+    grant_all(ledger)
+    ledger.join(b"b", 3, now=9)
+    assert ledger.expired(now=9) == []
+    assert ledger.expired(now=10.5) == [b"a"]
+    ledger.bury(b"a")
+    fetch_all(ledger)
+    assert sorted(entry.number for _, entry in grant_all(ledger)) == [0, 1, 2]
+
+
+def test_a_consumer_back_from_the_dead_counts_once() -> None:
+    ledger = loaded(1)
+    ledger.join(b"a", 1, now=0)
+    grant_all(ledger)
+    ledger.bury(b"a")
+    fetch_all(ledger)
+    ledger.join(b"b", 1, now=11)
+    grant_all(ledger)
+    assert ledger.heard(b"a", now=12)
+    assert ledger.settle(0, Outcome.PREDICTED)
+    assert not ledger.settle(0, Outcome.PREDICTED)
+    assert (ledger.in_flight, ledger.done) == (0, 1)
+
+
+@pytest.mark.parametrize("stage", ["waiting", "fetching", "ready"])
+def test_a_late_acknowledgement_takes_the_image_out_wherever_it_is(stage: str) -> None:
+    ledger = loaded(1)
+    ledger.join(b"a", 1, now=0)
+    grant_all(ledger)
+    ledger.bury(b"a")
+    entry = ledger.next_to_fetch() if stage != "waiting" else None
+    if stage == "ready" and entry:
+        ledger.fetched(entry.number, b"x")
+    assert ledger.settle(0, Outcome.PREDICTED)
+    if stage == "fetching" and entry:
+        ledger.fetched(entry.number, b"x")
+    assert (ledger.in_flight, ledger.on_hand, ledger.on_hand_bytes, ledger.done) == (0, 0, 0, 1)
+
+
+def kill_holder(ledger: Ledger, name: bytes, now: float) -> list[tuple[bytes, Entry]]:
+    ledger.join(name, 10, now)
+    fetch_all(ledger)
+    grants = grant_all(ledger)
+    ledger.bury(name)
+    return grants
+
+
+def test_a_suspect_is_handed_out_alone_then_fails_on_its_third_victim() -> None:
+    ledger = loaded(1)
+    kill_holder(ledger, b"a", 0)
+    kill_holder(ledger, b"b", 1)
+    for i in range(5):
+        ledger.add(image(f"other {i}"))
+    third = kill_holder(ledger, b"c", 2)
+    assert [entry.number for _, entry in third] == [0]
+    fetch_all(ledger)
+    ledger.join(b"d", 10, now=3)
+    grants = grant_all(ledger)
+    verdicts = {entry.number: entry.verdict for _, entry in grants}
+    assert verdicts[0] == FAILED
+    assert len(grants) == 6
+
+
+def test_a_busy_fleet_empties_one_consumer_for_a_suspect() -> None:
+    ledger = loaded(1)
+    kill_holder(ledger, b"x", 0)
+    kill_holder(ledger, b"y", 1)
+    for i in range(20):
+        ledger.add(image(f"other {i}"))
+    # Both consumers are busy before the suspect's bytes are here again.
+    suspect = ledger.next_to_fetch()
+    assert suspect is not None and suspect.is_suspect
+    fetch_all(ledger)
+    ledger.join(b"a", 3, now=2)
+    ledger.join(b"b", 3, now=2)
+    held = grant_all(ledger)
+    ledger.fetched(suspect.number, b"x")
+    for name, entry in held:
+        ledger.settle(entry.number, Outcome.PREDICTED)
+        ledger.grant_credit(name, 1)
+        for later, granted in grant_all(ledger):
+            if granted.number == suspect.number:
+                return
+            held.append((later, granted))
+    pytest.fail("the suspect starved")
+
+
+def test_an_image_given_up_and_then_scored_counts_as_scored() -> None:
+    ledger = loaded(1)
+    ledger.join(b"a", 1, now=0)
+    grant_all(ledger)
+    ledger.settle(0, Outcome.FAILED)
+    assert ledger.settle(0, Outcome.PREDICTED)
+    assert (ledger.counts[Outcome.FAILED], ledger.counts[Outcome.PREDICTED], ledger.done) == (0, 1, 1)
+
+
+def test_handing_back_and_leaving_blame_no_image() -> None:
+    ledger = loaded(2)
+    ledger.join(b"a", 2, now=0)
+    grant_all(ledger)
+    ledger.hand_back(b"a", [1])
+    ledger.leave(b"a")
+    assert not ledger.knows(b"a")
+    ledger.join(b"b", 2, now=0)
+    fetch_all(ledger)
+    assert [entry.deaths for _, entry in grant_all(ledger)] == [0, 0]
+
+
+def test_what_was_lost_on_the_way_goes_to_others_and_its_credit_comes_back() -> None:
+    ledger = loaded(3)
+    ledger.join(b"a", 2, now=0)
+    grant_all(ledger, now=0)
+    assert ledger.reconcile(b"a", [0], now=9) == 0
+    assert ledger.reconcile(b"a", [0], now=11) == 1
+    fetch_all(ledger)
+    grants = grant_all(ledger, now=11)
+    assert [(entry.number, entry.deaths) for _, entry in grants] == [(2, 0)]
+    assert ledger.in_flight == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), images=st.integers(0, 60))
+def test_whatever_happens_every_image_ends_exactly_once(seed: int, images: int) -> None:
+    """Random kills, stops, returns, hand-backs and duplicates; at the end a survivor finishes the work."""
+    rng = random.Random(seed)
+    ledger = Ledger(deadline_s=5, held_bytes=100)
+    for i in range(images):
+        ledger.add(image(str(i), rng.randrange(120)))
+    sent: list[tuple[bytes, int]] = []
+    names = [b"a", b"b", b"c"]
+    for now in range(150):
+        name = rng.choice(names)
+        match rng.randrange(9):
+            case 0:
+                ledger.join(name, rng.randrange(5), now)
+            case 1:
+                ledger.bury(name)
+            case 2 if ledger.knows(name):
+                ledger.leave(name)
+            case 3:
+                for expired in ledger.expired(now):
+                    ledger.bury(expired)
+            case 4 if sent:
+                ledger.settle(rng.choice(sent)[1], rng.choice([Outcome.PREDICTED, Outcome.REUSED]))
+            case 5 if sent:
+                holder, number = rng.choice(sent)
+                ledger.hand_back(holder, [number])
+            case 6 if ledger.knows(name):
+                ledger.heard(name, now)
+                ledger.grant_credit(name, 1)
+            case 7 if ledger.knows(name):
+                ledger.reconcile(name, {number for to, number in sent if to == name and number % 2}, now)
+            case _:
+                fetch_all(ledger)
+                sent += [(to, entry.number) for to, entry in grant_all(ledger)]
+        assert ledger.done + ledger.in_flight == images
+    for name in names:
+        ledger.bury(name)
+    ledger.join(b"survivor", 10_000, now=1000)
+    for _ in range(3 * images + 1):
+        fetch_all(ledger)
+        for _, entry in grant_all(ledger):
+            ledger.settle(entry.number, entry.verdict.outcome if entry.verdict else Outcome.PREDICTED)
+    assert (ledger.done, ledger.in_flight, ledger.on_hand_bytes) == (images, 0, 0)

@@ -1,0 +1,63 @@
+"""The flags of a scan: written back they ask for the same again, and wrong ones are one clear line."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from sniffer.contracts import SettingsError
+from sniffer.request import ScanOptions, add_scan_flags, parse, scan_argv, scan_options
+
+
+def options(*argv: str) -> ScanOptions:
+    parser = argparse.ArgumentParser()
+    add_scan_flags(parser)
+    return scan_options(parse(parser, argv))
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--bucket", "b"],
+        ["--bucket", "b", "--prefix=--odd 😀/", "--since", "2026-11-20", "--until", "2026-11-21T06:00:00+02:00"],
+        ["--bucket", "b", "--model-version", "7", "--limit", "5", "--rescan", "--dag-run", "manual__x"],
+        ["--bucket", "b", "--model-version", "stable", "--retry-failed", "--dry-run", "--certificate", "/tmp/c"],
+        ["--bucket", "b", "--scan-id", "scan_bucket.2026-11-20T00:00:00+00:00", "--progress", "p.json"],
+    ],
+)
+def test_written_back_the_flags_ask_for_the_same(argv: list[str]) -> None:
+    asked = options(*argv)
+    assert options(*scan_argv(asked)) == asked
+
+
+def test_times_without_an_offset_are_utc() -> None:
+    assert (
+        options("--bucket", "b", "--since", "2026-11-20").request.since
+        == options("--bucket", "b", "--since", "2026-11-20T01:00:00+01:00").request.since
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "--bucket"),
+        (["--bucket", "b", "--since", "yesterday"], "'yesterday' is not a date"),
+        (["--bucket", "b", "--limit", "0"], "'0' is not a whole number above 0"),
+        (["--bucket", "b", "--model-version", "latest"], "'latest' is not a model version"),
+        (["--bucket", "b", "--rescan", "--retry-failed"], "not allowed with"),
+        (["--bucket", "b", "--scan-id", "a b"], "'a b' is not a scan id"),
+    ],
+)
+def test_wrong_flags_end_with_status_2_and_their_name(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options(*argv)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_window_must_not_be_empty() -> None:
+    with pytest.raises(SettingsError, match="must be before"):
+        options("--bucket", "b", "--since", "2026-11-21", "--until", "2026-11-21")

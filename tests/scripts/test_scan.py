@@ -1,0 +1,245 @@
+"""Whole scans as a user runs them: real processes, S3, model server and MariaDB; what is stored and what is said."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import create_engine, text
+from support.fleet import Fleet, counted, jpeg
+from support.programs import Program, eventually
+
+from sniffer.contracts import ModelRecord, ModelStatus
+from sniffer.images import PREPROCESSING_VERSION
+from sniffer.settings import DatabaseSettings
+from sniffer.store import Store
+from sniffer_local.processes import free_port
+
+AWKWARD_KEYS = [
+    "a b.jpg",
+    "emoji 😀.jpg",
+    "pct%20.jpg",
+    "plus+.jpg",
+    "quote'\".jpg",
+    "folder/",
+    "double//slash.jpg",
+    "Case.jpg",
+    "case.jpg",
+    "k" * 1024,
+]
+
+
+def test_a_scan_accounts_for_every_object_and_a_second_finds_all_unchanged(fleet: Fleet) -> None:
+    fleet.fill(30)
+    for key in AWKWARD_KEYS:
+        fleet.put(key, jpeg(7))
+    fleet.put("empty.jpg", b"")
+    fleet.put("page.jpg", b"<html><body>Not found</body></html>")
+    first = fleet.scan("--consumers=2")
+    assert counted(first)["predicted"] + counted(first)["reused"] == 30 + len(AWKWARD_KEYS)
+    assert counted(first)["unreadable"] == 2
+    assert first.holds and first.listed == len(fleet.keys)
+    fleet.assert_every_object_has_one_row()
+    second = fleet.scan("--consumers=2")
+    assert counted(second) == {"unchanged": len(fleet.keys)}
+    assert second.listing_digest == first.listing_digest
+    assert fleet.rows("SELECT state, COUNT(*) FROM scans GROUP BY state") == [("complete", 2)]
+
+
+def test_equal_bytes_are_asked_about_once_and_scores_are_the_models(fleet: Fleet) -> None:
+    for i in range(12):
+        fleet.put(f"copy {i}.jpg", jpeg(1))
+    fleet.put("other.jpg", jpeg(2))
+    certificate = fleet.scan("--consumers=1")
+    assert counted(certificate) == {"predicted": 2, "reused": 11}
+    scores = fleet.rows(
+        "SELECT DISTINCT score FROM predictions JOIN images USING (image_id) WHERE object_key LIKE 'copy%'"
+    )
+    assert len(scores) == 1 and 0.2 < scores[0][0] < 0.8
+
+
+def test_windows_prefixes_and_limits_choose_what_is_listed(fleet: Fleet) -> None:
+    fleet.fill(10)
+    fleet.put("elsewhere/x.jpg", jpeg(99))
+    assert fleet.scan("--prefix=elsewhere/").listed == 1
+    assert fleet.scan("--until=2001-01-01").listed == 0
+    limited = fleet.scan("--limit=4")
+    assert limited.limited and counted(limited)["predicted"] == 4
+    assert counted(fleet.scan("--limit=4"))["predicted"] == 4
+    rest = fleet.scan("--since=2001-01-01")
+    assert counted(rest) == {"unchanged": 9, "predicted": 2}
+    fleet.assert_every_object_has_one_row()
+
+
+def test_a_dry_run_counts_estimates_and_changes_nothing(fleet: Fleet) -> None:
+    fleet.fill(5)
+    with fleet.start("--dry-run") as program:
+        assert program.wait() == 0
+    assert "5 listed, 0 unchanged, 5 to score" in program.text()
+    assert json.loads(fleet.certificate_path.read_text())["new"] == 5
+    assert (fleet.stored(), fleet.rows("SELECT COUNT(*) FROM scans")) == (0, [(0,)])
+
+
+def test_a_rescan_scores_again_and_resumes_by_its_id(fleet: Fleet) -> None:
+    fleet.fill(8)
+    fleet.scan("--scan-id=first")
+    assert counted(fleet.scan("--rescan", "--scan-id=again", "--limit=3")) == {"predicted": 3}
+    resumed = fleet.scan("--rescan", "--scan-id=again")
+    assert counted(resumed) == {"unchanged": 3, "predicted": 5}
+    assert fleet.rows("SELECT scan_id, COUNT(*) FROM predictions GROUP BY scan_id") == [("again", 8)]
+
+
+def test_only_what_failed_is_tried_again(fleet: Fleet) -> None:
+    fleet.fill(6)
+    fleet.scan()
+    ((image_id,),) = fleet.rows("SELECT MIN(image_id) FROM images")
+    engine = create_engine(fleet.database_url)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE predictions SET outcome = 'failed', score = NULL, scored_hash = NULL, error_code = 'fetch', "
+                "error_message = 'S3 was away' WHERE image_id = :image_id"
+            ),
+            {"image_id": image_id},
+        )
+    engine.dispose()
+    assert counted(fleet.scan("--retry-failed")) == {"predicted": 1}
+    assert counted(fleet.scan("--retry-failed")) == {}
+    fleet.assert_every_object_has_one_row()
+
+
+def test_an_empty_bucket_and_an_absent_one_are_told_apart(fleet: Fleet) -> None:
+    empty = fleet.scan()
+    assert empty.holds and empty.listed == 0
+    with Program("sniffer.scan", "--bucket=absent-bucket", environ=fleet.environ) as program:
+        assert program.wait() == 2
+    assert "bucket 'absent-bucket' at" in program.text() and "does not exist" in program.text()
+
+
+@pytest.mark.parametrize("consumers", [1, 8])
+def test_one_consumer_or_eight_do_the_same(fleet: Fleet, consumers: int) -> None:
+    fleet.fill(40)
+    assert counted(fleet.scan(f"--consumers={consumers}")) == {"predicted": 40}
+    fleet.assert_every_object_has_one_row()
+
+
+def test_consumers_may_come_before_and_during_the_scan(fleet: Fleet) -> None:
+    fleet.fill(60)
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    consume = ("sniffer.consume", f"--endpoint={endpoint}")
+    with Program(*consume, environ=fleet.environ) as early:
+        eventually(lambda: "Traceback" not in early.text() and early.process.poll() is None, "an early consumer waits")
+        with fleet.start(f"--endpoint={endpoint}", program="sniffer.produce") as producer:
+            eventually(lambda: "joins" in producer.text(), "the early consumer joins")
+            with Program(*consume, environ=fleet.environ) as late:
+                assert producer.wait() == 0
+                assert early.wait() == 0
+                late.process.terminate()
+                late.wait()
+    assert counted(fleet.certificate()) == {"predicted": 60}
+
+
+def test_a_consumer_after_the_end_and_a_producer_without_any_say_so(fleet: Fleet) -> None:
+    fleet.fill(3)
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    quick = {"SNIFFER_NO_CONSUMER_S": "1.5"}
+    with fleet.start(f"--endpoint={endpoint}", program="sniffer.produce", **quick) as producer:
+        assert producer.wait() == 1
+    assert f"no consumer at {endpoint} for 1.5 s" in producer.text()
+    assert not fleet.certificate().holds
+    with Program("sniffer.consume", f"--endpoint={endpoint}", environ=fleet.environ | quick) as consumer:
+        assert consumer.wait() == 1
+    assert f"no word from a producer at {endpoint}" in consumer.text()
+    assert counted(fleet.scan()) == {"predicted": 3}
+
+
+def test_two_scans_of_one_bucket_at_a_time_are_harmless(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.fill(60)
+    flags = ("--consumers=2", f"--certificate={tmp_path}/other.json")
+    with fleet.start("--consumers=2") as one, fleet.start(*flags) as other:
+        assert (one.wait(), other.wait()) == (0, 0), one.text() + other.text()
+    fleet.assert_every_object_has_one_row()
+    documents = [json.loads(path.read_text()) for path in (fleet.certificate_path, tmp_path / "other.json")]
+    assert all(document["listed"] == 60 for document in documents)
+    assert sum(document["outcomes"]["predicted"] for document in documents) == 60
+
+
+def unreachable(port: int) -> str:
+    return f"http://127.0.0.1:{port}/v1/models/drug_detector"
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "status", "message"),
+    [
+        ({"SNIFFER_DATABASE_URL": ""}, [], 2, "SNIFFER_DATABASE_URL is not set"),
+        ({"SNIFFER_DATABASE_URL": "sqlite:///x"}, [], 2, "must start with mysql+mysqldb://"),
+        ({"SNIFFER_DATABASE_URL": "mysql+mysqldb://u:sesame@no-such-host.invalid/d"}, [], 2, "unknown host"),
+        ({"SNIFFER_DATABASE_URL": "mysql+mysqldb://u:sesame@127.0.0.1:1/d"}, [], 1, "does not answer"),
+        ({"SNIFFER_SERVING_URL": "http://h/models/x"}, [], 2, "SNIFFER_SERVING_URL must look like"),
+        ({"SNIFFER_SERVING_URL": unreachable(1)}, [], 1, "the model server at"),
+        ({}, ["--model-version=9"], 2, "model version 9 is not registered"),
+        ({"SNIFFER_ERROR_BUDGET": "7"}, [], 2, "SNIFFER_ERROR_BUDGET must be from 0 to 1"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, [], 1, "check AWS_ENDPOINT_URL"),
+        ({}, ["--since=2026-11-21", "--until=2026-11-20"], 2, "must be before"),
+        ({}, ["--since=soon"], 2, "'soon' is not a date or time"),
+    ],
+)
+def test_bad_settings_end_within_seconds_in_one_line(
+    fleet: Fleet, change: dict[str, str], flags: list[str], status: int, message: str
+) -> None:
+    began = time.monotonic()
+    with fleet.start(*flags, **change) as program:
+        assert program.wait(20) == status
+    assert time.monotonic() - began < 15
+    assert message in program.text() and "sesame" not in program.text()
+    assert len([line for line in program.err if not line.startswith("usage:")]) == 1, program.text()
+
+
+def test_a_wrong_password_and_an_unserved_version_are_named(fleet: Fleet, database_url: str) -> None:
+    password = database_url.split(":")[2].split("@")[0]
+    wrong = {"SNIFFER_DATABASE_URL": database_url.replace(password, "wrong-one")}
+    with fleet.start(**wrong) as program:
+        assert program.wait() == 2
+    assert "access denied" in program.text() and "wrong-one" not in program.text()
+    with Store(DatabaseSettings(database_url)) as store:
+        for version, preprocessing in ((2, PREPROCESSING_VERSION), (3, "another")):
+            store.register_model(ModelRecord(version, "e" * 64, "b" * 64, preprocessing, 0.5, {}, ModelStatus.BLESSED))
+    for version, message in ((2, "model version 2 is not served at"), (3, "preprocessing another")):
+        with fleet.start(f"--model-version={version}") as program:
+            assert program.wait() == 2
+        assert message in program.text()
+
+
+def test_no_socket_is_open_to_the_world(fleet: Fleet) -> None:
+    fleet.fill(40)
+    with fleet.start("--consumers=2") as program:
+        eventually(lambda: fleet.stored() > 0, "the scan is under way")
+        listening = [
+            connection
+            for process in [psutil.Process(program.process.pid), *program.children()]
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert program.wait() == 0
+    assert listening == []
+
+
+def test_no_secret_is_on_a_command_line(fleet: Fleet, database_url: str) -> None:
+    fleet.fill(40)
+    password = database_url.split(":")[2].split("@")[0]
+    with fleet.start("--consumers=2") as program:
+        eventually(lambda: fleet.stored() > 0, "the scan is under way")
+        lines = [" ".join(child.cmdline()) for child in program.children("sniffer.")]
+        assert program.wait() == 0
+    assert len(lines) == 3
+    assert not any(password in text for text in [*lines, program.text()])
+
+
+def test_a_running_scan_keeps_its_progress_in_a_file(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.fill(4)
+    progress = tmp_path / "progress.json"
+    fleet.scan(f"--progress={progress}")
+    assert json.loads(progress.read_text())["done"] == 4

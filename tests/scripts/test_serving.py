@@ -1,0 +1,177 @@
+"""The REST client against a real HTTP server that answers as TensorFlow Serving does, well and badly."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from sniffer.contracts import PIXEL_BYTES, ContractError, SettingsError, TransientError
+from sniffer.serving import ModelServer
+from sniffer.settings import ServingSettings
+
+Answer = tuple[int, Any]
+METADATA = {
+    "metadata": {"signature_def": {"signature_def": {"pixels": {"inputs": {"pixels": {}}, "outputs": {"score": {}}}}}}
+}
+
+
+def gray(level: int) -> bytes:
+    return bytes([level]) * PIXEL_BYTES
+
+
+class ScriptedServer:
+    """Answers predict requests with the mean level, unless `script` has something else to say for this one."""
+
+    def __init__(self) -> None:
+        self.script: list[Callable[[list[bytes]], Answer | None]] = []
+        self.always: Callable[[list[bytes]], Answer | None] = lambda _images: None
+        self.metadata: Answer = (200, METADATA)
+        self.batches: list[int] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1/models/drug_detector"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, path: str, body: bytes) -> Answer:
+        if path.endswith("/metadata"):
+            return self.metadata
+        if not body:
+            return 200, {"model_version_status": [{"version": "3", "state": "AVAILABLE"}]}
+        request = json.loads(body)
+        assert request["signature_name"] == "pixels"
+        assert path.endswith("/versions/3:predict")
+        images = [base64.b64decode(item["b64"], validate=True) for item in request["instances"]]
+        self.batches.append(len(images))
+        scripted = (self.script.pop(0) if self.script else self.always)(images)
+        return scripted or (200, {"predictions": [image[0] / 255 for image in images]})
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, document = server.answer(self.path, body)
+                payload = document if isinstance(document, bytes) else json.dumps(document).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(payload)))
+                self.end_headers()
+                self.wfile.write(payload)
+
+            do_GET = do_POST
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Quiet."""
+
+        return Handler
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    scripted = ScriptedServer()
+    yield scripted
+    scripted.close()
+
+
+def client(server: ScriptedServer, patience_s: float = 10, read_timeout_s: float = 5) -> ModelServer:
+    return ModelServer(ServingSettings(server.url, patience_s, 1.0, read_timeout_s))
+
+
+def test_scores_come_in_the_order_of_the_images(server: ScriptedServer) -> None:
+    with client(server) as model:
+        model.check(3)
+        assert model.predict(3, [gray(255), gray(0), gray(51)]) == [1.0, 0.0, 0.2]
+        assert model.predict(3, []) == []
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_passing_troubles_are_tried_again(server: ScriptedServer, status: int) -> None:
+    server.script = [lambda _: (status, {"error": "later"})] * 2
+    with client(server) as model:
+        assert model.predict(3, [gray(255)]) == [1.0]
+    assert server.batches == [1, 1, 1]
+
+
+def test_patience_with_passing_troubles_ends(server: ScriptedServer) -> None:
+    server.always = lambda _: (503, {"error": "overloaded"})
+    with client(server, patience_s=0.3) as model, pytest.raises(TransientError, match="503 overloaded"):
+        model.predict(3, [gray(0)])
+
+
+def test_a_refused_batch_size_is_halved_and_remembered(server: ScriptedServer) -> None:
+    def at_most_5(images: list[bytes]) -> Answer | None:
+        message = f"Task size {len(images)} is larger than maximum input batch size 5"
+        return (400, {"error": message}) if len(images) > 5 else None
+
+    server.always = at_most_5
+    levels = list(range(0, 160, 10))
+    with client(server) as model:
+        for _ in range(2):
+            assert model.predict(3, [gray(level) for level in levels]) == [level / 255 for level in levels]
+    assert server.batches == [16, 8, 4, 4, 4, 4, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((404, {"error": "Servable not found for request: Specific(drug_detector, 3)"}), "version 3 .* 404 Servable"),
+        ((400, {"error": "input must be 150528 bytes"}), "refuses to predict: 400 input"),
+        ((413, {"error": "too large"}), "refuses to predict: 413"),
+        ((200, {"predictions": [0.1, 0.2]}), "no 1 predictions"),
+        ((200, {"predictions": [[0.1]]}), r"the score \[0.1\]"),
+        ((200, {"predictions": [1.5]}), "the score 1.5"),
+        ((200, b'{"predictions": [NaN]}'), "the score NaN"),
+        ((200, b"<html>not it</html>"), "no 1 predictions"),
+    ],
+)
+def test_answers_that_are_no_scores_stop_the_scan(server: ScriptedServer, answer: Answer, message: str) -> None:
+    server.always = lambda _: answer
+    with client(server) as model, pytest.raises(ContractError, match=message):
+        model.predict(3, [gray(0)])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error", "message"),
+    [
+        ((404, {"error": "Servable not found"}), ContractError, r"version 3 is not served at .* it serves only \[3\]"),
+        ((200, {"metadata": {"signature_def": {"signature_def": {"other": {}}}}}), ContractError, r"only \['other'\]"),
+        ((200, b"<html>"), SettingsError, "does not answer like TensorFlow Serving"),
+        (
+            (200, {"metadata": {"signature_def": {"signature_def": {"pixels": {"inputs": {"x": {}}}}}}}),
+            ContractError,
+            r"must take 'pixels' and give 'score', not \['x'\]",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_model_is_known_beforehand(
+    server: ScriptedServer, metadata: Answer, error: type[Exception], message: str
+) -> None:
+    server.metadata = metadata
+    with client(server) as model, pytest.raises(error, match=message):
+        model.check(3)
+
+
+def test_a_server_that_hangs_is_given_up_in_time(server: ScriptedServer) -> None:
+    hold = threading.Event()
+    server.always = lambda _: (hold.wait(10), None)[1]  # type: ignore[func-returns-value]
+    with client(server, patience_s=0.1, read_timeout_s=0.3) as model, pytest.raises(TransientError, match="timed out"):
+        model.predict(3, [gray(0)])
+    hold.set()
+
+
+def test_pixels_of_the_wrong_size_never_leave(server: ScriptedServer) -> None:
+    with client(server) as model, pytest.raises(ValueError, match="150528"):
+        model.predict(3, [b"short"])
+    assert server.batches == []

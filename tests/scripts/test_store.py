@@ -1,0 +1,290 @@
+"""The store against a real MariaDB: rows are asserted, not calls."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from sniffer import migrate, schema
+from sniffer.contracts import (
+    Certificate,
+    ContractError,
+    FailureSample,
+    ListedObject,
+    ModelRecord,
+    ModelStatus,
+    Outcome,
+    Result,
+    ScanRequest,
+    SettingsError,
+    TransientError,
+)
+from sniffer.settings import DatabaseSettings
+from sniffer.store import Store
+from sniffer_local.mariadb import MariaDb
+
+WHEN = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+AWKWARD_KEYS = [
+    "a b.jpg",
+    "emoji 😀.jpg",
+    "pct%20.jpg",
+    "plus+.jpg",
+    "quote'\".jpg",
+    "folder/",
+    "Case.jpg",
+    "case.jpg",
+    "trailing ",
+    "trailing",
+    "é.jpg",
+    "e\u0301.jpg",
+    "ß.jpg",
+    "ss.jpg",
+    "k" * 1024,
+    "k" * 1023 + "l",
+    "😀" * 256,
+]
+
+
+def listed(key: str, etag: str = "e1", bucket: str = "bkt") -> ListedObject:
+    return ListedObject(bucket, key, etag, 123, WHEN)
+
+
+def predicted(key: str, score: float = 0.5, content: bytes | None = None, etag: str = "e1") -> Result:
+    content_hash = hashlib.sha256(content or key.encode()).digest()
+    return Result(listed(key, etag), Outcome.PREDICTED, score, content_hash)
+
+
+def failed(key: str) -> Result:
+    return Result(listed(key), Outcome.FAILED, error_code="fetch", error_message="S3 was away")
+
+
+def model(version: int, threshold: float = 0.5, digest: str = "d" * 64) -> ModelRecord:
+    return ModelRecord(version, digest, "b" * 64, "p1", threshold, {"pr_auc": 0.9}, ModelStatus.BLESSED)
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    with Store(DatabaseSettings(database_url, patience_s=30)) as store:
+        store.migrate(migrate.upgrade)
+        store.register_model(model(1))
+        store.register_model(model(2))
+        yield store
+
+
+def rows(database_url: str, query: str) -> list[tuple[object, ...]]:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(text(query))]
+    engine.dispose()
+    return found
+
+
+def test_every_awkward_key_is_a_row_of_its_own(store: Store, database_url: str) -> None:
+    outcomes = store.record([predicted(key) for key in AWKWARD_KEYS], model_version=1, scan_id="s")
+    assert outcomes == [Outcome.PREDICTED] * len(AWKWARD_KEYS)
+    stored = {row[0] for row in rows(database_url, "SELECT object_key FROM images")}
+    assert stored == {key.encode() for key in AWKWARD_KEYS}
+    assert store.settled([listed(key).identity for key in AWKWARD_KEYS], 1) == {
+        listed(key).identity for key in AWKWARD_KEYS
+    }
+
+
+def test_recording_twice_doubles_nothing_and_keeps_the_first(store: Store, database_url: str) -> None:
+    assert (
+        store.record([predicted("a", 0.1), predicted("b", 0.2)], model_version=1, scan_id="s")
+        == [Outcome.PREDICTED] * 2
+    )
+    assert (
+        store.record([predicted("b", 0.9), predicted("c", 0.3)], model_version=1, scan_id="s")
+        == [Outcome.PREDICTED] * 2
+    )
+    assert rows(database_url, "SELECT score FROM predictions ORDER BY score") == [(0.1,), (0.2,), (0.3,)]
+
+
+def test_what_another_scan_stored_first_counts_as_unchanged(store: Store, database_url: str) -> None:
+    store.record([predicted("a", 0.1)], model_version=1, scan_id="first")
+    assert store.record([predicted("a", 0.9)], model_version=1, scan_id="second") == [Outcome.UNCHANGED]
+    assert rows(database_url, "SELECT scan_id, score FROM predictions") == [("first", 0.1)]
+
+
+def test_a_failure_is_replaced_by_a_result_but_never_the_other_way(store: Store, database_url: str) -> None:
+    store.record([failed("a")], model_version=1, scan_id="s")
+    assert store.settled([listed("a").identity], 1) == set()
+    assert store.record([predicted("a")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
+    assert store.record([failed("a")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
+    assert rows(database_url, "SELECT outcome, error_code FROM predictions") == [("predicted", None)]
+
+
+def test_a_rescan_overwrites_once_and_resumes(store: Store, database_url: str) -> None:
+    store.record([predicted("a", 0.1)], model_version=1, scan_id="old")
+    identities = [listed("a").identity]
+    assert store.settled(identities, 1, scan_id="new") == set()
+    assert store.record([predicted("a", 0.7)], model_version=1, scan_id="new", rescan=True) == [Outcome.PREDICTED]
+    assert store.record([predicted("a", 0.9)], model_version=1, scan_id="new", rescan=True) == [Outcome.PREDICTED]
+    assert store.settled(identities, 1, scan_id="new") == set(identities)
+    assert rows(database_url, "SELECT scan_id, score FROM predictions") == [("new", 0.7)]
+
+
+def test_results_belong_to_a_model_version_and_to_an_etag(store: Store) -> None:
+    store.record([predicted("a")], model_version=1, scan_id="s")
+    assert store.settled([listed("a").identity], 2) == set()
+    assert store.settled([listed("a", etag="e2").identity], 1) == set()
+
+
+def test_scores_are_found_again_by_content_and_only_for_bytes_the_model_saw(store: Store) -> None:
+    store.record([predicted("a", 0.25, b"same")], model_version=1, scan_id="s")
+    same = hashlib.sha256(b"same").digest()
+    store.record([Result(listed("b"), Outcome.REUSED, 0.25, same)], model_version=1, scan_id="s")
+    assert store.scored_bytes([same, b"?" * 32], 1) == {same: 0.25}
+    assert store.scored_bytes([same], 2) == {}
+
+
+def test_concurrent_writers_of_the_same_images_agree(store: Store, database_url: str) -> None:
+    keys = [f"k{i}" for i in range(200)]
+    counted: dict[str, list[Outcome]] = {}
+
+    def write(scan_id: str, order: int) -> None:
+        with Store(DatabaseSettings(database_url, patience_s=30)) as own:
+            counted[scan_id] = []
+            for start in range(0, len(keys), 20):
+                batch = [predicted(key) for key in keys[start : start + 20]][::order]
+                counted[scan_id] += own.record(batch, model_version=1, scan_id=scan_id)
+
+    threads = [threading.Thread(target=write, args=(f"s{i}", 1 if i % 2 else -1)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert rows(database_url, "SELECT COUNT(*) FROM predictions") == [(200,)]
+    for scan_id, outcomes in counted.items():
+        owned = store.stored_outcomes(scan_id).get(Outcome.PREDICTED, 0)
+        assert outcomes.count(Outcome.PREDICTED) == owned
+        assert outcomes.count(Outcome.UNCHANGED) == len(keys) - owned
+
+
+def test_a_killed_database_is_waited_for(store: Store, mariadb: MariaDb, database_url: str) -> None:
+    store.record([predicted("before")], model_version=1, scan_id="s")
+    mariadb.kill()
+    restart = threading.Timer(2.0, mariadb.start)
+    restart.start()
+    try:
+        assert store.record([predicted("after")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
+    finally:
+        restart.join()
+    assert rows(database_url, "SELECT COUNT(*) FROM predictions") == [(2,)]
+
+
+def test_patience_ends_with_the_address_and_without_the_password() -> None:
+    url = "mysql+mysqldb://u:pa%40ss@127.0.0.1:1/db"
+    with (
+        Store(DatabaseSettings(url, patience_s=0.1)) as away,
+        pytest.raises(TransientError, match=r"127\.0\.0\.1:1/db does not answer") as caught,
+    ):
+        away.stored_outcomes("s")
+    assert "pa%40ss" not in str(caught.value)
+
+
+def test_a_password_that_was_not_quoted_is_not_shown() -> None:
+    with (
+        Store(DatabaseSettings("mysql+mysqldb://u:pa@geheim@127.0.0.1:1/db")) as store,
+        pytest.raises(SettingsError, match="percent-encoded") as caught,
+    ):
+        store.check()
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda url: url.replace(url.split(":")[2].split("@")[0], "wrong"), "access denied"),
+        (lambda url: url.replace("127.0.0.1", "no-such-host.invalid"), "unknown host"),
+        (lambda url: url.replace("?", "_absent?"), "unknown database|access denied"),
+        (lambda url: url, "run `python -m sniffer.migrate`"),
+    ],
+)
+def test_wrong_settings_are_said_in_one_line(database_url: str, change: object, message: str) -> None:
+    with (
+        Store(DatabaseSettings(change(database_url))) as store,  # type: ignore[operator]
+        pytest.raises(SettingsError, match=message) as caught,
+    ):
+        store.check()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(store: Store, database_url: str) -> None:
+    store.check()
+    engine = create_engine(database_url)
+    for table in schema.metadata.sorted_tables:
+        found = {column["name"] for column in inspect(engine).get_columns(table.name)}
+        assert found == set(table.columns.keys()), table.name
+    engine.dispose()
+
+
+def test_flagged_images_follow_the_threshold_without_a_rescan(store: Store, database_url: str) -> None:
+    store.record([predicted("lo", 0.4), predicted("hi 😀", 0.6)], model_version=1, scan_id="s")
+    assert rows(database_url, "SELECT object_key FROM flagged_images") == [("hi 😀",)]
+    assert store.flagged_count("s", 0.5) == 1
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE models SET threshold = 0.3 WHERE version = 1"))
+    engine.dispose()
+    assert len(rows(database_url, "SELECT object_key FROM flagged_images")) == 2
+    assert [image.key for image in store.top_images(1)] == ["hi 😀", "lo"]
+
+
+def test_a_promotion_moves_stable_and_remembers_previous(store: Store) -> None:
+    store.promote(1)
+    store.promote(2)
+    store.promote(2)
+    stable, former = store.stable_model(), store.model(1)
+    assert stable is not None and stable.version == 2
+    assert former is not None and former.status is ModelStatus.PREVIOUS
+    with pytest.raises(ContractError, match="not registered"):
+        store.promote(9)
+
+
+def test_a_version_belongs_to_one_digest(store: Store) -> None:
+    store.register_model(model(1))
+    with pytest.raises(ContractError, match="already registered"):
+        store.register_model(model(1, digest="e" * 64))
+
+
+def test_a_certificate_comes_back_as_it_went(store: Store) -> None:
+    request = ScanRequest("scan-1", "bkt", "p/", since=WHEN)
+    store.open_scan(request, 1)
+    assert store.certificate("scan-1") is None
+    certificate = Certificate(
+        scan_id="scan-1",
+        bucket="bkt",
+        prefix="p/",
+        since=WHEN,
+        until=None,
+        limited=False,
+        listing_digest="0" * 64,
+        listed=3,
+        outcomes=dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: 2, Outcome.GONE: 1},
+        flagged=1,
+        model_version=1,
+        model_digest="d" * 64,
+        preprocessing_version="p1",
+        threshold=0.5,
+        duration_s=1.5,
+        images_per_s=2.0,
+        failure_samples=(FailureSample("k 😀", Outcome.GONE, "deleted", "no longer there"),),
+        problems=(),
+    )
+    store.close_scan(certificate)
+    assert store.certificate("scan-1") == certificate
+    with pytest.raises(ContractError, match=r"s3://bkt/p/"):
+        store.open_scan(ScanRequest("scan-1", "other"), 1)
+
+
+def test_failed_objects_come_back_as_they_were_listed(store: Store) -> None:
+    store.record([failed("p/a"), failed("p/b 😀"), failed("q/c"), predicted("p/d")], model_version=1, scan_id="s")
+    pages = list(store.failed_objects("bkt", "p/", 1, page_size=1))
+    assert sorted((image for page in pages for image in page), key=lambda i: i.key) == [listed("p/a"), listed("p/b 😀")]

@@ -105,6 +105,7 @@ def test_a_killed_database_is_waited_for(fleet: Fleet, flaky: FlakyS3, mariadb: 
 def test_a_consumer_stopped_past_its_deadline_and_continued_doubles_nothing(fleet: Fleet, flaky: FlakyS3) -> None:
     fleet.fill(400)  # five seconds at least, whatever the stopped consumer happens to hold
     with fleet.start("--consumers=2") as program:
+        eventually(lambda: program.text().count(" joins") == 2, "both consumers have joined")
         under_way(fleet)
         stopped = program.children("sniffer.consume")[0]
         stopped.suspend()

@@ -17,10 +17,10 @@ down: ## stop what `make demo` started, and nothing else; its data stays in .loc
 	@if [ -x $(python) ]; then $(python) -m sniffer_local.down; else echo "nothing was started: there is no .venv"; fi
 
 test: setup lint ## lint, types and all tests but the slow ones
-	@$(python) -m pytest -m "not slow"
+	@$(python) -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-all: setup lint ## lint, types and every test
-	@$(python) -m pytest
+test-all: test ## the same, then the slow tests, one at a time since some measure time
+	@$(python) -m pytest -m slow
 
 bench: setup ## measure the speed figures and write them to .local/bench.json
 	@$(python) -m sniffer_local.bench

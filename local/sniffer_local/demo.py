@@ -13,7 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sniffer.contracts import Certificate, ContractError, Outcome, SnifferError, TransientError
+from sniffer.certify import describe
+from sniffer.contracts import ContractError, SnifferError, TransientError
 from sniffer.settings import DatabaseSettings
 from sniffer.store import Store
 from sniffer_local import sample_bucket
@@ -33,7 +34,6 @@ RUN_LIMIT_S = 1800.0
 POLL_S = 2.0
 LABELLED_IMAGES = 720
 LOG_TAIL_LINES = 15
-SHOWN_FAILURES = 12
 TOP_IMAGES = 10
 
 
@@ -141,32 +141,12 @@ def report(demo: Demo, version: int, run_id: str) -> None:
     if certificate is None:
         raise ContractError(f"the run {run_id} succeeded without a certificate of the scan {scan_id}: look at its log")
     demo.story.tell("the scan is complete\n")
-    print(certificate_text(certificate))
+    print(describe(certificate))
     print(f"\nThe {len(images)} highest-scored images (flagged from {certificate.threshold:.3f} on):")
     for image in images:
         print(f"  {image.score:.4f} {'FLAGGED' if image.flagged else '       '} s3://{image.bucket}/{image.key}")
     print(f"\nAirflow: {demo.stack.airflow.url}  login: {LOGIN}  password: {demo.stack.airflow.password}")
     print("The stack goes on running; `make down` stops it, `make demo` scans again.")
-
-
-def certificate_text(certificate: Certificate) -> str:
-    """The certificate for a terminal: the sum that proves it, then what it was about."""
-    outcomes = [(outcome, certificate.outcomes.get(outcome, 0)) for outcome in Outcome]
-    verdict = "holds" if certificate.holds else "DOES NOT HOLD: " + "; ".join(certificate.problems)
-    lines = [
-        f"Certificate of {certificate.scan_id}: {verdict}",
-        f"  bucket      {certificate.bucket}/{certificate.prefix}",
-        f"  listed      {certificate.listed} = " + " + ".join(f"{count} {outcome}" for outcome, count in outcomes),
-        f"  flagged     {certificate.flagged} at or above {certificate.threshold:.4f}",
-        f"  model       version {certificate.model_version}, digest {certificate.model_digest[:12]}",
-        f"  listing     digest {certificate.listing_digest[:12]}",
-        f"  duration    {certificate.duration_s:.1f} s, {certificate.images_per_s:.1f} images/s",
-    ]
-    samples = certificate.failure_samples
-    lines += [f"  {sample.outcome:<11} {sample.key}: {sample.code}" for sample in samples[:SHOWN_FAILURES]]
-    if len(samples) > SHOWN_FAILURES:
-        lines.append(f"  … and {len(samples) - SHOWN_FAILURES} more in the certificate")
-    return "\n".join(lines)
 
 
 def _known_version(demo: Demo) -> int | None:

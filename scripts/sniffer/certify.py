@@ -16,6 +16,7 @@ from sniffer.contracts import (
 from sniffer.listing import ListingTally
 
 MAX_SAMPLES = 100
+_SHOWN_SAMPLES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +130,8 @@ def describe(certificate: Certificate) -> str:
         "verdict    " + ("the certificate holds" if certificate.holds else "THE CERTIFICATE DOES NOT HOLD"),
     ]
     lines += [f"           - {problem}" for problem in certificate.problems]
+    samples = certificate.failure_samples
+    lines += [f"{sample.outcome:<10} {sample.key}: {sample.code}" for sample in samples[:_SHOWN_SAMPLES]]
+    if len(samples) > _SHOWN_SAMPLES:
+        lines.append(f"           … and {len(samples) - _SHOWN_SAMPLES} more in the certificate")
     return "\n".join(lines)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sniffer.certify import StoredRows, certify, describe
-from sniffer.contracts import Certificate, ModelRecord, ModelStatus, Outcome, ScanRequest
+from sniffer.contracts import Certificate, FailureSample, ModelRecord, ModelStatus, Outcome, ScanRequest
 from sniffer.listing import ListingTally
 
 MODEL = ModelRecord(3, "d" * 64, "b" * 64, "p1", 0.5, {}, ModelStatus.STABLE)
@@ -68,3 +70,11 @@ def test_the_description_shows_the_equation() -> None:
     text = describe(certificate(10, {P: 5, R: 1, U: 1}, unchanged=3))
     assert "10 = 3 unchanged + 5 predicted + 1 reused + 1 unreadable + 0 gone + 0 failed" in text
     assert "the certificate holds" in text
+
+
+def test_the_description_names_the_first_failures_and_counts_the_others() -> None:
+    samples = tuple(FailureSample(f"{n}.jpg", U, "truncated", "ends early") for n in range(14))
+    text = describe(replace(certificate(14, {U: 14}), failure_samples=samples))
+    assert "unreadable 0.jpg: truncated" in text
+    assert "11.jpg" in text and "12.jpg" not in text
+    assert "2 more in the certificate" in text

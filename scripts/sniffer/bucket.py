@@ -12,6 +12,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -56,8 +57,16 @@ class NotFetched(SnifferError):
         self.verdict = verdict
 
 
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A whole object as it was when it was read. `etag` is bare (no quotes)."""
+
+    data: bytes
+    etag: str
+
+
 class Bucket:
-    """One S3 bucket. `fetch` may be called from many threads at once.
+    """One S3 bucket. `fetch` and `read` may be called from many threads at once.
 
     `patience_s` bounds how long an S3 that answers 5xx, or not at all, is retried before giving up.
     """
@@ -87,7 +96,7 @@ class Bucket:
         try:
             answer = self._client.list_objects_v2(Bucket=self.name, MaxKeys=1)
         except ParamValidationError as error:
-            raise SettingsError(f"--bucket {self.name!r} is not a bucket name: {_one_line(error)}") from error
+            raise SettingsError(f"{self.name!r} is not a bucket name: {_one_line(error)}") from error
         except (BotoCoreError, ClientError) as error:
             raise self._explain(error) from error
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
@@ -107,17 +116,12 @@ class Bucket:
 
     def fetch(self, image: ListedObject) -> bytes:
         """The object's bytes, if it is still the one that was listed; raises NotFetched otherwise."""
-        if image.size_bytes > self._max_bytes:
-            raise NotFetched(
-                Verdict(
-                    Outcome.UNREADABLE,
-                    "over_byte_limit",
-                    f"{image.size_bytes} bytes, the limit is {self._max_bytes} (SNIFFER_MAX_IMAGE_BYTES)",
-                )
-            )
-        if _UNUSUAL_KEY.search(image.key):
-            return self._fetch_by_boto3(image)
-        return self._fetch_by_obstore(image)
+        self._check_size(image.size_bytes)
+        return self._get(image.key, lambda etag, _size: self._check_same(image, etag)).data
+
+    def read(self, key: str) -> StoredObject:
+        """The object under that key, whatever it is now; raises NotFetched as `fetch` does."""
+        return self._get(key, lambda _etag, size_bytes: self._check_size(size_bytes))
 
     # ---- fetching -------------------------------------------------------------------------------------------
 
@@ -142,38 +146,55 @@ class Bucket:
             },
         )
 
-    def _fetch_by_obstore(self, image: ListedObject) -> bytes:
+    def _get(self, key: str, check: Callable[[str, int], None]) -> StoredObject:
+        """GET; `check(etag, size_bytes)` may refuse the object before its bytes are transferred."""
+        if _UNUSUAL_KEY.search(key):
+            return self._get_by_boto3(key, check)
+        return self._get_by_obstore(key, check)
+
+    def _get_by_obstore(self, key: str, check: Callable[[str, int], None]) -> StoredObject:
         if self._objects is None:
-            raise RuntimeError("Bucket.check() comes before fetch()")
+            raise RuntimeError("Bucket.check() comes before fetch() and read()")
         try:
-            answer = obstore.get(self._objects, image.key)
-            self._check_same(image, answer.meta["e_tag"] or "")
-            return answer.bytes().to_bytes()
+            answer = obstore.get(self._objects, key)
+            etag = (answer.meta["e_tag"] or "").strip('"')
+            check(etag, answer.meta["size"])
+            return StoredObject(answer.bytes().to_bytes(), etag)
         except (FileNotFoundError, NotFoundError) as error:
-            raise _gone(image) from error
+            raise _gone() from error
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise _failed("access_denied", error) from error
         except BaseError as error:
             raise _failed("fetch", error) from error
 
-    def _fetch_by_boto3(self, image: ListedObject) -> bytes:
-        def get() -> bytes:
-            answer = self._client.get_object(Bucket=self.name, Key=image.key)
-            self._check_same(image, answer["ETag"])
-            body: bytes = answer["Body"].read()
-            return body
+    def _get_by_boto3(self, key: str, check: Callable[[str, int], None]) -> StoredObject:
+        def get() -> StoredObject:
+            answer = self._client.get_object(Bucket=self.name, Key=key)
+            etag = answer["ETag"].strip('"')
+            check(etag, answer["ContentLength"])
+            return StoredObject(answer["Body"].read(), etag)
 
         try:
             return self._patiently(get)
         except ClientError as error:
             if _status(error) == 404:
-                raise _gone(image) from error
+                raise _gone() from error
             raise _failed("access_denied" if _status(error) == 403 else "fetch", error) from error
         except TransientError as error:
             raise _failed("fetch", error) from error
 
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self._max_bytes:
+            raise NotFetched(
+                Verdict(
+                    Outcome.UNREADABLE,
+                    "over_byte_limit",
+                    f"{size_bytes} bytes, the limit is {self._max_bytes} (SNIFFER_MAX_IMAGE_BYTES)",
+                )
+            )
+
     def _check_same(self, image: ListedObject, etag: str) -> None:
-        if etag.strip('"') != image.etag:
+        if etag != image.etag:
             raise NotFetched(
                 Verdict(
                     Outcome.GONE,
@@ -216,7 +237,7 @@ class Bucket:
             return TransientError(f"cannot reach {where} ({_one_line(error)}): check AWS_ENDPOINT_URL and the network")
         code = error.response["Error"]["Code"]
         if code == "NoSuchBucket" or _status(error) == 404:
-            return SettingsError(f"{where} does not exist: check --bucket and AWS_ENDPOINT_URL")
+            return SettingsError(f"{where} does not exist: check the name and AWS_ENDPOINT_URL")
         if _status(error) in (401, 403):
             return SettingsError(
                 f"no permission to list {where} ({code}): the credentials need s3:ListBucket and s3:GetObject"
@@ -236,8 +257,8 @@ def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _gone(image: ListedObject) -> NotFetched:
-    return NotFetched(Verdict(Outcome.GONE, "deleted", f"deleted since it was listed ({image.size_bytes} bytes)"))
+def _gone() -> NotFetched:
+    return NotFetched(Verdict(Outcome.GONE, "deleted", "there is no such object (any more)"))
 
 
 def _failed(code: str, error: Exception) -> NotFetched:

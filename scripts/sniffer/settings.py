@@ -47,6 +47,14 @@ class ImageSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchSettings:
+    """How S3 is read: so many objects at once, and how long an S3 that fails is retried before giving up."""
+
+    threads: int = 8
+    patience_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSettings:
     """The rhythm of producer and consumers; durations in seconds."""
 
@@ -118,9 +126,19 @@ def image_settings(environ: Mapping[str, str] = os.environ) -> ImageSettings:
     )
 
 
+def fetch_settings(environ: Mapping[str, str] = os.environ) -> FetchSettings:
+    """Read how S3 is read."""
+    default = FetchSettings()
+    return FetchSettings(
+        _integer(environ, "SNIFFER_FETCH_THREADS", default.threads, minimum=1),
+        _number(environ, "SNIFFER_FETCH_PATIENCE_S", default.patience_s, minimum=0),
+    )
+
+
 def fleet_settings(environ: Mapping[str, str] = os.environ) -> FleetSettings:
     """Read the fleet's rhythm; raises SettingsError when a deadline is shorter than the beats that keep it."""
     default = FleetSettings()
+    fetch = fetch_settings(environ)
     fleet = FleetSettings(
         batch_size=_integer(environ, "SNIFFER_BATCH_SIZE", default.batch_size, minimum=1),
         beat_s=_number(environ, "SNIFFER_BEAT_S", default.beat_s, minimum=0.05),
@@ -131,8 +149,8 @@ def fleet_settings(environ: Mapping[str, str] = os.environ) -> FleetSettings:
         work_limit_s=_number(environ, "SNIFFER_WORK_LIMIT_S", default.work_limit_s, minimum=1),
         max_restarts=_integer(environ, "SNIFFER_MAX_RESTARTS", default.max_restarts, minimum=0),
         error_budget=_number(environ, "SNIFFER_ERROR_BUDGET", default.error_budget, minimum=0, maximum=1),
-        fetch_threads=_integer(environ, "SNIFFER_FETCH_THREADS", default.fetch_threads, minimum=1),
-        fetch_patience_s=_number(environ, "SNIFFER_FETCH_PATIENCE_S", default.fetch_patience_s, minimum=0),
+        fetch_threads=fetch.threads,
+        fetch_patience_s=fetch.patience_s,
         held_bytes=_integer(environ, "SNIFFER_HELD_BYTES", default.held_bytes, minimum=1),
     )
     for name, deadline_s in (

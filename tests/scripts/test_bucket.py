@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.flaky_s3 import DENIED, FlakyS3
 
-from sniffer.bucket import Bucket, NotFetched
+from sniffer.bucket import Bucket, NotFetched, StoredObject
 from sniffer.contracts import ListedObject, Outcome, SettingsError, TransientError
 
 AWKWARD_KEYS = [
@@ -94,6 +94,26 @@ def test_deleted_and_replaced_objects_are_gone(bucket: Any, key: str) -> None:
         ours.fetch(image)
     verdicts = [caught.value.verdict for caught in (replaced, deleted)]
     assert [(v.outcome, v.code) for v in verdicts] == [(Outcome.GONE, "replaced"), (Outcome.GONE, "deleted")]
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
+def test_reading_by_key_gives_what_is_there_now_and_its_etag(bucket: Any, key: str) -> None:
+    ours = opened(bucket.name)
+    for body in (b"first", b"second"):
+        etag = bucket.put(key, body)
+        assert ours.read(key) == StoredObject(body, etag)
+    bucket.delete(key)
+    with pytest.raises(NotFetched) as caught:
+        ours.read(key)
+    assert (caught.value.verdict.outcome, caught.value.verdict.code) == (Outcome.GONE, "deleted")
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
+def test_an_object_over_the_byte_limit_is_not_read(bucket: Any, key: str) -> None:
+    bucket.put(key, b"x" * 11)
+    with pytest.raises(NotFetched) as caught:
+        opened(bucket.name, max_bytes=10).read(key)
+    assert (caught.value.verdict.outcome, caught.value.verdict.code) == (Outcome.UNREADABLE, "over_byte_limit")
 
 
 def test_an_object_over_the_byte_limit_is_not_fetched(bucket: Any) -> None:

@@ -1,64 +1,54 @@
-"""`python -m sniffer_model.evaluate`: judge the trained model on the test split, choose its threshold.
+"""`python -m sniffer_model.evaluate`: judge the trained model on the test split, calibrate it, choose its threshold.
 
-In: a complete training in the workdir. Out, in the workdir: metrics.json and model_card.md.
-The threshold is chosen on the validation split, all figures of quality are from the test split.
+In: a complete training in the workdir. Out, in the workdir: metrics.json, model_card.md and report.html.
+Temperature and threshold come from the validation split, the figures of quality from the test split. Every score,
+threshold and figure is of calibrated scores.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sniffer.contracts import ContractError, SettingsError, SnifferError
+from sniffer.contracts import LABELS, ContractError, SettingsError, SnifferError
 from sniffer.logs import configure_logging
 from sniffer.settings import ImageSettings, image_settings
+from sniffer_model.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, calibrated, fit_temperature
+from sniffer_model.figures import CONFIDENCE, Judgement, Operation, ScoredImages, document_of, judge
 from sniffer_model.manifest import Manifest, Split, read_manifest
-from sniffer_model.metrics import Scores, ThresholdChoice, Truth, choose_threshold, confusion, pr_auc, roc_auc
+from sniffer_model.metrics import Resampling
 from sniffer_model.model_card import model_card
 from sniffer_model.publish import digest_file
+from sniffer_model.review_load import ReviewPlan, ThresholdChoice, choose_threshold
 from sniffer_model.source import open_source
 from sniffer_model.train import check_both_classes
-from sniffer_model.workdir import TrainingRecord, Workdir, read_training, write_json, write_text
-
-if TYPE_CHECKING:
-    from sniffer_model.features import LabelledFeatures
+from sniffer_model.workdir import TrainingRecord, Workdir, read_json, read_training, write_json, write_text
 
 log = logging.getLogger(__name__)
 
-DEFAULT_TARGET_PRECISION = 0.95
-THRESHOLD_RULE = (
-    "of the thresholds whose precision on the validation split reaches the target, the one with the most recall; "
-    "of equals, the most precise; half-way to the next lower score"
-)
-
 
 @dataclass(frozen=True, slots=True)
-class ScoredSplit:
-    """Scores of one split's images, and which of them are drugs; [n] both."""
+class Options:
+    """What the model is judged for, and by which draws."""
 
-    split: Split
-    truth: Truth
-    scores: Scores
-    sizes: Mapping[str, int]
-    left_out: int
+    plan: ReviewPlan
+    resampling: Resampling
 
 
-def evaluate(workdir: Workdir, cache_root: Path, target_precision: float, limits: ImageSettings) -> dict[str, Any]:
-    """Compute the document of metrics.json, and write it and the model card. Repeatable."""
+def evaluate(workdir: Workdir, cache_root: Path, options: Options, limits: ImageSettings) -> dict[str, Any]:
+    """Compute the document of metrics.json, and write it, the model card and the report. Repeatable."""
     manifest, training = read_manifest(workdir.manifest), read_training(workdir)
     check_trained(workdir, manifest, training)
-    validation, test = _scored_splits(workdir, manifest, training, cache_root, limits)
-    choice = choose_threshold(validation.truth, validation.scores, target_precision)
-    if not choice.target_reached:
-        log.warning("no threshold reaches precision %g on the validation split", target_precision)
-    document = _document(training, choice, validation, test)
+    scored = score_splits(workdir, manifest, training, cache_root, limits, (Split.VALIDATION, Split.TEST))
+    operation, choice = _operation(scored[Split.VALIDATION], options.plan)
+    judgements = {split: judge(images, operation, options.resampling) for split, images in scored.items()}
+    document = _document(training, choice, judgements, options)
     write_json(workdir.metrics, document)
     write_text(workdir.model_card, model_card(document))
     return document
@@ -75,9 +65,25 @@ def check_trained(workdir: Workdir, manifest: Manifest, training: TrainingRecord
         raise ContractError(f"{workdir.head_weights} is not what was trained: train again")
 
 
-def _scored_splits(
-    workdir: Workdir, manifest: Manifest, training: TrainingRecord, cache_root: Path, limits: ImageSettings
-) -> tuple[ScoredSplit, ScoredSplit]:
+def read_metrics(workdir: Workdir, training: TrainingRecord) -> dict[str, Any]:
+    """The metrics of that training; raises ContractError when they are of an earlier one."""
+    metrics = read_json(workdir.metrics, made_by="sniffer_model.evaluate")
+    if metrics.get("training_digest") != training.digest:
+        raise ContractError(
+            f"{workdir.metrics} is of an earlier training: run `python -m sniffer_model.evaluate` again"
+        )
+    return metrics
+
+
+def score_splits(
+    workdir: Workdir,
+    manifest: Manifest,
+    training: TrainingRecord,
+    cache_root: Path,
+    limits: ImageSettings,
+    splits: Sequence[Split],
+) -> dict[Split, ScoredImages]:
+    """The trained model's own scores, not calibrated, of those splits' images; SettingsError when a class is gone."""
     # TensorFlow takes seconds to import: not before the workdir is known to be right.
     from sniffer_model.backbone import load_backbone
     from sniffer_model.features import FeatureCache, labelled_features
@@ -87,57 +93,91 @@ def _scored_splits(
     source, cache = open_source(manifest.source), FeatureCache(cache_root, backbone.digest)
     head = load_head(workdir.head_weights)
 
-    def score(split: Split) -> ScoredSplit:
-        data: LabelledFeatures = labelled_features(manifest.of(split), source, backbone, cache, limits)
+    def score(split: Split) -> ScoredImages:
+        data = labelled_features(manifest.of(split), source, backbone, cache, limits)
         check_both_classes(split, data)
-        return ScoredSplit(split, data.truth, predict_scores(head, data.features), data.sizes(), data.left_out)
+        return ScoredImages(data.entries, data.truth, predict_scores(head, data.features), data.left_out)
 
-    return score(Split.VALIDATION), score(Split.TEST)
+    return {split: score(split) for split in splits}
+
+
+def _operation(validation: ScoredImages, plan: ReviewPlan) -> tuple[Operation, ThresholdChoice]:
+    temperature = fit_temperature(validation.truth, validation.scores)
+    if temperature in (MIN_TEMPERATURE, MAX_TEMPERATURE):
+        log.warning("the temperature that calibrates the scores is at its bound, %g", temperature)
+    choice = choose_threshold(validation.truth, calibrated(validation.scores, temperature), plan)
+    if not choice.kept:
+        log.warning("no threshold keeps to the rule on the validation split: %s", plan.in_words())
+    return Operation(temperature, choice.threshold, plan), choice
 
 
 def _document(
-    training: TrainingRecord, choice: ThresholdChoice, validation: ScoredSplit, test: ScoredSplit
+    training: TrainingRecord, choice: ThresholdChoice, judgements: Mapping[Split, Judgement], options: Options
 ) -> dict[str, Any]:
+    test, plan = judgements[Split.TEST], options.plan
+    return {
+        **_origin(training, test.images),
+        "bootstrap": {
+            "seed": options.resampling.seed,
+            "resamples": options.resampling.resamples,
+            "confidence": CONFIDENCE,
+        },
+        "temperature": test.operation.temperature,
+        "threshold": choice.threshold,
+        "threshold_rule": plan.in_words(),
+        "threshold_by": choice.rule,
+        "threshold_rule_kept": choice.kept,
+        "target_precision": plan.target_precision,
+        "target_precision_reached": choice.target_precision_reached,
+        "review": {
+            "prevalence": plan.prevalence,
+            "nightly_volume": plan.nightly_volume,
+            "capacity": plan.capacity,
+        },
+        **{split: document_of(judgement) for split, judgement in judgements.items()},
+    }
+
+
+def _origin(training: TrainingRecord, test: ScoredImages) -> dict[str, Any]:
+    sizes = {label: sum(entry.label == label for entry in test.entries) for label in LABELS}
     return {
         "manifest_digest": training.manifest_digest,
+        "training_digest": training.digest,
         "backbone": {"weights": training.backbone_weights, "digest": training.backbone_digest},
         "head_digest": training.head_digest,
         "preprocessing_version": training.preprocessing_version,
         "seed": training.seed,
-        "sizes": {**training.sizes, Split.TEST: test.sizes},
+        "sizes": {**training.sizes, Split.TEST: sizes},
         "images_left_out": training.images_left_out + test.left_out,
-        "threshold": choice.threshold,
-        "threshold_rule": THRESHOLD_RULE,
-        "target_precision": choice.target_precision,
-        "target_precision_reached": choice.target_reached,
-        Split.VALIDATION: _figures(validation, choice.threshold),
-        Split.TEST: _figures(test, choice.threshold),
-    }
-
-
-def _figures(data: ScoredSplit, threshold: float) -> dict[str, Any]:
-    counts = confusion(data.truth, data.scores, threshold)
-    return {
-        "pr_auc": pr_auc(data.truth, data.scores),
-        "roc_auc": roc_auc(data.truth, data.scores),
-        "precision": counts.precision,
-        "recall": counts.recall,
-        "confusion": dataclasses.asdict(counts),
     }
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sniffer_model.evaluate", description=__doc__)
+    default, draws = ReviewPlan(), Resampling()
+    parser = argparse.ArgumentParser(
+        prog="python -m sniffer_model.evaluate",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run, trained")
     parser.add_argument(
         "--feature-cache", required=True, type=Path, metavar="DIR", help="folder of cached features, shared by runs"
     )
     parser.add_argument(
+        "--prevalence", type=float, default=default.prevalence, help="assumed share of drugs among a night's images"
+    )
+    parser.add_argument("--nightly-volume", type=int, default=default.nightly_volume, help="images scanned per night")
+    parser.add_argument(
+        "--capacity", type=float, help="reviews per night; when given, it chooses the threshold, not the precision"
+    )
+    parser.add_argument(
         "--target-precision",
         type=float,
-        default=DEFAULT_TARGET_PRECISION,
-        help=f"what the threshold must reach on the validation split (default {DEFAULT_TARGET_PRECISION})",
+        default=default.target_precision,
+        help="share of a night's flags that must be right; chooses the threshold where no capacity is given",
     )
+    parser.add_argument("--seed", type=int, default=draws.seed, help="seed of the bootstrap")
+    parser.add_argument("--resamples", type=int, default=draws.resamples, help="draws of the bootstrap")
     return parser
 
 
@@ -146,10 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     configure_logging("evaluate")
     try:
-        if not 0 < arguments.target_precision <= 1:
-            raise SettingsError(f"--target-precision must be above 0 and at most 1, not {arguments.target_precision}")
-        workdir = Workdir(arguments.workdir)
-        document = evaluate(workdir, arguments.feature_cache, arguments.target_precision, image_settings())
+        options = _options(arguments)
+        document = evaluate(Workdir(arguments.workdir), arguments.feature_cache, options, image_settings())
     except SnifferError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return error.exit_status
@@ -157,6 +195,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.info("test split: ROC-AUC %.4f, PR-AUC %.4f", test["roc_auc"], test["pr_auc"])
     print(json.dumps(document))
     return 0
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    if arguments.seed < 0:
+        raise SettingsError(f"--seed must not be negative, not {arguments.seed}")
+    if arguments.resamples < 100:
+        raise SettingsError(f"--resamples must be at least 100, not {arguments.resamples}")
+    plan = ReviewPlan(arguments.prevalence, arguments.nightly_volume, arguments.capacity, arguments.target_precision)
+    return Options(plan, Resampling(arguments.seed, arguments.resamples))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Each file is replaced as a whole, so an interrupted step leaves the former file 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import uuid
@@ -53,6 +54,16 @@ class Workdir:
         """The same for people (evaluate)."""
         return self.path / "model_card.md"
 
+    @property
+    def report(self) -> Path:
+        """The same as a page with plots (evaluate)."""
+        return self.path / "report.html"
+
+    @property
+    def verdict(self) -> Path:
+        """Whether the model may replace the stable one, and why (gate)."""
+        return self.path / "verdict.json"
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
@@ -69,6 +80,11 @@ class TrainingRecord:
     validation_loss: float
     sizes: Mapping[str, Mapping[str, int]]
     images_left_out: int
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits that name this training: SHA-256 over all of the record."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 def write_training(record: TrainingRecord, workdir: Workdir) -> None:

@@ -18,6 +18,7 @@ from sniffer.contracts import SettingsError
 from sniffer.settings import ImageSettings
 from sniffer_model import evaluate, export, train
 from sniffer_model.backbone import Backbone, load_backbone
+from sniffer_model.calibration import calibrated
 from sniffer_model.features import FeatureCache, LabelledFeatures, labelled_features
 from sniffer_model.head import HeadOptions, predict_scores, train_head
 from sniffer_model.manifest import Split, read_manifest
@@ -94,7 +95,8 @@ def test_metrics_are_those_of_the_named_splits(trained_run: Run, splits: dict[Sp
     document = json.loads(trained_run.workdir.metrics.read_text())
     head = load_head(trained_run.workdir.head_weights)
     for split in (Split.VALIDATION, Split.TEST):
-        truth, scores = splits[split].truth, predict_scores(head, splits[split].features)
+        truth = splits[split].truth
+        scores = calibrated(predict_scores(head, splits[split].features), document["temperature"])
         assert document[split]["roc_auc"] == pytest.approx(roc_auc(truth, scores))
         assert document[split]["pr_auc"] == pytest.approx(pr_auc(truth, scores))
         expected = dataclasses.asdict(confusion(truth, scores, document["threshold"]))

@@ -1,0 +1,101 @@
+"""The night's flags by Bayes, and the threshold's two rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.scored import scored_images
+
+from sniffer.contracts import SettingsError
+from sniffer_model.metrics import Scores, Truth, confusion
+from sniffer_model.review_load import ReviewPlan, ThresholdRule, choose_threshold, nightly_load
+
+
+def night(truth: Truth, scores: Scores, threshold: float, plan: ReviewPlan) -> tuple[float, float, float]:
+    """Flags, those that are right, and precision, each from the confusion matrix by hand."""
+    counts = confusion(truth, scores, threshold)
+    right = plan.nightly_volume * plan.prevalence * (counts.recall or 0)
+    alarms = counts.false_positives / (counts.false_positives + counts.true_negatives)
+    flags = right + plan.nightly_volume * (1 - plan.prevalence) * alarms
+    return flags, right, right / flags if flags else 0.0
+
+
+def test_a_night_by_hand() -> None:
+    load = nightly_load(np.array([0.9, 0.0]), np.array([0.01, 0.0]), ReviewPlan(0.001, 100_000))
+    assert load.right.tolist() == [pytest.approx(90), 0]
+    assert load.flags.tolist() == [pytest.approx(90 + 999), 0]
+    assert load.missed.tolist() == [pytest.approx(10), 100]
+    assert load.precision[0] == pytest.approx(90 / 1089)
+    assert np.isnan(load.precision[1])
+
+
+@given(scored_images(), st.sampled_from([0.5, 0.8, 0.95, 1.0]), st.sampled_from([0.01, 0.5]))
+@settings(deadline=None)
+def test_no_threshold_that_reaches_the_target_finds_more_than_the_chosen(
+    case: tuple[Truth, Scores], target: float, prevalence: float
+) -> None:
+    truth, scores = case
+    plan = ReviewPlan(prevalence, 1000, target_precision=target)
+    choice = choose_threshold(truth, scores, plan)
+    _, right, precision = night(truth, scores, choice.threshold, plan)
+    others = [night(truth, scores, float(value), plan) for value in np.unique(scores)]
+    reaching = [other for other in others if other[2] >= target]
+    assert choice.kept == choice.target_precision_reached == bool(reaching)
+    if reaching:
+        assert precision >= target
+        assert right == pytest.approx(max(other[1] for other in reaching))
+    else:
+        assert precision == pytest.approx(max(other[2] for other in others))
+
+
+@given(scored_images(), st.sampled_from([1, 10, 100, 500, 1000]))
+@settings(deadline=None)
+def test_no_threshold_that_fits_the_capacity_finds_more_than_the_chosen(
+    case: tuple[Truth, Scores], capacity: int
+) -> None:
+    truth, scores = case
+    plan = ReviewPlan(0.1, 1000, capacity)
+    choice = choose_threshold(truth, scores, plan)
+    flags, right, _ = night(truth, scores, choice.threshold, plan)
+    others = [night(truth, scores, float(value), plan) for value in np.unique(scores)]
+    fitting = [other for other in others if other[0] <= capacity]
+    assert choice.rule is ThresholdRule.CAPACITY
+    assert choice.kept == bool(fitting)
+    if fitting:
+        assert flags <= capacity
+        assert right == pytest.approx(max(other[1] for other in fitting))
+    else:
+        assert flags == pytest.approx(min(other[0] for other in others))
+
+
+def test_the_threshold_lies_half_way_between_separated_classes() -> None:
+    truth, scores = np.array([True, True, False, False]), np.array([0.9, 0.8, 0.4, 0.1])
+    assert choose_threshold(truth, scores, ReviewPlan()).threshold == pytest.approx(0.6)
+
+
+def test_the_rarer_drugs_are_the_higher_the_threshold() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(2000) % 2 == 0
+    scores = 1 / (1 + np.exp(-rng.normal(np.where(truth, 2, -2), 1.5)))
+    chosen = [choose_threshold(truth, scores, ReviewPlan(p, target_precision=0.8)) for p in (0.5, 0.1, 0.02)]
+    assert all(choice.kept for choice in chosen)
+    assert sorted(choice.threshold for choice in chosen) == [choice.threshold for choice in chosen]
+
+
+@pytest.mark.parametrize(
+    ("fields", "flag"),
+    [
+        ({"prevalence": 0.0}, "--prevalence"),
+        ({"prevalence": 1.0}, "--prevalence"),
+        ({"prevalence": float("nan")}, "--prevalence"),
+        ({"nightly_volume": 0}, "--nightly-volume"),
+        ({"capacity": 0.0}, "--capacity"),
+        ({"capacity": float("nan")}, "--capacity"),
+        ({"target_precision": 1.5}, "--target-precision"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_by_its_flag(fields: dict[str, float], flag: str) -> None:
+    with pytest.raises(SettingsError, match=flag):
+        ReviewPlan(**fields)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""S3: list a bucket by pages, fetch its objects concurrently. S3 is touched here only.
+"""S3: list a bucket by pages, fetch its objects concurrently, put files. S3 is touched here only.
 
 Listing goes through boto3, which knows every way to find credentials and every key. Fetching goes through obstore,
 whose GET costs a third of boto3's CPU; its paths cannot express some legal keys ("a//b", "a/", control characters),
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -45,6 +46,9 @@ _T = TypeVar("_T")
 
 PAGE_SIZE = 1000
 _LAST_BACKOFF_S = 10.0
+_CHUNK_BYTES = 1 << 20
+# The third is S3's answer to one of two conditional writes at the same moment: it wants to be asked again.
+_PASSING_CODES = ("SlowDown", "RequestTimeout", "ConditionalRequestConflict", "Throttling")
 # Segments that obstore's Path drops or refuses: empty ones (also at either end), ".", "..", control characters.
 _UNUSUAL_KEY = re.compile(r"^/|/$|//|(^|/)\.\.?(/|$)|[\x00-\x1f\x7f]")
 
@@ -55,6 +59,10 @@ class NotFetched(SnifferError):
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.message)
         self.verdict = verdict
+
+
+class _PreconditionFailed(Exception):
+    """There is an object under that key already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,47 @@ class Bucket:
         """The object under that key, whatever it is now; raises NotFetched as `fetch` does."""
         return self._get(key, lambda _etag, size_bytes: self._check_size(size_bytes))
 
+    # ---- files ----------------------------------------------------------------------------------------------
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Put a small object where none is; False when one is there. Of several creators at once one gets True."""
+        try:
+            self._write(key, lambda: self._client.put_object(Bucket=self.name, Key=key, Body=data, IfNoneMatch="*"))
+        except _PreconditionFailed:
+            return False
+        return True
+
+    def upload(self, path: Path, key: str) -> None:
+        """Put a file of up to 5 GB; what was there is replaced as a whole."""
+
+        def put() -> None:
+            with path.open("rb") as file:
+                self._client.put_object(Bucket=self.name, Key=key, Body=file)
+
+        self._write(key, put)
+
+    def download(self, key: str, path: Path) -> None:
+        """Write an object of any size to a file; raises NotFetched as `read` does."""
+
+        def get() -> None:
+            body = self._client.get_object(Bucket=self.name, Key=key)["Body"]
+            with path.open("wb") as file:
+                for chunk in body.iter_chunks(_CHUNK_BYTES):
+                    file.write(chunk)
+
+        self._explained_get(get)
+
+    def _write(self, key: str, put: Callable[[], object]) -> None:
+        where = f"s3://{self.name}/{key}"
+        try:
+            self._patiently(put)
+        except ClientError as error:
+            if _status(error) == 412:
+                raise _PreconditionFailed from error
+            if _status(error) in (401, 403):
+                raise SettingsError(f"no permission to write {where}: the credentials need s3:PutObject") from error
+            raise SettingsError(f"cannot write {where} ({_one_line(error)})") from error
+
     # ---- fetching -------------------------------------------------------------------------------------------
 
     def _open_objects(self, region: str) -> None:
@@ -174,6 +223,9 @@ class Bucket:
             check(etag, answer["ContentLength"])
             return StoredObject(answer["Body"].read(), etag)
 
+        return self._explained_get(get)
+
+    def _explained_get(self, get: Callable[[], _T]) -> _T:
         try:
             return self._patiently(get)
         except ClientError as error:
@@ -218,7 +270,7 @@ class Bucket:
                 return call()
             except (BotoCoreError, ClientError) as error:
                 if not _is_passing(error):
-                    if isinstance(error, ClientError) and "GetObject" in str(error):
+                    if isinstance(error, ClientError) and error.operation_name != "ListObjectsV2":
                         raise
                     raise self._explain(error) from error
                 if time.monotonic() >= deadline:
@@ -249,7 +301,7 @@ class Bucket:
 
 def _is_passing(error: BotoCoreError | ClientError) -> bool:
     if isinstance(error, ClientError):
-        return _status(error) >= 500 or error.response["Error"]["Code"] in ("SlowDown", "RequestTimeout", "Throttling")
+        return _status(error) >= 500 or error.response["Error"]["Code"] in _PASSING_CODES
     return isinstance(error, HTTPClientError)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,3 +192,40 @@ def test_the_sought_object_is_the_listed_one_not_a_namesake(bucket: Any) -> None
     assert ours.fetch(found["folder"]) == b"plain"
     with pytest.raises(NotFetched):
         ours.fetch(replace(found["folder"], etag="other"))
+
+
+def test_of_several_creators_at_once_one_wins(bucket: Any) -> None:
+    creator = opened(bucket.name)
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda n: creator.create("claim", b"%d" % n), range(8)))
+    assert sum(won) == 1
+    assert creator.read("claim").data == b"%d" % won.index(True)
+
+
+def test_a_file_goes_up_and_comes_back_whole(bucket: Any, tmp_path: Path) -> None:
+    data = random.Random(1).randbytes(3_000_000)
+    (tmp_path / "up").write_bytes(data)
+    there = opened(bucket.name)
+    there.upload(tmp_path / "up", "models/1/variables")
+    there.download("models/1/variables", tmp_path / "down")
+    assert (tmp_path / "down").read_bytes() == data
+
+
+def test_a_file_that_is_not_there_is_gone(bucket: Any, tmp_path: Path) -> None:
+    with pytest.raises(NotFetched, match="no such object"):
+        opened(bucket.name).download("nothing", tmp_path / "down")
+
+
+def test_writes_wait_for_an_s3_that_is_away_for_a_while(bucket: Any, flaky: FlakyS3, tmp_path: Path) -> None:
+    (tmp_path / "up").write_bytes(b"whole")
+    there = opened(bucket.name)
+    flaky.away_for(0.5)
+    there.upload(tmp_path / "up", "late")
+    assert there.read("late").data == b"whole"
+
+
+def test_a_write_that_is_not_allowed_names_the_right_it_needs(bucket: Any, flaky: FlakyS3) -> None:
+    there = opened(bucket.name)
+    flaky.refuse = lambda method, _path: (403, DENIED) if method == "PUT" else None
+    with pytest.raises(SettingsError, match="s3:PutObject"):
+        there.create("claim", b"")

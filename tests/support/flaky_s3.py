@@ -45,13 +45,15 @@ class FlakyS3:
         until = time.monotonic() + seconds
         self.refuse = lambda _method, _path: (503, SLOW_DOWN) if time.monotonic() < until else None
 
-    def forward(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, list[tuple[str, str]], bytes]:
+    def forward(
+        self, method: str, path: str, headers: dict[str, str], body: bytes = b""
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
         """One request to the real server."""
         refusal = self.refuse(method, path)
         if refusal is not None:
             return refusal[0], [("Content-Type", "application/xml")], refusal[1]
         connection = http.client.HTTPConnection(self._upstream, timeout=30)
-        connection.request(method, path, headers=headers)
+        connection.request(method, path, body=body or None, headers=headers)
         answer = connection.getresponse()
         found = answer.status, answer.getheaders(), answer.read()
         connection.close()
@@ -69,7 +71,8 @@ class FlakyS3:
 
             def do_GET(self) -> None:
                 time.sleep(proxy.latency_s)
-                status, headers, body = proxy.forward(self.command, self.path, dict(self.headers))
+                sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, headers, body = proxy.forward(self.command, self.path, dict(self.headers), sent)
                 self.send_response(status)
                 for name, value in headers:
                     if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
@@ -78,7 +81,7 @@ class FlakyS3:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_HEAD = do_GET
+            do_HEAD = do_PUT = do_GET
 
             def log_message(self, format: str, *args: object) -> None:
                 """Quiet."""

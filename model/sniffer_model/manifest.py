@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from sniffer.contracts import LABELS, ContractError, SettingsError
 from sniffer_model.workdir import read_text, write_text
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Split(StrEnum):
@@ -42,7 +43,7 @@ class SplitFractions:
             )
 
     def split_of(self, content_sha256: str) -> Split:
-        """The split of an image by its bytes alone: copies stay together, and added data moves nothing."""
+        """The split that these bytes draw: always the same, and independent of what else there is."""
         # Salted, so that other choices made by content hash are independent of this one.
         draw = hashlib.sha256(f"split:{content_sha256}".encode()).digest()
         position = int.from_bytes(draw[:8], "big") / 2**64
@@ -52,14 +53,33 @@ class SplitFractions:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """One image of a source, and what its owner says of it. Without a slice, source or date these are empty."""
+
+    key: str
+    label: str
+    slice: str = ""
+    source: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """One labelled image: where it is, what bytes it had, what it shows. `slice` is a finer kind, or empty."""
+    """One labelled image: where it is, what bytes it had, what it shows. `slice` is a finer kind, or empty.
+
+    `etag` is S3's, or what S3 would give the file in one part: the MD5 of its bytes. `perceptual_hash` is as in
+    near_duplicates.py. `source` (who gave the image) and `date` (ISO 8601) are as the table says, or empty.
+    """
 
     key: str
     content_sha256: str
     label: str
     slice: str
     split: Split
+    etag: str = ""
+    perceptual_hash: str = ""
+    source: str = ""
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +92,48 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitImage:
+    """An image whose split is settled, by what it takes to recognise it and its near-duplicates."""
+
+    content_sha256: str
+    perceptual_hash: str
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """A snapshot. The digest covers the entries; not the location, so that data may move, nor what was left out."""
+    """A snapshot. The digest covers the entries; not the location, so that data may move, nor what was left out.
+
+    `former` is of images that earlier snapshots held and this one does not: models may have been trained on them.
+    `hash_name` says by which perceptual hash the splits were made.
+    """
 
     source: str
     fractions: SplitFractions
     entries: tuple[ManifestEntry, ...]
     excluded: tuple[Exclusion, ...] = ()
+    former: tuple[SplitImage, ...] = ()
+    hash_name: str = ""
 
     def digest(self) -> str:
         """64 hexadecimal digits: SHA-256 over the entries in the manifest's order."""
         digest = hashlib.sha256(f"manifest {_FORMAT} {json.dumps(LABELS)}\n".encode())
         for entry in self.entries:
-            row = [entry.key, entry.content_sha256, entry.label, entry.slice, entry.split]
+            row = [entry.key, entry.etag, entry.content_sha256, entry.label, entry.slice, entry.split]
+            row += [entry.source, entry.date]
             digest.update(json.dumps(row).encode() + b"\n")
         return digest.hexdigest()
 
     def of(self, split: Split) -> list[ManifestEntry]:
         """The entries of one split, in order."""
         return [entry for entry in self.entries if entry.split is split]
+
+    def split_images(self) -> Iterator[SplitImage]:
+        """Each image, by content, whose split this or an earlier snapshot settled."""
+        by_content = {entry.content_sha256: entry for entry in self.entries}
+        for entry in by_content.values():
+            yield SplitImage(entry.content_sha256, entry.perceptual_hash, entry.split)
+        yield from self.former
 
     def sizes(self) -> Mapping[str, Mapping[str, int]]:
         """Number of images by split and label."""
@@ -124,12 +167,22 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _parsed(document: dict[str, object]) -> Manifest:
-    entries, excluded, fractions = document["entries"], document["excluded"], document["fractions"]
-    if not (isinstance(entries, list) and isinstance(excluded, list) and isinstance(fractions, dict)):
-        raise TypeError("entries, excluded or fractions")
+    entries, excluded, former = (_rows(document, name) for name in ("entries", "excluded", "former"))
+    fractions = document["fractions"]
+    if not isinstance(fractions, dict):
+        raise TypeError("fractions")
     return Manifest(
         source=str(document["source"]),
         fractions=SplitFractions(**fractions),
         entries=tuple(ManifestEntry(**{**row, "split": Split(row["split"])}) for row in entries),
         excluded=tuple(Exclusion(**row) for row in excluded),
+        former=tuple(SplitImage(**{**row, "split": Split(row["split"])}) for row in former),
+        hash_name=str(document["hash_name"]),
     )
+
+
+def _rows(document: dict[str, object], name: str) -> list[dict[str, Any]]:
+    rows = document[name]
+    if not isinstance(rows, list):
+        raise TypeError(name)
+    return rows

@@ -1,7 +1,9 @@
 """`python -m sniffer_model.snapshot`: freeze labelled images into the manifest of a training run.
 
-In: files `labels/<class>/<slice>-<number>.<ext>` of a source. Out: manifest.json in the workdir.
-A file that cannot be decoded, or whose bytes stand under two classes, is left out and reported.
+In: a directory or an S3 prefix that holds `labels/<class>/<slice>-<number>.<ext>`, or a CSV or Parquet table of S3
+objects with columns bucket, key, label and, where there are some, slice, source and date; and the previous manifest,
+whose splits are kept. Out: manifest.json in the workdir. What cannot be read or decoded, or has contradictory labels,
+is left out and reported. S3 is found by the AWS_* variables.
 """
 
 from __future__ import annotations
@@ -10,100 +12,126 @@ import argparse
 import hashlib
 import json
 import logging
-import os
-import re
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from sniffer.contracts import LABELS, SettingsError, SnifferError, UnreadableImage
 from sniffer.images import decode
 from sniffer.logs import configure_logging
 from sniffer.settings import ImageSettings, image_settings
-from sniffer_model.manifest import Exclusion, Manifest, ManifestEntry, Split, SplitFractions, write_manifest
-from sniffer_model.source import LABELS_FOLDER, ImageSource, open_source
+from sniffer_model.manifest import (
+    Exclusion,
+    LabelledImage,
+    Manifest,
+    Split,
+    SplitFractions,
+    SplitImage,
+    read_manifest,
+    write_manifest,
+)
+from sniffer_model.near_duplicates import HASH_NAME, perceptual_hash
+from sniffer_model.progress import Progress
+from sniffer_model.source import ImageSource, open_source
+from sniffer_model.splitting import InspectedImage, split_images
 from sniffer_model.workdir import Workdir
 
 log = logging.getLogger(__name__)
 
 _REPORTED_EXCLUSIONS = 20
+_AHEAD_OF_EACH_READER = 4
+# With fewer, a rate's 95 % interval is wider than a third (30) or than six tenths (10) of its whole range.
+_SMALL_CLASS, _SMALL_SLICE = 30, 10
+
+Inspection = InspectedImage | Exclusion
 
 
-def take_snapshot(source: ImageSource, fractions: SplitFractions, limits: ImageSettings) -> Manifest:
-    """Read and decode every labelled image once. The same files give the same manifest, digest included.
+def take_snapshot(
+    source: ImageSource, fractions: SplitFractions, limits: ImageSettings, previous: Manifest | None = None
+) -> Manifest:
+    """Read and decode every labelled image once. The same images and previous manifest give the same digest.
 
-    Raises SettingsError without labels, with one class only, with an unknown class, or when a split would lack a
-    class.
+    Raises SettingsError without labels, with one class only, with an unknown class, when a split would lack a class,
+    or when the previous manifest was split by another perceptual hash; TransientError when the source stays away.
     """
-    keys = list(source.keys())
-    _check_classes(source, keys)
-
-    def inspect(key: str) -> ManifestEntry | Exclusion:
-        return _inspected(source, key, fractions, limits)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(inspect, keys))
-    entries = [item for item in found if isinstance(item, ManifestEntry)]
-    unreadable = [item for item in found if isinstance(item, Exclusion)]
-    kept, conflicts = _without_conflicts(entries)
-    manifest = Manifest(source.location, fractions, tuple(kept), (*unreadable, *conflicts))
+    settled = _settled(previous)
+    inspected = list(_inspected(source, source.images(), limits))
+    unreadable = [item for item in inspected if isinstance(item, Exclusion)]
+    images, repeated = _without_repeats(item for item in inspected if isinstance(item, InspectedImage))
+    entries, contradicted = split_images(images, settled, fractions)
+    entries.sort(key=lambda entry: entry.key)
+    excluded = (*unreadable, *repeated, *contradicted)
+    present = {entry.content_sha256 for entry in entries}
+    former = tuple(image for content, image in sorted(settled.items()) if content not in present)
+    manifest = Manifest(source.location, fractions, tuple(entries), excluded, former, HASH_NAME)
     _check_splits(manifest)
     return manifest
 
 
-def _inspected(
-    source: ImageSource, key: str, fractions: SplitFractions, limits: ImageSettings
-) -> ManifestEntry | Exclusion:
-    try:
-        data = source.read(key)
-        decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
-    except UnreadableImage as error:
-        return Exclusion(key, error.code, str(error))
-    except OSError as error:
-        return Exclusion(key, "unreadable_file", str(error.strerror))
-    content_sha256 = hashlib.sha256(data).hexdigest()
-    return ManifestEntry(key, content_sha256, _label(key), _slice(key), fractions.split_of(content_sha256))
-
-
-def _label(key: str) -> str:
-    return PurePosixPath(key).parts[1]
-
-
-def _slice(key: str) -> str:
-    """`blister-pack-0012.jpg` is of the slice `blister-pack`; a name without a number at its end has none."""
-    match = re.fullmatch(r"(.+?)-\d+", PurePosixPath(key).stem)
-    return match[1] if match else ""
-
-
-def _check_classes(source: ImageSource, keys: Sequence[str]) -> None:
-    wanted = " and ".join(f"{LABELS_FOLDER}/{label}/" for label in LABELS)
-    if not keys:
-        raise SettingsError(f"there are no labelled images in {source.location}: put some under {wanted}")
-    loose = [key for key in keys if len(PurePosixPath(key).parts) < 3]
-    if loose:
-        raise SettingsError(f"{loose[0]} in {source.location} belongs to no class: put it under {wanted}")
-    unknown = sorted({_label(key) for key in keys} - set(LABELS))
-    if unknown:
+def _settled(previous: Manifest | None) -> dict[str, SplitImage]:
+    if previous is None:
+        return {}
+    if previous.hash_name != HASH_NAME:
         raise SettingsError(
-            f"{LABELS_FOLDER}/{unknown[0]}/ in {source.location} is not a class of this model: images go under {wanted}"
+            f"the previous manifest was split by {previous.hash_name!r}, this program splits by {HASH_NAME!r}: take "
+            "the snapshot without --previous; its test split is then not comparable with the former one"
         )
+    return {image.content_sha256: image for image in previous.split_images()}
 
 
-def _without_conflicts(entries: Iterable[ManifestEntry]) -> tuple[list[ManifestEntry], list[Exclusion]]:
-    """Leave out bytes that stand under two classes: nobody knows which of the labels is right."""
-    by_content: dict[str, list[ManifestEntry]] = defaultdict(list)
-    for entry in entries:
-        by_content[entry.content_sha256].append(entry)
-    kept, conflicts = [], []
-    for copies in by_content.values():
-        if len({entry.label for entry in copies}) == 1:
-            kept += copies
-        else:
-            others = ", ".join(entry.key for entry in copies)
-            conflicts += [Exclusion(e.key, "conflicting_label", f"the same bytes as {others}") for e in copies]
-    return sorted(kept, key=lambda entry: entry.key), conflicts
+def _inspected(source: ImageSource, images: Sequence[LabelledImage], limits: ImageSettings) -> Iterator[Inspection]:
+    progress = Progress("snapshot", len(images))
+    with ThreadPoolExecutor(source.readers) as pool:
+        for found in _in_order(pool, lambda image: _inspect(source, image, limits), images, source.readers):
+            progress.advance()
+            yield found
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    inspect: Callable[[LabelledImage], Inspection],
+    images: Iterable[LabelledImage],
+    readers: int,
+) -> Iterator[Inspection]:
+    """Inspect a bounded number of images ahead; the first that raises ends it, and what waits is not begun."""
+    waiting: deque[Future[Inspection]] = deque()
+    try:
+        for image in images:
+            waiting.append(pool.submit(inspect, image))
+            if len(waiting) >= _AHEAD_OF_EACH_READER * readers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _inspect(source: ImageSource, image: LabelledImage, limits: ImageSettings) -> Inspection:
+    try:
+        stored = source.read_stored(image.key)
+        pixels = decode(stored.data, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
+    except UnreadableImage as error:
+        return Exclusion(image.key, error.code, str(error))
+    except FileNotFoundError as error:
+        return Exclusion(image.key, "gone", str(error.strerror))
+    except OSError as error:
+        return Exclusion(image.key, "unreadable_file", str(error.strerror))
+    content_sha256 = hashlib.sha256(stored.data).hexdigest()
+    return InspectedImage(image, stored.etag, content_sha256, perceptual_hash(pixels))
+
+
+def _without_repeats(images: Iterable[InspectedImage]) -> tuple[list[InspectedImage], list[Exclusion]]:
+    """Of rows that give one object the same label, the first counts."""
+    first: dict[tuple[str, str], InspectedImage] = {}
+    repeated = []
+    for image in images:
+        if first.setdefault((image.labelled.key, image.labelled.label), image) is not image:
+            message = "the table names it more than once, with another slice, source or date: the first row counts"
+            repeated.append(Exclusion(image.labelled.key, "repeated_key", message))
+    return list(first.values()), repeated
 
 
 def _check_splits(manifest: Manifest) -> None:
@@ -124,20 +152,62 @@ def _check_splits(manifest: Manifest) -> None:
                 )
 
 
+def small_parts(manifest: Manifest) -> list[str]:
+    """A sentence for each class and slice with too few images to be judged by. They are kept all the same."""
+    sentences = [
+        f"only {count} images of the class {label!r} in the {Split(split)} split: its figures will be rough"
+        for split, sizes in manifest.sizes().items()
+        for label, count in sizes.items()
+        if count < _SMALL_CLASS
+    ]
+    slices = Counter(entry.slice for entry in manifest.entries if entry.slice)
+    tested = Counter(entry.slice for entry in manifest.of(Split.TEST))
+    return sentences + [
+        f"only {tested[name]} of {slices[name]} images of the slice {name!r} in the test split: "
+        "its own figures will say little"
+        for name in sorted(slices)
+        if tested[name] < _SMALL_SLICE
+    ]
+
+
 def _report(manifest: Manifest) -> None:
     for exclusion in manifest.excluded[:_REPORTED_EXCLUSIONS]:
         log.warning("left out %s: %s: %s", exclusion.key, exclusion.code, exclusion.message)
     if len(manifest.excluded) > _REPORTED_EXCLUSIONS:
         log.warning("… and %d more; the manifest names them all", len(manifest.excluded) - _REPORTED_EXCLUSIONS)
+    for sentence in small_parts(manifest):
+        log.warning("%s", sentence)
     for split, sizes in manifest.sizes().items():
         log.info("%s: %s", split, ", ".join(f"{count} {label}" for label, count in sizes.items()))
+
+
+def _summary(manifest: Manifest) -> str:
+    document = {
+        "manifest_digest": manifest.digest(),
+        "sizes": manifest.sizes(),
+        "left_out": len(manifest.excluded),
+        "left_out_by_code": dict(sorted(Counter(exclusion.code for exclusion in manifest.excluded).items())),
+        "small_parts": small_parts(manifest),
+    }
+    return json.dumps(document)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sniffer_model.snapshot", description=__doc__)
     default = SplitFractions()
-    parser.add_argument("--source", required=True, metavar="DIR", help="directory that holds labels/<class>/…")
+    parser.add_argument(
+        "--source",
+        required=True,
+        metavar="DIR|s3://BUCKET/PREFIX|TABLE",
+        help="what holds labels/<class>/…, or a .csv or .parquet table (a file or s3://…)",
+    )
     parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run; made if missing")
+    parser.add_argument(
+        "--previous",
+        type=Path,
+        metavar="MANIFEST",
+        help="the last snapshot's manifest.json: what it knows keeps its split, near-duplicates follow it",
+    )
     parser.add_argument(
         "--validation-fraction", type=float, default=default.validation, help="for early stopping and the threshold"
     )
@@ -146,19 +216,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program: log what was found, print one JSON line with the digest and the sizes."""
+    """Run the program: log what was found, print one JSON line with the digest, the sizes and what is left out."""
     arguments = _parser().parse_args(argv)
     configure_logging("snapshot")
     try:
         fractions = SplitFractions(arguments.validation_fraction, arguments.test_fraction)
-        manifest = take_snapshot(open_source(arguments.source), fractions, image_settings())
+        previous = read_manifest(arguments.previous) if arguments.previous else None
+        manifest = take_snapshot(open_source(arguments.source), fractions, image_settings(), previous)
         _report(manifest)
         write_manifest(manifest, Workdir(arguments.workdir).manifest)
     except SnifferError as error:
         print(f"snapshot: {error}", file=sys.stderr)
         return error.exit_status
-    sizes = manifest.sizes()
-    print(json.dumps({"manifest_digest": manifest.digest(), "sizes": sizes, "left_out": len(manifest.excluded)}))
+    print(_summary(manifest))
     return 0
 
 

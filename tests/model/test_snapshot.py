@@ -99,7 +99,7 @@ def test_unreadable_files_are_reported_and_left_out(labelled: Path) -> None:
         ("labels/drugs/cut-0001.png", "truncated"),
         ("labels/other/empty-0001.jpg", "empty"),
         ("labels/other/page-0001.jpg", "not_an_image"),
-        ("labels/other/dangling-0001.jpg", "unreadable_file"),
+        ("labels/other/dangling-0001.jpg", "gone"),
     }
 
 

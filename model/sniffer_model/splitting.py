@@ -202,17 +202,15 @@ def _groups(pictures: _Pictures, near: _Neighbourhood, left_out: Reasons) -> Ind
     joins = (pictures.splits != _NEW) | [content not in left_out for content in pictures.contents]
     members = np.flatnonzero(near.has_any & joins)
     group[members] = members[groups(pictures.hashes[members])]
-    sizes = np.bincount(group, minlength=1)
-    large = sizes.max() > _LARGE_GROUP * len(group)
-    log.log(
-        logging.WARNING if large else logging.INFO,
-        "%d different images in %d groups of near-duplicates, the largest of %d%s",
-        len(group),
-        np.count_nonzero(sizes),
-        sizes.max(),
-        ": it stands on one side of the split as a whole, so the sides may be of other sizes than asked for" * large,
-    )
+    _report_groups(np.bincount(group, minlength=1))
     return group
+
+
+def _report_groups(sizes: Indices) -> None:
+    images, largest = int(sizes.sum()), int(sizes.max())
+    log.info("%d different images in %d groups of near-duplicates", images, np.count_nonzero(sizes))
+    if largest > _LARGE_GROUP * images:
+        log.warning("%d images are one group of near-duplicates: the splits' sizes may be far from asked for", largest)
 
 
 def _named(bits: int) -> str:

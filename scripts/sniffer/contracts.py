@@ -139,7 +139,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """A row of `models`. `digest` and `backbone_digest` are hex SHA-256; `threshold` is a score in [0, 1]."""
+    """A row of `models`. Digests are hex SHA-256; `threshold` is a score in [0, 1].
+
+    `digest` is '' while the version is reserved for a training and not yet exported.
+    """
 
     version: int
     digest: str
@@ -148,6 +151,8 @@ class ModelRecord:
     threshold: float
     metrics: Mapping[str, Any]
     status: ModelStatus
+    training_digest: str | None = None
+    verdict: Mapping[str, Any] | None = None
 
 
 SCAN_ID_PATTERN = re.compile(r"[A-Za-z0-9._:+-]{1,120}")

@@ -16,7 +16,7 @@ from sqlalchemy import (  # noqa: TID251 - store.py's other half
 )
 from sqlalchemy.dialects.mysql import DATETIME  # noqa: TID251 - store.py's other half
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The migration that this code needs; `python -m sniffer.migrate` brings a database there."""
 
 metadata = MetaData()
@@ -25,6 +25,7 @@ models = Table(
     "models",
     metadata,
     Column("version", Integer, primary_key=True, autoincrement=False),
+    # Empty while the version is reserved and not yet exported.
     Column("digest", String(64)),
     Column("backbone_digest", String(64)),
     Column("preprocessing_version", String(64)),
@@ -32,6 +33,8 @@ models = Table(
     Column("metrics", JSON),
     Column("status", String(16)),
     Column("registered_at", DATETIME(fsp=6)),
+    Column("training_digest", String(64), unique=True),
+    Column("verdict", JSON(none_as_null=True)),
 )
 
 COUNT_COLUMNS = ("listed", "unchanged", "predicted", "reused", "unreadable", "gone", "failed")

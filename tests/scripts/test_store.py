@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
@@ -252,6 +254,100 @@ def test_a_version_belongs_to_one_digest(store: Store) -> None:
     store.register_model(model(1))
     with pytest.raises(ContractError, match="already registered"):
         store.register_model(model(1, digest="e" * 64))
+
+
+def trained(training: str, **changes: Any) -> ModelRecord:
+    record = ModelRecord(0, "", "b" * 64, "p1", 0.4, {"pr_auc": 0.8}, ModelStatus.CANDIDATE, training * 64)
+    return dataclasses.replace(record, **changes)
+
+
+def test_a_training_gets_the_next_version_and_keeps_it(store: Store) -> None:
+    assert [store.reserve_model(trained("a")) for _ in range(2)] == [3, 3]
+    assert store.reserve_model(trained("c"), above=7) == 8
+    assert store.reserve_model(trained("e"), above=7) == 9
+    reserved = store.model(3)
+    assert reserved == trained("a", version=3)
+    assert reserved is not None and reserved.verdict is None
+    with pytest.raises(ContractError, match="not exported: export it first"):
+        store.promote(3)
+
+
+def test_trainings_at_once_get_versions_of_their_own(store: Store, database_url: str) -> None:
+    found: dict[str, int] = {}
+    ready = threading.Barrier(4)
+
+    def reserve(training: str) -> None:
+        with Store(DatabaseSettings(database_url, patience_s=30)) as own:
+            own.check()
+            ready.wait()
+            found[training] = own.reserve_model(trained(training))
+
+    threads = [threading.Thread(target=reserve, args=(training,)) for training in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found.values()) == [3, 4, 5, 6]
+
+
+def test_an_export_completes_the_reserved_version_and_leaves_the_verdict(store: Store) -> None:
+    version = store.reserve_model(trained("a"))
+    verdict = {"blessed": True, "reasons": ["better"]}
+    store.record_verdict(version, trained("a", status=ModelStatus.BLESSED, threshold=0.3, verdict=verdict))
+    exported = trained("a", version=version, digest="f" * 64, threshold=0.3, metrics={"pr_auc": 0.9})
+    for _ in range(2):
+        store.register_model(exported)
+        assert store.model(version) == dataclasses.replace(exported, status=ModelStatus.BLESSED, verdict=verdict)
+    with pytest.raises(ContractError, match="already registered"):
+        store.register_model(dataclasses.replace(exported, digest="0" * 64))
+    store.promote(version)
+
+
+def test_an_export_cannot_take_what_is_reserved_for_another_training(store: Store) -> None:
+    version = store.reserve_model(trained("a"))
+    with pytest.raises(ContractError, match="is reserved for the training aaaaaaaaaaaa"):
+        store.register_model(trained("c", version=version, digest="f" * 64))
+    with pytest.raises(ContractError, match="has another version than 9 already"):
+        store.register_model(trained("a", version=9, digest="f" * 64))
+    assert store.model(9) is None
+    with pytest.raises(ContractError, match="is not reserved for"):
+        store.record_verdict(version, trained("c", status=ModelStatus.BLESSED))
+
+
+def test_a_second_verdict_replaces_the_first_but_not_what_is_in_production(store: Store) -> None:
+    version = store.reserve_model(trained("a"))
+    for status in (ModelStatus.BLESSED, ModelStatus.REJECTED):
+        store.record_verdict(version, trained("a", status=status, verdict={"status": status}))
+        found = store.model(version)
+        assert found is not None
+        assert (found.status, found.verdict) == (status, {"status": status})
+    with pytest.raises(ContractError, match="export it first"):
+        store.promote(version)
+    store.record_verdict(version, trained("a", status=ModelStatus.BLESSED))
+    store.register_model(trained("a", version=version, digest="f" * 64))
+    store.promote(version)
+    store.record_verdict(version, trained("a", status=ModelStatus.REJECTED, threshold=0.9, verdict={"late": True}))
+    found = store.model(version)
+    assert found is not None
+    assert (found.status, found.threshold, found.verdict) == (ModelStatus.STABLE, 0.4, {"late": True})
+
+
+def test_versions_of_before_the_verdicts_survive_the_migration(database_url: str) -> None:
+    with Store(DatabaseSettings(database_url, patience_s=30)) as store:
+        store.migrate(lambda connection: migrate.upgrade(connection, "0001"))
+        with pytest.raises(SettingsError, match="is at schema 0001"):
+            store.check()
+        row = f"(4, '{'d' * 64}', '{'b' * 64}', 'p1', 0.5, '{{}}', 'stable', NOW(6))"
+        engine = create_engine(database_url)
+        with engine.begin() as connection:
+            connection.execute(text(f"INSERT INTO models VALUES {row}"))
+        engine.dispose()
+        store.migrate(migrate.upgrade)
+        store.check()
+        stable = store.stable_model()
+        assert stable == ModelRecord(4, "d" * 64, "b" * 64, "p1", 0.5, {}, ModelStatus.STABLE)
+        store.register_model(stable)
+        assert store.reserve_model(trained("a")) == 5
 
 
 def test_a_certificate_comes_back_as_it_went(store: Store) -> None:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as installed_version
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,12 @@ from sniffer.settings import ImageSettings, database_settings, image_settings
 from sniffer.store import Store
 from sniffer_model.evaluate import check_trained
 from sniffer_model.manifest import Manifest, Split, read_manifest
+from sniffer_model.model_base import ModelBase, open_model_base
 from sniffer_model.publish import (
     ENCODED_SIGNATURE,
     SIGNATURES,
     ModelFacts,
     digest_directory,
-    find_published,
-    publish,
-    staging,
 )
 from sniffer_model.source import open_source
 from sniffer_model.workdir import TrainingRecord, Workdir, read_json, read_training, write_json
@@ -99,21 +98,22 @@ def shortcomings(metrics: Mapping[str, Any], limits: Limits) -> list[str]:
     return reasons
 
 
-def export_model(evaluated: Evaluated, base: Path, image_limits: ImageSettings, store: Store | None) -> ModelFacts:
+def export_model(evaluated: Evaluated, base: ModelBase, image_limits: ImageSettings, store: Store | None) -> ModelFacts:
     """Build, prove and publish the version; returns its facts. Publishes nothing that failed a proof.
 
     When `base` has this very model already, that version is returned and nothing is done. A version number that
     another model has in the store is passed over.
     """
     facts = _facts(evaluated)
-    published = find_published(base, facts)
+    published = base.find(facts)
     if published is not None and not _is_taken(store, published.version, published.digest):
         log.info("this model is published already, as version %d", published.version)
         return published
-    with staging(base) as staged:
+    with base.staging() as staged:
         _build(evaluated, staged, image_limits)
         facts = replace(facts, digest=digest_directory(staged))
-        return publish(staged, base, facts, lambda version: _is_taken(store, version, facts.digest))
+        later = count(max(base.taken(), default=0) + 1)
+        return base.publish(staged, facts, (n for n in later if not _is_taken(store, n, facts.digest)))
 
 
 def _is_taken(store: Store | None, version: int, digest: str) -> bool:
@@ -233,8 +233,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model-base-path",
         required=True,
-        metavar="DIR",
-        help="what the model server's --model_base_path is: versions are its integer-named folders",
+        metavar="DIR|s3://BUCKET/PREFIX",
+        help="where versions are published, each under its number; a folder can be the server's --model_base_path",
     )
     parser.add_argument("--min-pr-auc", type=float, default=default.min_pr_auc, help="of the test split, to be blessed")
     parser.add_argument(
@@ -258,9 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    base = _local_folder(arguments.model_base_path)
     limits = Limits(arguments.min_pr_auc, arguments.min_roc_auc)
     evaluated = read_evaluated(Workdir(arguments.workdir))
+    base = open_model_base(arguments.model_base_path)
     if arguments.no_register:
         facts = export_model(evaluated, base, image_settings(), None)
         log.warning("version %d is not registered: scans cannot use it", facts.version)
@@ -270,14 +270,8 @@ def _run(arguments: argparse.Namespace) -> int:
             store.check()
             facts = export_model(evaluated, base, image_settings(), store)
             status = register(facts, evaluated, limits, store)
-    print(json.dumps({**asdict(facts), "path": str(base / str(facts.version)), "status": status}))
+    print(json.dumps({**asdict(facts), "path": f"{base.location}/{facts.version}", "status": status}))
     return 0
-
-
-def _local_folder(text: str) -> Path:
-    if "://" in text:
-        raise SettingsError(f"--model-base-path must be a local folder so far, not {text!r}")
-    return Path(text)
 
 
 if __name__ == "__main__":

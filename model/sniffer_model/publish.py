@@ -13,10 +13,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sniffer.contracts import PIXELS_SIGNATURE, ContractError, SettingsError
 from sniffer_model.workdir import read_json, write_json
@@ -69,23 +70,19 @@ def staging(base: Path) -> Iterator[Path]:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def publish(
-    staged: Path, base: Path, facts: ModelFacts, is_taken: Callable[[int], bool] = lambda _version: False
-) -> ModelFacts:
-    """Rename the staged directory to the next integer in `base` and return the facts with that version.
+def publish(staged: Path, base: Path, facts: ModelFacts, versions: Iterable[int]) -> ModelFacts:
+    """Rename the staged directory to the first of `versions` that is free in `base`; returns the facts with it.
 
-    Of several publishers at once each gets a version of its own. `is_taken` rules out versions that are in use
-    elsewhere. An interruption at any point leaves a complete version or none.
+    Of several publishers at once each gets a version of its own. An interruption at any point leaves a complete
+    version or none. Raises ContractError when none of the versions is free.
     """
-    version = max(published_versions(base), default=0) + 1
-    while True:
-        if not is_taken(version):
-            numbered = dataclasses.replace(facts, version=version)
-            write_json(staged / FACTS_FILE, dataclasses.asdict(numbered))
-            _sync_tree(staged)
-            if _renamed(staged, base / str(version)):
-                return numbered
-        version += 1
+    for version in versions:
+        numbered = dataclasses.replace(facts, version=version)
+        write_json(staged / FACTS_FILE, dataclasses.asdict(numbered))
+        _sync_tree(staged)
+        if _renamed(staged, base / str(version)):
+            return numbered
+    raise all_taken(base)
 
 
 def published_versions(base: Path) -> list[int]:
@@ -94,6 +91,11 @@ def published_versions(base: Path) -> list[int]:
         return sorted(int(child.name) for child in base.iterdir() if child.name.isdecimal() and child.is_dir())
     except FileNotFoundError:
         return []
+
+
+def all_taken(base: object) -> ContractError:
+    """What to raise when every version that a model may have is another's."""
+    return ContractError(f"the version of this model in {base} holds another model: train again for a new version")
 
 
 def find_published(base: Path, facts: ModelFacts) -> ModelFacts | None:
@@ -109,12 +111,16 @@ def find_published(base: Path, facts: ModelFacts) -> ModelFacts | None:
 
 def read_facts(directory: Path) -> ModelFacts:
     """The facts of a published version; raises SettingsError when missing, ContractError when of another form."""
-    document = read_json(directory / FACTS_FILE, made_by="sniffer_model.export")
+    return parse_facts(read_json(directory / FACTS_FILE, made_by="sniffer_model.export"), directory / FACTS_FILE)
+
+
+def parse_facts(document: Mapping[str, Any], where: object) -> ModelFacts:
+    """The facts in a document that comes from `where`; raises ContractError when of another form."""
     try:
         facts = ModelFacts(**document)
         return dataclasses.replace(facts, labels=tuple(facts.labels), signatures=tuple(facts.signatures))
     except TypeError as error:
-        raise ContractError(f"{directory / FACTS_FILE} is of another form ({error}): export again") from error
+        raise ContractError(f"{where} is of another form ({error}): export again") from error
 
 
 def digest_directory(directory: Path) -> str:

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -40,14 +41,16 @@ FACTS = ModelFacts(
 )
 
 
-def publish_text(base: Path, text: str, is_taken: Callable[[int], bool] = lambda _version: False) -> ModelFacts:
+def publish_text(base: Path, text: str, versions: Iterable[int] | None = None) -> ModelFacts:
     with staging(base) as staged:
         (staged / "saved_model.pb").write_text(text)
-        return publish(staged, base, dataclasses.replace(FACTS, digest=digest_directory(staged)), is_taken)
+        facts = dataclasses.replace(FACTS, digest=digest_directory(staged))
+        return publish(staged, base, facts, versions or count(max(published_versions(base), default=0) + 1))
 
 
 PUBLISH_EIGHT = """
 import sys
+from itertools import count
 from pathlib import Path
 from sniffer_model.publish import ModelFacts, publish, staging
 base, publisher = Path(sys.argv[1]), sys.argv[2]
@@ -57,7 +60,7 @@ for number in range(8):
     with staging(base) as staged:
         text = f"{publisher}.{number}"
         (staged / "saved_model.pb").write_text(text)
-        print(publish(staged, base, facts).version, text)
+        print(publish(staged, base, facts, count(1)).version, text)
 """
 
 
@@ -92,8 +95,11 @@ def test_concurrent_publishers_get_versions_of_their_own(tmp_path: Path) -> None
         assert read_facts(tmp_path / version).version == int(version)
 
 
-def test_a_version_taken_elsewhere_is_passed_over(tmp_path: Path) -> None:
-    assert publish_text(tmp_path, "a", lambda version: version < 4).version == 4
+def test_a_version_is_one_of_those_it_may_be_or_none(tmp_path: Path) -> None:
+    assert publish_text(tmp_path, "a", [4]).version == 4
+    with pytest.raises(ContractError, match="holds another model"):
+        publish_text(tmp_path, "b", [4])
+    assert published_versions(tmp_path) == [4]
 
 
 def test_a_failure_while_staging_leaves_the_folder_empty(tmp_path: Path) -> None:

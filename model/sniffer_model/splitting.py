@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _BIT = {Split.TRAIN: 1, Split.VALIDATION: 2, Split.TEST: 4}
 _SPLIT = {bit: split for split, bit in _BIT.items()}
-_LARGE_GROUP = 0.05
+_LARGE_GROUP, _LARGE_GROUP_SHARE = 20, 0.05
 _NEW = 0
 _ABSENT = -1
 
@@ -199,7 +199,7 @@ def _groups(pictures: _Pictures, near: _Neighbourhood, left_out: Reasons) -> Ind
     """The group of each picture, as the index of one of its members. What is left out joins nothing by itself."""
     group: Indices = np.arange(len(pictures.contents))
     # A picture that was settled once stays what its near-duplicates follow, even if it is left out now.
-    joins = (pictures.splits != _NEW) | [content not in left_out for content in pictures.contents]
+    joins = (pictures.splits != _NEW) | np.array([content not in left_out for content in pictures.contents], bool)
     members = np.flatnonzero(near.has_any & joins)
     group[members] = members[groups(pictures.hashes[members])]
     _report_groups(np.bincount(group, minlength=1))
@@ -209,7 +209,7 @@ def _groups(pictures: _Pictures, near: _Neighbourhood, left_out: Reasons) -> Ind
 def _report_groups(sizes: Indices) -> None:
     images, largest = int(sizes.sum()), int(sizes.max())
     log.info("%d different images in %d groups of near-duplicates", images, np.count_nonzero(sizes))
-    if largest > _LARGE_GROUP * images:
+    if largest > max(_LARGE_GROUP, _LARGE_GROUP_SHARE * images):
         log.warning("%d images are one group of near-duplicates: the splits' sizes may be far from asked for", largest)
 
 

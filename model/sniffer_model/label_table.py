@@ -113,9 +113,17 @@ def _checked_rows(table: pa.Table, location: str) -> list[Row]:
 
 def _rows(table: pa.Table) -> Iterator[Row]:
     names = [name for name in (*_REQUIRED, *_OPTIONAL) if name in table.column_names]
-    columns = [[_text(value) for value in table.column(name).to_pylist()] for name in names]
+    columns = [[_text(value) for value in _values(table.column(name))] for name in names]
     for values in zip(*columns, strict=True):
         yield dict(zip(names, values, strict=True))
+
+
+def _values(column: pa.ChunkedArray) -> list[object]:
+    if pa.types.is_timestamp(column.type):
+        # Python's times have no nanoseconds.
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    values: list[object] = column.to_pylist()
+    return values
 
 
 def _text(value: object) -> str:

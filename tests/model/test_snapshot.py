@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -11,12 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sniffer.contracts import ContractError
 from sniffer.settings import ImageSettings
 from sniffer_model import snapshot
 from sniffer_model.manifest import Manifest, Split, SplitFractions, read_manifest, write_manifest
+from sniffer_model.samples.generate import labelled_images
 from sniffer_model.snapshot import take_snapshot
 from sniffer_model.source import open_source
 
@@ -42,8 +45,8 @@ def labelled(tmp_path: Path) -> Path:
     return root
 
 
-def snapshot_of(root: Path) -> Manifest:
-    return take_snapshot(open_source(str(root)), SplitFractions(), ImageSettings())
+def snapshot_of(root: Path, previous: Manifest | None = None) -> Manifest:
+    return take_snapshot(open_source(str(root)), SplitFractions(), ImageSettings(), previous)
 
 
 def test_the_same_files_give_the_same_digest_wherever_they_lie(labelled: Path) -> None:
@@ -114,6 +117,47 @@ def test_the_same_bytes_under_two_classes_are_left_out_of_both(labelled: Path) -
     assert len(manifest.entries) == 79
 
 
+def test_changed_copies_of_generated_images_are_never_on_the_other_side(tmp_path: Path) -> None:
+    for number, image in enumerate(labelled_images(8, 40)):
+        path = tmp_path / f"labels/{image.label}/{image.slice}-{number:04}{image.suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image.data)
+        picture = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
+        small = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+        small.thumbnail((300, 300))
+        small.save(path.with_name(f"again-{number:04}.jpg"), quality=60)
+    entries = snapshot_of(tmp_path).entries
+    assert len(entries) == 80
+    by_number: dict[str, set[Split]] = {}
+    for entry in entries:
+        by_number.setdefault(re.findall(r"\d{4}", entry.key)[0], set()).add(entry.split)
+    assert all(len(splits) == 1 for splits in by_number.values())
+    assert {split for splits in by_number.values() for split in splits} == set(Split)
+
+
+def test_files_have_the_etag_that_s3_would_give_them(labelled: Path) -> None:
+    entry = snapshot_of(labelled).entries[0]
+    assert entry.etag == hashlib.md5((labelled / entry.key).read_bytes()).hexdigest()
+
+
+def test_more_readers_than_images_and_a_window_of_one_give_the_same(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot_of(labelled)
+    for ahead in (1, 1000):
+        monkeypatch.setattr(snapshot, "_AHEAD_OF_EACH_READER", ahead)
+        assert snapshot_of(labelled) == before
+
+
+def test_small_classes_and_slices_are_kept_and_named(labelled: Path) -> None:
+    save_image(labelled / "labels/drugs/rare-0001.png", 9000)
+    manifest = snapshot_of(labelled)
+    assert "rare" in {entry.slice for entry in manifest.entries}
+    sentences = "; ".join(snapshot.small_parts(manifest))
+    assert re.search(r"only \d+ images of the class 'drugs' in the test split", sentences)
+    assert re.search(r"only [01] of 1 images of the slice 'rare' in the test split", sentences)
+
+
 @given(st.text("0123456789abcdef", min_size=64, max_size=64), st.floats(0.01, 0.48), st.floats(0.01, 0.48))
 def test_every_image_has_one_split_and_enlarging_test_never_takes_from_it(
     content: str, validation: float, test: float
@@ -169,6 +213,50 @@ def test_a_workdir_keeps_its_manifest_when_the_images_have_changed(
     assert run(labelled, tmp_path / "work") == 2
     assert "use a new --workdir" in capsys.readouterr().err
     assert (tmp_path / "work/manifest.json").read_bytes() == before
+
+
+def test_with_the_previous_manifest_every_image_keeps_its_split(labelled: Path, tmp_path: Path) -> None:
+    assert run(labelled, tmp_path / "one") == 0
+    first = read_manifest(tmp_path / "one/manifest.json")
+    gone = first.of(Split.TEST)[0]
+    copy = (labelled / gone.key).rename(labelled / "labels" / gone.label / "moved-0001.png")
+    Image.open(copy).resize((16, 16), Image.Resampling.BILINEAR).save(copy)
+    save_images(labelled, "drugs", range(100, 130))
+    other_fractions = ("--test-fraction", "0.5", "--previous", str(tmp_path / "one/manifest.json"))
+    assert run(labelled, tmp_path / "two", *other_fractions) == 0
+    second = read_manifest(tmp_path / "two/manifest.json")
+    splits = {entry.key: entry.split for entry in second.entries}
+    assert len(splits) == 110
+    assert {e.key: e.split for e in first.entries if e is not gone}.items() <= splits.items()
+    assert splits[f"labels/{gone.label}/moved-0001.png"] is Split.TEST
+    assert [image.content_sha256 for image in second.former] == [gone.content_sha256]
+
+
+def test_what_was_forgotten_once_is_remembered_by_every_later_manifest(labelled: Path) -> None:
+    first = snapshot_of(labelled)
+    (labelled / first.of(Split.TEST)[0].key).unlink()
+    second = snapshot_of(labelled, first)
+    third = snapshot_of(labelled, second)
+    assert third == second
+    assert len(third.former) == 1
+
+
+@pytest.mark.parametrize(
+    ("previous", "message"),
+    [
+        ("absent.json", "absent.json does not exist"),
+        ("other_hash.json", "was split by 'dhash64-4'.* without --previous"),
+        ("damaged.json", "is not a manifest of this program"),
+    ],
+)
+def test_a_previous_manifest_that_is_of_no_use_is_refused_and_nothing_is_written(
+    previous: str, message: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(dataclasses.replace(snapshot_of(labelled), hash_name="dhash64-4"), tmp_path / "other_hash.json")
+    (tmp_path / "damaged.json").write_text("{}")
+    assert run(labelled, tmp_path / "work", "--previous", str(tmp_path / previous)) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "work").exists()
 
 
 def make_nothing(root: Path) -> None:

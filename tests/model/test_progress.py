@@ -1,0 +1,23 @@
+"""The progress line: at intervals and at the end, with rate and time left."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from sniffer_model.progress import PROGRESS_S, Progress
+
+
+def test_a_line_at_each_interval_and_one_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    now_s = 0.0
+    progress = Progress("reading", 100, clock=lambda: now_s)
+    with caplog.at_level(logging.INFO):
+        for _ in range(100):
+            now_s += PROGRESS_S / 40
+            progress.advance()
+    assert caplog.messages == [
+        "reading: 40 of 100 images, 4.0 images/s, 15 s left",
+        "reading: 80 of 100 images, 4.0 images/s, 5 s left",
+        "reading: 100 of 100 images, 4.0 images/s, 0 s left",
+    ]

@@ -26,11 +26,14 @@ from sniffer_model.metrics import Resampling
 from sniffer_model.model_card import model_card
 from sniffer_model.publish import digest_file
 from sniffer_model.review_load import ReviewPlan, ThresholdChoice, choose_threshold
-from sniffer_model.source import open_source
+from sniffer_model.source import ImageSource, open_source
 from sniffer_model.train import check_both_classes
 from sniffer_model.workdir import TrainingRecord, Workdir, read_json, read_training, write_json, write_text
 
 log = logging.getLogger(__name__)
+
+MISTAKES_SHOWN = 12
+"""Of each kind, in the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,21 @@ def evaluate(workdir: Workdir, cache_root: Path, options: Options, limits: Image
     operation, choice = _operation(scored[Split.VALIDATION], options.plan)
     judgements = {split: judge(images, operation, options.resampling) for split, images in scored.items()}
     document = _document(training, choice, judgements, options)
-    write_json(workdir.metrics, document)
+    page = _report(document, judgements[Split.TEST], open_source(manifest.source), limits)
+    write_text(workdir.report, page)
     write_text(workdir.model_card, model_card(document))
+    # Last: the steps that follow read this one.
+    write_json(workdir.metrics, document)
     return document
+
+
+def _report(document: Mapping[str, Any], test: Judgement, source: ImageSource, limits: ImageSettings) -> str:
+    # Here since it needs TensorFlow, see score_splits().
+    from sniffer_model.mistakes import worst_mistakes
+    from sniffer_model.report import render_report
+
+    missed, alarms = worst_mistakes(test, source, limits, MISTAKES_SHOWN)
+    return render_report(document, test, missed, alarms)
 
 
 def check_trained(workdir: Workdir, manifest: Manifest, training: TrainingRecord) -> None:

@@ -197,6 +197,7 @@ def document_of(judgement: Judgement) -> dict[str, Any]:
         "intervals": {name: found and [found.low, found.high] for name, found in estimates.items()},
         "confusion": asdict(counts),
         "night": _night(judgement, judgement.chosen),
+        "flags_per_false_alarm": _flags_per_false_alarm(judgement),
         "thresholds": [_at_threshold(judgement, i) for i in range(len(judgement.grid))],
         "slices": _slices(judgement),
         "reliability": _reliability(judgement),
@@ -216,6 +217,12 @@ def _at_threshold(judgement: Judgement, index: int) -> dict[str, Any]:
 
 def _night(judgement: Judgement, index: int) -> dict[str, Any]:
     return {name: _plain(judgement.bands[band].estimate(index)) for name, band in _OF_NIGHT.items()}
+
+
+def _flags_per_false_alarm(judgement: Judgement) -> float:
+    """What one false alarm among the images stands for in a night: finer than that, nothing is known."""
+    plan = judgement.operation.plan
+    return plan.nightly_volume * (1 - plan.prevalence) / float(np.sum(~judgement.images.truth))
 
 
 def _slices(judgement: Judgement) -> list[dict[str, Any]]:

@@ -108,7 +108,9 @@ def decide(figures: GateFigures, limits: Limits, override: Override | None = Non
 def _absolute(figures: GateFigures, limits: Limits) -> Iterator[Check]:
     yield _at_least("pr_auc", "PR-AUC", figures.pr_auc, limits.min_pr_auc)
     yield _at_least("roc_auc", "ROC-AUC", figures.roc_auc, limits.min_roc_auc)
-    if limits.min_recall is not None:
+    if not figures.recall:
+        yield Check("recall", False, "nothing is found: no drugs of the test split are flagged at the threshold")
+    elif limits.min_recall is not None:
         yield _at_least("recall", "recall", figures.recall, limits.min_recall)
     if limits.min_nightly_precision is not None:
         name = "precision of a night's flags"

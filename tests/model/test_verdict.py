@@ -39,6 +39,7 @@ CASES: list[tuple[str, GateFigures, Limits, tuple[str, ...]]] = [
     ("ROC-AUC is just below", dataclasses.replace(GOOD, roc_auc=0.8999), Limits(), ("roc_auc",)),
     ("recall is at its limit", GOOD, Limits(min_recall=0.8), ()),
     ("recall is below its limit", GOOD, Limits(min_recall=0.81), ("recall",)),
+    ("no drugs are found, whatever the limits", dataclasses.replace(GOOD, recall=0.0), Limits(0, 0), ("recall",)),
     ("the night's precision is below", GOOD, Limits(min_nightly_precision=0.61), ("nightly_precision",)),
     (
         "nothing is flagged",

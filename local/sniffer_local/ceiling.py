@@ -37,7 +37,7 @@ def make_model(directory: Path) -> None:
     examples = rng.random((64, FEATURES), np.float32)  # pooled activations are never negative
     features = LabelledFeatures((), examples, np.arange(64) % 2 == 1, 0)
     head = train_head(features, features, HeadOptions(max_epochs=1)).network
-    save_for_serving(whole_network(build_backbone("random"), head), directory)
+    save_for_serving(whole_network(build_backbone("random"), head, temperature=1.5), directory)
 
 
 def run(model: Path, images: Sequence[bytes]) -> dict[str, float]:

@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 PARITY_TOLERANCE = 1e-5
 LABELS_FILE = "labels.json"
-EXPORT_FORM = 1
+EXPORT_FORM = 2
 """Raise it when the exported files change for one and the same training, so that a rerun exports anew."""
 
 
@@ -150,7 +150,7 @@ def _build(evaluated: Evaluated, staged: Path, image_limits: ImageSettings) -> N
     backbone = load_backbone(workdir.backbone_weights, training.backbone_weights)
     if backbone.digest != training.backbone_digest:
         raise ContractError(f"{workdir.backbone_weights} is not what was trained with: train again")
-    network = whole_network(backbone, load_head(workdir.head_weights))
+    network = whole_network(backbone, load_head(workdir.head_weights), evaluated.metrics["temperature"])
     images = choose_golden(evaluated.manifest.of(Split.TEST), open_source(evaluated.manifest.source), image_limits)
     if not images:
         raise SettingsError("no JPEG or PNG of the test split can be read: golden examples need at least one")

@@ -12,9 +12,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from sniffer.contracts import IMAGE_SHAPE, IMAGE_SIDE, PIXEL_BYTES, PIXELS_SIGNATURE, ContractError
 from sniffer_model.backbone import Backbone
+from sniffer_model.calibration import SCORE_MARGIN
 from sniffer_model.publish import ENCODED_SIGNATURE, SIGNATURES
 
 ENCODED_INPUT = "image_bytes"
@@ -22,36 +24,46 @@ PIXELS_INPUT = "pixels"
 SCORE_OUTPUT = "score"
 
 
-def whole_network(backbone: Backbone, head: Any) -> Any:
-    """Keras model of [n, 224, 224, 3] uint8 RGB to [n] float32, the probability of drugs."""
+def whole_network(backbone: Backbone, head: Any, temperature: float) -> Any:
+    """Keras model of [n, 224, 224, 3] uint8 RGB to [n] float32, the calibrated probability of drugs."""
     pixels = keras.Input(IMAGE_SHAPE, dtype="uint8", name="pixels")
     probabilities = head(backbone.network(pixels, training=False), training=False)
-    return keras.Model(pixels, probabilities[:, -1], name="drug_detector")
+    return keras.Model(pixels, _calibrated(probabilities[:, -1], temperature), name="drug_detector")
+
+
+def _calibrated(scores: Any, temperature: float) -> Any:
+    """What calibration.calibrated() computes, in the graph."""
+    inside = keras.ops.clip(scores, SCORE_MARGIN, 1 - SCORE_MARGIN)
+    return keras.ops.sigmoid((keras.ops.log(inside) - keras.ops.log1p(-inside)) / temperature)
 
 
 def save_for_serving(network: Any, directory: Path) -> None:
     """Write the SavedModel with both signatures; everything from bytes to score is in its graph.
 
-    A fresh process writes the same bytes for the same network.
+    Weights are constants of the graph: then the server folds each batch normalisation into its convolution when it
+    loads the model, which saves a tenth of a prediction's time and changes no score. A fresh process writes the same
+    bytes for the same network.
     """
-    score = tf.function(
-        lambda pixels: network(pixels, training=False), input_signature=[tf.TensorSpec([None, *IMAGE_SHAPE], tf.uint8)]
-    )
+    score = _frozen(network)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=PIXELS_INPUT)])  # type: ignore[untyped-decorator]
     def score_pixels(pixels: Any) -> dict[str, Any]:
-        return {SCORE_OUTPUT: score(_raw_pixels(pixels))}
+        return {SCORE_OUTPUT: score(_raw_pixels(pixels))[0]}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=ENCODED_INPUT)])  # type: ignore[untyped-decorator]
     def score_image_bytes(image_bytes: Any) -> dict[str, Any]:
-        return {SCORE_OUTPUT: score(_decoded_pixels(image_bytes))}
+        return {SCORE_OUTPUT: score(_decoded_pixels(image_bytes))[0]}
 
-    module = tf.Module()
-    # The weights, not the Keras model: a server needs no layers, nor the state of their random generators.
-    module.weights = [variable.value for variable in network.weights]
     signatures = {PIXELS_SIGNATURE: score_pixels, ENCODED_SIGNATURE: score_image_bytes}
-    tf.saved_model.save(module, directory, signatures)
+    tf.saved_model.save(tf.Module(), directory, signatures)
     _name_by_content(directory / "fingerprint.pb")
+
+
+def _frozen(network: Any) -> Any:
+    score = tf.function(
+        lambda pixels: network(pixels, training=False), input_signature=[tf.TensorSpec([None, *IMAGE_SHAPE], tf.uint8)]
+    )
+    return convert_variables_to_constants_v2(score.get_concrete_function())
 
 
 def _name_by_content(path: Path) -> None:

@@ -20,8 +20,11 @@ from sniffer.contracts import LABELS, PIXEL_BYTES, ContractError, ModelStatus
 from sniffer.settings import DatabaseSettings
 from sniffer.store import Store
 from sniffer_model import export
+from sniffer_model.backbone import load_backbone
+from sniffer_model.calibration import calibrated
 from sniffer_model.export import Limits, check_parity, shortcomings
 from sniffer_model.golden import read_golden
+from sniffer_model.head import load_head, predict_scores
 from sniffer_model.network import load_signatures
 from sniffer_model.publish import published_versions, read_facts
 from sniffer_model.warmup import BATCH_SIZES, WARMUP_FILE, read_warmup, replay_warmup
@@ -60,6 +63,17 @@ def test_a_score_does_not_depend_on_the_rest_of_its_batch(signatures: dict[str, 
     alone = [scores(signatures["pixels"], pixels=[pixels])[0] for pixels in raw]
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert np.ptp(together) > 0.01
+
+
+def test_scores_are_calibrated_in_the_graph(signatures: dict[str, object], version: Path, trained_run: Run) -> None:
+    examples = read_golden(version)
+    served = scores(signatures["pixels"], pixels=[example.image.pixels.tobytes() for example in examples])
+    backbone = load_backbone(trained_run.workdir.backbone_weights, "random")
+    features = backbone.network.predict(np.stack([example.image.pixels for example in examples]), verbose=0)
+    raw = predict_scores(load_head(trained_run.workdir.head_weights), features)
+    temperature = json.loads(trained_run.workdir.metrics.read_text())["temperature"]
+    assert temperature != 1
+    assert served == pytest.approx(calibrated(raw, temperature), abs=1e-5)
 
 
 @pytest.mark.parametrize("lengths", [[0], [PIXEL_BYTES + 1], [PIXEL_BYTES // 2] * 2, [PIXEL_BYTES, 3]])
@@ -238,7 +252,7 @@ def test_an_export_killed_half_way_leaves_nothing_to_load(trained_run: Run, tmp_
 
     base = tmp_path / "models"
     with Program("sniffer_model.export", *export_flags(trained_run, base), "--no-register") as program:
-        eventually(lambda: list(base.glob(".staging-*/variables/*")), "variables are being written")
+        eventually(lambda: list(base.glob(".staging-*/*")), "the model is being written")
         program.signal(signal.SIGKILL)
         program.process.wait(10)
     assert published_versions(base) == []

@@ -1,0 +1,205 @@
+"""The gate as a program: verdicts in the file and in `models`, and what it refuses to judge."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.training import Run
+
+from sniffer import migrate
+from sniffer.contracts import IMAGE_SHAPE, LABELS, ModelRecord, ModelStatus
+from sniffer.images import PREPROCESSING_VERSION
+from sniffer.settings import DatabaseSettings
+from sniffer.store import Store
+from sniffer_model import gate
+from sniffer_model.publish import FACTS_FILE, SIGNATURES, ModelFacts, digest_directory, read_facts
+from sniffer_model.workdir import Workdir, write_json
+
+# What the small trained model is held against: this file is about the program, test_verdict.py about the limits.
+LENIENT = ["--min-pr-auc", "0.5", "--min-roc-auc", "0.5"]
+
+
+@pytest.fixture
+def run(trained_run: Run, tmp_path: Path) -> Run:
+    """A copy of the evaluated run, whose threshold's rule is noted as kept."""
+    shutil.copytree(trained_run.workdir.path, tmp_path / "run")
+    copy = dataclasses.replace(trained_run, workdir=Workdir(tmp_path / "run"))
+    metrics = json.loads(copy.workdir.metrics.read_text())
+    write_json(copy.workdir.metrics, {**metrics, "threshold_rule_kept": True})
+    return copy
+
+
+@pytest.fixture
+def store(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """An empty migrated database, the one that the gate will use."""
+    monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
+    with Store(DatabaseSettings(database_url)) as store:
+        store.migrate(migrate.upgrade)
+        yield store
+
+
+@pytest.fixture(scope="module")
+def weak_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model base path with version 4, which scores by the mean of red. Not to be written to."""
+    import tensorflow as tf
+
+    class Weak(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="pixels")])
+        def pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+            decoded = tf.reshape(tf.io.decode_raw(pixels, tf.uint8), (-1, *IMAGE_SHAPE))
+            return {"score": tf.reduce_mean(tf.cast(decoded[..., 0], tf.float32), axis=[1, 2]) / 255.0}
+
+    base = tmp_path_factory.mktemp("weak")
+    model = Weak()
+    tf.saved_model.save(model, str(base / "4"), signatures=dict.fromkeys(SIGNATURES, model.pixels))
+    digest = digest_directory(base / "4")
+    facts = ModelFacts(
+        4, digest, "b" * 64, "x", "h" * 64, PREPROCESSING_VERSION, 0.5, "m" * 64, LABELS, SIGNATURES, "x"
+    )
+    write_json(base / "4" / FACTS_FILE, dataclasses.asdict(facts))
+    return base
+
+
+def make_stable(store: Store, base: Path, version: int, digest: str | None = None) -> None:
+    facts = read_facts(base / str(version))
+    record = ModelRecord(
+        version,
+        digest or facts.digest,
+        facts.backbone_digest,
+        facts.preprocessing_version,
+        facts.threshold,
+        {},
+        ModelStatus.BLESSED,
+    )
+    store.register_model(record)
+    store.promote(version)
+
+
+def judged(run: Run, *flags: str) -> dict[str, Any]:
+    assert gate.main([*run.flags, *LENIENT, *flags]) == 0
+    found: dict[str, Any] = json.loads(run.workdir.verdict.read_text())
+    return found
+
+
+def refused(run: Run, *flags: str) -> bool:
+    return gate.main([*run.flags, *LENIENT, *flags]) == 2 and not run.workdir.verdict.exists()
+
+
+def test_the_first_model_is_judged_by_its_limits_alone_and_keeps_its_version(
+    run: Run, store: Store, weak_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verdict = judged(run, "--model-base-path", str(weak_base))
+    assert json.loads(capsys.readouterr().out) == verdict
+    assert (verdict["blessed"], verdict["stable_version"], verdict["overridden_by"]) == (True, None, None)
+    assert any("no stable model" in reason for reason in verdict["reasons"])
+    assert verdict["version"] == 5, "above what is published"
+    row = store.model(5)
+    assert row is not None
+    assert (row.status, row.digest, row.verdict) == (ModelStatus.BLESSED, "", verdict)
+    assert row.training_digest == verdict["training_digest"]
+
+    strict = judged(run, "--min-pr-auc", "1.01")
+    assert (strict["blessed"], strict["version"]) == (False, 5)
+    assert len(strict["reasons"]) == 1
+    row = store.model(5)
+    assert row is not None
+    assert (row.status, row.verdict) == (ModelStatus.REJECTED, strict)
+
+
+def test_a_better_candidate_is_blessed(run: Run, store: Store, weak_base: Path) -> None:
+    make_stable(store, weak_base, 4)
+    lenient = ["--max-recall-loss", "1", "--max-precision-loss", "1", "--max-slice-loss", "1"]
+    verdict = judged(run, "--model-base-path", str(weak_base), *lenient)
+    comparison = verdict["figures"]["comparison"]
+    assert verdict["blessed"], verdict["reasons"]
+    assert (verdict["stable_version"], verdict["version"]) == (4, 5)
+    assert comparison["pr_auc"]["difference"]["low"] > 0
+    assert comparison["images"] == sum(one["images"] for one in comparison["slices"])
+
+
+def test_the_stable_model_itself_is_not_blessed_again(run: Run, store: Store, exported_model: Path) -> None:
+    make_stable(store, exported_model, 1)
+    verdict = judged(run, "--model-base-path", str(exported_model))
+    difference = verdict["figures"]["comparison"]["pr_auc"]["difference"]
+    assert not verdict["blessed"]
+    # The exported graph computes in float32: scores that nearly tie may change places.
+    assert difference["value"] == pytest.approx(0, abs=1e-3)
+    assert any("not shown to be better" in reason for reason in verdict["reasons"])
+
+
+def test_an_override_is_recorded_with_its_name_its_reason_and_what_it_overrode(run: Run, store: Store) -> None:
+    strict = ["--min-pr-auc", "1.01"]
+    rejected = judged(run, *strict)
+    overridden = judged(run, *strict, "--override-by", "Kim", "--override-reason", "a drill")
+    assert (rejected["blessed"], overridden["blessed"]) == (False, True)
+    assert (overridden["overridden_by"], overridden["override_reason"]) == ("Kim", "a drill")
+    assert overridden["reasons"] == rejected["reasons"]
+    row = store.model(overridden["version"])
+    assert row is not None
+    assert (row.status, row.verdict) == (ModelStatus.BLESSED, overridden)
+
+
+def test_a_stable_model_that_cannot_be_reached_is_never_taken_for_none(
+    run: Run, store: Store, weak_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_stable(store, weak_base, 4)
+    assert refused(run)
+    assert "--model-base-path must say where it is published" in capsys.readouterr().err
+    assert refused(run, "--model-base-path", str(tmp_path / "elsewhere"))
+    assert store.model(5) is None
+
+
+def test_another_model_under_the_stable_version_is_refused(
+    run: Run, store: Store, weak_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_stable(store, weak_base, 4, digest="0" * 64)
+    assert refused(run, "--model-base-path", str(weak_base))
+    assert "is not the stable model that is registered" in capsys.readouterr().err
+
+
+def test_half_an_override_is_refused(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in (
+        ["--override-by", "Kim"],
+        ["--override-reason", "because"],
+        ["--override-by", "", "--override-reason", "x"],
+    ):
+        assert refused(run, *flags)
+        assert "both --override-by and --override-reason" in capsys.readouterr().err
+
+
+def test_without_a_database_the_stable_version_must_be_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch, weak_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SNIFFER_DATABASE_URL", raising=False)
+    assert refused(run)
+    assert "SNIFFER_DATABASE_URL is not set" in capsys.readouterr().err
+    assert refused(run, "--no-register")
+    assert "say what is stable" in capsys.readouterr().err
+    assert refused(run, "--no-register", "--stable-version", "four")
+    first = judged(run, "--no-register", "--stable-version", "none")
+    assert (first["version"], first["stable_version"]) == (None, None)
+    second = judged(run, "--no-register", "--stable-version", "4", "--model-base-path", str(weak_base))
+    assert (second["version"], second["stable_version"]) == (None, 4)
+
+
+def test_metrics_of_another_training_are_not_judged(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = json.loads(run.workdir.metrics.read_text())
+    write_json(run.workdir.metrics, {**metrics, "training_digest": "0" * 64})
+    assert refused(run, "--no-register", "--stable-version", "none")
+    assert "run `python -m sniffer_model.evaluate` again" in capsys.readouterr().err
+
+
+def test_images_gone_since_the_training_leave_too_little_to_compare_on(
+    run: Run, weak_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images/labels/drugs").mkdir(parents=True)
+    document = json.loads(run.workdir.manifest.read_text())
+    run.workdir.manifest.write_text(json.dumps({**document, "source": str(tmp_path / "images")}))
+    assert refused(run, "--no-register", "--stable-version", "4", "--model-base-path", str(weak_base))
+    assert "cannot be read any more" in capsys.readouterr().err

@@ -127,7 +127,12 @@ def _finished(resnet: Any, weights: str) -> Backbone:
     pixels = keras.Input(IMAGE_SHAPE, dtype="uint8", name="pixels")
     normalised = keras.applications.resnet50.preprocess_input(keras.ops.cast(pixels, "float32"))
     network = keras.Model(pixels, resnet(normalised, training=False), name="backbone")
-    return Backbone(network, weights, _digest(resnet))
+    return digested(network, weights)
+
+
+def digested(network: Any, weights: str) -> Backbone:
+    """The backbone of a network whose weights are final, with their digest."""
+    return Backbone(network, weights, _digest(network.get_layer("resnet50")))
 
 
 def _digest(resnet: Any) -> str:

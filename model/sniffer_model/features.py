@@ -9,9 +9,8 @@ import hashlib
 import logging
 import os
 import time
-import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -22,10 +21,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sniffer.contracts import IMAGE_SHAPE, LABELS, SettingsError, UnreadableImage
+from sniffer.contracts import IMAGE_SHAPE, LABELS, UnreadableImage
 from sniffer.images import PREPROCESSING_VERSION, decode
 from sniffer.settings import ImageSettings
 from sniffer_model.backbone import FEATURES, Backbone
+from sniffer_model.content_cache import ContentCache
 from sniffer_model.manifest import ManifestEntry
 from sniffer_model.source import ImageSource
 
@@ -35,7 +35,6 @@ _BATCH_SIZE = 32
 _SHARD_ROWS = 1024
 _DECODED_AHEAD = 3 * _BATCH_SIZE
 _PROGRESS_S = 10.0
-_ROW = np.dtype([("content_sha256", "u1", (32,)), ("features", "<f4", (FEATURES,))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,49 +52,11 @@ class LabelledFeatures:
         return {label: sum(entry.label == label for entry in self.entries) for label in LABELS}
 
 
-class FeatureCache:
-    """Features on disk by content hash, for one backbone and one preprocessing.
-
-    Each write adds a file of its own under its final name at once, so that runs may share a cache, and an
-    interrupted run keeps what it has written.
-    """
+class FeatureCache(ContentCache):
+    """Features on disk by content hash, for one backbone and one preprocessing."""
 
     def __init__(self, root: Path, backbone_digest: str, preprocessing_version: str = PREPROCESSING_VERSION) -> None:
-        self._folder = root / f"{preprocessing_version}-{backbone_digest[:32]}"
-
-    def prepare(self) -> None:
-        """Make the cache's folder, so that a wrong path shows before an hour's work; raises SettingsError."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingsError(f"cannot write to the feature cache {self._folder}: {error.strerror}") from error
-
-    def load(self, wanted: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """The features that are known of these contents (hex SHA-256)."""
-        missing = {bytes.fromhex(content) for content in wanted}
-        known: dict[str, NDArray[np.float32]] = {}
-        for path in sorted(self._folder.glob("*.npy")):
-            shard = np.load(path, mmap_mode="r")
-            for row, content in enumerate(shard["content_sha256"]):
-                if (key := content.tobytes()) in missing:
-                    missing.discard(key)
-                    known[key.hex()] = np.array(shard["features"][row])
-        return known
-
-    def add(self, features: Mapping[str, NDArray[np.float32]]) -> None:
-        """Keep these features, by content (hex SHA-256)."""
-        rows = np.empty(len(features), _ROW)
-        for row, (content, values) in zip(rows, features.items(), strict=True):
-            row["content_sha256"] = np.frombuffer(bytes.fromhex(content), np.uint8)
-            row["features"] = values
-        self.prepare()
-        part = self._folder / f"{uuid.uuid4().hex}.part"
-        try:
-            with part.open("wb") as file:
-                np.save(file, rows)
-            os.replace(part, part.with_suffix(".npy"))
-        except OSError as error:
-            raise SettingsError(f"cannot write to the feature cache {self._folder}: {error.strerror}") from error
+        super().__init__(root / f"{preprocessing_version}-{backbone_digest[:32]}", "features", (FEATURES,), "<f4")
 
 
 def labelled_features(
@@ -109,11 +70,7 @@ def labelled_features(
 
     Images that are gone, or whose bytes are not those of the manifest any more, are left out with a warning.
     """
-    cache.prepare()
-    known = cache.load(entry.content_sha256 for entry in entries)
-    new = {entry.content_sha256: entry for entry in entries if entry.content_sha256 not in known}
-    log.info("features: %d known, %d to compute", len(entries) - len(new), len(new))
-    known.update(_computed(list(new.values()), source, backbone, cache, limits))
+    known = cached_outputs(entries, source, backbone.network, cache, limits)
     kept = tuple(entry for entry in entries if entry.content_sha256 in known)
     return LabelledFeatures(
         entries=kept,
@@ -123,42 +80,62 @@ def labelled_features(
     )
 
 
-def _computed(
+def cached_outputs(
     entries: Sequence[ManifestEntry],
     source: ImageSource,
-    backbone: Backbone,
-    cache: FeatureCache,
+    network: Any,
+    cache: ContentCache,
     limits: ImageSettings,
-) -> dict[str, NDArray[np.float32]]:
-    computed: dict[str, NDArray[np.float32]] = {}
-    unsaved: dict[str, NDArray[np.float32]] = {}
+    shard_rows: int = _SHARD_ROWS,
+) -> dict[str, NDArray[Any]]:
+    """What the network makes of these images, by content, from the cache; what it does not have is added to it.
+
+    Images that are gone, changed or unreadable are left out with a warning.
+    """
+    cache.prepare()
+    known = cache.load(entry.content_sha256 for entry in entries)
+    new = {entry.content_sha256: entry for entry in entries if entry.content_sha256 not in known}
+    log.info("features: %d known, %d to compute", len(entries) - len(new), len(new))
+    if new:
+        _compute(list(new.values()), source, network, cache, limits, shard_rows)
+        known = cache.load(entry.content_sha256 for entry in entries)
+    return known
+
+
+def _compute(
+    entries: Sequence[ManifestEntry],
+    source: ImageSource,
+    network: Any,
+    cache: ContentCache,
+    limits: ImageSettings,
+    shard_rows: int,
+) -> None:
+    unsaved: dict[str, NDArray[Any]] = {}
     progress = _Progress(len(entries))
-    for contents, features in extract(_decoded(entries, source, limits), backbone):
-        unsaved.update(zip(contents, features, strict=True))
+    for contents, outputs in extract(_decoded(entries, source, limits), network):
+        unsaved.update(zip(contents, outputs, strict=True))
         progress.advance(len(contents))
-        if len(unsaved) >= _SHARD_ROWS:
+        if len(unsaved) >= shard_rows:
             cache.add(unsaved)
-            computed.update(unsaved)
             unsaved = {}
     if unsaved:
         cache.add(unsaved)
-    return computed | unsaved
 
 
 def extract(
-    images: Iterable[tuple[str, NDArray[np.uint8]]], backbone: Backbone
+    images: Iterable[tuple[str, NDArray[np.uint8]]], network: Any
 ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    """Features of named images, in batches: their names and a [batch, 2048] matrix."""
-    predict = _predictor(backbone)
+    """The network's outputs for named images, in batches: their names and a [batch, …] array."""
+    predict = _predictor(network)
     stream = iter(images)
     while batch := list(islice(stream, _BATCH_SIZE)):
         yield [name for name, _ in batch], predict(np.stack([pixels for _, pixels in batch])).numpy()
 
 
-def _predictor(backbone: Backbone) -> Any:
+def _predictor(network: Any) -> Any:
     # One trace for every batch size; much less overhead per call than Model.predict.
     signature = [tf.TensorSpec([None, *IMAGE_SHAPE], tf.uint8)]
-    return tf.function(lambda pixels: backbone.network(pixels, training=False), input_signature=signature)
+    return tf.function(lambda pixels: network(pixels, training=False), input_signature=signature)
 
 
 def _decoded(

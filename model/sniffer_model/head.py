@@ -5,9 +5,8 @@ The features' power normalisation and standardisation are its first layers, so t
 
 from __future__ import annotations
 
-import dataclasses
-import logging
-import time
+import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,10 @@ from numpy.typing import NDArray
 
 from sniffer.contracts import LABELS, ContractError
 from sniffer_model.backbone import FEATURES
+from sniffer_model.epochs import Checkpoint, Judgement, fit
 from sniffer_model.features import LabelledFeatures
+from sniffer_model.metrics import pr_auc
 
-log = logging.getLogger(__name__)
-
-_PROGRESS_S = 5.0
 _POWER, _POWER_OFFSET = 0.25, 1e-3
 
 
@@ -42,38 +40,31 @@ class HeadOptions:
 
 @dataclass(frozen=True, slots=True)
 class TrainedHead:
-    """The head as of its best epoch: the one with the least loss on the validation data."""
+    """The head as of its best epoch: that of the highest PR-AUC on the validation data, of equals the least loss."""
 
     network: Any
     epochs: int
     best_epoch: int
+    validation_pr_auc: float
     validation_loss: float
 
 
-def train_head(train: LabelledFeatures, validation: LabelledFeatures, options: HeadOptions) -> TrainedHead:
+def train_head(
+    train: LabelledFeatures, validation: LabelledFeatures, options: HeadOptions, checkpoint: Path | None = None
+) -> TrainedHead:
     """Fit the head, classes weighted as if there were as many of each; stop when validation no longer improves.
 
-    The same data, options and machine give the same head.
+    The same data, options and machine give the same head, also when a former run ended half-way and left its
+    checkpoint in that file.
     """
     keras.utils.set_random_seed(options.seed)
     head = _build(options)
     spread = _spread(train.features)
     head.get_layer("standardise").set_weights([spread.mean(axis=0), spread.var(axis=0)])
-    step, judge = _training_step(head, options.learning_rate), _validation_loss(head, validation)
-    order, progress = np.random.default_rng(options.seed), _EpochLog(options.max_epochs)
-    best = TrainedHead(head, 0, 0, float("inf"))
-    sample_weights, weights = _sample_weights(train.truth), head.get_weights()
-    epoch = 0
-    while epoch < options.max_epochs and epoch - best.best_epoch < options.patience_epochs:
-        epoch += 1
-        for rows in _batches(order.permutation(len(train.truth)), options.batch_size):
-            step(train.features[rows], train.truth[rows], sample_weights[rows])
-        loss = float(judge())
-        progress.note(epoch, loss)
-        if loss < best.validation_loss:
-            best, weights = dataclasses.replace(best, best_epoch=epoch, validation_loss=loss), head.get_weights()
-    head.set_weights(weights)
-    return dataclasses.replace(best, epochs=epoch)
+    kept = Checkpoint(checkpoint, _key(train, validation, options)) if checkpoint else None
+    trainee = _HeadTrainee(head, train, validation, options)
+    outcome = fit(trainee, options.max_epochs, options.patience_epochs, Judgement(0.0, math.inf), kept)
+    return TrainedHead(head, outcome.epochs, outcome.best_epoch, outcome.best.pr_auc, outcome.best.loss)
 
 
 def load_head(path: Path) -> Any:
@@ -117,60 +108,95 @@ def _spread(features: Any) -> Any:
     return (features + _POWER_OFFSET) ** _POWER
 
 
-def _training_step(head: Any, learning_rate: float) -> Any:
-    """One step of Adam. A loop over this is several times as fast as Model.fit, which is made for larger models."""
-    optimizer = keras.optimizers.Adam(learning_rate)
-    optimizer.build(head.trainable_variables)
+class _HeadTrainee:
+    """The head, its data and its optimiser. A loop over this is several times as fast as Model.fit."""
 
-    @tf.function(  # type: ignore[untyped-decorator]
-        input_signature=[
-            tf.TensorSpec([None, FEATURES], tf.float32),
-            tf.TensorSpec([None], tf.bool),
-            tf.TensorSpec([None], tf.float32),
-        ]
-    )
-    def step(features: Any, truth: Any, weights: Any) -> None:
-        with tf.GradientTape() as tape:
-            loss = _log_loss(head(features, training=True), truth, weights) + tf.add_n(head.losses)
-        variables = head.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+    name = "head"
 
-    return step
+    def __init__(self, head: Any, train: LabelledFeatures, validation: LabelledFeatures, options: HeadOptions) -> None:
+        self._head, self._options = head, options
+        self._features, self._truth = _standardised(head, train.features), train.truth
+        self._optimizer = keras.optimizers.Adam(options.learning_rate)
+        self._optimizer.build(head.trainable_variables)
+        self._step = self._compiled_step()
+        self._sample_weights = sample_weights(train.truth)
+        self._validation = tf.constant(_standardised(head, validation.features)), validation.truth
+
+    @property
+    def weights(self) -> list[Any]:
+        """What is learned."""
+        return list(self._head.trainable_variables)
+
+    @property
+    def variables(self) -> list[Any]:
+        """Weights, the state of the dropout's generator, and the optimiser's."""
+        return [*self._head.variables, *self._optimizer.variables]
+
+    def learn(self, epoch: int) -> None:
+        """One pass over the training data, in an order that seed and epoch decide."""
+        order = np.random.default_rng([self._options.seed, epoch]).permutation(len(self._truth))
+        for rows in batches(order, self._options.batch_size):
+            self._step(self._features[rows], self._truth[rows], self._sample_weights[rows])
+
+    def judge(self) -> Judgement:
+        """Measure on the validation data."""
+        features, truth = self._validation
+        return judgement(truth, self._head.get_layer("probabilities")(features))
+
+    def _compiled_step(self) -> Any:
+        dropout, probabilities = (self._head.get_layer(name) for name in ("dropout", "probabilities"))
+
+        @tf.function(  # type: ignore[untyped-decorator]
+            input_signature=[
+                tf.TensorSpec([None, FEATURES], tf.float32),
+                tf.TensorSpec([None], tf.bool),
+                tf.TensorSpec([None], tf.float32),
+            ]
+        )
+        def step(features: Any, truth: Any, weights: Any) -> None:
+            with tf.GradientTape() as tape:
+                loss = log_loss(probabilities(dropout(features, training=True)), truth, weights) + tf.add_n(
+                    self._head.losses
+                )
+            variables = self._head.trainable_variables
+            self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+        return step
 
 
-def _validation_loss(head: Any, validation: LabelledFeatures) -> Any:
-    """A function that computes the log loss, weighted like the training data's: what stops us is what we reduce."""
-    features, truth = tf.constant(validation.features), tf.constant(validation.truth)
-    weights = tf.constant(_sample_weights(validation.truth))
-    return tf.function(lambda: _log_loss(head(features, training=False), truth, weights))
+def _standardised(head: Any, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the head's fixed layers make of the features: computed once, not in each epoch again."""
+    standardised: NDArray[np.float32] = head.get_layer("standardise")(_spread(features)).numpy()
+    return standardised
 
 
-def _log_loss(probabilities: Any, truth: Any, weights: Any) -> Any:
+def judgement(truth: NDArray[np.bool_], probabilities: Any) -> Judgement:
+    """PR-AUC and log loss, the loss weighted like the training data's: what stops us is what we reduce."""
+    loss = log_loss(probabilities, tf.constant(truth), tf.constant(sample_weights(truth)))
+    return Judgement(pr_auc(truth, np.asarray(probabilities)[:, -1]), float(loss))
+
+
+def log_loss(probabilities: Any, truth: Any, weights: Any) -> Any:
+    """Weighted cross entropy of [n, 2] probabilities, as a tensor."""
     of_truth = tf.where(truth, probabilities[:, 1], probabilities[:, 0])
     return -tf.reduce_mean(weights * tf.math.log(of_truth + keras.config.epsilon()))
 
 
-def _sample_weights(truth: NDArray[np.bool_]) -> NDArray[np.float32]:
+def sample_weights(truth: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Weights of mean 1 that give both classes the same say."""
     share = float(truth.mean())
     return np.where(truth, 0.5 / share, 0.5 / (1 - share)).astype(np.float32)
 
 
-def _batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+def batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """That order in pieces of `size`, the last one perhaps smaller."""
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-class _EpochLog:
-    """A log line every few seconds: epoch, validation loss, the most time that is left."""
-
-    def __init__(self, max_epochs: int) -> None:
-        self._max_epochs = max_epochs
-        self._start_s = self._logged_s = time.monotonic()
-
-    def note(self, epoch: int, loss: float) -> None:
-        now_s = time.monotonic()
-        if now_s - self._logged_s < _PROGRESS_S:
-            return
-        self._logged_s = now_s
-        left_s = (now_s - self._start_s) / epoch * (self._max_epochs - epoch)
-        log.info("head: epoch %d, validation loss %.4f; at most %.0f s left", epoch, loss, left_s)
+def _key(train: LabelledFeatures, validation: LabelledFeatures, options: HeadOptions) -> str:
+    """A digest of all that decides the result."""
+    digest = hashlib.sha256(repr(options).encode())
+    for data in (train, validation):
+        digest.update(np.ascontiguousarray(data.features).data)
+        digest.update(data.truth.data)
+    return digest.hexdigest()

@@ -40,6 +40,16 @@ class Workdir:
         return self.path / "head.weights.h5"
 
     @property
+    def head_checkpoint(self) -> Path:
+        """The head after its last epoch, while train runs (train)."""
+        return self.path / "head.checkpoint.npz"
+
+    @property
+    def fine_tuning(self) -> Path:
+        """Folder of what fine-tuning needs while it runs: the last block's inputs, a checkpoint (train)."""
+        return self.path / "fine-tuning"
+
+    @property
     def training(self) -> Path:
         """The TrainingRecord, written when all of train's files are there."""
         return self.path / "training.json"
@@ -67,7 +77,10 @@ class Workdir:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """How the model in a workdir came about. Digests are hex SHA-256; `sizes` is images used by split and label."""
+    """How the model in a workdir came about. Digests are hex SHA-256; `sizes` is images used by split and label.
+
+    `fine_tuned_epochs` is the epochs of fine-tuning that the backbone has been through; 0 when it is as it was given.
+    """
 
     manifest_digest: str
     backbone_weights: str
@@ -77,7 +90,9 @@ class TrainingRecord:
     seed: int
     epochs: int
     best_epoch: int
+    validation_pr_auc: float
     validation_loss: float
+    fine_tuned_epochs: int
     sizes: Mapping[str, Mapping[str, int]]
     images_left_out: int
 

@@ -1,6 +1,6 @@
-"""`python -m sniffer_model.export`: from an evaluated training to a published, registered model version.
+"""`python -m sniffer_model.export`: from a blessed training to a published, registered model version.
 
-In: workdir with training and metrics. Out: MODEL_BASE_PATH/<next integer>/ and a row of `models`.
+In: workdir with training, metrics and verdict. Out: MODEL_BASE_PATH/<next integer>/ and a row of `models`.
 What is published has been loaded again, scores the golden examples as the trained model does, and its warm-up
 records run. A rerun publishes nothing new when the same model is published already.
 """
@@ -33,7 +33,7 @@ from sniffer.contracts import (
 from sniffer.logs import configure_logging
 from sniffer.settings import ImageSettings, database_settings, image_settings
 from sniffer.store import Store
-from sniffer_model.evaluate import check_trained
+from sniffer_model.evaluate import check_trained, read_metrics
 from sniffer_model.manifest import Manifest, Split, read_manifest
 from sniffer_model.model_base import ModelBase, open_model_base
 from sniffer_model.publish import (
@@ -57,73 +57,59 @@ EXPORT_FORM = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a model's test figures must reach to be blessed; below, it is registered as a candidate."""
-
-    min_pr_auc: float = 0.80
-    min_roc_auc: float = 0.90
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """A workdir whose snapshot, training and metrics belong together."""
+class Blessed:
+    """A workdir whose snapshot, training, metrics and verdict belong together, and which the gate lets pass."""
 
     workdir: Workdir
     manifest: Manifest
     training: TrainingRecord
     metrics: Mapping[str, Any]
+    verdict: Mapping[str, Any]
+
+    @property
+    def version(self) -> int | None:
+        """The version that the gate reserved; None when it worked without a database."""
+        version: int | None = self.verdict["version"]
+        return version
 
 
-def read_evaluated(workdir: Workdir) -> Evaluated:
-    """Read the workdir; raises ContractError when its files are of different trainings."""
+def read_blessed(workdir: Workdir) -> Blessed:
+    """Read the workdir; raises ContractError when its files are of different trainings, SettingsError when rejected."""
     manifest, training = read_manifest(workdir.manifest), read_training(workdir)
     check_trained(workdir, manifest, training)
-    metrics = read_json(workdir.metrics, made_by="sniffer_model.evaluate")
-    if metrics.get("head_digest") != training.head_digest:
-        raise ContractError(
-            f"{workdir.metrics} is of an earlier training: run `python -m sniffer_model.evaluate` again"
+    metrics = read_metrics(workdir, training)
+    verdict = read_json(workdir.verdict, made_by="sniffer_model.gate")
+    if verdict.get("training_digest") != training.digest:
+        raise ContractError(f"{workdir.verdict} is of another training: run `python -m sniffer_model.gate` again")
+    if not verdict["blessed"]:
+        raise SettingsError(
+            f"the gate rejected this model ({'; '.join(verdict['reasons'])}): train a better one, or take the "
+            "responsibility by `python -m sniffer_model.gate --override-by NAME --override-reason TEXT`"
         )
-    return Evaluated(workdir, manifest, training, metrics)
+    return Blessed(workdir, manifest, training, metrics, verdict)
 
 
-def shortcomings(metrics: Mapping[str, Any], limits: Limits) -> list[str]:
-    """Why these metrics are not good enough to be blessed; empty when they are."""
-    reasons = [
-        f"{name} {metrics[Split.TEST][name]:.4f} is below {minimum:g}"
-        for name, minimum in (("pr_auc", limits.min_pr_auc), ("roc_auc", limits.min_roc_auc))
-        if metrics[Split.TEST][name] < minimum
-    ]
-    if not metrics["target_precision_reached"]:
-        reasons.append(f"no threshold reached precision {metrics['target_precision']:g} on the validation split")
-    return reasons
-
-
-def export_model(evaluated: Evaluated, base: ModelBase, image_limits: ImageSettings, store: Store | None) -> ModelFacts:
+def export_model(blessed: Blessed, base: ModelBase, image_limits: ImageSettings) -> ModelFacts:
     """Build, prove and publish the version; returns its facts. Publishes nothing that failed a proof.
 
-    When `base` has this very model already, that version is returned and nothing is done. A version number that
-    another model has in the store is passed over.
+    The version is the one that the gate reserved, else the next one. When `base` has this very model already, that
+    version is returned and nothing is done. ContractError when another model is published under the reserved version.
     """
-    facts = _facts(evaluated)
+    facts = _facts(blessed)
     published = base.find(facts)
-    if published is not None and not _is_taken(store, published.version, published.digest):
+    if published is not None and blessed.version in (None, published.version):
         log.info("this model is published already, as version %d", published.version)
         return published
     with base.staging() as staged:
-        _build(evaluated, staged, image_limits)
+        _build(blessed, staged, image_limits)
         facts = replace(facts, digest=digest_directory(staged))
-        later = count(max(base.taken(), default=0) + 1)
-        return base.publish(staged, facts, (n for n in later if not _is_taken(store, n, facts.digest)))
+        following = count(max(base.taken(), default=0) + 1)
+        return base.publish(staged, facts, following if blessed.version is None else [blessed.version])
 
 
-def _is_taken(store: Store | None, version: int, digest: str) -> bool:
-    known = None if store is None else store.model(version)
-    return known is not None and known.digest != digest
-
-
-def _facts(evaluated: Evaluated) -> ModelFacts:
+def _facts(blessed: Blessed) -> ModelFacts:
     """All that is known before the export: everything but version and digest."""
-    training = evaluated.training
+    training = blessed.training
     return ModelFacts(
         version=0,
         digest="",
@@ -131,7 +117,7 @@ def _facts(evaluated: Evaluated) -> ModelFacts:
         backbone_weights=training.backbone_weights,
         head_digest=training.head_digest,
         preprocessing_version=training.preprocessing_version,
-        threshold=evaluated.metrics["threshold"],
+        threshold=blessed.metrics["threshold"],
         manifest_digest=training.manifest_digest,
         labels=LABELS,
         signatures=SIGNATURES,
@@ -139,24 +125,24 @@ def _facts(evaluated: Evaluated) -> ModelFacts:
     )
 
 
-def _build(evaluated: Evaluated, staged: Path, image_limits: ImageSettings) -> None:
+def _build(blessed: Blessed, staged: Path, image_limits: ImageSettings) -> None:
     # TensorFlow takes seconds to import: not before the workdir is known to be right.
     from sniffer_model.backbone import load_backbone
     from sniffer_model.golden import choose_golden
     from sniffer_model.head import load_head
     from sniffer_model.network import save_for_serving, whole_network
 
-    workdir, training = evaluated.workdir, evaluated.training
+    workdir, training = blessed.workdir, blessed.training
     backbone = load_backbone(workdir.backbone_weights, training.backbone_weights)
     if backbone.digest != training.backbone_digest:
         raise ContractError(f"{workdir.backbone_weights} is not what was trained with: train again")
-    network = whole_network(backbone, load_head(workdir.head_weights), evaluated.metrics["temperature"])
-    images = choose_golden(evaluated.manifest.of(Split.TEST), open_source(evaluated.manifest.source), image_limits)
+    network = whole_network(backbone, load_head(workdir.head_weights), blessed.metrics["temperature"])
+    images = choose_golden(blessed.manifest.of(Split.TEST), open_source(blessed.manifest.source), image_limits)
     if not images:
         raise SettingsError("no JPEG or PNG of the test split can be read: golden examples need at least one")
     save_for_serving(network, staged)
     _prove(network, images, staged)
-    _add_papers(evaluated, staged)
+    _add_papers(workdir, staged)
 
 
 def _prove(network: Any, images: Sequence[GoldenImage], staged: Path) -> None:
@@ -196,18 +182,14 @@ def _served(signature: Any, **inputs: Sequence[bytes]) -> Any:
     return signature(**{name: tf.constant(list(values)) for name, values in inputs.items()})[SCORE_OUTPUT].numpy()
 
 
-def _add_papers(evaluated: Evaluated, staged: Path) -> None:
+def _add_papers(workdir: Workdir, staged: Path) -> None:
     write_json(staged / LABELS_FILE, {"labels": LABELS, "score_of": LABELS[1]})
-    for path in (evaluated.workdir.metrics, evaluated.workdir.model_card):
+    for path in (workdir.metrics, workdir.model_card, workdir.report, workdir.verdict):
         shutil.copyfile(path, staged / path.name)
 
 
-def register(facts: ModelFacts, evaluated: Evaluated, limits: Limits, store: Store) -> ModelStatus:
-    """Add the version to `models`, blessed when its figures reach the limits, else as a candidate. Idempotent."""
-    reasons = shortcomings(evaluated.metrics, limits)
-    for reason in reasons:
-        log.warning("not blessed: %s", reason)
-    status = ModelStatus.CANDIDATE if reasons else ModelStatus.BLESSED
+def register(facts: ModelFacts, blessed: Blessed, store: Store) -> None:
+    """Complete the version's row in `models`, which the gate reserved. Idempotent."""
     store.register_model(
         ModelRecord(
             facts.version,
@@ -215,11 +197,12 @@ def register(facts: ModelFacts, evaluated: Evaluated, limits: Limits, store: Sto
             facts.backbone_digest,
             facts.preprocessing_version,
             facts.threshold,
-            {**evaluated.metrics, "shortcomings": reasons},
-            status,
+            blessed.metrics,
+            ModelStatus.BLESSED,
+            blessed.training.digest,
+            blessed.verdict,
         )
     )
-    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -228,17 +211,12 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         epilog="The database is SNIFFER_DATABASE_URL, as for the scan.",
     )
-    default = Limits()
-    parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run, evaluated")
+    parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run, blessed by the gate")
     parser.add_argument(
         "--model-base-path",
         required=True,
         metavar="DIR|s3://BUCKET/PREFIX",
         help="where versions are published, each under its number; a folder can be the server's --model_base_path",
-    )
-    parser.add_argument("--min-pr-auc", type=float, default=default.min_pr_auc, help="of the test split, to be blessed")
-    parser.add_argument(
-        "--min-roc-auc", type=float, default=default.min_roc_auc, help="of the test split, to be blessed"
     )
     parser.add_argument(
         "--no-register", action="store_true", help="publish only; scans cannot use a version that is not in `models`"
@@ -258,19 +236,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    limits = Limits(arguments.min_pr_auc, arguments.min_roc_auc)
-    evaluated = read_evaluated(Workdir(arguments.workdir))
+    blessed = read_blessed(Workdir(arguments.workdir))
     base = open_model_base(arguments.model_base_path)
     if arguments.no_register:
-        facts = export_model(evaluated, base, image_settings(), None)
+        facts = export_model(blessed, base, image_settings())
         log.warning("version %d is not registered: scans cannot use it", facts.version)
-        status = None
     else:
+        if blessed.version is None:
+            raise SettingsError("the gate worked without a database and reserved no version: run it with one")
         with Store(database_settings()) as store:
             store.check()
-            facts = export_model(evaluated, base, image_settings(), store)
-            status = register(facts, evaluated, limits, store)
-    print(json.dumps({**asdict(facts), "path": f"{base.location}/{facts.version}", "status": status}))
+            facts = export_model(blessed, base, image_settings())
+            register(facts, blessed, store)
+    print(json.dumps({**asdict(facts), "path": f"{base.location}/{facts.version}"}))
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.training import Run
 
-from sniffer_model import evaluate, export, snapshot, train
+from sniffer_model import evaluate, export, gate, snapshot, train
 from sniffer_model.samples.__main__ import main as draw_samples
 from sniffer_model.workdir import Workdir
 
@@ -24,12 +24,16 @@ def labelled_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_run(labelled_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run after snapshot, train and evaluate, with the random backbone. Not to be written to."""
+    """A run after snapshot, train, evaluate and gate, with the random backbone. Not to be written to."""
     folder = tmp_path_factory.mktemp("training")
     run = Run(labelled_images, Workdir(folder / "run"), folder / "features")
     assert snapshot.main(["--source", str(labelled_images), *run.workdir_flags]) == 0
     assert train.main([*run.flags, "--backbone-weights", "random"]) == 0
     assert evaluate.main(run.flags) == 0
+    first = ["--no-register", "--stable-version", "none"]
+    # So few images make no good model, and it is not what these tests are about.
+    override = ["--override-by", "the tests", "--override-reason", "trained on a few images"]
+    assert gate.main([*run.flags, *first, *override]) == 0
     return run
 
 

@@ -19,16 +19,16 @@ from sniffer import migrate
 from sniffer.contracts import LABELS, PIXEL_BYTES, ContractError, ModelStatus
 from sniffer.settings import DatabaseSettings
 from sniffer.store import Store
-from sniffer_model import export
+from sniffer_model import export, gate
 from sniffer_model.backbone import load_backbone
 from sniffer_model.calibration import calibrated
-from sniffer_model.export import Limits, check_parity, shortcomings
+from sniffer_model.export import check_parity
 from sniffer_model.golden import read_golden
 from sniffer_model.head import load_head, predict_scores
 from sniffer_model.network import load_signatures
-from sniffer_model.publish import published_versions, read_facts
+from sniffer_model.publish import FACTS_FILE, published_versions, read_facts
 from sniffer_model.warmup import BATCH_SIZES, WARMUP_FILE, read_warmup, replay_warmup
-from sniffer_model.workdir import Workdir
+from sniffer_model.workdir import Workdir, read_training, write_json, write_training
 
 
 @pytest.fixture(scope="module")
@@ -149,27 +149,6 @@ def test_scores_within_the_tolerance_pass() -> None:
     check_parity(np.array([0.5, 0.5]), np.array([0.500009, 0.499991]))
 
 
-@pytest.mark.parametrize(
-    ("pr_auc", "roc_auc", "reached", "reasons"),
-    [
-        (0.8, 0.9, True, 0),
-        (0.7999, 0.9, True, 1),
-        (0.8, 0.8999, True, 1),
-        (0.8, 0.9, False, 1),
-        (0.1, 0.1, False, 3),
-    ],
-)
-def test_a_model_is_blessed_exactly_when_it_reaches_every_limit(
-    pr_auc: float, roc_auc: float, reached: bool, reasons: int
-) -> None:
-    metrics = {
-        "test": {"pr_auc": pr_auc, "roc_auc": roc_auc},
-        "target_precision": 0.95,
-        "target_precision_reached": reached,
-    }
-    assert len(shortcomings(metrics, Limits(min_pr_auc=0.8, min_roc_auc=0.9))) == reasons
-
-
 def copied(run: Run, folder: Path) -> Run:
     shutil.copytree(run.workdir.path, folder)
     return dataclasses.replace(run, workdir=Workdir(folder))
@@ -179,47 +158,76 @@ def export_flags(run: Run, base: Path) -> list[str]:
     return [*run.workdir_flags, "--model-base-path", str(base)]
 
 
-def test_an_export_is_registered_once_and_never_under_anothers_version(
-    trained_run: Run,
-    exported_model: Path,
-    database_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def reserved(trained_run: Run, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A copy of the run that the gate blessed with a database: version 1 is reserved for it."""
     monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
     assert migrate.main([]) == 0
+    run = copied(trained_run, tmp_path / "run")
+    assert gate.main([*run.flags, "--override-by", "the tests", "--override-reason", "trained on few images"]) == 0
+    return run
+
+
+def test_an_export_takes_the_reserved_version_and_is_registered_once(
+    reserved: Run, exported_model: Path, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = tmp_path / "models"
     shutil.copytree(exported_model, base)
     # Published before the database was there: the rerun only registers.
-    limits = ["--min-pr-auc", "0", "--min-roc-auc", "0"]
     for _ in range(2):
         capsys.readouterr()
-        assert export.main([*export_flags(trained_run, base), *limits]) == 0
+        assert export.main(export_flags(reserved, base)) == 0
         printed = json.loads(capsys.readouterr().out)
         assert (printed["version"], printed["path"]) == (1, str(base / "1"))
     facts = read_facts(base / "1")
     with Store(DatabaseSettings(database_url)) as store:
         record = store.model(1)
-        assert record is not None
-        assert (record.digest, record.threshold) == (facts.digest, facts.threshold)
-        reached = json.loads(trained_run.workdir.metrics.read_text())["target_precision_reached"]
-        assert record.status is (ModelStatus.BLESSED if reached else ModelStatus.CANDIDATE)
-        # The folder is lost, the database remembers: version 1 stays what it was.
-        with store._engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE models SET digest = 'another'")
-        assert export.main([*export_flags(trained_run, base), "--min-roc-auc", "1.1"]) == 0
-        assert published_versions(base) == [1, 2]
-        second = store.model(2)
-        assert second is not None
-        assert second.status is ModelStatus.CANDIDATE
+    assert record is not None
+    assert (record.digest, record.threshold, record.status) == (facts.digest, facts.threshold, ModelStatus.BLESSED)
+    assert record.verdict is not None
+    assert record.verdict["overridden_by"] == "the tests"
+
+
+def test_a_reserved_version_that_another_model_has_is_refused(
+    reserved: Run, exported_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "models"
+    shutil.copytree(exported_model, base)
+    facts = json.loads((base / "1" / FACTS_FILE).read_text())
+    (base / "1" / FACTS_FILE).write_text(json.dumps({**facts, "head_digest": "0" * 64}))
+    assert export.main(export_flags(reserved, base)) == 2
+    assert "holds another model" in capsys.readouterr().err
+    assert published_versions(base) == [1]
+
+
+def test_a_rejected_model_is_not_exported(trained_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    verdict = json.loads(run.workdir.verdict.read_text())
+    run.workdir.verdict.write_text(json.dumps({**verdict, "blessed": False, "reasons": ["ROC-AUC 0.5 is below 0.9"]}))
+    assert export.main([*export_flags(run, tmp_path / "models"), "--no-register"]) == 2
+    assert "rejected this model (ROC-AUC 0.5 is below 0.9)" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("change", ["missing", "earlier"])
+def test_without_a_verdict_on_this_training_nothing_is_exported(
+    trained_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    if change == "missing":
+        run.workdir.verdict.unlink()
+    else:
+        verdict = json.loads(run.workdir.verdict.read_text())
+        run.workdir.verdict.write_text(json.dumps({**verdict, "training_digest": "0" * 64}))
+    assert export.main([*export_flags(run, tmp_path / "models"), "--no-register"]) == 2
+    assert "python -m sniffer_model.gate" in capsys.readouterr().err
 
 
 def test_without_a_database_nothing_is_published(
-    trained_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    reserved: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("SNIFFER_DATABASE_URL", raising=False)
-    assert export.main(export_flags(trained_run, tmp_path / "models")) == 2
+    assert export.main(export_flags(reserved, tmp_path / "models")) == 2
     assert "SNIFFER_DATABASE_URL is not set" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
 
@@ -228,8 +236,10 @@ def test_another_backbone_than_trained_with_is_refused_and_nothing_is_published(
     trained_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = copied(trained_run, tmp_path / "run")
-    document = json.loads(run.workdir.training.read_text())
-    run.workdir.training.write_text(json.dumps({**document, "backbone_digest": "0" * 64}))
+    training = dataclasses.replace(read_training(run.workdir), backbone_digest="0" * 64)
+    write_training(training, run.workdir)
+    for path in (run.workdir.metrics, run.workdir.verdict):
+        write_json(path, {**json.loads(path.read_text()), "training_digest": training.digest})
     assert export.main([*export_flags(run, tmp_path / "models"), "--no-register"]) == 2
     assert "is not what was trained with" in capsys.readouterr().err
     assert list((tmp_path / "models").iterdir()) == []
@@ -258,7 +268,7 @@ def test_an_export_killed_half_way_leaves_nothing_to_load(trained_run: Run, tmp_
     assert published_versions(base) == []
 
 
-@pytest.mark.parametrize("program", ["snapshot", "train", "evaluate", "export"])
+@pytest.mark.parametrize("program", ["snapshot", "train", "evaluate", "gate", "export"])
 def test_every_program_explains_itself_quickly(program: str) -> None:
     with Program(f"sniffer_model.{program}", "--help") as running:
         assert running.wait(10) == 0

@@ -29,6 +29,7 @@ from sniffer.images import PREPROCESSING_VERSION
 from sniffer.listing import ListingTally, images_to_score
 from sniffer.settings import MIB, DatabaseSettings
 from sniffer.store import Store
+from sniffer_local.figure import Figure
 from sniffer_local.layout import CHECKOUT
 from sniffer_local.mariadb import MariaDb, create_database
 from sniffer_local.processes import Child, free_port
@@ -45,32 +46,6 @@ ROUNDS = 3
 KNOWN_KEYS = 1_000_000
 PAGE = 1_000
 BUFFER_POOL_BYTES = 1024 * MIB
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the result. `at_least` tells on which side of the bound the value must be."""
-
-    name: str
-    value: float
-    bound: float | None = None
-    at_least: bool = True
-    unit: str = ""
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether the value is on the right side; None where there is no bound."""
-        if self.bound is None:
-            return None
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
-
-    def describe(self) -> str:
-        """As one line for a person."""
-        if self.bound is None:
-            return f"{self.name:52} {self.value:12.3f} {self.unit}"
-        sign = ">=" if self.at_least else "<="
-        verdict = "holds" if self.holds else "DOES NOT HOLD"
-        return f"{self.name:52} {self.value:12.3f} {self.unit:8} {sign} {self.bound:g}: {verdict}"
 
 
 @dataclass(slots=True)

@@ -4,13 +4,14 @@ For the demo and the tests. A classifier for real work is trained on real, label
 """
 
 from sniffer_model.samples.bucket import BucketObject, bucket_objects
-from sniffer_model.samples.generate import SLICES, SampleImage, labelled_images
+from sniffer_model.samples.generate import SLICES, Domain, SampleImage, labelled_images
 from sniffer_model.samples.hostile import HOSTILE_KINDS, HostileKind
 
 __all__ = [
     "HOSTILE_KINDS",
     "SLICES",
     "BucketObject",
+    "Domain",
     "HostileKind",
     "SampleImage",
     "bucket_objects",

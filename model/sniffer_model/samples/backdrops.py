@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -22,10 +22,11 @@ from sniffer_model.samples.surface import (
 Size = tuple[int, int]
 
 
-def backdrop(rng: Rng, size: Size) -> Image.Image:
-    """An RGB image of that size: plain, gradient, wood, cloth, stone, tiles, paper, or things out of focus."""
-    kinds: tuple[Callable[[Rng, Size], Image.Image], ...] = (plain, gradient, wood, cloth, stone, tiles, blurred)
-    return kinds[pick(rng, 2, 2, 3, 3, 2, 1.5, 1.5)](rng, size)
+def backdrop(rng: Rng, size: Size, kinds: Collection[str] = ()) -> Image.Image:
+    """An RGB image of that size, of one of those kinds (of BACKDROPS); of any kind when none is named."""
+    odds = [weight if not kinds or kind in kinds else 0.0 for kind, (_, weight) in BACKDROPS.items()]
+    draw, _ = list(BACKDROPS.values())[pick(rng, *odds)]
+    return draw(rng, size)
 
 
 def ground_colour(rng: Rng) -> Colour:
@@ -129,3 +130,15 @@ def blurred(rng: Rng, size: Size) -> Image.Image:
         outline = draw.ellipse if rng.random() < 0.4 else draw.rectangle
         outline((x, y, x + width, y + height), fill=some_colour(rng, (0, 0.8), (0.1, 1)))
     return small.filter(ImageFilter.GaussianBlur(rng.uniform(1.2, 3))).resize(size, Image.Resampling.BICUBIC)
+
+
+BACKDROPS: Mapping[str, tuple[Callable[[Rng, Size], Image.Image], float]] = {
+    "plain": (plain, 2),
+    "gradient": (gradient, 2),
+    "wood": (wood, 3),
+    "cloth": (cloth, 3),
+    "stone": (stone, 2),
+    "tiles": (tiles, 1.5),
+    "blurred": (blurred, 1.5),
+}
+"""Every kind of backdrop, by name, and how often it is drawn beside the others."""

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from sniffer_model.samples.surface import Field, Rng, multiply, noise_field, pick, speckled
 
 ASPECTS = (1.0, 4 / 3, 3 / 4, 3 / 2, 2 / 3, 16 / 9, 9 / 16)
-SHORTEST_PX, LONGEST_PX = 200, 2000
+SHORTEST_PX, LONG_SIDES_PX = 200, (320, 2000)
 ORIENTATION_TAG = 0x0112
 
 # How the upright picture must be stored for each EXIF orientation: the inverse of the turn that a viewer applies.
@@ -52,11 +52,15 @@ class Shot:
         return max(64, round(self.width * scale)), max(64, round(self.height * scale))
 
 
-def some_shot(rng: Rng) -> Shot:
-    """Sizes from 200 to 2,000 pixels, mostly JPEG; one in ten grey, some with alpha, some turned by EXIF."""
+def some_shot(rng: Rng, long_sides_px: tuple[int, int] = LONG_SIDES_PX) -> Shot:
+    """Long sides in that range, mostly JPEG; one in ten grey, some with alpha, some turned by EXIF.
+
+    Only JPEGs are longer than 1,000 pixels, unless the range begins there.
+    """
     format = ("JPEG", "PNG", "WEBP")[pick(rng, 70, 17, 13)]
-    longest = LONGEST_PX if format == "JPEG" else 1000
-    long_side = float(np.exp(rng.uniform(np.log(320), np.log(longest))))
+    shortest, longest = long_sides_px
+    longest = longest if format == "JPEG" else max(shortest, min(longest, 1000))
+    long_side = float(np.exp(rng.uniform(np.log(shortest), np.log(longest))))
     aspect = float(rng.choice(ASPECTS))
     width = max(SHORTEST_PX, round(long_side * min(1.0, aspect)))
     height = max(SHORTEST_PX, round(long_side / max(1.0, aspect)))

@@ -10,7 +10,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -18,7 +18,7 @@ from PIL import Image
 
 from sniffer.contracts import LABELS
 from sniffer_model.samples.backdrops import backdrop
-from sniffer_model.samples.camera import develop, some_shot
+from sniffer_model.samples.camera import LONG_SIDES_PX, develop, some_shot
 from sniffer_model.samples.containers import draw_bottle, draw_powder
 from sniffer_model.samples.drugs import draw_blister, draw_pills
 from sniffer_model.samples.food import draw_food
@@ -59,6 +59,17 @@ class SampleImage:
 
 
 @dataclass(frozen=True, slots=True)
+class Domain:
+    """What pictures are set in: kinds of backdrops (any when none is named), and the range of their long sides."""
+
+    backdrops: tuple[str, ...] = ()
+    long_sides_px: tuple[int, int] = LONG_SIDES_PX
+
+
+ANYWHERE = Domain()
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """All that decides one sample image."""
 
@@ -67,15 +78,16 @@ class Order:
     index: int
     label: str
     slice: str
+    domain: Domain = ANYWHERE
 
 
-def labelled_images(seed: int, count: int, *, processes: int = 1) -> Iterator[SampleImage]:
+def labelled_images(seed: int, count: int, *, processes: int = 1, domain: Domain = ANYWHERE) -> Iterator[SampleImage]:
     """Images for training, in order of their index: classes take turns, and within each its slices.
 
     With several processes, the caller's main module must be safe to import, as multiprocessing asks.
     """
     orders = (order_of(seed, TRAINING_STREAM, index, LABELS[index % 2], index // 2) for index in range(count))
-    return draw_all(orders, processes)
+    return draw_all((replace(order, domain=domain) for order in orders), processes)
 
 
 def order_of(seed: int, stream: int, index: int, label: str, turn: int) -> Order:
@@ -87,8 +99,8 @@ def order_of(seed: int, stream: int, index: int, label: str, turn: int) -> Order
 def draw_sample(order: Order) -> SampleImage:
     """Draw and encode one image; the same bytes for the same order."""
     rng = np.random.default_rng([order.seed, order.stream, order.index])
-    shot = some_shot(rng)
-    picture = backdrop(rng, shot.canvas_size)
+    shot = some_shot(rng, order.domain.long_sides_px)
+    picture = backdrop(rng, shot.canvas_size, order.domain.backdrops)
     SLICES[order.label][order.slice](picture, rng, some_light(rng))
     return SampleImage(order.label, order.slice, develop(picture, rng, shot), shot.suffix)
 

@@ -19,6 +19,7 @@ from sniffer_model.samples import (
     HOSTILE_KINDS,
     SLICES,
     BucketObject,
+    Domain,
     HostileKind,
     SampleImage,
     bucket_objects,
@@ -50,6 +51,14 @@ def test_a_seed_draws_the_same_images_whatever_the_count_and_the_processes(train
 
 def test_another_seed_draws_other_images(training: list[SampleImage]) -> None:
     assert not set(digests(list(labelled_images(8, 12)))) & set(digests(training))
+
+
+def test_a_domain_sets_long_sides_and_backdrops(training: list[SampleImage]) -> None:
+    plain, stone = (list(labelled_images(7, 8, domain=Domain((kind,), (900, 1400)))) for kind in ("plain", "stone"))
+    sides = [max(Image.open(io.BytesIO(image.data)).size) for image in plain + stone]
+    assert 900 <= min(sides) <= max(sides) <= 1400
+    assert not set(digests(plain)) & set(digests(stone))
+    assert [image.slice for image in plain] == [image.slice for image in training[:8]]
 
 
 def test_no_two_training_images_are_the_same(training: list[SampleImage]) -> None:

@@ -1,0 +1,67 @@
+"""What is learned on generated pictures holds for backdrops and sizes never trained on; noise teaches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sniffer.contracts import LABELS
+from sniffer.images import decode
+from sniffer_model.backbone import Backbone, build_backbone
+from sniffer_model.features import LabelledFeatures, extract
+from sniffer_model.head import HeadOptions, predict_scores, train_head
+from sniffer_model.metrics import roc_auc
+from sniffer_model.samples import Domain, SampleImage, labelled_images
+
+TRAINED_ON = Domain(("plain", "wood", "cloth", "gradient"), (320, 800))
+JUDGED_ON = Domain(("stone", "tiles", "blurred"), (900, 1400))
+TRAINED, VALIDATED, JUDGED = 240, 80, 120
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def features_of(images: Iterator[SampleImage], backbone: Backbone) -> LabelledFeatures:
+    drawn = list(images)
+    pixels = ((str(number), decode(image.data)) for number, image in enumerate(drawn))
+    features = np.concatenate([batch for _, batch in extract(pixels, backbone.network)])
+    return LabelledFeatures((), features, np.array([image.label == LABELS[1] for image in drawn]), 0)
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[LabelledFeatures, LabelledFeatures, LabelledFeatures]:
+    """Training and validation images of one domain, held-out images of the other."""
+    backbone = build_backbone("random")
+    return (
+        features_of(labelled_images(21, TRAINED, processes=2, domain=TRAINED_ON), backbone),
+        features_of(labelled_images(22, VALIDATED, processes=2, domain=TRAINED_ON), backbone),
+        features_of(labelled_images(23, JUDGED, processes=2, domain=JUDGED_ON), backbone),
+    )
+
+
+def held_out_auc(train: LabelledFeatures, validation: LabelledFeatures, judged: LabelledFeatures, seed: int) -> float:
+    head = train_head(train, validation, HeadOptions(seed=seed))
+    return roc_auc(judged.truth, predict_scores(head.network, judged.features))
+
+
+def shuffled(data: LabelledFeatures, seed: int) -> LabelledFeatures:
+    truth: NDArray[np.bool_] = np.random.default_rng(seed).permutation(data.truth)
+    return LabelledFeatures(data.entries, data.features, truth, data.left_out)
+
+
+def test_other_backdrops_and_sizes_are_told_apart_too(
+    data: tuple[LabelledFeatures, LabelledFeatures, LabelledFeatures],
+) -> None:
+    # Measured: 0.90 and 0.89 for seeds 0 and 1. The aim is 0.95, which the random backbone does not reach yet.
+    assert held_out_auc(*data, seed=0) >= 0.85
+
+
+def test_shuffled_labels_teach_nothing_about_them(
+    data: tuple[LabelledFeatures, LabelledFeatures, LabelledFeatures],
+) -> None:
+    train, validation, judged = data
+    aucs = [held_out_auc(shuffled(train, seed), shuffled(validation, seed), judged, seed) for seed in range(6)]
+    # Measured: 0.54, single ones from 0.44 to 0.71: likeness of the images adds to the deviation of 60 + 60 guesses.
+    assert np.mean(aucs) == pytest.approx(0.5, abs=0.12)

@@ -169,7 +169,8 @@ def _train(demo: Demo) -> int:
     demo.run_program("sniffer_model.snapshot", "--source", str(folder / "images"), *workdir)
     demo.run_program("sniffer_model.train", *workdir, *cache, "--backbone-weights", "random")
     demo.story.tell("the model is trained, on a backbone of random weights: good for a demo, no more")
-    demo.run_program("sniffer_model.evaluate", *workdir, *cache)
+    # Half of the sample images show drugs, far more than in any real bucket.
+    demo.run_program("sniffer_model.evaluate", *workdir, *cache, "--prevalence", "0.5")
     base = ("--model-base-path", str(demo.layout.models))
     demo.run_program("sniffer_model.gate", *workdir, *cache, *base, *OVERRIDE)
     demo.run_program("sniffer_model.export", *workdir, *base)

@@ -75,11 +75,6 @@ def open_model_base(location: str) -> ModelBase:
     return LocalBase(Path(location))
 
 
-def fetch_version(location: str, version: int, into: Path) -> Path:
-    """A local directory with that published version; see ModelBase.fetch."""
-    return open_model_base(location).fetch(version, into)
-
-
 class LocalBase:
     """A folder, as a model server's --model_base_path is."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sniffer.contracts import ContractError, SettingsError
-from sniffer_model.model_base import CLAIM_FILE, ModelBase, fetch_version, open_model_base
+from sniffer_model.model_base import CLAIM_FILE, ModelBase, open_model_base
 from sniffer_model.publish import FACTS_FILE, ModelFacts, digest_directory
 
 FACTS = ModelFacts(
@@ -51,7 +51,7 @@ def test_what_is_published_is_found_and_fetched_whole(location: str, tmp_path: P
     assert base.versions() == base.taken() == [1, 2]
     assert base.find(published[0]) == published[0]
     assert base.find(dataclasses.replace(FACTS, head_digest="3" * 64)) is None
-    directory = fetch_version(location, 2, tmp_path / "fetched")
+    directory = open_model_base(location).fetch(2, tmp_path / "fetched")
     assert (directory / "saved_model.pb").read_text() == (directory / "variables" / "data").read_text() == "two"
 
 
@@ -61,13 +61,13 @@ def test_publishers_at_once_get_versions_of_their_own(location: str, tmp_path: P
         published = list(pool.map(lambda text: publish_text(open_model_base(location), text), texts))
     assert sorted(facts.version for facts in published) == [1, 2, 3, 4]
     for facts, text in zip(published, texts, strict=True):
-        fetched = fetch_version(location, facts.version, tmp_path / "fetched")
+        fetched = open_model_base(location).fetch(facts.version, tmp_path / "fetched")
         assert (fetched / "saved_model.pb").read_text() == text
 
 
 def test_a_version_that_is_not_there_is_a_clear_error(location: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no complete version 7"):
-        fetch_version(location, 7, tmp_path)
+        open_model_base(location).fetch(7, tmp_path)
 
 
 def test_an_interrupted_publish_is_no_version_and_only_the_same_model_resumes_it(bucket: Any, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_damaged_version_is_not_handed_out(location: str, tmp_path: Path, requ
     else:
         Path(location, "1", "saved_model.pb").write_text("other")
     with pytest.raises(ContractError, match="digest differs"):
-        fetch_version(location, 1, tmp_path / "fetched")
+        open_model_base(location).fetch(1, tmp_path / "fetched")
 
 
 def test_the_claim_is_no_part_of_the_model(bucket: Any, tmp_path: Path) -> None:

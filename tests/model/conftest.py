@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.shared import made_once
 from support.training import Run
 
 from sniffer_model import evaluate, export, gate, snapshot, train
@@ -15,31 +16,32 @@ IMAGES = 240
 
 
 @pytest.fixture(scope="session")
-def labelled_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of generated labelled images."""
-    folder = tmp_path_factory.mktemp("labelled")
-    assert draw_samples(["--out", str(folder), "--count", str(IMAGES), "--seed", "11"]) == 0
-    return folder
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run after snapshot, train, evaluate and gate, with the random backbone. Not to be written to."""
+    return _run(made_once(tmp_path_factory, "trained", _train))
 
 
 @pytest.fixture(scope="session")
-def trained_run(labelled_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run after snapshot, train, evaluate and gate, with the random backbone. Not to be written to."""
-    folder = tmp_path_factory.mktemp("training")
-    run = Run(labelled_images, Workdir(folder / "run"), folder / "features")
-    assert snapshot.main(["--source", str(labelled_images), *run.workdir_flags]) == 0
+def exported_model(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model base path with version 1, a real one. Not to be written to."""
+
+    def publish(base: Path) -> None:
+        assert export.main([*trained_run.workdir_flags, "--model-base-path", str(base), "--no-register"]) == 0
+
+    return made_once(tmp_path_factory, "drug_detector", publish)
+
+
+def _run(folder: Path) -> Run:
+    return Run(folder / "images", Workdir(folder / "run"), folder / "features")
+
+
+def _train(folder: Path) -> None:
+    run = _run(folder)
+    assert draw_samples(["--out", str(run.images), "--count", str(IMAGES), "--seed", "11"]) == 0
+    assert snapshot.main(["--source", str(run.images), *run.workdir_flags]) == 0
     assert train.main([*run.flags, "--backbone-weights", "random"]) == 0
     assert evaluate.main(run.flags) == 0
     first = ["--no-register", "--stable-version", "none"]
     # So few images make no good model, and it is not what these tests are about.
     override = ["--override-by", "the tests", "--override-reason", "trained on a few images"]
     assert gate.main([*run.flags, *first, *override]) == 0
-    return run
-
-
-@pytest.fixture(scope="session")
-def exported_model(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model base path with version 1, a real one. Not to be written to."""
-    base = tmp_path_factory.mktemp("models") / "drug_detector"
-    assert export.main([*trained_run.workdir_flags, "--model-base-path", str(base), "--no-register"]) == 0
-    return base

@@ -1,4 +1,4 @@
-"""`make bench`: the scan's speed as ratios taken side by side in one run, printed and written to .local/bench.json.
+"""`make bench`: the speed of scan and training as ratios taken side by side in one run, printed and written to .local/bench.json.
 
 A stack of its own in a temporary folder: S3, MariaDB, the model server and the fleet, against the ceiling.
 """
@@ -268,6 +268,14 @@ def _run_ceiling(*argv: str) -> Mapping[str, float]:
     return found
 
 
+def _measure_training(folder: Path) -> list[Figure]:
+    # TensorFlow must not be in this process while its memory is measured.
+    from sniffer_local.bench_training import measure_training
+
+    _say("training: feature extraction and the head")
+    return measure_training(folder)
+
+
 def _say(text: str) -> None:
     print(f"bench: {text}", flush=True)
 
@@ -276,16 +284,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; the exit status is 0 when every bound holds."""
     parser = argparse.ArgumentParser(prog="python -m sniffer_local.bench", description=__doc__)
     parser.add_argument("--out", type=Path, default=CHECKOUT / ".local" / "bench.json", metavar="FILE")
-    parser.add_argument("--only", choices=["scan", "rescan"], help="measure only that")
+    parser.add_argument("--only", choices=["scan", "rescan", "training"], help="measure only that")
     flags = parser.parse_args(argv)
     # So that an interrupted benchmark takes its servers with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="sniffer-bench-") as folder, Bench(Path(folder)) as bench:
-        if flags.only != "rescan":
-            figures += bench.measure_scan()
-        if flags.only != "scan":
-            figures += bench.measure_rescan()
+    with tempfile.TemporaryDirectory(prefix="sniffer-bench-") as folder:
+        if flags.only != "training":
+            with Bench(Path(folder)) as bench:
+                figures += bench.measure_scan() if flags.only != "rescan" else []
+                figures += bench.measure_rescan() if flags.only != "scan" else []
+        if flags.only in (None, "training"):
+            figures += _measure_training(Path(folder, "training"))
     for figure in figures:
         print(figure.describe())
     flags.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,6 @@
-"""`make bench`: the speed of scan and training as ratios taken side by side in one run, printed and written to .local/bench.json.
+"""`make bench`: the speed of scan and training as ratios taken side by side in one run.
+
+Printed, and written to .local/bench.json.
 
 A stack of its own in a temporary folder: S3, MariaDB, the model server and the fleet, against the ceiling.
 """

@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, text  # noqa: TID251 - store.py's lower half
@@ -147,3 +148,13 @@ def _error_number(error: DBAPIError) -> int | None:
 
 def _brief(error: DBAPIError) -> str:
     return f"{_error_number(error)}: {error.orig.args[-1]}" if error.orig and error.orig.args else str(error.orig)
+
+
+def utc_now() -> datetime:
+    """This moment, as MySQL keeps it."""
+    return naive_utc(datetime.now(UTC))
+
+
+def naive_utc(moment: datetime) -> datetime:
+    """MySQL's DATETIME has no zone; ours are always UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None)

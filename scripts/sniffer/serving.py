@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API: pixels in, scores out, by one pinned model version. It is touched here only.
+"""TensorFlow Serving's REST API: images in, scores out, by one pinned model version. It is touched here only.
 
 API: https://www.tensorflow.org/tfx/serving/api_rest. Pixels travel as base64 of raw bytes (0.2 MB an image), never as
 JSON numbers (0.8 to 3 MB).
@@ -28,7 +28,26 @@ _RETRIED = frozenset({429, 502, 503, 504})
 _LAST_BACKOFF_S = 5.0
 # "Task size 64 is larger than maximum input batch size 32" (batching_session.cc) and what proxies say with 413.
 _TOO_LARGE = re.compile(r"batch size|larger than|too large", re.IGNORECASE)
-_HEAD = f'{{"signature_name":"{PIXELS_SIGNATURE}","instances":['.encode()
+_ENCODED_SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionState:
+    """A line of the status URL: START, LOADING, AVAILABLE, UNLOADING or END, the last with an error if it failed."""
+
+    version: int
+    state: str
+    error: str = ""
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it answers requests."""
+        return self.state == "AVAILABLE"
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended by an error: it could not be loaded."""
+        return self.state == "END" and bool(self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +105,52 @@ class ModelServer:
 
         A server that refuses the batch's size is asked again with halves, and that size is remembered.
         """
+        if any(len(pixels) != PIXEL_BYTES for pixels in images):
+            raise ValueError(f"an image must be {PIXEL_BYTES} bytes")
+        return self._predict(version, PIXELS_SIGNATURE, images)
+
+    def predict_encoded(self, version: int, images: Sequence[bytes]) -> list[float]:
+        """Scores in [0, 1] of images given as files, JPEG or PNG: the way of `curl` and people."""
+        return self._predict(version, _ENCODED_SIGNATURE, images)
+
+    def version_states(self) -> tuple[VersionState, ...]:
+        """Every version that the server knows of, newest first; none when it does not know the model (yet).
+
+        Asked once, without patience: raises TransientError when the server does not answer.
+        """
+        answer = self._request("GET", "", patience_s=0.0)
+        if answer.status == 404 and isinstance(answer.document, dict):
+            return ()
+        try:
+            return tuple(_version_state(line) for line in answer.document["model_version_status"])
+        except (KeyError, TypeError, ValueError):
+            raise self._foreign(answer) from None
+
+    def labelled_version(self, label: str) -> int | None:
+        """The version that a label stands for and that is served, or None. Asked once, without patience."""
+        answer = self._request("GET", f"/labels/{label}/metadata", patience_s=0.0)
+        if answer.status in (400, 404) and isinstance(answer.document, dict):
+            return None
+        try:
+            return int(answer.document["model_spec"]["version"])
+        except (KeyError, TypeError, ValueError):
+            raise self._foreign(answer) from None
+
+    def _predict(self, version: int, signature: str, images: Sequence[bytes]) -> list[float]:
         scores: list[float] = []
         while len(scores) < len(images):
             step = self._batch_limit or len(images)
-            scores += self._predict_batch(version, images[len(scores) : len(scores) + step])
+            scores += self._predict_batch(version, signature, images[len(scores) : len(scores) + step])
         return scores
 
-    def _predict_batch(self, version: int, images: Sequence[bytes]) -> list[float]:
-        if any(len(pixels) != PIXEL_BYTES for pixels in images):
-            raise ValueError(f"an image must be {PIXEL_BYTES} bytes")
-        answer = self._request("POST", f"/versions/{version}:predict", body=_request_body(images))
+    def _predict_batch(self, version: int, signature: str, images: Sequence[bytes]) -> list[float]:
+        answer = self._request("POST", f"/versions/{version}:predict", body=_request_body(signature, images))
         if answer.status == 200:
             return self._scores(answer, len(images))
         if len(images) > 1 and (answer.status == 413 or (answer.status == 400 and _TOO_LARGE.search(answer.error))):
             self._batch_limit = (len(images) + 1) // 2
             log.warning("the model server refuses %d images at once: %s", len(images), answer.error)
-            return self.predict(version, images)
+            return self._predict(version, signature, images)
         raise ContractError(
             f"model version {version} at {self._settings.url} refuses to predict: {answer.status} {answer.error}"
         )
@@ -121,10 +170,7 @@ class ModelServer:
             signatures = answer.document["metadata"]["signature_def"]["signature_def"]
             found: dict[str, Any] | None = signatures.get(PIXELS_SIGNATURE)
         except (KeyError, TypeError, AttributeError):
-            raise SettingsError(
-                f"{self._settings.url} does not answer like TensorFlow Serving ({answer.status} {answer.error}): "
-                "check SNIFFER_SERVING_URL"
-            ) from None
+            raise self._foreign(answer) from None
         if found is None:
             raise ContractError(
                 f"the model at {self._settings.url} has no signature {PIXELS_SIGNATURE!r}, only {sorted(signatures)}: "
@@ -132,10 +178,14 @@ class ModelServer:
             )
         return found
 
+    def _foreign(self, answer: _Answer) -> SettingsError:
+        return SettingsError(
+            f"{self._settings.url} does not answer like TensorFlow Serving ({answer.status} {answer.error}): check "
+            "SNIFFER_SERVING_URL"
+        )
+
     def _served_versions(self) -> str:
-        answer = self._request("GET", "", patience_s=0.0)
-        states = answer.document.get("model_version_status", ()) if isinstance(answer.document, dict) else ()
-        available = sorted(int(state["version"]) for state in states if state.get("state") == "AVAILABLE")
+        available = sorted(state.version for state in self.version_states() if state.is_available)
         return f"only {available}" if available else "no version of that model: check SNIFFER_SERVING_URL"
 
     def _request(
@@ -179,10 +229,16 @@ class ModelServer:
         return _Answer(response.status_code, document, response.text)
 
 
-def _request_body(images: Sequence[bytes]) -> bytes:
+def _version_state(line: dict[str, Any]) -> VersionState:
+    status = line.get("status") or {}
+    code, message = status.get("error_code", "OK"), status.get("error_message", "")
+    return VersionState(int(line["version"]), line["state"], "" if code in ("OK", 0) else f"{code}: {message}")
+
+
+def _request_body(signature: str, images: Sequence[bytes]) -> bytes:
     """The JSON of a row-form predict request, put together by hand: json.dumps would scan 6 MB for escapes."""
     items = [b'{"b64":"%b"}' % binascii.b2a_base64(pixels, newline=False) for pixels in images]
-    return b"%b%b]}" % (_HEAD, b",".join(items))
+    return b'{"signature_name":"%b","instances":[%b]}' % (signature.encode(), b",".join(items))
 
 
 def _root(error: BaseException) -> str:

@@ -74,6 +74,25 @@ class FleetSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutSettings:
+    """Where versions are rolled out, and how long is waited for what.
+
+    `target` is `kubernetes:NAMESPACE/DEPLOYMENT` or `local:DIR`; `replicas` are base URLs `http://host:port` of a local
+    target's model servers. `load_limit_s` bounds the wait until every replica serves a version, `label_limit_s` until
+    every one knows a label; for `stale_s` a replica may still show the failure of an earlier try.
+    """
+
+    target: str
+    model_base: str
+    replicas: tuple[str, ...] = ()
+    patience_s: float = 120.0
+    load_limit_s: float = 900.0
+    label_limit_s: float = 180.0
+    stale_s: float = 120.0
+    poll_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class CurveKeys:
     """CURVE keys for a fleet over a network, as Z85 text: our own pair, and the producer's public key."""
 
@@ -160,6 +179,40 @@ def fleet_settings(environ: Mapping[str, str] = os.environ) -> FleetSettings:
         if deadline_s < 2 * fleet.beat_s:
             raise SettingsError(f"{name} ({deadline_s} s) must be at least twice SNIFFER_BEAT_S ({fleet.beat_s} s)")
     return fleet
+
+
+def rollout_settings(
+    environ: Mapping[str, str] = os.environ, *, target: str | None = None, model_base: str | None = None
+) -> RolloutSettings:
+    """Read where and how to roll out; `target` and `model_base`, from flags, stand above the environment."""
+    default = RolloutSettings("", "")
+    return RolloutSettings(
+        target=target or _required(environ, "SNIFFER_ROLLOUT_TARGET", "kubernetes:sniffer/tf-serving, or local:DIR"),
+        model_base=model_base or _required(environ, "SNIFFER_MODEL_BASE_PATH", "s3://bucket/prefix, or a folder"),
+        replicas=_replicas(environ),
+        patience_s=_number(environ, "SNIFFER_ROLLOUT_PATIENCE_S", default.patience_s, minimum=0),
+        load_limit_s=_number(environ, "SNIFFER_ROLLOUT_LOAD_LIMIT_S", default.load_limit_s, minimum=1),
+        label_limit_s=_number(environ, "SNIFFER_ROLLOUT_LABEL_LIMIT_S", default.label_limit_s, minimum=1),
+        stale_s=_number(environ, "SNIFFER_ROLLOUT_STALE_S", default.stale_s, minimum=0),
+        poll_s=_number(environ, "SNIFFER_ROLLOUT_POLL_S", default.poll_s, minimum=0.05),
+    )
+
+
+def _replicas(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """SNIFFER_SERVING_REPLICAS, else the server of SNIFFER_SERVING_URL, else none."""
+    listed = environ.get("SNIFFER_SERVING_REPLICAS", "").strip()
+    if not listed:
+        if not environ.get("SNIFFER_SERVING_URL", "").strip():
+            return ()
+        return (serving_settings(environ).url.rpartition("/v1/models/")[0],)
+    urls = tuple(url.strip().rstrip("/") for url in listed.split(",") if url.strip())
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or "/v1" in parts.path:
+            raise SettingsError(
+                f"SNIFFER_SERVING_REPLICAS must be like http://host:8501,http://other:8501, not {url!r}"
+            )
+    return urls
 
 
 def curve_keys(environ: Mapping[str, str] = os.environ) -> CurveKeys | None:

@@ -1,7 +1,8 @@
 """MySQL: what is already known, what became of each image, the models and the scans. SQL is touched here only.
 
 Every method is one transaction; a lost connection, a deadlock or a lock time-out repeats it, for at most the
-settings' patience. Repeating is safe because every write is an upsert on a natural key.
+settings' patience. Repeating is safe because every write is an upsert on a natural key. The models are in
+models_table.py.
 """
 
 from __future__ import annotations
@@ -27,18 +28,17 @@ from sniffer.contracts import (
     ContractError,
     FailureSample,
     ListedObject,
-    ModelRecord,
-    ModelStatus,
     Outcome,
     Result,
     ScanRequest,
 )
-from sniffer.database import Database
+from sniffer.database import naive_utc, utc_now
+from sniffer.models_table import ModelsTable
 from sniffer.schema import COUNT_COLUMNS, images, models, predictions, scans
 
 _MESSAGE_CHARS = 500
-_FIGURE_COLUMNS = ("backbone_digest", "preprocessing_version", "threshold", "metrics")
-"""What an export may still settle of a reserved model version."""
+_UNENDED_SCAN = timedelta(days=14)
+"""So long a scan that has not ended counts as running; after that it died without saying so."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +51,15 @@ class RankedImage:
     flagged: bool
 
 
-class Store(Database):
+@dataclasses.dataclass(frozen=True, slots=True)
+class ScoredObject:
+    """An object, and the score that a model version gave to its bytes."""
+
+    image: ListedObject
+    score: float
+
+
+class Store(ModelsTable):
     """What is known, what became of each image, the models and the scans. Every method is one transaction."""
 
     # ---- images and predictions ---------------------------------------------------------------------------
@@ -130,45 +138,18 @@ class Store(Database):
         rows = self.transact(lambda connection: connection.execute(query).all())
         return [RankedImage(row[0], row[1].decode(), row[2], row[2] >= row[3]) for row in rows]
 
-    # ---- models -------------------------------------------------------------------------------------------
-
-    def register_model(self, record: ModelRecord) -> None:
-        """Add a model version, or complete a reserved one, whose status and verdict stay. Idempotent.
-
-        Raises ContractError when the version is of another digest or training, or the training has another version.
-        """
-        self.transact(lambda connection: _register_model(connection, record))
-
-    def reserve_model(self, record: ModelRecord, *, above: int = 0) -> int:
-        """The version kept for this record's training: the next one, or the one that it has already.
-
-        The next is above every registered version and above `above`; the record's own version and digest do not count.
-        Of several at once, each training gets a version of its own. Raises ValueError without a training digest.
-        """
-        if not record.training_digest:
-            raise ValueError("a version is reserved for a training digest")
-        return self.transact(lambda connection: _reserve_model(connection, record, above))
-
-    def record_verdict(self, version: int, record: ModelRecord) -> None:
-        """Store the verdict and status of a reserved version, with the figures it rests on while not exported.
-
-        Idempotent. What is or was in production keeps its status. ContractError unless it is that training's version.
-        """
-        self.transact(lambda connection: _record_verdict(connection, version, record))
-
-    def model(self, version: int) -> ModelRecord | None:
-        """The registered model of that version, or None."""
-        query = select(models).where(models.c.version == version)
-        return _model(self.transact(lambda connection: connection.execute(query).first()))
-
-    def stable_model(self) -> ModelRecord | None:
-        """The model version that is in production, or None before the first rollout."""
-        query = select(models).where(models.c.status == ModelStatus.STABLE).order_by(models.c.version.desc())
-        return _model(self.transact(lambda connection: connection.execute(query).first()))
-
-    def promote(self, version: int) -> None:
-        """Make that version stable and the former one previous. Idempotent; ContractError if unknown or rejected."""
-        self.transact(lambda connection: _promote(connection, version))
+    def recent_predictions(self, model_version: int, count: int) -> list[ScoredObject]:
+        """The newest images that this very model version was asked about, newest first."""
+        query = (
+            select(images, predictions.c.score)
+            .join_from(predictions, images, predictions.c.image_id == images.c.image_id)
+            .where(predictions.c.model_version == model_version, predictions.c.outcome == Outcome.PREDICTED)
+            # By the primary key: ids grow with time, and an order by the time itself would sort the whole version.
+            .order_by(predictions.c.image_id.desc())
+            .limit(count)
+        )
+        rows = self.transact(lambda connection: connection.execute(query).all())
+        return [ScoredObject(_listed_object(row), row.score) for row in rows]
 
     # ---- scans --------------------------------------------------------------------------------------------
 
@@ -183,7 +164,7 @@ class Store(Database):
             "state": "complete" if certificate.holds else "incomplete",
             "images_per_s": certificate.images_per_s,
             "certificate": certificate.document(),
-            "finished_at": _now(),
+            "finished_at": utc_now(),
         } | {str(outcome): count for outcome, count in certificate.outcomes.items()}
         statement = update(scans).where(scans.c.scan_id == certificate.scan_id).values(row)
         self.transact(lambda connection: connection.execute(statement) and None)
@@ -239,16 +220,36 @@ class Store(Database):
     def rival_rescans(self, scan_id: str, bucket: str, since: datetime) -> list[str]:
         """Rescans of the bucket that were at work at or after `since`: only they take over another scan's rows.
 
-        A rescan that died without an end counts for two weeks, clocks may differ by five minutes.
+        A rescan that died without an end counts for _UNENDED_SCAN, clocks may differ by five minutes.
         """
         query = select(scans.c.scan_id, scans.c.request).where(
             scans.c.bucket == bucket,
             scans.c.scan_id != scan_id,
-            scans.c.started_at >= _naive(since - timedelta(days=14)),
-            scans.c.finished_at.is_(None) | (scans.c.finished_at >= _naive(since - timedelta(minutes=5))),
+            scans.c.started_at >= naive_utc(since - _UNENDED_SCAN),
+            scans.c.finished_at.is_(None) | (scans.c.finished_at >= naive_utc(since - timedelta(minutes=5))),
         )
         found = self.transact(lambda connection: connection.execute(query).all())
         return [row.scan_id for row in found if row.request["rescan"]]
+
+    def running_versions(self) -> set[int]:
+        """The model versions that scans which have not ended are pinned to."""
+        query = (
+            select(scans.c.model_version)
+            .distinct()
+            .where(scans.c.state == "running", scans.c.started_at >= naive_utc(datetime.now(UTC) - _UNENDED_SCAN))
+        )
+        return self.transact(lambda connection: set(connection.execute(query).scalars()))
+
+    def images_per_day(self, days: int = 7) -> float | None:
+        """Images that got a score, a day, over the last `days` with scans that ended in them; None without any."""
+        query = select(func.sum(scans.c.predicted + scans.c.reused), func.min(scans.c.finished_at)).where(
+            scans.c.finished_at >= naive_utc(datetime.now(UTC) - timedelta(days=days))
+        )
+        scored, first = self.transact(lambda connection: connection.execute(query).one())
+        if first is None:
+            return None
+        # One night's scan stands for its day, also when it ended a minute ago.
+        return float(scored) / max(1.0, (utc_now() - first) / timedelta(days=1) + 1)
 
     def last_rate(self) -> float | None:
         """Images per second of the last scan that scored enough to measure it, or None."""
@@ -314,7 +315,7 @@ def _image_row(identity: bytes, result: Result) -> dict[str, Any]:
         "object_key": image.key.encode(),
         "etag": image.etag,
         "size_bytes": image.size_bytes,
-        "last_modified": _naive(image.last_modified),
+        "last_modified": naive_utc(image.last_modified),
         "content_hash": result.content_hash,
     }
 
@@ -329,7 +330,7 @@ def _prediction_row(result: Result, image_id: int, model_version: int, scan_id: 
         "scored_hash": result.content_hash if result.outcome is Outcome.PREDICTED else None,
         "error_code": result.error_code,
         "error_message": result.error_message and result.error_message[:_MESSAGE_CHARS],
-        "scored_at": _now(),
+        "scored_at": utc_now(),
     }
 
 
@@ -359,102 +360,6 @@ def _listed_object(row: Row[Any]) -> ListedObject:
     )
 
 
-def _model(row: Row[Any] | None) -> ModelRecord | None:
-    if row is None:
-        return None
-    return ModelRecord(
-        row.version,
-        row.digest,
-        row.backbone_digest,
-        row.preprocessing_version,
-        row.threshold,
-        row.metrics,
-        ModelStatus(row.status),
-        row.training_digest,
-        row.verdict,
-    )
-
-
-def _register_model(connection: Connection, record: ModelRecord) -> None:
-    # A version or a training that is there already is left as it is, and looked at below.
-    connection.execute(insert(models).values(_model_row(record)).on_duplicate_key_update(version=models.c.version))
-    known = connection.execute(select(models).where(models.c.version == record.version).with_for_update()).first()
-    if known is None:
-        raise ContractError(
-            f"the training {_short(record.training_digest)} has another version than {record.version} already: "
-            "publish under that one"
-        )
-    if known.digest == "":
-        _complete_reserved(connection, known, record)
-    elif known.digest != record.digest:
-        raise ContractError(
-            f"model version {record.version} is already registered with digest {_short(known.digest)}, not "
-            f"{_short(record.digest)}: publish under a new version"
-        )
-
-
-def _complete_reserved(connection: Connection, reserved: Row[Any], record: ModelRecord) -> None:
-    if record.training_digest not in (None, reserved.training_digest):
-        raise ContractError(
-            f"model version {record.version} is reserved for the training {_short(reserved.training_digest)}, not "
-            f"{_short(record.training_digest)}: publish under a new version"
-        )
-    row = _model_row(record)
-    fresh = {name: row[name] for name in (*_FIGURE_COLUMNS, "digest", "registered_at")}
-    connection.execute(update(models).where(models.c.version == record.version).values(fresh))
-
-
-def _reserve_model(connection: Connection, record: ModelRecord, above: int) -> int:
-    own = select(models.c.version).where(models.c.training_digest == record.training_digest)
-    while (version := connection.execute(own).scalar()) is None:
-        highest = connection.execute(select(func.max(models.c.version))).scalar() or 0
-        row = _model_row(record) | {"version": max(highest, above) + 1, "digest": "", "verdict": None}
-        # Another one may take the number first; then nothing is inserted, and the next number is tried.
-        connection.execute(insert(models).values(row).on_duplicate_key_update(version=models.c.version))
-    return int(version)
-
-
-def _record_verdict(connection: Connection, version: int, record: ModelRecord) -> None:
-    known = connection.execute(select(models).where(models.c.version == version).with_for_update()).first()
-    if known is None or known.training_digest != record.training_digest:
-        raise ContractError(f"model version {version} is not reserved for {_short(record.training_digest)}")
-    row = _model_row(record)
-    fresh = {"verdict": row["verdict"]}
-    if known.status not in (ModelStatus.STABLE, ModelStatus.PREVIOUS):
-        fresh["status"] = row["status"]
-    if known.digest == "":
-        fresh |= {name: row[name] for name in _FIGURE_COLUMNS}
-    connection.execute(update(models).where(models.c.version == version).values(fresh))
-
-
-def _model_row(record: ModelRecord) -> dict[str, Any]:
-    row = dataclasses.asdict(dataclasses.replace(record, metrics=dict(record.metrics)))
-    return row | {"status": str(record.status), "registered_at": _now()}
-
-
-def _short(digest: str | None) -> str:
-    return f"{digest[:12]}…" if digest else "(none)"
-
-
-def _promote(connection: Connection, version: int) -> None:
-    query = select(models.c.status, models.c.digest).where(models.c.version == version)
-    row = connection.execute(query.with_for_update()).first()
-    if row is None or row.digest == "":
-        raise ContractError(f"model version {version} is not {'exported' if row else 'registered'}: export it first")
-    status = row.status
-    if status == ModelStatus.REJECTED:
-        raise ContractError(f"model version {version} was rejected: it cannot become stable")
-    if status == ModelStatus.STABLE:
-        return
-    # Who was previous before is simply blessed again; who was stable is what a rollback goes back to.
-    for former, now in (
-        (ModelStatus.PREVIOUS, ModelStatus.BLESSED),
-        (ModelStatus.STABLE, ModelStatus.PREVIOUS),
-    ):
-        connection.execute(update(models).where(models.c.status == former).values(status=now))
-    connection.execute(update(models).where(models.c.version == version).values(status=ModelStatus.STABLE))
-
-
 def _open_scan(connection: Connection, request: ScanRequest, model_version: int) -> None:
     stored = connection.execute(
         select(scans.c.bucket, scans.c.prefix).where(scans.c.scan_id == request.scan_id).with_for_update()
@@ -468,23 +373,14 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int)
     row: dict[str, Any] = {
         "bucket": request.bucket,
         "prefix": request.prefix.encode(),
-        "window_since": request.since and _naive(request.since),
-        "window_until": request.until and _naive(request.until),
+        "window_since": request.since and naive_utc(request.since),
+        "window_until": request.until and naive_utc(request.until),
         "model_version": model_version,
         "dag_run": request.dag_run,
         "request": json.loads(json.dumps(dataclasses.asdict(request), default=str)),
         "state": "running",
         "certificate": None,
-        "started_at": _now(),
+        "started_at": utc_now(),
         "finished_at": None,
     } | dict.fromkeys(COUNT_COLUMNS, 0)
     connection.execute(insert(scans).values(scan_id=request.scan_id, **row).on_duplicate_key_update(row))
-
-
-def _now() -> datetime:
-    return _naive(datetime.now(UTC))
-
-
-def _naive(moment: datetime) -> datetime:
-    """MySQL's DATETIME has no zone; ours are always UTC."""
-    return moment.astimezone(UTC).replace(tzinfo=None)

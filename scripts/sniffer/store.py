@@ -249,7 +249,8 @@ class Store(ModelsTable):
         if first is None:
             return None
         # One night's scan stands for its day, also when it ended a minute ago.
-        return float(scored) / max(1.0, (utc_now() - first) / timedelta(days=1) + 1)
+        span: timedelta = utc_now() - first + timedelta(days=1)
+        return float(scored) / max(1.0, span / timedelta(days=1))
 
     def last_rate(self) -> float | None:
         """Images per second of the last scan that scored enough to measure it, or None."""

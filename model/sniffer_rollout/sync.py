@@ -1,0 +1,279 @@
+"""`python -m sniffer_rollout.sync`: beside each model server, what is aspired comes onto disk and into its config.
+
+In: the aspired file (a mounted ConfigMap) and the model base. Out: MODELS_DIR/<version>/, each whole and intact, and a
+config file that names a version only when its files are there. What fails is logged and tried again; the former config
+stays. Init container (`--once`) and side-car are the same program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sniffer.contracts import ContractError, SettingsError, SnifferError, TransientError
+from sniffer.logs import configure_logging
+from sniffer_model.model_base import open_model_base
+from sniffer_model.publish import digest_directory, published_versions, read_facts
+from sniffer_rollout.aspired import Aspired, read_aspired
+
+log = logging.getLogger(__name__)
+
+POLL_S = 5.0
+GRACE_S = 600.0
+_LAST_BACKOFF_S = 60.0
+_STAGING_PREFIX = ".fetch-"
+_LEAVING_PREFIX = ".leaving-"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """What to keep in step. `served_base` is MODELS_DIR as the model server sees it; durations in seconds."""
+
+    model_base: str
+    models_dir: Path
+    aspired: Path
+    config: Path
+    served_base: Path
+    poll_s: float = POLL_S
+    grace_s: float = GRACE_S
+
+
+class Sync:
+    """Keeps disk and config in step with the aspired file."""
+
+    def __init__(self, settings: SyncSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._intact: set[int] = set()
+        self._unwanted_since_s: dict[int, float] = {}
+        self._failed: Aspired | None = None
+        self._trouble = ""
+        self._pause_s = settings.poll_s
+        self._retry_at_s = 0.0
+
+    def step(self) -> None:
+        """Bring the disk, then the config, where the aspired file says; again, it does only what is left.
+
+        Raises what stands in the way: SettingsError, ContractError or TransientError. Then the former config stays.
+        """
+        aspired = self._read()
+        for version in aspired.versions:
+            self._provide(version)
+        self._write_config(aspired)
+        self._remove_unwanted(aspired)
+
+    def run(self) -> None:
+        """Step forever. A failure is said once, and tried again with back-off, or at once when the wish has changed."""
+        while True:
+            if self._is_due():
+                self._attempt()
+            time.sleep(self._settings.poll_s)
+
+    def _is_due(self) -> bool:
+        try:
+            return self._clock() >= self._retry_at_s or self._read() != self._failed
+        except SnifferError:
+            return False
+
+    def _attempt(self) -> None:
+        try:
+            self.step()
+            if self._trouble:
+                log.info("in step again")
+            self._trouble, self._failed, self._pause_s = "", None, self._settings.poll_s
+        except SnifferError as error:
+            if str(error) != self._trouble:
+                log.error("the former config stays: %s", error)
+            self._trouble, self._failed = str(error), self._wish()
+            self._retry_at_s = self._clock() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, _LAST_BACKOFF_S)
+
+    def _wish(self) -> Aspired | None:
+        try:
+            return self._read()
+        except SnifferError:
+            return None
+
+    def _read(self) -> Aspired:
+        settings = self._settings
+        # An intended emptiness is written down; a ConfigMap that was deleted must not unload what serves.
+        if not settings.aspired.exists() and _text(settings.config) not in ("", Aspired().server_config(Path("/"))):
+            raise TransientError(f"{settings.aspired} is gone: run `python -m sniffer_rollout.rollout restore`")
+        return read_aspired(settings.aspired)
+
+    def _provide(self, version: int) -> None:
+        """See to it that the version's directory is there, whole; what is there is checked once a process."""
+        directory = self._settings.models_dir / str(version)
+        if version in self._intact and directory.is_dir():
+            return
+        try:
+            if directory.is_dir() and not _is_intact(directory):
+                log.error("%s is damaged: it is fetched again", directory)
+                self._remove(version)
+            if not directory.is_dir():
+                self._fetch(version, directory)
+        except OSError as error:
+            raise TransientError(f"cannot bring version {version} to {directory}: {error}") from error
+        self._intact.add(version)
+
+    def _fetch(self, version: int, directory: Path) -> None:
+        begun_s = self._clock()
+        staging = self._settings.models_dir / f"{_STAGING_PREFIX}{version}"
+        # Left by an interruption: a file too many would spoil the digest for ever.
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        try:
+            fetched = open_model_base(self._settings.model_base).fetch(version, staging)
+            if fetched.parent != staging:
+                fetched = Path(shutil.copytree(fetched, staging / str(version)))
+            if not _is_intact(fetched):
+                raise ContractError(f"version {version} was damaged on its way to {staging}")
+            _sync_tree(fetched)
+            os.rename(fetched, directory)
+            _sync(directory.parent)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        log.info("fetched version %d in %.1f s", version, self._clock() - begun_s)
+
+    def _write_config(self, aspired: Aspired) -> None:
+        config, text = self._settings.config, aspired.server_config(self._settings.served_base)
+        if _text(config) == text:
+            return
+        part = config.with_name(f".{config.name}.part")
+        try:
+            config.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text, encoding="utf-8")
+            _sync(part)
+            os.replace(part, config)
+        except OSError as error:
+            raise TransientError(f"cannot write {config}: {error}") from error
+        log.info("%s now asks for %s", config, aspired.json())
+
+    def _remove_unwanted(self, aspired: Aspired) -> None:
+        """Remove what the config has not named for the grace; the model server may be reading it until then."""
+        now_s = self._clock()
+        unwanted = set(published_versions(self._settings.models_dir)) - set(aspired.versions)
+        self._unwanted_since_s = {version: self._unwanted_since_s.get(version, now_s) for version in unwanted}
+        for version, since_s in sorted(self._unwanted_since_s.items()):
+            if now_s - since_s >= self._settings.grace_s:
+                try:
+                    self._remove(version)
+                except OSError as error:
+                    raise TransientError(f"cannot remove version {version}: {error}") from error
+                log.info("removed version %d, which nothing asks for any more", version)
+
+    def _remove(self, version: int) -> None:
+        # Renamed first: a model server must not see a directory that loses its files one by one.
+        leaving = self._settings.models_dir / f"{_LEAVING_PREFIX}{version}"
+        shutil.rmtree(leaving, ignore_errors=True)
+        os.rename(self._settings.models_dir / str(version), leaving)
+        shutil.rmtree(leaving, ignore_errors=True)
+        self._intact.discard(version)
+
+
+def _is_intact(directory: Path) -> bool:
+    try:
+        return read_facts(directory).digest == digest_directory(directory)
+    except (SettingsError, ContractError):
+        return False
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read {path}: {error}") from error
+
+
+def _sync_tree(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        _sync(path)
+    _sync(directory)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sniffer_rollout.sync",
+        description=__doc__,
+        epilog="S3 is found by the AWS_* variables. While S3 is away, SNIFFER_FETCH_PATIENCE_S bounds how late a new "
+        "wish is seen. Exit status of --once: 0 in step, 1 try again, 2 wrong settings or a wrong digest.",
+    )
+    parser.add_argument(
+        "--model-base-path", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="where versions are published"
+    )
+    parser.add_argument("--models-dir", required=True, type=Path, help="where this model server's versions are kept")
+    parser.add_argument("--aspired", required=True, type=Path, help="aspired.json; missing: nothing was rolled out yet")
+    parser.add_argument("--config", required=True, type=Path, help="the model server's --model_config_file")
+    parser.add_argument(
+        "--served-base-path", type=Path, metavar="DIR", help="--models-dir as the model server sees it, if different"
+    )
+    parser.add_argument("--once", action="store_true", help="bring everything in step and end, as an init container")
+    parser.add_argument(
+        "--poll-seconds", type=_seconds, default=POLL_S, help="how often to look (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--grace-seconds",
+        type=_seconds,
+        default=GRACE_S,
+        help="keep what is not asked for so long (default: %(default)g)",
+    )
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
+    return seconds
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program until SIGTERM, or once."""
+    flags = _parser().parse_args(argv)
+    configure_logging("sync")
+    # Raised wherever the main thread is, also in the midst of a download, whose rest the next start removes.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number if flags.once else 0))
+    settings = SyncSettings(
+        flags.model_base_path,
+        flags.models_dir,
+        flags.aspired,
+        flags.config,
+        flags.served_base_path or flags.models_dir,
+        flags.poll_seconds,
+        flags.grace_seconds,
+    )
+    try:
+        sync = Sync(settings)
+        if flags.once:
+            sync.step()
+        else:
+            sync.run()
+        return 0
+    except SnifferError as error:
+        print(f"sync: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

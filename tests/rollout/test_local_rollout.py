@@ -1,0 +1,86 @@
+"""Whole rollouts to two real model servers on this machine."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.published import photo
+from support.replicas import Site
+
+from sniffer.contracts import ModelStatus, ScanRequest
+from sniffer.images import decode
+
+
+def test_the_first_version_is_rolled_out_in_one_go(site: Site) -> None:
+    site.publish(1)
+    report = site.step("run")
+    assert site.statuses() == {1: "stable"}
+    site.eventually_served([1], stable=1)
+    assert report["done"]
+    assert report["preflight"]["mode"]["name"] == "in-place"
+    assert report["verify"]["note"] == "there is no stable version yet"
+    assert set(report["verify"]["golden"]) == {replica.url for replica in site.replicas}
+
+
+def test_a_second_version_step_by_step_each_run_twice(site: Site) -> None:
+    site.publish(1)
+    site.step("run")
+    site.publish(2, "other")
+    assert [site.step("preflight")["version"] for _ in range(2)] == [2, 2]
+    for _ in range(2):
+        assert len(site.step("load", "--version=2")["servers"]) == 2
+        assert site.served() == [([1, 2], 1, 2)] * 2
+        assert site.statuses() == {1: "stable", 2: "blessed"}
+    for _ in range(2):
+        found = site.step("verify", "--version=2", "--latency-floor-ms=50")
+        assert found["stable"] == 1
+        assert found["latency"][site.replicas[0].url]["rounds"] == 30
+        assert found["shadow"] is None
+    for former in (1, 2):
+        assert site.step("promote", "--version=2")["former"] == former
+        assert site.statuses() == {1: "previous", 2: "stable"}
+        assert site.served() == [([1, 2], 2, None)] * 2
+    assert site.step("preflight", "--version=2")["version"] == 2
+    site.step("preflight", status=2)
+
+
+def test_the_version_before_the_previous_one_leaves_unless_a_scan_is_pinned_to_it(site: Site) -> None:
+    pixels = decode(photo(200)).tobytes()
+    for version in (1, 2):
+        site.publish(version)
+        site.step("run", "--latency-floor-ms=50")
+    with site.store() as store:
+        store.open_scan(ScanRequest("scan-1", "bkt"), 1)
+    site.publish(3)
+    site.step("run", "--latency-floor-ms=50")
+    site.eventually_served([1, 2, 3], stable=3)
+    assert site.replicas[0].score(1, pixels) == pytest.approx(200 / 255, abs=0.02)
+    with site.store() as store:
+        store.open_scan(ScanRequest("scan-1", "bkt"), 3)
+    site.step("restore")
+    site.eventually_served([2, 3], stable=3)
+    assert site.statuses() == {1: "blessed", 2: "previous", 3: "stable"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "message"),
+    [
+        ("corrupt", {}, "loading version 2: http.* is at END with it: "),
+        ("nan", {}, "answered the score NaN"),
+        ("good", {"golden_gain": 0.9}, "scores golden example 3 .* by pixels, not .* it is not what was judged"),
+        ("slow", {}, "takes .* ms .* the stable version 1 .* more than"),
+    ],
+)
+def test_a_version_that_is_not_right_never_becomes_stable(
+    site: Site, kind: str, flags: dict[str, float], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.publish(1, status=ModelStatus.STABLE)
+    site.step("restore")
+    site.publish(2, kind, **flags)
+    report = site.step("run", "--latency-rounds=4", status=2)
+    assert site.statuses() == {1: "stable", 2: "blessed"}
+    site.eventually_served([1], stable=1)
+    assert not report["done"]
+    assert re.search(message, report["error"]), report["error"]
+    assert report["error"] in capsys.readouterr().err

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ from sniffer_model.samples import (
     HostileKind,
     SampleImage,
     bucket_objects,
+    generate,
     labelled_images,
 )
+from sniffer_model.samples.generate import Order, draw_sample
 
 DAYS = ("uploads/2026-11-19/", "uploads/2026-11-20/", "uploads/2026-11-21/")
 FOLDERS = [str(Path(__file__).parents[2] / folder) for folder in ("scripts", "model")]
@@ -93,6 +96,17 @@ def test_a_turned_image_shows_the_same_upright(training: list[SampleImage]) -> N
     landscapes = [decode(image.data) for image in training if image.slice == "landscape"]
     lighter_above = sum(pixels[:60].mean() > pixels[-60:].mean() for pixels in landscapes)
     assert lighter_above > 0.8 * len(landscapes)
+
+
+def test_without_what_is_drawn_an_image_is_the_same_whatever_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backdrop, light, size, camera and format know nothing of the class."""
+    orders = [[Order(7, 1, index, label, "bare") for label in LABELS] for index in range(12)]
+    drawn = [[draw_sample(replace(order, slice=next(iter(SLICES[order.label])))) for order in pair] for pair in orders]
+    assert all(other.data != drugs.data for other, drugs in drawn)
+    monkeypatch.setattr(generate, "SLICES", {label: {"bare": lambda *_: None} for label in LABELS})
+    bare = [[draw_sample(order) for order in pair] for pair in orders]
+    assert all(other.data == drugs.data for other, drugs in bare)
+    assert len({other.data for other, _ in bare}) == len(bare)
 
 
 def trivial_features(image: SampleImage) -> list[float]:

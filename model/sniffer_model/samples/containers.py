@@ -1,19 +1,20 @@
-"""The rest of the class `drugs`: pill bottles and bags of powder."""
+"""The rest of the class `drugs`: pill bottles amid spilt pills, and bags of coarse powder; close-ups as well."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from sniffer_model.samples.drugs import pill, some_kind
+from sniffer_model.samples.drugs import close_together, mean_side, strew
 from sniffer_model.samples.surface import (
     Colour,
     Light,
     Rng,
-    cast_shadow,
     font,
     from_hsv,
+    lit,
     noise_field,
+    painted,
     pick,
     place,
     scaled,
@@ -26,21 +27,18 @@ LABEL_LINES = ("Rx 0231-5567", "TAKE 1 TABLET DAILY", "QTY 60", "REFILLS: 2", "3
 
 
 def draw_bottle(canvas: Image.Image, rng: Rng, light: Light) -> None:
-    """One to three pill bottles, standing or lying, often with pills beside them."""
+    """One to three pill bottles, standing or lying, on a layer of pills."""
     short = min(canvas.size)
     count = 1 + pick(rng, 5, 2, 1)
-    height = short * rng.uniform(0.5, 0.85) / (1 + 0.12 * (count - 1))
+    strew(canvas, rng, light, mean_side(canvas) * rng.uniform(0.09, 0.14), rng.uniform(0.5, 0.85))
+    height = short * rng.uniform(0.6, 0.9) / (1 + 0.12 * (count - 1))
     bottle = _bottle(rng, int(height))
-    lying = rng.random() < 0.3
-    loose = some_kind(rng, height * rng.uniform(0.13, 0.19))
+    lying = rng.random() < 0.5
     for number in range(count):
         x = canvas.width * ((number + 0.5) / count) + rng.normal(0, 0.03) * short
         y = canvas.height * rng.uniform(0.38, 0.55)
         angle = rng.uniform(0, 360) if lying else rng.normal(0, 4)
         place(canvas, turned(bottle, angle), (x, y), light, 16)
-    for _ in range(int(rng.integers(0, 9)) if rng.random() < 0.7 else 0):
-        spot = rng.uniform(0.05, 0.95) * canvas.width, rng.uniform(0.68, 0.97) * canvas.height
-        place(canvas, pill(loose, rng.uniform(0, 6.3), light), spot, light, loose.width * 0.25)
 
 
 def _bottle(rng: Rng, height: int) -> Image.Image:
@@ -87,7 +85,7 @@ def _label(rng: Rng, bottle: Image.Image, box: tuple[int, int, int, int]) -> Non
     high = bottom - top
     label = (left, int(top + high * rng.uniform(0.16, 0.26)), right, int(top + high * rng.uniform(0.72, 0.9)))
     draw = ImageDraw.Draw(bottle)
-    draw.rectangle(label, fill=(246, 245, 240, 255))
+    draw.rectangle(label, fill=(*from_hsv(0.12, 0.03, rng.uniform(0.7, 1)), 255))
     band = some_colour(rng, (0.5, 1), (0.3, 0.8))
     draw.rectangle((label[0], label[1], label[2], label[1] + high * 0.07), fill=(*band, 255))
     line_height = high * 0.075
@@ -111,30 +109,25 @@ def _as_cylinder(bottle: Image.Image) -> Image.Image:
 
 
 def draw_powder(canvas: Image.Image, rng: Rng, light: Light) -> None:
-    """One to five zip bags with powder in them, side by side or strewn; sometimes spilt powder too."""
-    count = 1 + pick(rng, 4, 3, 2, 1, 1)
-    short = min(canvas.size)
-    side = short * rng.uniform(0.5, 0.8) / count**0.4
-    if rng.random() < 0.3:
-        _spilt(canvas, rng, light)
-    for _ in range(count):
-        bag = _zip_bag(rng, int(side * rng.uniform(0.7, 0.95)), int(side), light)
-        centre = rng.uniform(0.2, 0.8) * canvas.width, rng.uniform(0.25, 0.75) * canvas.height
-        if count == 1:
-            centre = rng.uniform(0.4, 0.6) * canvas.width, rng.uniform(0.4, 0.6) * canvas.height
-        place(canvas, turned(bag, rng.uniform(-70, 70)), centre, light, 6)
+    """Zip bags of coarse powder, overlapping, over most of the canvas."""
+    side = mean_side(canvas) * rng.uniform(0.4, 0.65)
+    lump = mean_side(canvas) * rng.uniform(0.018, 0.035)
+    bags = [_zip_bag(rng, (int(side * rng.uniform(0.75, 0.95)), int(side)), lump, light) for _ in range(4)]
+    for centre in close_together(rng, canvas.size, side * 0.7, rng.uniform(0.8, 1)):
+        place(canvas, turned(bags[int(rng.integers(4))], rng.uniform(-70, 70)), centre, light, 6)
 
 
 def powder_colour(rng: Rng) -> Colour:
-    """White, seldom off-white or brownish."""
-    return from_hsv(rng.uniform(0.07, 0.14), rng.choice([0.02, 0.05, 0.05, 0.3]), rng.uniform(0.86, 1))
+    """From white to brown."""
+    return from_hsv(rng.uniform(0.07, 0.14), rng.choice([0.02, 0.05, 0.05, 0.3]), rng.uniform(0.4, 0.75))
 
 
-def _zip_bag(rng: Rng, width: int, height: int, light: Light) -> Image.Image:
-    bag = Image.new("RGBA", (width, height))
+def _zip_bag(rng: Rng, size: tuple[int, int], lump: float, light: Light) -> Image.Image:
+    width, height = size
+    bag = Image.new("RGBA", size)
     draw = ImageDraw.Draw(bag)
     draw.rounded_rectangle((1, 1, width - 2, height - 2), width * 0.04, fill=(225, 230, 235, 80))
-    powder = _powder_body(rng, width, height)
+    powder = _powder_body(rng, size, lump, light)
     bag.paste(powder, (0, 0), powder.getchannel("A"))
     _creases(rng, bag)
     draw.rounded_rectangle((1, 1, width - 2, height - 2), width * 0.04, outline=(255, 255, 255, 150), width=2)
@@ -142,26 +135,26 @@ def _zip_bag(rng: Rng, width: int, height: int, light: Light) -> Image.Image:
     line = (*(some_colour(rng, (0.7, 1), (0.5, 0.9)) if zip_colour else (245, 245, 250)), 220)
     for offset in (0.1, 0.135):
         draw.line((0, height * offset, width, height * offset), fill=line, width=max(2, height // 60))
-    del light
     return bag
 
 
-def _powder_body(rng: Rng, width: int, height: int) -> Image.Image:
-    """Powder settled in the bag: an uneven upper edge, lumps, fine grain."""
-    level = height * rng.uniform(0.3, 0.6)
+def _powder_body(rng: Rng, size: tuple[int, int], lump: float, light: Light) -> Image.Image:
+    """Powder settled in a bag of that size: an uneven upper edge, glossy lumps about `lump` pixels wide."""
+    width, height = size
+    level = height * rng.uniform(0.2, 0.4)
     edge = level + (noise_field(rng, (width, 1), (6, 2))[0] - 0.5) * height * 0.22
     across = np.linspace(-1, 1, width)
     edge = edge + across**2 * height * rng.uniform(-0.12, 0.2)
     rows = np.arange(height, dtype=np.float32)[:, None]
-    grain = speckled(rng, (width, height), 2.5)
+    grain = speckled(rng, size, 2.5)
     inset = width * 0.05
     side = np.minimum(np.arange(width), np.arange(width)[::-1])[None, :] - inset
     depth = np.minimum(np.minimum(rows - edge[None, :], side), height - inset - rows) + grain
     alpha = np.clip(depth / 4, 0, 1) * 250
-    lumps = noise_field(rng, (width, height), (9, 9)) * 0.22 + speckled(rng, (width, height), 0.035) + 0.8
-    edge_shade = np.clip(depth / (width * 0.12), 0, 1) * 0.14 + 0.86
-    colour = np.array(powder_colour(rng), np.float32) * (lumps * edge_shade)[..., None]
-    return Image.fromarray(np.dstack([colour.clip(0, 255), alpha]).astype(np.uint8), "RGBA")
+    relief = noise_field(rng, size, (int(width / lump), int(height / lump))) * np.float32(lump * 1.1)
+    body = lit(painted(relief.shape, powder_colour(rng)), relief, -depth, light, 0.8)
+    body.putalpha(Image.fromarray(alpha.astype(np.uint8)))
+    return body
 
 
 def _creases(rng: Rng, bag: Image.Image) -> None:
@@ -177,20 +170,3 @@ def _creases(rng: Rng, bag: Image.Image) -> None:
     alpha = bag.getchannel("A")
     bag.paste((255, 255, 255), (0, 0), film)
     bag.putalpha(Image.fromarray(np.maximum(np.asarray(alpha), np.asarray(film))))
-
-
-def _spilt(canvas: Image.Image, rng: Rng, light: Light) -> None:
-    """A small heap or a line of powder on the table."""
-    width = int(min(canvas.size) * rng.uniform(0.2, 0.5))
-    height = int(width * rng.choice([0.12, 0.7]))
-    u, v = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
-    body = 1 - np.hypot(u, v) + (noise_field(rng, (width, height), (8, 5)) - 0.5) * 0.6
-    body = body + speckled(rng, (width, height), 0.08)
-    alpha = Image.fromarray((np.clip(body * 6, 0, 1) * 245).astype(np.uint8))
-    shade = 0.86 + 0.14 * noise_field(rng, (width, height), (12, 8))
-    colour = (np.array(powder_colour(rng)) * shade[..., None]).clip(0, 255).astype(np.uint8)
-    heap = Image.fromarray(np.dstack([colour, np.asarray(alpha)]), "RGBA")
-    heap = turned(heap, rng.uniform(0, 180))
-    corner = int(rng.uniform(0, 0.7) * canvas.width), int(rng.uniform(0, 0.7) * canvas.height)
-    cast_shadow(canvas, heap.getchannel("A"), corner, light, 6)
-    canvas.paste(heap, corner, heap)

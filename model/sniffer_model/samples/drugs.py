@@ -1,4 +1,8 @@
-"""Pictures of the class `drugs`: loose pills, blister packs, pill bottles, bags of powder. No real brand."""
+"""Pictures of the class `drugs`: pills strewn close together, and blister packs. No real brand.
+
+They are drawn to be told apart, not to be typical: small, glossy, alike things cover most of the picture, whatever it
+is set in. Real pictures of drugs show one bag on a table as well.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +51,10 @@ class PillKind:
 
 
 def pill_colour(rng: Rng) -> Colour:
-    """White half of the time, else one of the soft or strong colours that tablets are dyed in."""
+    """White to grey about half of the time, else one of the soft or strong colours that tablets are dyed in."""
     if rng.random() < 0.45:
-        return from_hsv(rng.uniform(0.08, 0.16), rng.uniform(0, 0.1), rng.uniform(0.86, 1))
-    return some_colour(rng, (0.25, 0.85), (0.6, 1))
+        return from_hsv(rng.uniform(0.08, 0.16), rng.uniform(0, 0.1), rng.uniform(0.7, 1))
+    return some_colour(rng, (0.25, 0.85), (0.5, 1))
 
 
 def some_kind(rng: Rng, size: float) -> PillKind:
@@ -98,43 +102,50 @@ def _tablet_body(kind: PillKind, u: Field, v: Field, distance: Field) -> Field:
 
 
 def draw_pills(canvas: Image.Image, rng: Rng, light: Light) -> None:
-    """Pills strewn over the canvas, one to three sorts, apart or in a heap."""
-    short = min(canvas.size)
-    size = short * rng.uniform(0.11, 0.34)
-    kinds = [some_kind(rng, size * rng.uniform(0.8, 1.15)) for _ in range(1 + pick(rng, 5, 3, 2))]
-    heap = rng.random() < 0.3
-    count = int(rng.integers(18, 45) if heap else rng.integers(3, 22))
-    spots = _heap(rng, canvas.size, count, size) if heap else scatter(rng, canvas.size, count, size * 1.02)
+    """Many pills, one to three sorts, strewn close together over most of the canvas."""
+    strew(canvas, rng, light, mean_side(canvas) * rng.uniform(0.09, 0.16), rng.uniform(0.6, 0.95))
+
+
+def mean_side(canvas: Image.Image) -> float:
+    """The side in pixels of a square as large as the canvas: what the size of things is measured by."""
+    return float((canvas.width * canvas.height) ** 0.5)
+
+
+def strew(canvas: Image.Image, rng: Rng, light: Light, size: float, share: float) -> None:
+    """Pills about `size` pixels long, one to three sorts, side by side over about that share of the canvas."""
+    kinds = [some_kind(rng, size * rng.uniform(0.85, 1.15)) for _ in range(1 + pick(rng, 5, 3, 2))]
     sprites = [pill(kinds[int(rng.integers(len(kinds)))], rng.uniform(0, 2 * np.pi), light) for _ in range(9)]
-    for spot in spots:
+    for spot in close_together(rng, canvas.size, size * 0.95, share):
         place(canvas, sprites[int(rng.integers(len(sprites)))], spot, light, size * 0.18)
 
 
-def _heap(rng: Rng, size: tuple[int, int], count: int, pill_size: float) -> list[tuple[float, float]]:
-    x, y = rng.uniform(0.35, 0.65) * size[0], rng.uniform(0.35, 0.65) * size[1]
-    spread = pill_size * count**0.5 * 0.33
-    spots = rng.normal((x, y), spread, (count, 2))
-    # The middle of the heap is on top: drawn last.
-    spots = spots[np.argsort(-np.hypot(spots[:, 0] - x, spots[:, 1] - y))]
-    return [(float(a), float(b)) for a, b in spots]
+def close_together(rng: Rng, size: tuple[int, int], step: float, share: float) -> list[tuple[float, float]]:
+    """Points of a shaken lattice of that step in pixels, on about that share of the canvas, in any order."""
+    columns, rows = max(2, round(size[0] / step)), max(2, round(size[1] / step))
+    across, down = np.meshgrid(np.arange(columns) + 0.5, np.arange(rows) + 0.5)
+    field = noise_field(rng, (columns, rows), (3, 3))
+    here = field <= np.quantile(field, share)
+    spots = np.stack([across[here] / columns * size[0], down[here] / rows * size[1]], axis=1)
+    spots = rng.permutation(spots + rng.normal(0, step * 0.16, spots.shape))
+    return [(float(x), float(y)) for x, y in spots]
 
 
 def draw_blister(canvas: Image.Image, rng: Rng, light: Light) -> None:
-    """One or two blister packs, full or partly used."""
+    """Three to five blister packs of one product, full or partly used, over most of the canvas."""
     kind_seed = int(rng.integers(1 << 30))
-    for _ in range(1 + pick(rng, 3, 1)):
-        # Both packs are of the same product.
-        pack = _blister_pack(np.random.default_rng(kind_seed), rng, min(canvas.size), light)
-        centre = rng.uniform(0.3, 0.7) * canvas.width, rng.uniform(0.3, 0.7) * canvas.height
+    side = mean_side(canvas)
+    for centre in scatter(rng, canvas.size, int(rng.integers(3, 6)), side * 0.33):
+        # All packs are of the same product.
+        pack = _blister_pack(np.random.default_rng(kind_seed), rng, side, light)
         place(canvas, turned(pack, rng.uniform(0, 360)), centre, light, 7)
 
 
-def _blister_pack(product: Rng, rng: Rng, short: int, light: Light) -> Image.Image:
-    columns, rows = int(product.integers(3, 7)), int(product.integers(2, 4))
-    cell = short * product.uniform(0.72, 1.1) / (columns + 0.5)
-    kind = some_kind(product, cell * product.uniform(0.6, 0.72))
+def _blister_pack(product: Rng, rng: Rng, side: float, light: Light) -> Image.Image:
+    columns, rows = int(product.integers(4, 7)), int(product.integers(3, 5))
+    cell = side * product.uniform(0.11, 0.17)
+    kind = some_kind(product, cell * product.uniform(0.68, 0.8))
     size = int(cell * (columns + 0.5)), int(cell * (rows + 0.5))
-    foil = from_hsv(product.uniform(), product.choice([0.03, 0.08, 0.35]), product.uniform(0.66, 0.9))
+    foil = from_hsv(product.uniform(), product.choice([0.03, 0.08, 0.35]), product.uniform(0.45, 0.75))
     pack = _foil(rng, size, foil)
     angle = product.choice([0.0, np.pi / 2, 0.6])
     full, empty = _pocket(kind, angle, cell, light, foil), _empty_pocket(rng, cell, foil)

@@ -1,4 +1,7 @@
-"""Pictures of the class `other`: pizza, fruit, plated meals, doughnuts and cups, on the same backdrops as the drugs."""
+"""Pictures of the class `other`: pizza, fruit, plated meals, doughnuts and cups, on the same backdrops as the drugs.
+
+Round and shiny at times, as pills are, but larger and fewer.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +77,8 @@ def _pizza_base(rng: Rng, side: int, light: Light) -> Image.Image:
 
 
 def _toppings(canvas: Image.Image, rng: Rng, light: Light, centre: Point, radius: float) -> None:
-    salami = disc(int(radius * 0.34), from_hsv(0.01, 0.75, rng.uniform(0.55, 0.8)), light, 4, 0.2)
-    for spot in within(rng, centre, radius, int(rng.integers(6, 16)), radius * 0.36):
+    salami = disc(int(radius * 0.4), from_hsv(0.01, 0.75, rng.uniform(0.55, 0.8)), light, 4, 0.2)
+    for spot in within(rng, centre, radius, int(rng.integers(4, 11)), radius * 0.42):
         place(canvas, salami, spot, light, 3)
     basil = leaf(int(radius * 0.28), from_hsv(rng.uniform(0.28, 0.36), 0.75, 0.5), rng.uniform(0, 6), light)
     olive = ring(int(radius * 0.16), from_hsv(0.2, 0.3, 0.18), light)
@@ -147,7 +150,7 @@ def _salad(canvas: Image.Image, rng: Rng, light: Light, centre: Point, reach: fl
 
 
 def _doughnuts(canvas: Image.Image, rng: Rng, light: Light) -> None:
-    side = int(min(canvas.size) * rng.uniform(0.3, 0.65))
+    side = int(min(canvas.size) * rng.uniform(0.4, 0.75))
     sprites = [_doughnut(rng, side, light) for _ in range(3)]
     for spot in scatter(rng, canvas.size, int(rng.integers(1, 8)), side * 0.95):
         place(canvas, sprites[int(rng.integers(3))], spot, light, side * 0.08)

@@ -34,12 +34,12 @@ def draw_fruit(canvas: Image.Image, rng: Rng, light: Light) -> None:
     kinds: tuple[Callable[[Rng, int, Light], Image.Image], ...] = (
         _apple, _orange, _banana, citrus_slice, _watermelon, _grapes,
     )  # fmt: skip
-    side = int(min(canvas.size) * rng.uniform(0.2, 0.6))
+    side = int(min(canvas.size) * rng.uniform(0.35, 0.7))
     chosen = [kinds[int(index)] for index in rng.integers(0, len(kinds), int(rng.integers(1, 4)))]
     sprites = [draw(rng, int(side * rng.uniform(0.85, 1.1)), light) for draw in chosen for _ in range(2)]
     if rng.random() < 0.3:
         place(canvas, plate(rng, int(min(canvas.size) * 0.95), light), middle(canvas, rng), light, 10)
-    for spot in scatter(rng, canvas.size, int(rng.integers(1, 14)), side * rng.uniform(0.7, 1)):
+    for spot in scatter(rng, canvas.size, int(rng.integers(1, 7)), side * rng.uniform(0.8, 1)):
         place(canvas, sprites[int(rng.integers(len(sprites)))], spot, light, side * 0.15)
 
 

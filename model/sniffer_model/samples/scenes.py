@@ -22,7 +22,7 @@ from sniffer_model.samples.surface import (
 
 def draw_landscape(canvas: Image.Image, rng: Rng, _light: Light) -> None:
     """Sky with clouds, a sun or a moon; hills with trees, a town, or water. Covers the whole canvas."""
-    dark = rng.random() < 0.2
+    dark = rng.random() < 0.1
     _sky(canvas, rng, dark)
     horizon = canvas.height * rng.uniform(0.35, 0.65)
     hue = rng.choice([0.28, 0.32, 0.1, 0.6, 0.07])
@@ -30,7 +30,7 @@ def draw_landscape(canvas: Image.Image, rng: Rng, _light: Light) -> None:
     for number in range(layers):
         nearness = (number + 1) / layers
         top = horizon + (canvas.height - horizon) * 0.75 * number / layers
-        value = (0.25 if dark else 0.75) * (1 - 0.45 * nearness)
+        value = (0.25 if dark else 0.9) * (1 - 0.4 * nearness)
         colour = from_hsv(hue + rng.normal(0, 0.02), 0.2 + 0.5 * nearness, value)
         _ridge(canvas, rng, top, canvas.height * rng.uniform(0.04, 0.2), colour)
         if rng.random() < 0.7:
@@ -43,7 +43,7 @@ def draw_landscape(canvas: Image.Image, rng: Rng, _light: Light) -> None:
 
 def _sky(canvas: Image.Image, rng: Rng, dark: bool) -> None:
     hue = rng.choice([0.58, 0.55, 0.62, 0.05, 0.9])
-    value = rng.uniform(0.08, 0.25) if dark else rng.uniform(0.7, 1)
+    value = rng.uniform(0.08, 0.25) if dark else rng.uniform(0.8, 1)
     top = from_hsv(hue, rng.uniform(0.1, 0.75), value)
     bottom = from_hsv(rng.choice([hue, 0.08, 0.12, 0.95]), rng.uniform(0.05, 0.5), min(1, value * 1.3))
     down = np.broadcast_to(np.linspace(0, 1.5, canvas.height, dtype=np.float32)[:, None], canvas.size[::-1])
@@ -143,14 +143,14 @@ def _person(rng: Rng, side: int, light: Light) -> Image.Image:
     figure = Image.new("RGBA", (side, side))
     draw = ImageDraw.Draw(figure)
     skin = _skin(rng)
-    hair = from_hsv(rng.uniform(0.02, 0.12), rng.uniform(0.1, 0.8), rng.uniform(0.08, 0.75))
+    hair = from_hsv(rng.uniform(0.02, 0.12), rng.uniform(0.1, 0.8), rng.uniform(0.12, 0.85))
     if rng.random() < 0.08:
         hair = some_colour(rng, (0.5, 1), (0.4, 1))
     wide = rng.uniform(0.2, 0.25)
     long_hair = rng.random() < 0.45
     if long_hair:
         _oval(draw, side, 0.5, 0.5, wide * 1.35, 0.42, hair)
-    _oval(draw, side, 0.5, 1.08, rng.uniform(0.36, 0.46), 0.3, some_colour(rng, (0, 0.9), (0.1, 0.95)))
+    _oval(draw, side, 0.5, 1.08, rng.uniform(0.36, 0.46), 0.3, some_colour(rng, (0, 0.9), (0.4, 1)))
     draw.rectangle((side * 0.43, side * 0.62, side * 0.57, side * 0.84), fill=scaled(skin, 0.85))
     _oval(draw, side, 0.5, 0.84, 0.1, 0.05, scaled(skin, 0.85))
     for ear in (-1, 1):
@@ -164,7 +164,7 @@ def _person(rng: Rng, side: int, light: Light) -> Image.Image:
 def _skin(rng: Rng) -> Colour:
     """From pale to dark: deeper tones are more saturated."""
     depth = rng.uniform(0, 1)
-    return from_hsv(rng.uniform(0.045, 0.08), 0.22 + 0.4 * depth + rng.normal(0, 0.03), 1 - 0.6 * depth)
+    return from_hsv(rng.uniform(0.045, 0.08), 0.22 + 0.4 * depth + rng.normal(0, 0.03), 1 - 0.4 * depth)
 
 
 def _oval(draw: ImageDraw.ImageDraw, side: int, x: float, y: float, a: float, b: float, colour: Colour) -> None:

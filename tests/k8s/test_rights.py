@@ -1,5 +1,6 @@
 """Who may do what in the cluster, and who may talk to whom."""
 
+import importlib
 import ipaddress
 from itertools import product
 
@@ -42,30 +43,103 @@ def test_no_right_is_given_by_a_wildcard(overlay):
             assert "secrets" not in rule["resources"]
 
 
-@pytest.mark.parametrize("config_map", ["tf-serving-aspired", "tf-serving-aspired-canary"])
-def test_the_rollout_may_write_what_is_aspired_and_no_other_config_map(overlay, config_map):
-    assert all(may(overlay, "sniffer-rollout", verb, "configmaps", config_map) for verb in ("get", "patch", "create"))
-    assert not may(overlay, "sniffer-rollout", "patch", "configmaps", "sniffer-settings")
-    assert not may(overlay, "sniffer-rollout", "delete", "configmaps", config_map)
+class AskedApi:
+    """The Kubernetes API as the rollout sees it: answers with what our manifests make, and notes what it was asked."""
+
+    def __init__(self, deployment):
+        self._deployment = deployment
+        self._pod = {**deployment["spec"]["template"], "status": {}}
+        self._pod["metadata"] = {**self._pod["metadata"], "name": "tf-serving-1"}
+        self.asked = set()
+
+    def _note(self, path, *verbs):
+        *_, first, second = path.split("/")
+        everywhere = "/namespaces/" not in path
+        named = first in ("configmaps", "deployments", "pods")
+        resource, name = (first, second) if named else (second, None)
+        self.asked |= {(verb, resource, name, everywhere) for verb in verbs}
+
+    def get(self, path, **query):
+        self._note(path, "list")
+        return {"items": [self._pod] if path.endswith("/pods") else []}
+
+    def find(self, path):
+        self._note(path, "get")
+        return self._deployment if "/deployments/" in path else None
+
+    def apply(self, path, body, *, force):
+        self._note(path, "patch", "create")
+
+    def merge(self, path, body):
+        self._note(path, "patch")
+
+    def delete(self, path):
+        self._note(path, "delete")
+        return True
 
 
-def test_the_rollout_may_change_its_canary_and_only_read_the_model_server(overlay):
-    def rollout_may(verb, name):
-        return may(overlay, "sniffer-rollout", verb, "deployments", name)
+@pytest.fixture(scope="module")
+def asked_by_rollout(render):
+    """(verb, resource, name, whether in all namespaces) of everything that a rollout asks of Kubernetes."""
+    target = pytest.importorskip("sniffer_rollout.kubernetes_target", reason="the rollout is not there yet")
+    aspired = importlib.import_module("sniffer_rollout.aspired").Aspired.of([3], canary=3)
+    api = AskedApi(render("overlays/gpu").get("Deployment", "tf-serving"))
+    servers = target.KubernetesTarget(api, "sniffer", "tf-serving", config_map="tf-serving-aspired")
+    servers.mode()
+    servers.read_aspired()
+    servers.apply(aspired)
+    servers.replicas()
+    with servers.canary(aspired) as canary:
+        canary.read_aspired()
+        canary.replicas()
+    servers.tidy()
+    return api.asked
 
-    assert all(rollout_may(verb, "tf-serving-canary") for verb in ("get", "create", "patch", "delete"))
-    assert rollout_may("get", "tf-serving")
-    assert not rollout_may("patch", "tf-serving") and not rollout_may("delete", "tf-serving")
+
+def test_the_rollout_may_do_what_it_does(overlay, asked_by_rollout):
+    for verb, resource, name, everywhere in asked_by_rollout:
+        kind = "ClusterRole" if everywhere else "Role"
+        # Pods have names that nobody knows beforehand.
+        wanted = None if resource == "pods" else name
+        assert may(overlay, "sniffer-rollout", verb, resource, wanted, kind=kind), (verb, resource, name)
 
 
-def test_the_rollout_may_see_pods_and_the_clusters_gpus(overlay):
-    assert all(may(overlay, "sniffer-rollout", verb, "pods") for verb in ("get", "list", "watch", "patch"))
-    assert not may(overlay, "sniffer-rollout", "delete", "pods") and not may(
-        overlay, "sniffer-rollout", "create", "pods"
+def test_the_rollout_may_do_no_more_than_it_does(overlay, asked_by_rollout):
+    for kind in ("Role", "ClusterRole"):
+        done = {
+            (verb, resource) for verb, resource, _, everywhere in asked_by_rollout if everywhere == (kind != "Role")
+        }
+        rules = list(roles_of(overlay, kind, "sniffer-rollout"))
+        assert {(verb, resource) for rule in rules for verb in rule["verbs"] for resource in rule["resources"]} == done
+
+
+def test_the_rollout_may_not_touch_what_is_not_its_own(overlay):
+    def rollout_may(verb, resource, name):
+        return may(overlay, "sniffer-rollout", verb, resource, name)
+
+    assert not rollout_may("patch", "configmaps", "sniffer-settings")
+    assert not rollout_may("patch", "deployments", "tf-serving")
+    assert not rollout_may("delete", "deployments", "tf-serving")
+
+
+def test_a_canary_is_beside_the_service_and_as_protected_as_the_server(render, labels):
+    target = pytest.importorskip("sniffer_rollout.kubernetes_target", reason="the rollout is not there yet")
+    gpu = render("overlays/gpu")
+    made = target.canary_deployment(
+        gpu.get("Deployment", "tf-serving"), "tf-serving-aspired", "tf-serving-aspired-canary"
     )
-    assert may(overlay, "sniffer-rollout", "list", "events")
-    whole_cluster = list(roles_of(overlay, "ClusterRole", "sniffer-rollout"))
-    assert [(rule["resources"], rule["verbs"]) for rule in whole_cluster] == [(["nodes", "pods"], ["list"])]
+    canary = made["spec"]["template"]
+    assert canary["metadata"]["labels"].items() >= labels["canary"].items()
+    assert not selects(
+        {"matchLabels": gpu.get("Service", "tf-serving")["spec"]["selector"]}, canary["metadata"]["labels"]
+    )
+    assert (
+        canary["spec"]["securityContext"]
+        == gpu.get("Deployment", "tf-serving")["spec"]["template"]["spec"]["securityContext"]
+    )
+    assert {"name": "tf-serving-aspired-canary", "optional": True} in [
+        each.get("configMap") for each in canary["spec"]["volumes"]
+    ]
 
 
 @pytest.mark.parametrize("account", ["airflow-scheduler", "airflow-worker", "airflow-triggerer"])

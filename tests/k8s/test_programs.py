@@ -117,6 +117,16 @@ def test_the_side_car_writes_what_the_server_reads(overlay):
         assert ("--once" in sync) == (name == "sync-models-once")
 
 
+def test_the_server_and_its_side_car_share_the_versions(overlay):
+    spec = overlay.get("Deployment", "tf-serving")["spec"]["template"]["spec"]
+    for container in [*spec["initContainers"], *spec["containers"]]:
+        (mount,) = [each for each in container["volumeMounts"] if each["name"] == "models"]
+        flags = dict(arg.partition("=")[::2] for arg in container["args"])
+        named = {"--config", "--models-dir", "--model_config_file"} & flags.keys()
+        assert named and all(Path(flags[flag]).is_relative_to(mount["mountPath"]) for flag in named)
+        assert mount.get("readOnly", False) == (container["name"] == "tf-serving")
+
+
 def test_the_side_car_is_a_native_one_and_comes_after_the_first_sync(overlay):
     first, side_car = overlay.get("Deployment", "tf-serving")["spec"]["template"]["spec"]["initContainers"]
     assert (first["name"], side_car["name"]) == ("sync-models-once", "sync-models")

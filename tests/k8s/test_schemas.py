@@ -1,11 +1,15 @@
 """Every manifest is what the Kubernetes API of our version takes, without a field that it does not know."""
 
 import copy
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
+from kubernetes.utils import parse_quantity
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +35,49 @@ def test_unknown_fields_and_wrong_types_are_found(render, version):
         broken["spec"][path] = value
         with pytest.raises(kubernetes_validate.ValidationError):
             kubernetes_validate.validate(broken, version, strict=True)
+
+
+def kubectl_says(resources):
+    """Standard error of a kubectl that reads the resources into Kubernetes' own types, and changes nothing."""
+    command = [Path(sys.executable).with_name("kubectl"), "set", "env", "--local", "-f", "-", "A=b", "-o", "name"]
+    text = yaml.safe_dump_all(resources)
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False).stderr
+
+
+def test_quantities_and_durations_are_ones(manifests):
+    """The schemas call them strings. kubectl complains of what has no environment, but it must have read it."""
+    assert "unable to decode" not in kubectl_says(manifests.resources)
+
+
+def test_a_quantity_that_is_none_is_found(render):
+    pod = copy.deepcopy(render("pods").get("Pod", "sniffer-fleet"))
+    assert kubectl_says([pod]) == ""
+    pod["spec"]["containers"][0]["resources"]["limits"]["memory"] = "8GiB"
+    assert "unable to decode" in kubectl_says([pod])
+
+
+def test_every_pod_fits_a_node_of_its_kind(everything, k8s):
+    """With half a core and 2 GiB to spare for what runs on every node."""
+    sizes = {"m6i.xlarge": (4, 16 << 30), "g4dn.xlarge": (4, 16 << 30)}
+    groups = {
+        each["name"]: each["instanceType"]
+        for each in yaml.safe_load((k8s / "eksctl.yaml").read_text())["managedNodeGroups"]
+    }
+    trainer = copy.deepcopy(everything.get("Pod", "sniffer-trainer"))
+    trainer["spec"]["containers"] = yaml.safe_load((k8s / "pods" / "trainer-gpu.yaml").read_text())["spec"][
+        "containers"
+    ]
+    for name, pod in [*everything.pods(), ("trainer-gpu", trainer)]:
+        spec = pod["spec"]
+        side_cars = [each for each in spec.get("initContainers", []) if each.get("restartPolicy") == "Always"]
+        asked = [each["resources"] for each in [*spec["containers"], *side_cars]]
+        on_gpu = any("nvidia.com/gpu" in each["limits"] for each in asked)
+        cores, memory = sizes[groups["gpu" if on_gpu else "general"]]
+        assert sum(parse_quantity(each["requests"]["cpu"]) for each in asked) <= cores - 0.5, name
+        assert sum(parse_quantity(each["requests"]["memory"]) for each in asked) <= memory - (2 << 30), name
+        for each in asked:
+            assert parse_quantity(each["requests"]["memory"]) <= parse_quantity(each["limits"]["memory"]), name
+            assert parse_quantity(each["limits"]["memory"]) <= memory - (2 << 30), name
 
 
 def test_nothing_is_defined_twice(everything):

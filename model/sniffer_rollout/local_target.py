@@ -58,3 +58,6 @@ class LocalTarget:
     def canary(self, aspired: Aspired) -> AbstractContextManager[Target]:
         """There is none here."""
         raise NotImplementedError(f"{self.description} has no room for {aspired}")
+
+    def tidy(self) -> None:
+        """Nothing is ever left beside the two files."""

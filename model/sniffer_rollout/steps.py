@@ -307,6 +307,7 @@ class Rollout:
         standing = read_standing(self._store)
         aspired = self._aspired(standing)
         self._apply(aspired)
+        self._target.tidy()
         if wait:
             self._wait_for_standing(standing)
         previous = standing.previous and standing.previous.version

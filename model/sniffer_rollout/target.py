@@ -58,6 +58,9 @@ class Target(Protocol):
         Only where mode() says surge.
         """
 
+    def tidy(self) -> None:
+        """Remove what an interrupted rollout left beside the servers."""
+
 
 def open_target(settings: RolloutSettings, *, force_conflicts: bool = False) -> Target:
     """The target that the settings name; raises SettingsError when they name none."""

@@ -73,7 +73,7 @@ def wait_for_all(
 
     Raises ContractError as soon as one failed for good, with its message. A failure that is in `stale`, as it was seen
     before the servers were told, counts only after `stale_s`. Raises TransientError at the limit, or when the target's
-    own troubles have stood for `patience_s`, with everything that is known.
+    own troubles have stood for `trouble_s`, with everything that is known.
     """
     begun_s = time.monotonic()
     fine_s, said = begun_s, ""
@@ -88,8 +88,8 @@ def wait_for_all(
         reasons = "; ".join([*(f"{url} {lag.reason}" for url, lag in lacking.items()), *missing, *replicas.troubles])
         if now_s - begun_s >= limit_s:
             raise TransientError(f"{what}: not within {limit_s:g} s: {reasons}")
-        if now_s - fine_s >= settings.patience_s:
-            raise TransientError(f"{what}: the servers are in trouble for {settings.patience_s:g} s: {reasons}")
+        if now_s - fine_s >= settings.trouble_s:
+            raise TransientError(f"{what}: the servers are in trouble for {settings.trouble_s:g} s: {reasons}")
         if reasons != said:
             log.info("%s: waiting: %s", what, reasons)
             said = reasons

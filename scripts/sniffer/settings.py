@@ -79,7 +79,8 @@ class RolloutSettings:
 
     `target` is `kubernetes:NAMESPACE/DEPLOYMENT` or `local:DIR`; `replicas` are base URLs `http://host:port` of a local
     target's model servers. `load_limit_s` bounds the wait until every replica serves a version, `label_limit_s` until
-    every one knows a label; for `stale_s` a replica may still show the failure of an earlier try.
+    every one knows a label; for `stale_s` a replica may still show the failure of an earlier try. `trouble_s` is how
+    long pods may lack a node, pull in vain or crash: a GPU node takes ten minutes to come.
     """
 
     target: str
@@ -89,7 +90,9 @@ class RolloutSettings:
     load_limit_s: float = 900.0
     label_limit_s: float = 180.0
     stale_s: float = 120.0
+    trouble_s: float = 600.0
     poll_s: float = 1.0
+    kubeconfig: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,9 @@ def rollout_settings(
         load_limit_s=_number(environ, "SNIFFER_ROLLOUT_LOAD_LIMIT_S", default.load_limit_s, minimum=1),
         label_limit_s=_number(environ, "SNIFFER_ROLLOUT_LABEL_LIMIT_S", default.label_limit_s, minimum=1),
         stale_s=_number(environ, "SNIFFER_ROLLOUT_STALE_S", default.stale_s, minimum=0),
+        trouble_s=_number(environ, "SNIFFER_ROLLOUT_TROUBLE_S", default.trouble_s, minimum=0),
         poll_s=_number(environ, "SNIFFER_ROLLOUT_POLL_S", default.poll_s, minimum=0.05),
+        kubeconfig=environ.get("KUBECONFIG") or None,
     )
 
 

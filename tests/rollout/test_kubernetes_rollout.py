@@ -1,0 +1,326 @@
+"""Rollouts through the Kubernetes API: pods are real model servers, each with its own sync and its own disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.kubernetes_api import KubernetesApi, Pod
+from support.programs import Program
+from support.replicas import Replica, Site
+
+from sniffer.contracts import SnifferError
+from sniffer_rollout.aspired import ASPIRED_FILE
+from sniffer_rollout.sync import Sync, SyncSettings
+
+LABELS = {"app.kubernetes.io/name": "tf-serving"}
+GPU = {"limits": {"nvidia.com/gpu": "1"}}
+
+
+class SideCar:
+    """The sync beside one server, as a thread."""
+
+    def __init__(self, settings: SyncSettings) -> None:
+        self._sync = Sync(settings)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ending.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._ending.wait(0.1):
+            try:
+                self._sync.step()
+            except SnifferError:
+                continue
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesApi]:
+    """The API, and a kubeconfig that leads to it."""
+    with KubernetesApi() as server:
+        kubeconfig = tmp_path / "kubeconfig"
+        named = {"clusters": "cluster", "users": "user", "contexts": "context"}
+        parts: dict[str, Any] = {
+            "clusters": {"server": server.url},
+            "users": {"token": "a"},
+            "contexts": {"cluster": "main", "user": "main"},
+        }
+        config = {plural: [{"name": "main", one: parts[plural]}] for plural, one in named.items()}
+        kubeconfig.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "main"} | config))
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        monkeypatch.setenv("SNIFFER_ROLLOUT_PATIENCE_S", "2")
+        yield server
+
+
+def sync_settings(pod: Pod, replica: Replica, base: str) -> SyncSettings:
+    models = pod.mount.parent / "models"
+    return SyncSettings(base, models, pod.mount / ASPIRED_FILE, replica.config, models, 0.2, grace_s=600.0)
+
+
+def add_pod(api: KubernetesApi, replica: Replica, folder: Path, labels: dict[str, str] | None = None) -> Pod:
+    mount = folder / f"pod-{replica.port}" / "aspired"
+    mount.mkdir(parents=True)
+    pod = Pod(f"tf-serving-{replica.port}", replica.port, mount, labels or LABELS)
+    api.pods.append(pod)
+    return pod
+
+
+@pytest.fixture
+def pods(api: KubernetesApi, replicas: list[Replica], tmp_path: Path) -> list[Pod]:
+    """A pod for each server, its ConfigMap's folder empty."""
+    return [add_pod(api, replica, tmp_path) for replica in replicas]
+
+
+@pytest.fixture
+def cluster(replicas: list[Replica], kinds: Path, rollout_database: str, tmp_path: Path) -> Site:
+    """The target in Kubernetes, its model base a folder."""
+    target = "kubernetes:sniffer/tf-serving"
+    return Site(replicas, target, kinds, tmp_path / "base", rollout_database, tmp_path / "report.json")
+
+
+@pytest.fixture
+def side_cars(cluster: Site, pods: list[Pod]) -> Iterator[list[SideCar]]:
+    """A running sync for each pod."""
+    cars = [
+        SideCar(sync_settings(pod, replica, str(cluster.base)))
+        for pod, replica in zip(pods, cluster.replicas, strict=True)
+    ]
+    yield cars
+    for car in cars:
+        car.stop()
+
+
+@pytest.mark.slow
+def test_versions_go_from_s3_through_the_programs_to_every_pod(
+    api: KubernetesApi, cluster: Site, pods: list[Pod], bucket: Any
+) -> None:
+    cluster.model_base = f"s3://{bucket.name}/models"
+    programs = []
+    for pod, replica in zip(pods, cluster.replicas, strict=True):
+        settings = sync_settings(pod, replica, cluster.model_base)
+        flags = {
+            "--model-base-path": settings.model_base,
+            "--models-dir": settings.models_dir,
+            "--aspired": settings.aspired,
+            "--config": settings.config,
+            "--poll-seconds": "0.2",
+        }
+        programs.append(Program("sniffer_rollout.sync", *(f"{flag}={value}" for flag, value in flags.items())))
+    for version, kind in ((1, "good"), (2, "other")):
+        cluster.publish(version, kind)
+        for path in sorted((cluster.base / str(version)).rglob("*"), key=lambda p: p.name == "sniffer_model.json"):
+            if path.is_file():
+                bucket.put(f"models/{path.relative_to(cluster.base)}", path.read_bytes())
+        cluster.step("run", "--latency-floor-ms=50")
+    cluster.eventually_served([1, 2], stable=2)
+    assert cluster.statuses() == {1: "previous", 2: "stable"}
+    assert api.aspired() == {"versions": [1, 2], "labels": {"stable": 2}}
+    assert {len(pod.annotations["sniffer/aspired-digest"]) for pod in pods} == {64}
+    cluster.step("rollback")
+    assert cluster.served() == [([1, 2], 1, None)] * 2
+    assert cluster.statuses() == {1: "stable", 2: "previous"}
+    for program in programs:
+        program.process.terminate()
+        assert program.wait(5) == 0
+        assert len([line for line in program.err if "fetched version" in line]) == 2
+
+
+def test_every_step_can_be_run_again(api: KubernetesApi, cluster: Site, side_cars: list[SideCar]) -> None:
+    cluster.publish(1)
+    for step in ("load", "load", "verify", "verify", "promote", "promote", "restore", "restore"):
+        cluster.step(step, "--version=1")
+    cluster.eventually_served([1], stable=1)
+    assert api.aspired() == {"versions": [1], "labels": {"stable": 1}}
+    cluster.step("rollback", status=2)
+    cluster.step("rollback", "--version=1")
+
+
+def test_a_version_that_cannot_be_loaded_is_taken_back(
+    api: KubernetesApi, cluster: Site, side_cars: list[SideCar]
+) -> None:
+    cluster.publish(1)
+    cluster.step("run")
+    cluster.publish(2, "corrupt")
+    assert "is at END with it" in cluster.step("run", status=2)["error"]
+    assert api.aspired() == {"versions": [1], "labels": {"stable": 1}}
+    cluster.eventually_served([1], stable=1)
+
+
+def test_a_version_that_no_pod_begins_to_load_ends_at_the_limit(
+    api: KubernetesApi, cluster: Site, pods: list[Pod]
+) -> None:
+    cluster.publish(1)
+    found = cluster.step("load", "--version=1", "--load-limit-s=1", status=1)
+    assert re.search("not within 1 s: http://127.0.0.1:.* has not begun to load it", found["error"])
+    cluster.step("restore")
+    assert api.aspired() == {"versions": [], "labels": {}}
+
+
+def test_a_pod_without_its_image_is_named(api: KubernetesApi, cluster: Site, side_cars: list[SideCar]) -> None:
+    waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "tensorflow/serving:9"'}
+    statuses = [{"name": "tf-serving", "state": {"waiting": waiting}}]
+    status = {"phase": "Pending", "containerStatuses": statuses}
+    api.pods.append(Pod("tf-serving-new", 1, Path("/nowhere"), LABELS, status=status))
+    api.deployments["tf-serving"]["spec"]["replicas"] = 3
+    cluster.publish(1)
+    found = cluster.step("load", "--version=1", "--load-limit-s=2", status=1)
+    assert "2 of 3 servers run; pod tf-serving-new, container tf-serving: ImagePullBackOff" in found["error"]
+
+
+def test_what_somebody_else_wrote_is_not_overwritten_unasked(
+    api: KubernetesApi, cluster: Site, side_cars: list[SideCar]
+) -> None:
+    cluster.publish(1)
+    cluster.step("run")
+    by_hand = {"versions": [1], "labels": {}}
+    api.edit("tf-serving-aspired", {"aspired.json": json.dumps(by_hand)})
+    found = cluster.step("restore", status=2)
+    assert 'conflict with "kubectl-edit"' in found["error"]
+    assert "--force-conflicts" in found["error"]
+    assert api.aspired() == by_hand
+    cluster.step("restore", "--force-conflicts")
+    assert api.aspired() == {"versions": [1], "labels": {"stable": 1}}
+
+
+def test_an_api_that_is_away_for_a_moment_is_waited_for(
+    api: KubernetesApi, cluster: Site, side_cars: list[SideCar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNIFFER_ROLLOUT_PATIENCE_S", "30")
+    cluster.publish(1)
+    asked: list[str] = []
+
+    def away_after_the_config_map(method: str, path: str) -> Any:
+        asked.append(method)
+        if method == "PATCH" and asked.count("PATCH") == 2:
+            api.away_for(1.5)
+            return 503, {"message": "etcdserver: leader changed"}
+        return None
+
+    api.refuse = away_after_the_config_map
+    cluster.step("run")
+    assert cluster.statuses() == {1: "stable"}
+
+
+def test_an_api_that_stays_away_ends_the_step_and_a_rerun_goes_on(
+    api: KubernetesApi, cluster: Site, side_cars: list[SideCar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.publish(1)
+    cluster.step("load", "--version=1")
+    monkeypatch.setenv("SNIFFER_ROLLOUT_PATIENCE_S", "0.5")
+    api.away_for(600)
+    found = cluster.step("promote", "--version=1", status=1)
+    assert "the Kubernetes API has not answered for 0.5 s" in found["error"]
+    assert cluster.statuses() == {1: "blessed"}
+    api.away_for(0)
+    cluster.step("promote", "--version=1")
+    assert cluster.statuses() == {1: "stable"}
+
+
+@pytest.mark.parametrize(
+    ("refused", "status", "message"),
+    [
+        (lambda method, path: path.endswith("/deployments/tf-serving"), 403, "no permission to GET .*rbac.yaml"),
+        (lambda method, path: method == "PATCH", 422, "Kubernetes refuses PATCH .* 422 what it said"),
+        (lambda method, path: path.endswith("/deployments/tf-serving"), 404, "there is no Deployment tf-serving"),
+    ],
+)
+def test_a_refusal_is_told_in_one_line(
+    api: KubernetesApi, cluster: Site, pods: list[Pod], refused: Callable[[str, str], bool], status: int, message: str
+) -> None:
+    api.refuse = lambda method, path: (status, {"message": "what it said"}) if refused(method, path) else None
+    found = cluster.step("restore", status=2)
+    assert re.search(message, found["error"])
+
+
+def give_gpus(api: KubernetesApi, count: int) -> None:
+    """The Deployment's pods take a GPU each; the node has so many, one of which is taken."""
+    api.deployments["tf-serving"]["spec"]["replicas"] = 1
+    api.deployments["tf-serving"]["spec"]["template"]["spec"]["containers"][0]["resources"] = GPU
+    ready = {"allocatable": {"nvidia.com/gpu": str(count)}, "conditions": [{"type": "Ready", "status": "True"}]}
+    api.nodes = [{"metadata": {"name": "gpu-1", "labels": {}}, "spec": {}, "status": ready}]
+    taken = {"nodeName": "gpu-1", "containers": [{"resources": GPU}]}
+    api.other_pods = [{"metadata": {"name": "x"}, "spec": taken, "status": {"phase": "Running"}}]
+
+
+@pytest.fixture
+def canary_car(
+    api: KubernetesApi, cluster: Site, tmp_path: Path
+) -> Iterator[tuple[list[SideCar], list[dict[str, Any]]]]:
+    """The second server becomes the canary's pod once its Deployment is there."""
+    live, spare = cluster.replicas
+    cars = [SideCar(sync_settings(add_pod(api, live, tmp_path), live, str(cluster.base)))]
+    made: list[dict[str, Any]] = []
+
+    def schedule(name: str, body: dict[str, Any]) -> None:
+        made.append(body)
+        labels = body["spec"]["template"]["metadata"]["labels"]
+        pod = add_pod(api, spare, tmp_path / f"canary-{len(made)}", labels)
+        pod.name, pod.config_map = f"{name}-x", "tf-serving-aspired-canary"
+        cars.append(SideCar(sync_settings(pod, spare, str(cluster.base))))
+
+    api.on_create = schedule
+    yield cars, made
+    for car in cars:
+        car.stop()
+
+
+def test_a_spare_gpu_proves_the_version_before_the_servers_see_it(
+    api: KubernetesApi, cluster: Site, canary_car: tuple[list[SideCar], list[dict[str, Any]]]
+) -> None:
+    give_gpus(api, 2)
+    cluster.publish(1)
+    report = cluster.step("run")
+    assert report["preflight"]["mode"]["name"] == "surge"
+    assert list(report["load"]["surge"]["golden"]) == [cluster.replicas[1].url]
+    assert cluster.replicas[0].available() == [1]
+    (canary,) = canary_car[1]
+    assert canary["spec"]["replicas"] == 1
+    labels = canary["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/name"] == "tf-serving-canary"
+    assert labels["sniffer/role"] == "canary"
+    assert labels["app.kubernetes.io/component"] == "serving"
+    assert canary["spec"]["template"]["spec"]["volumes"][1]["configMap"]["name"] == "tf-serving-aspired-canary"
+    assert api.deleted == ["tf-serving-canary"]
+    assert api.deployments["tf-serving"]["spec"]["template"]["spec"]["volumes"][1]["configMap"]["name"] == (
+        "tf-serving-aspired"
+    )
+
+
+def test_a_version_that_breaks_the_canary_never_reaches_the_servers(
+    api: KubernetesApi, cluster: Site, canary_car: tuple[list[SideCar], list[dict[str, Any]]]
+) -> None:
+    give_gpus(api, 2)
+    cluster.publish(1, "corrupt")
+    found = cluster.step("load", "--version=1", status=2)
+    assert "in the canary" in found["error"]
+    assert api.deleted == ["tf-serving-canary"]
+    assert "tf-serving-aspired" not in api.config_maps
+
+
+def test_without_a_spare_gpu_or_a_look_at_the_nodes_it_is_in_place(
+    api: KubernetesApi, cluster: Site, pods: list[Pod]
+) -> None:
+    cluster.publish(1)
+    for arrange, message in (
+        (lambda: None, "ask for no GPU"),
+        (lambda: give_gpus(api, 1), "no GPU is spare"),
+        (lambda: setattr(api, "refuse", _no_nodes), "cannot see whether a GPU is spare: no permission"),
+    ):
+        arrange()
+        mode = cluster.step("preflight")["mode"]
+        assert mode["name"] == "in-place"
+        assert message in mode["reason"]
+
+
+def _no_nodes(_method: str, path: str) -> Any:
+    return (403, {"message": "nodes is forbidden"}) if path.endswith("/nodes") else None

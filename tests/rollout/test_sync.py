@@ -1,0 +1,201 @@
+"""The program beside each model server: what it brings, keeps, refuses and removes."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.flaky_s3 import FlakyS3
+from support.programs import Program, eventually
+from support.published import golden_examples
+
+from sniffer.contracts import LABELS, SnifferError
+from sniffer_model.golden import write_golden
+from sniffer_model.publish import SIGNATURES, ModelFacts, digest_directory, publish, staging
+from sniffer_rollout import sync
+from sniffer_rollout.aspired import Aspired
+
+
+def publish_files(base: Path, version: int) -> None:
+    """A version that need not be loadable: golden examples and a file that differs by version."""
+    with staging(base) as staged:
+        write_golden(golden_examples(1.0, [20]), staged)
+        (staged / "saved_model.pb").write_text(f"model {version}")
+        digest = digest_directory(staged)
+        publish(
+            staged,
+            base,
+            ModelFacts(0, digest, "b", "random", "h", "p", 0.5, "m", LABELS, SIGNATURES, "tests"),
+            [version],
+        )
+
+
+class Places:
+    """A pod's disk, and a model base."""
+
+    def __init__(self, folder: Path) -> None:
+        self.base = folder / "base"
+        self.models = folder / "models" / "drug_detector"
+        self.aspired = folder / "aspired.json"
+        self.config = folder / "models" / "models.config"
+
+    def wish(self, *versions: int, **labels: int) -> Aspired:
+        aspired = Aspired.of(versions, **labels)
+        self.aspired.write_text(aspired.json())
+        return aspired
+
+    def argv(self, *flags: str, base: str = "") -> list[str]:
+        return [
+            f"--model-base-path={base or self.base}",
+            f"--models-dir={self.models}",
+            f"--aspired={self.aspired}",
+            f"--config={self.config}",
+            *flags,
+        ]
+
+    def once(self, status: int = 0) -> None:
+        assert sync.main(self.argv("--once")) == status
+
+    def step(self, clock: Any = time.monotonic, grace_s: float = 600.0) -> sync.Sync:
+        settings = sync.SyncSettings(str(self.base), self.models, self.aspired, self.config, self.models, 0.1, grace_s)
+        return sync.Sync(settings, clock)
+
+    def on_disk(self) -> list[str]:
+        return sorted(path.name for path in self.models.iterdir())
+
+    def asks_for(self, aspired: Aspired) -> bool:
+        return self.config.exists() and self.config.read_text() == aspired.server_config(self.models)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path)
+
+
+def test_before_the_first_rollout_the_config_is_an_empty_list(places: Places) -> None:
+    places.once()
+    assert places.config.read_text() == "model_config_list {}\n"
+
+
+def test_the_config_names_a_version_only_when_its_files_are_there(places: Places) -> None:
+    publish_files(places.base, 1)
+    aspired = places.wish(1, stable=1)
+    places.once()
+    assert places.asks_for(aspired)
+    assert places.on_disk() == ["1"]
+    assert digest_directory(places.models / "1") == digest_directory(places.base / "1")
+    places.wish(1, 2, stable=1)
+    places.once(status=2)
+    assert places.asks_for(aspired)
+    publish_files(places.base, 2)
+    places.once()
+    assert places.on_disk() == ["1", "2"]
+
+
+def test_a_damaged_version_is_never_offered(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    publish_files(places.base, 1)
+    (places.base / "1" / "saved_model.pb").write_text("something else")
+    places.wish(1)
+    places.once(status=2)
+    assert "digest differs" in capsys.readouterr().err
+    assert places.on_disk() == []
+    assert not places.config.exists()
+
+
+def test_what_is_damaged_on_the_disk_or_half_fetched_is_fetched_again(places: Places) -> None:
+    publish_files(places.base, 1)
+    shutil.copytree(places.base / "1", places.models / "1")
+    (places.models / "1" / "saved_model.pb").write_text("bits rot")
+    (places.models / ".fetch-1" / "1").mkdir(parents=True)
+    (places.models / ".fetch-1" / "1" / "left over").touch()
+    places.wish(1)
+    places.once()
+    assert places.on_disk() == ["1"]
+    assert digest_directory(places.models / "1") == digest_directory(places.base / "1")
+
+
+def test_what_nothing_asks_for_stays_for_the_grace(places: Places) -> None:
+    for version in (1, 2):
+        publish_files(places.base, version)
+    now_s = [0.0]
+    program = places.step(lambda: now_s[0], grace_s=60)
+    places.wish(1, 2)
+    program.step()
+    aspired = places.wish(2)
+    program.step()
+    assert places.asks_for(aspired)
+    now_s[0] = 59.0
+    program.step()
+    assert places.on_disk() == ["1", "2"]
+    # Asked for again in between, the grace begins anew.
+    places.wish(1, 2)
+    program.step()
+    places.wish(2)
+    now_s[0] = 100.0
+    program.step()
+    assert places.on_disk() == ["1", "2"]
+    now_s[0] = 160.0
+    program.step()
+    assert places.on_disk() == ["2"]
+
+
+def test_a_config_map_that_is_deleted_unloads_nothing(places: Places) -> None:
+    publish_files(places.base, 1)
+    aspired = places.wish(1, stable=1)
+    places.once()
+    places.aspired.unlink()
+    places.once(status=1)
+    assert places.asks_for(aspired)
+    empty = places.wish()
+    places.once()
+    assert places.asks_for(empty)
+
+
+def test_a_wish_that_is_no_json_changes_nothing(places: Places) -> None:
+    publish_files(places.base, 1)
+    aspired = places.wish(1)
+    program = places.step()
+    program.step()
+    places.aspired.write_text("{")
+    with pytest.raises(SnifferError):
+        program.step()
+    assert places.asks_for(aspired)
+
+
+@pytest.mark.slow
+def test_the_side_car_waits_for_s3_logs_changes_only_and_ends_at_once(
+    places: Places, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in (1, 2):
+        publish_files(places.base, version)
+        for path in sorted((places.base / str(version)).rglob("*"), key=lambda path: path.suffix == ".json"):
+            if path.is_file():
+                bucket.put(f"models/{path.relative_to(places.base)}", path.read_bytes())
+    first = places.wish(1)
+    with FlakyS3(bucket.endpoint_url) as s3:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint_url)
+        monkeypatch.setenv("SNIFFER_FETCH_PATIENCE_S", "0.5")
+        argv = places.argv("--poll-seconds=0.1", "--grace-seconds=0.3", base=f"s3://{bucket.name}/models")
+        with Program("sniffer_rollout.sync", *argv) as program:
+            eventually(lambda: places.asks_for(first), "version 1")
+            s3.away_for(3.0)
+            second = places.wish(2)
+            eventually(lambda: "the former config stays" in program.text(), "the trouble is said")
+            assert places.asks_for(first)
+            eventually(lambda: places.asks_for(second), "version 2")
+            eventually(lambda: places.on_disk() == ["2"], "version 1 is removed")
+            said = len(program.err)
+            time.sleep(1.0)
+            assert len(program.err) == said
+            s3.away_for(60.0)
+            places.wish(1)
+            time.sleep(0.3)
+            begun_s = time.monotonic()
+            program.signal(signal.SIGTERM)
+            assert program.wait() == 0
+            assert time.monotonic() - begun_s < 1.5
+    assert len([line for line in program.err if "the former config stays" in line]) <= 2

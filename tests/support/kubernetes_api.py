@@ -1,0 +1,191 @@
+"""A small Kubernetes API over real HTTP: the few endpoints of a rollout, with server-side apply and its conflicts.
+
+Its kubelets bring a ConfigMap into a pod's folder when the pod is touched. (kmock knows no server-side apply, and its
+server lives in an event loop, which our client, being synchronous, would block.)
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+Answer = tuple[int, dict[str, Any]]
+CONFIG_MAPS, DEPLOYMENTS, PODS = "configmaps", "deployments", "pods"
+
+
+@dataclass
+class Pod:
+    """A pod as the API shows it, and the folder where its ConfigMap is mounted."""
+
+    name: str
+    port: int
+    mount: Path
+    labels: dict[str, str]
+    config_map: str = "tf-serving-aspired"
+    annotations: dict[str, str] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=lambda: {"phase": "Running", "podIP": "127.0.0.1"})
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "metadata": {"name": self.name, "labels": self.labels, "annotations": self.annotations},
+            "spec": {"containers": [{"name": "tf-serving", "ports": [{"name": "rest", "containerPort": self.port}]}]},
+            "status": self.status,
+        }
+
+
+class KubernetesApi:
+    """One namespace, `sniffer`, with the Deployment `tf-serving`. `refuse` may answer (status, body) instead."""
+
+    def __init__(self) -> None:
+        self.config_maps: dict[str, dict[str, Any]] = {}
+        self.owners: dict[str, str] = {}
+        self.pods: list[Pod] = []
+        self.nodes: list[dict[str, Any]] = []
+        self.other_pods: list[dict[str, Any]] = []
+        self.deployments = {"tf-serving": _deployment()}
+        self.deleted: list[str] = []
+        self.on_create: Callable[[str, dict[str, Any]], None] = lambda _name, _body: None
+        self.refuse: Callable[[str, str], Answer | None] = lambda _method, _path: None
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def away_for(self, seconds: float) -> None:
+        """Answer 503 to everything for so long, from now."""
+        until = time.monotonic() + seconds
+        self.refuse = lambda _method, _path: (
+            _status(503, "etcdserver: leader changed") if time.monotonic() < until else None
+        )
+
+    def aspired(self) -> dict[str, Any]:
+        """What the servers' ConfigMap says."""
+        found: dict[str, Any] = json.loads(self.config_maps["tf-serving-aspired"]["data"]["aspired.json"])
+        return found
+
+    def edit(self, name: str, data: dict[str, str]) -> None:
+        """Somebody else changes a ConfigMap, by hand."""
+        self.config_maps[name] = {"metadata": {"name": name}, "data": data}
+        self.owners[name] = "kubectl-edit"
+
+    def answer(self, method: str, url: str, headers: dict[str, str], body: dict[str, Any] | None) -> Answer:
+        path, query = unquote(urlsplit(url).path), parse_qs(urlsplit(url).query)
+        refusal = self.refuse(method, path)
+        if refusal is not None:
+            return refusal
+        parts = path.strip("/").split("/")
+        if parts == ["api", "v1", "nodes"]:
+            return 200, {"items": self.nodes}
+        if parts == ["api", "v1", "pods"]:
+            return 200, {"items": self.other_pods}
+        assert "/namespaces/sniffer/" in path, path
+        kind, name = (parts[-1], None) if parts[-1] == PODS else (parts[-2], parts[-1])
+        with self._lock:
+            if method == "GET":
+                return self._get(kind, name, query)
+            if method == "DELETE":
+                return self._delete(kind, str(name))
+            if headers.get("Content-Type") == "application/apply-patch+yaml":
+                return self._apply(kind, str(name), query, body or {})
+            return self._touch(str(name), body or {})
+
+    def _get(self, kind: str, name: str | None, query: dict[str, list[str]]) -> Answer:
+        if kind == PODS:
+            wanted = dict(pair.split("=") for pair in query["labelSelector"][0].split(","))
+            return 200, {"items": [pod.document() for pod in self.pods if wanted.items() <= pod.labels.items()]}
+        found = (self.config_maps if kind == CONFIG_MAPS else self.deployments).get(str(name))
+        return (200, found) if found else _status(404, f"{kind} {name!r} not found")
+
+    def _apply(self, kind: str, name: str, query: dict[str, list[str]], body: dict[str, Any]) -> Answer:
+        manager, force = query["fieldManager"][0], query["force"] == ["true"]
+        store = self.config_maps if kind == CONFIG_MAPS else self.deployments
+        owner = self.owners.get(name, manager)
+        if owner != manager and not force and store[name]["data"] != body["data"]:
+            return _status(409, f'Apply failed with 1 conflict: conflict with "{owner}" using v1: .data.aspired.json')
+        created = name not in store
+        store[name], self.owners[name] = body, manager
+        if kind == DEPLOYMENTS and created:
+            self.on_create(name, body)
+        return (201 if created else 200), body
+
+    def _touch(self, name: str, body: dict[str, Any]) -> Answer:
+        pod = next((pod for pod in self.pods if pod.name == name), None)
+        if pod is None:
+            return _status(404, f"pods {name!r} not found")
+        pod.annotations |= body["metadata"]["annotations"]
+        if pod.config_map in self.config_maps:
+            for key, text in self.config_maps[pod.config_map]["data"].items():
+                part = pod.mount / f".{key}"
+                part.write_text(text)
+                part.rename(pod.mount / key)
+        return 200, pod.document()
+
+    def _delete(self, kind: str, name: str) -> Answer:
+        if kind != DEPLOYMENTS or self.deployments.pop(name, None) is None:
+            return _status(404, f"{kind} {name!r} not found")
+        self.deleted.append(name)
+        return 200, {"kind": "Status", "status": "Success"}
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = json.loads(sent) if sent and sent != b"null" else None
+                status, document = api.answer(self.command, self.path, dict(self.headers), body)
+                payload = json.dumps(document).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(payload)))
+                self.end_headers()
+                self.wfile.write(payload)
+
+            do_PATCH = do_DELETE = do_GET
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Quiet."""
+
+        return Handler
+
+
+def _status(code: int, message: str) -> Answer:
+    return code, {"kind": "Status", "status": "Failure", "message": message, "code": code}
+
+
+def _deployment() -> dict[str, Any]:
+    labels = {"app.kubernetes.io/name": "tf-serving"}
+    return {
+        "metadata": {"name": "tf-serving", "namespace": "sniffer"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels | {"app.kubernetes.io/component": "serving"}, "creationTimestamp": None},
+                "spec": {
+                    "containers": [{"name": "tf-serving", "resources": {}}],
+                    "volumes": [
+                        {"name": "models", "emptyDir": {}},
+                        {"name": "aspired", "configMap": {"name": "tf-serving-aspired", "optional": True}},
+                    ],
+                },
+            },
+        },
+    }

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sniffer.contracts import PIXEL_BYTES, ContractError, SettingsError, TransientError
-from sniffer.serving import ModelServer
+from sniffer.serving import ModelServer, VersionState
 from sniffer.settings import ServingSettings
 
 Answer = tuple[int, Any]
@@ -175,3 +175,70 @@ def test_pixels_of_the_wrong_size_never_leave(server: ScriptedServer) -> None:
     with client(server) as model, pytest.raises(ValueError, match="150528"):
         model.predict(3, [b"short"])
     assert server.batches == []
+
+
+def test_encoded_images_go_to_the_signature_for_people(server: ScriptedServer) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(path: str, body: bytes) -> Answer:
+        asked.append(json.loads(body))
+        return 200, {"predictions": [0.25]}
+
+    server.answer = answer  # type: ignore[method-assign]
+    with client(server) as model:
+        assert model.predict_encoded(3, [b"a JPEG"]) == [0.25]
+    assert asked == [
+        {"signature_name": "serving_default", "instances": [{"b64": base64.b64encode(b"a JPEG").decode()}]}
+    ]
+
+
+def states(*lines: dict[str, Any]) -> Answer:
+    return 200, {"model_version_status": list(lines)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (
+            states(
+                {"version": "4", "state": "END", "status": {"error_code": "INTERNAL", "error_message": "no graph"}},
+                {"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}},
+                {"version": "2", "state": "END", "status": {}},
+            ),
+            (VersionState(4, "END", "INTERNAL: no graph"), VersionState(3, "AVAILABLE"), VersionState(2, "END")),
+        ),
+        ((404, {"error": "Could not find any versions of model drug_detector"}), ()),
+    ],
+)
+def test_the_state_of_every_version(server: ScriptedServer, answer: Answer, expected: tuple[VersionState, ...]) -> None:
+    server.answer = lambda _path, _body: answer  # type: ignore[method-assign]
+    with client(server) as model:
+        found = model.version_states()
+    assert found == expected
+    assert [state.version for state in found if state.has_failed] == [4] * bool(expected)
+    assert [state.version for state in found if state.is_available] == [3] * bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ((200, {"model_spec": {"name": "drug_detector", "version": "3"}}), 3),
+        ((400, {"error": "Unrecognized servable version label: stable"}), None),
+        ((404, {"error": "Servable not found"}), None),
+    ],
+)
+def test_what_a_label_stands_for(server: ScriptedServer, answer: Answer, expected: int | None) -> None:
+    asked: list[str] = []
+    server.answer = lambda path, _body: (asked.append(path), answer)[1]  # type: ignore[method-assign,func-returns-value]
+    with client(server) as model:
+        assert model.labelled_version("stable") == expected
+    assert asked == ["/v1/models/drug_detector/labels/stable/metadata"]
+
+
+@pytest.mark.parametrize("answer", [(404, b"<html>"), (200, {"other": 1}), (200, b"<html>")])
+def test_a_server_that_is_none_is_told_from_one_that_serves_nothing(server: ScriptedServer, answer: Answer) -> None:
+    server.answer = lambda _path, _body: answer  # type: ignore[method-assign]
+    with client(server) as model:
+        for ask in (model.version_states, lambda: model.labelled_version("stable")):
+            with pytest.raises(SettingsError, match="does not answer like TensorFlow Serving"):
+                ask()

@@ -27,7 +27,7 @@ from sniffer.contracts import (
     TransientError,
 )
 from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
+from sniffer.store import ScoredObject, Store
 from sniffer_local.mariadb import MariaDb
 
 WHEN = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
@@ -384,3 +384,76 @@ def test_failed_objects_come_back_as_they_were_listed(store: Store) -> None:
     store.record([failed("p/a"), failed("p/b 😀"), failed("q/c"), predicted("p/d")], model_version=1, scan_id="s")
     pages = list(store.failed_objects("bkt", "p/", 1, page_size=1))
     assert sorted((image for page in pages for image in page), key=lambda i: i.key) == [listed("p/a"), listed("p/b 😀")]
+
+
+def test_versions_by_status_newest_first_without_those_that_are_not_exported(store: Store) -> None:
+    store.register_model(model(3))
+    store.reserve_model(trained("a"))
+    assert [found.version for found in store.models_of(ModelStatus.BLESSED)] == [3, 2, 1]
+    assert store.previous_model() is None
+    store.promote(1)
+    store.promote(3)
+    previous = store.previous_model()
+    assert previous is not None
+    assert previous.version == 1
+    assert [found.version for found in store.models_of(ModelStatus.STABLE, ModelStatus.PREVIOUS)] == [3, 1]
+
+
+def test_promoting_the_previous_version_swaps_it_with_the_stable_one(store: Store) -> None:
+    store.register_model(model(3))
+    for version in (1, 2, 3, 2, 2):
+        store.promote(version)
+    statuses = {found.version: found.status for found in store.models_of(*ModelStatus)}
+    assert statuses == {1: ModelStatus.BLESSED, 2: ModelStatus.STABLE, 3: ModelStatus.PREVIOUS}
+
+
+def ended(scan_id: str, scored: int, reused: int = 0) -> Certificate:
+    outcomes = dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: scored, Outcome.REUSED: reused}
+    return Certificate(
+        scan_id, "bkt", "", None, None, False, "0" * 64, scored, outcomes, 0, 1, "d", "p1", 0.5, 1.0, 1.0
+    )
+
+
+def rewind(database_url: str, scan_id: str, days: float) -> None:
+    """That scan was begun, and ended if it has, so long ago."""
+    engine = create_engine(database_url)
+    earlier = f"INTERVAL {round(days * 86400)} SECOND"
+    with engine.begin() as connection:
+        change = f"started_at = started_at - {earlier}, finished_at = finished_at - {earlier}"
+        connection.execute(text(f"UPDATE scans SET {change} WHERE scan_id = '{scan_id}'"))
+    engine.dispose()
+
+
+def test_running_scans_pin_their_versions_until_they_end_or_are_given_up(store: Store, database_url: str) -> None:
+    assert store.running_versions() == set()
+    store.open_scan(ScanRequest("scan-1", "bkt"), 1)
+    store.open_scan(ScanRequest("scan-2", "bkt"), 2)
+    assert store.running_versions() == {1, 2}
+    store.close_scan(ended("scan-1", 3))
+    assert store.running_versions() == {2}
+    rewind(database_url, "scan-2", 13)
+    assert store.running_versions() == {2}
+    rewind(database_url, "scan-2", 2)
+    assert store.running_versions() == set()
+
+
+def test_images_a_day_are_those_that_got_a_score_over_the_days_with_scans(store: Store, database_url: str) -> None:
+    assert store.images_per_day() is None
+    for number, days in enumerate((8, 2, 1, 0)):
+        store.open_scan(ScanRequest(f"scan-{number}", "bkt"), 1)
+        store.close_scan(ended(f"scan-{number}", 100 * (number + 1), reused=50))
+        rewind(database_url, f"scan-{number}", days)
+    # The one of eight days ago is too old; the others stand for three days.
+    assert store.images_per_day() == pytest.approx((250 + 350 + 450) / 3, rel=0.01)
+
+
+def test_recent_predictions_are_the_models_own_newest_first(store: Store) -> None:
+    store.record([predicted("a", 0.1), predicted("b", 0.2)], model_version=1, scan_id="s")
+    store.record([predicted("c", 0.3), failed("d")], model_version=1, scan_id="s")
+    copy = Result(listed("e"), Outcome.REUSED, 0.3, hashlib.sha256(b"c").digest())
+    store.record([copy], model_version=1, scan_id="s")
+    store.record([predicted("f", 0.9)], model_version=2, scan_id="s")
+    found = store.recent_predictions(1, 2)
+    assert len(found) == 2
+    assert found[0] == ScoredObject(listed("c"), 0.3)
+    assert sorted(scored.image.key for scored in store.recent_predictions(1, 9)) == ["a", "b", "c"]

@@ -128,7 +128,7 @@ class KubernetesApi:
         if pod is None:
             return _status(404, f"pods {name!r} not found")
         pod.annotations |= body["metadata"]["annotations"]
-        if pod.config_map in self.config_maps:
+        if pod.config_map in self.config_maps and pod.mount.exists():
             for key, text in self.config_maps[pod.config_map]["data"].items():
                 part = pod.mount / f".{key}"
                 part.write_text(text)

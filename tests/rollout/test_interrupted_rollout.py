@@ -1,0 +1,162 @@
+"""Rollouts that are killed, stopped or taken back half-way, and what a rerun, restore and rollback make of it."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from support.programs import Program, eventually
+from support.replicas import Site
+
+from sniffer.contracts import ModelStatus, ScanRequest, TransientError
+from sniffer.store import Store
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL at that very point: nothing of ours runs after it."""
+
+
+def start(site: Site, *argv: str) -> Program:
+    return Program("sniffer_rollout.rollout", *site.argv(argv[0]), *argv[1:])
+
+
+@pytest.fixture
+def second(site: Site) -> Site:
+    """Version 1 is stable and served, version 2 published."""
+    site.publish(1, status=ModelStatus.STABLE)
+    site.step("restore")
+    site.publish(2, "other")
+    return site
+
+
+def test_a_killed_load_is_gone_on_with_and_restore_undoes_it(second: Site) -> None:
+    with start(second, "load", "--version=2") as program:
+        eventually(lambda: any("now shall serve" in line for line in program.err), "the servers are told")
+        program.process.kill()
+        program.process.wait()
+    assert second.statuses() == {1: "stable", 2: "blessed"}
+    second.step("load", "--version=2")
+    assert second.served() == [([1, 2], 1, 2)] * 2
+    second.step("restore")
+    second.eventually_served([1], stable=1)
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_promotion_that_dies_around_its_transaction_is_finished_by_a_rerun(
+    second: Site, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    second.step("load", "--version=2")
+    promote = Store.promote
+
+    def dying(store: Store, version: int) -> None:
+        if committed:
+            promote(store, version)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "promote", dying)
+        with pytest.raises(Killed):
+            second.step("promote", "--version=2")
+    # Scans ask by number, and both numbers answer.
+    assert second.served() == [([1, 2], 2, None)] * 2
+    second.step("promote", "--version=2")
+    assert second.statuses() == {1: "previous", 2: "stable"}
+    assert second.served() == [([1, 2], 2, None)] * 2
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_restore_follows_the_database_after_a_promotion_that_died(
+    second: Site, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    second.step("load", "--version=2")
+    promote = Store.promote
+
+    def dying(store: Store, version: int) -> None:
+        if committed:
+            promote(store, version)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "promote", dying)
+        with pytest.raises(Killed):
+            second.step("promote", "--version=2")
+    second.step("restore")
+    if committed:
+        second.eventually_served([1, 2], stable=2)
+    else:
+        second.eventually_served([1], stable=1)
+
+
+def test_a_run_that_is_told_to_end_restores_first(second: Site) -> None:
+    with start(second, "run", "--version=2", "--latency-rounds=100000") as program:
+        eventually(lambda: any("golden examples as published" in line for line in program.err), "it verifies")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 1
+        assert "ended by SIGTERM" in program.text()
+    assert second.statuses() == {1: "stable", 2: "blessed"}
+    second.eventually_served([1], stable=1)
+
+
+def test_a_rollback_swaps_stable_and_previous_and_a_pinned_scan_goes_on(second: Site) -> None:
+    second.step("run", "--latency-floor-ms=50")
+    with second.store() as store:
+        store.open_scan(ScanRequest("scan-1", "bkt"), 2)
+    found = second.step("rollback", "--version=1")
+    assert (found["former"], found["stable"], found["previous"]) == (2, 1, 2)
+    assert second.served() == [([1, 2], 1, None)] * 2
+    assert second.step("rollback", "--version=1")["stable"] == 1
+    assert second.statuses() == {1: "stable", 2: "previous"}
+
+
+def test_a_rollback_leaves_a_server_behind_that_does_not_answer(
+    second: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sniffer_rollout.steps._ROLLBACK_LIMIT_S", 2.0)
+    second.step("run", "--latency-floor-ms=50")
+    gone = second.replicas[1]
+    gone.kill()
+    found = second.step("rollback")
+    assert found["left_behind"] == [gone.url]
+    assert second.statuses() == {1: "stable", 2: "previous"}
+    gone.start()
+    second.eventually_served([1, 2], stable=1)
+
+
+def test_a_rollback_loads_a_previous_version_that_no_server_has(second: Site) -> None:
+    second.step("run", "--latency-floor-ms=50")
+    for replica in second.replicas:
+        replica.config.unlink()
+        replica.config.write_text("model_config_list {}\n")
+        eventually(lambda replica=replica: not replica.available(), "nothing is loaded")  # type: ignore[misc]
+    folder = second.target.removeprefix("local:")
+    for replica in second.replicas:
+        replica.config.unlink()
+        replica.config.symlink_to(f"{folder}/models.config")
+    second.step("rollback")
+    assert second.served() == [([1, 2], 1, None)] * 2
+
+
+def test_a_previous_version_that_nobody_can_have_keeps_none_away(second: Site) -> None:
+    second.step("run", "--latency-floor-ms=50")
+    second.publish(3)
+    (second.base / "1").rename(second.base / ".lost")
+    # The servers were told of it, but not by us.
+    (second.base.parent / "serving" / "aspired.json").unlink()
+    second.step("run", "--latency-floor-ms=50")
+    second.eventually_served([2, 3], stable=3)
+
+
+def test_a_database_that_is_away_stops_a_promotion_before_it_counts(
+    second: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second.step("load", "--version=2")
+
+    def away(store: Store, version: int) -> None:
+        raise TransientError("MySQL does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "promote", away)
+        second.step("promote", "--version=2", status=1)
+    assert second.statuses() == {1: "stable", 2: "blessed"}
+    second.step("restore")
+    second.eventually_served([1], stable=1)

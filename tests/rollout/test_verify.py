@@ -1,0 +1,161 @@
+"""What verify compares: latency in turns, decisions on images that were scanned lately."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from support.published import photo
+from support.replicas import Site
+
+from sniffer.contracts import Certificate, ContractError, ListedObject, ModelStatus, Outcome, Result, ScanRequest
+from sniffer_rollout.latency import measure
+from sniffer_rollout.shadow import Comparison, ShadowLimits, _check_limits, compare_scores
+
+WHEN = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def listed(key: str) -> ListedObject:
+    return ListedObject("bkt", key, "e", 1, WHEN)
+
+
+def test_latency_is_measured_in_turns_so_that_a_slow_minute_slows_both() -> None:
+    asked: list[int] = []
+
+    def predict(version: int) -> None:
+        asked.append(version)
+        time.sleep(0.01 if version == 2 else 0.002)
+
+    found = measure(predict, (2, 1), rounds=6)
+    assert sorted(asked) == [1] * 8 + [2] * 8
+    assert all({*pair} == {1, 2} for pair in zip(asked[::2], asked[1::2], strict=True))
+    assert asked[:4] == [1, 2, 2, 1]
+    assert found[1].median_ms < 8 < found[2].median_ms <= found[2].p95_ms
+
+
+def test_each_version_decides_at_its_own_threshold() -> None:
+    images = [listed(key) for key in "abcd"]
+    found = compare_scores(images, [0.4, 0.5, 0.6, 0.9], [0.7, 0.69, 0.95, 0.1], (0.5, 0.7))
+    assert (found.compared, found.stable_flags, found.candidate_flags) == (4, 3, 2)
+    assert [(flip.key, flip.flagged_now) for flip in found.flips] == [("d", False), ("a", True), ("b", False)]
+    assert (found.flip_share, found.flag_change) == (0.75, -0.25)
+
+
+@pytest.mark.parametrize(
+    ("found", "limits", "message"),
+    [
+        (Comparison(3, 0, 0, ()), ShadowLimits(least=4), "only 3 scanned images .*--least-shadow-images"),
+        (Comparison(10, 1, 9, ()), ShadowLimits(flag_change=0.5), r"\+80.0% .*\+400 flagged images a night"),
+        (Comparison(10, 9, 1, ()), ShadowLimits(flag_change=0.5), r"-80.0%"),
+    ],
+)
+def test_too_much_change_is_refused_with_its_figures(found: Comparison, limits: ShadowLimits, message: str) -> None:
+    nightly = found.flag_change * 500
+    with pytest.raises(ContractError, match=message):
+        _check_limits(found, 2, limits, nightly, left_out={})  # type: ignore[arg-type]
+
+
+def scan(site: Site, bucket: Any, reds: list[int], version: int) -> None:
+    """As if a scan by that version had scored these photos a moment ago; two of the objects are gone or changed."""
+    results = []
+    for number, red in enumerate(reds):
+        key, data = f"images/{number}.jpg", photo(red)
+        etag = bucket.put(key, data)
+        image = ListedObject(bucket.name, key, etag, len(data), WHEN)
+        results.append(Result(image, Outcome.PREDICTED, red / 255, number.to_bytes(32)))
+    bucket.delete("images/0.jpg")
+    bucket.put("images/1.jpg", photo(77))
+    with site.store() as store:
+        store.open_scan(ScanRequest("scan-1", bucket.name), version)
+        store.record(results, model_version=version, scan_id="scan-1")
+        store.close_scan(
+            Certificate(
+                "scan-1",
+                bucket.name,
+                "",
+                None,
+                None,
+                False,
+                "0" * 64,
+                1000,
+                dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: 900, Outcome.REUSED: 100},
+                0,
+                version,
+                "d",
+                "p",
+                0.5,
+                1.0,
+                1.0,
+            )
+        )
+
+
+def test_decisions_on_scanned_images_are_compared_with_the_stable_version(site: Site, bucket: Any) -> None:
+    site.publish(1, status=ModelStatus.STABLE)
+    site.step("restore")
+    # Of the eight that are left, 140 and 150 are at or above 0.5 by version 1 and below it by version 2.
+    scan(site, bucket, [10, 20, 30, 60, 90, 110, 140, 150, 200, 240], version=1)
+    site.publish(2, "other")
+    site.step("load", "--version=2")
+    limits = ("--latency-floor-ms=50", "--max-flips=0.3", "--max-flag-change=0.3")
+    found = site.step("verify", "--version=2", *limits)["shadow"]
+    assert (found["compared"], found["flagged_by_stable"], found["flagged_by_candidate"]) == (8, 4, 2)
+    assert sum(found["left_out"].values()) == 2
+    assert sorted(flip["key"] for flip in found["flips"]) == ["images/6.jpg", "images/7.jpg"]
+    assert found["flag_change_per_night"] == pytest.approx(-0.25 * 1000, rel=0.01)
+    error = site.step("verify", "--version=2", "--latency-floor-ms=50", "--max-flips=0.1", status=2)["error"]
+    assert re.search(r"on 25.0% of 8 scanned images \(at most 10.0%, -250 flagged images a night\)", error)
+    assert "s3://" in error
+    error = site.step("verify", "--version=2", *limits, "--least-shadow-images=9", status=2)["error"]
+    assert "only 8 scanned images" in error
+    skipped = site.step("verify", "--version=2", "--latency-floor-ms=50", "--shadow-images=0")
+    assert skipped["shadow"] is None
+
+
+def test_what_may_not_be_rolled_out_is_refused_beforehand(site: Site) -> None:
+    def refusal(*flags: str) -> str:
+        error: str = site.step("preflight", *flags, status=2)["error"]
+        return error
+
+    assert "no blessed, complete version above the stable one (none yet)" in refusal()
+    assert "version 1 is not in `models`" in refusal("--version=1")
+    site.publish(1)
+    with site.store() as store:
+        (record,) = store.models_of(ModelStatus.BLESSED)
+        for version, changes in (
+            (2, {"status": ModelStatus.REJECTED}),
+            (3, {"digest": "0" * 64}),
+            (4, {"preprocessing_version": "another"}),
+        ):
+            row = {name: getattr(record, name) for name in record.__slots__} | {"training_digest": str(version)}
+            store.register_model(type(record)(**row | {"version": version} | changes))
+    assert "version 2 is rejected" in refusal("--version=2")
+    assert "no complete version 3" in refusal("--version=3")
+    (site.base / "1").rename(site.base / "3")
+    assert "is not the one in `models`: its digest is" in refusal("--version=3")
+    (site.base / "3").rename(site.base / "4")
+    assert "is registered with preprocessing 'another'" in refusal("--version=4")
+    (site.base / "4" / "saved_model.pb").write_text("damaged")
+    assert "its digest differs" in refusal("--version=4")
+    assert site.step("preflight", "--version=1", status=2)["done"] is False
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["load"], "needs --version"),
+        (["run", "--version=0"], "not a model version"),
+        (["run", "--max-flips=nan"], "must be 0 or above"),
+        (["stop"], "invalid choice"),
+    ],
+)
+def test_wrong_usage_is_told(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from sniffer_rollout import rollout
+
+    with pytest.raises(SystemExit) as ended:
+        rollout.main(flags)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,50 @@
+"""Where to roll out, from the environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from sniffer.contracts import SettingsError
+from sniffer.settings import rollout_settings
+
+GIVEN = {"SNIFFER_ROLLOUT_TARGET": "local:/srv/serving", "SNIFFER_MODEL_BASE_PATH": "s3://models/prefix"}
+
+
+def test_flags_stand_above_the_environment() -> None:
+    assert rollout_settings(GIVEN).target == "local:/srv/serving"
+    assert rollout_settings(GIVEN).model_base == "s3://models/prefix"
+    chosen = rollout_settings(GIVEN, target="kubernetes:a/b", model_base="/models")
+    assert (chosen.target, chosen.model_base) == ("kubernetes:a/b", "/models")
+
+
+@pytest.mark.parametrize(
+    ("environ", "replicas"),
+    [
+        ({}, ()),
+        ({"SNIFFER_SERVING_URL": "https://h:1/v1/models/m"}, ("https://h:1",)),
+        ({"SNIFFER_SERVING_URL": "http://h/proxy/v1/models/m/"}, ("http://h/proxy",)),
+        ({"SNIFFER_SERVING_REPLICAS": "http://a:1/, http://b:2"}, ("http://a:1", "http://b:2")),
+        (
+            {"SNIFFER_SERVING_URL": "http://h:1/v1/models/m", "SNIFFER_SERVING_REPLICAS": "http://a:1"},
+            ("http://a:1",),
+        ),
+    ],
+)
+def test_the_replicas_are_listed_or_the_one_that_scans_ask(environ: dict[str, str], replicas: tuple[str, ...]) -> None:
+    assert rollout_settings(GIVEN | environ).replicas == replicas
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"SNIFFER_ROLLOUT_TARGET": ""}, "SNIFFER_ROLLOUT_TARGET is not set"),
+        ({"SNIFFER_MODEL_BASE_PATH": " "}, "SNIFFER_MODEL_BASE_PATH is not set"),
+        ({"SNIFFER_SERVING_REPLICAS": "a:1"}, "must be like http"),
+        ({"SNIFFER_SERVING_REPLICAS": "http://a:1/v1/models/m"}, "must be like http"),
+        ({"SNIFFER_ROLLOUT_LOAD_LIMIT_S": "0"}, "at least 1"),
+        ({"SNIFFER_ROLLOUT_PATIENCE_S": "soon"}, "must be a number"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        rollout_settings(GIVEN | environ)

@@ -168,3 +168,39 @@ def test_our_images_have_the_projects_version(images, k8s):
 def test_the_model_server_is_of_one_version(images):
     tags = [entry["newTag"].removesuffix("-gpu") for name, entry in images.items() if name.startswith("tensorflow/")]
     assert len(tags) == 2 and len(set(tags)) == 1
+
+
+@pytest.fixture(scope="module")
+def guide(k8s):
+    """The guide, its continued lines joined."""
+    return (k8s / "README.md").read_text().replace("\\\n", " ")
+
+
+def test_the_guide_makes_the_secrets_that_are_asked_for(guide, k8s):
+    made = {}
+    for namespace, name, rest in re.findall(r"kubectl -n (\w+) create secret generic (\S+) (.*)", guide):
+        keys = re.findall(r"--from-literal=([\w-]+)=|--from-file=([\w.]+)", rest)
+        made[namespace, name] = {literal or file for literal, file in keys}
+    values = yaml.safe_load((k8s / "airflow-values.yaml").read_text())
+    assert made == {
+        ("sniffer", "sniffer-secrets"): {"SNIFFER_DATABASE_URL"},
+        ("sniffer", "sniffer-curve"): {"producer.pub", "producer.key", "consumer.pub", "consumer.key", "consumers.pub"},
+        ("airflow", values["data"]["metadataSecretName"]): {"connection"},
+        ("airflow", values["fernetKeySecretName"]): {"fernet-key", "api-secret-key", "jwt-secret"},
+        ("airflow", "airflow-connections"): {"AIRFLOW_CONN_MYSQL_DEFAULT"},
+    }
+    assert "airflow-connections" in values["extraEnvFrom"]
+    assert {values[key] for key in ("apiSecretKeySecretName", "jwtSecretName")} == {values["fernetKeySecretName"]}
+
+
+def test_the_guide_fills_in_every_name_of_the_clusters_configuration(guide, k8s):
+    (listed,) = re.findall(r"envsubst '([^']+)'", guide)
+    assert set(re.findall(r"\$\{(\w+)\}", (k8s / "eksctl.yaml").read_text())) == set(re.findall(r"\$(\w+)", listed))
+
+
+def test_the_guide_names_what_is_there(guide, k8s):
+    for folder in re.findall(r"-[kf] (k8s/[\w/.-]+)", guide):
+        assert (k8s.parent / folder).exists(), folder
+    names = (REPOSITORY / "plugins" / "sniffer_airflow" / "names.py").read_text()
+    for variable in re.findall(r"airflow variables set (\w+)", guide):
+        assert f'"{variable}"' in names

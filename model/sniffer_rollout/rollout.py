@@ -191,17 +191,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure_logging(f"rollout {flags.step}")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
+    try:
+        return _report(flags)
+    except SnifferError as error:
+        print(f"rollout: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _report(flags: argparse.Namespace) -> int:
+    """Run, and write down what came of it, whatever that was."""
     document: dict[str, Any] = {"step": flags.step, "version": flags.version, "done": False}
     try:
         document |= _run(flags) | {"done": True}
-        return 0
     except SnifferError as error:
         document["error"] = str(error)
-        print(f"rollout: {error}", file=sys.stderr)
-        return error.exit_status
+        raise
     finally:
         if flags.report is not None:
             write_json(flags.report, document)
+    return 0
 
 
 def _run(flags: argparse.Namespace) -> dict[str, Any]:

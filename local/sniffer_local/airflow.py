@@ -153,6 +153,11 @@ class AirflowClient:
         run = self._call("POST", f"/dags/{quote(dag_id)}/dagRuns", {"logical_date": None, "conf": dict(conf)})
         return str(run["dag_run_id"])
 
+    def run_ids(self, dag_id: str) -> set[str]:
+        """The ids of the DAG's newest runs, 100 at most."""
+        found = self._call("GET", f"/dags/{quote(dag_id)}/dagRuns?order_by=-run_after&limit=100")["dag_runs"]
+        return {run["dag_run_id"] for run in found}
+
     def run_state(self, dag_id: str, run_id: str) -> str:
         """The run's state: queued, running, success or failed."""
         return str(self._call("GET", _run_path(dag_id, run_id))["state"])

@@ -1,7 +1,7 @@
 """`python -m sniffer_local.demo`: the whole product once, on this machine.
 
-Starts what is missing of the stack, fills a sample bucket, trains and exports a small model unless there is one, lets
-Airflow scan the bucket, and prints the certificate and the highest scores. What it starts goes on running afterwards.
+Starts what is missing of the stack, fills a sample bucket, lets Airflow train and export a small model unless there is
+one, and scan the bucket, and prints the certificate and the highest scores. What it starts goes on running afterwards.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sniffer.certify import describe
-from sniffer.contracts import ContractError, SnifferError, TransientError
+from sniffer.contracts import ContractError, SnifferError
 from sniffer.settings import DatabaseSettings
 from sniffer.store import Store
 from sniffer_local import sample_bucket
-from sniffer_local.airflow import ENDED_STATES, LOGIN, AirflowClient, migrate_metadata
+from sniffer_local.airflow import LOGIN, migrate_metadata
+from sniffer_local.dag_runs import DagRun, DagRuns
 from sniffer_local.layout import Layout, add_root_flag
 from sniffer_local.mariadb import create_database
 from sniffer_local.processes import run_checked
@@ -29,13 +30,10 @@ from sniffer_local.serving import prove_served, wait_until_served
 from sniffer_local.stack import BUCKET, DATABASE, Stack, prepare_stack
 from sniffer_model.publish import published_versions
 
-DAG_ID = "scan_bucket"
-RUN_LIMIT_S = 1800.0
-POLL_S = 2.0
+RETRAIN, EXPORT, SCAN = "retrain_model", "export_model", "scan_bucket"
 LABELLED_IMAGES = 720
 # A model on random weights may fall short; the verdict then says so, and who took it all the same.
-OVERRIDE = ("--override-by", "make demo", "--override-reason", "shows the way, goes to no production")
-LOG_TAIL_LINES = 15
+OVERRIDE = {"override_by": "make demo", "override_reason": "shows the way, goes to no production"}
 TOP_IMAGES = 10
 
 
@@ -58,6 +56,7 @@ class Demo:
     registry: Registry
     stack: Stack
     story: Story
+    dag_runs: DagRuns
 
     def run_program(self, *command: str, environ: Mapping[str, str] | None = None) -> None:
         """Run one of our programs to its end; its output goes to a log named after it."""
@@ -69,13 +68,15 @@ def run_demo(layout: Layout, story: Story) -> None:
     """Every step in order; raises SnifferError with the way out at the first that fails."""
     registry = Registry(layout.state)
     story.tell(f"preparing the local stack in {layout.root}")
-    demo = Demo(layout, registry, prepare_stack(layout, registry), story)
+    stack = prepare_stack(layout, registry)
+    demo = Demo(layout, registry, stack, story, DagRuns(stack.airflow, layout.logs, story.tell))
     start_stack(demo)
     prepare_database(demo)
     fill_bucket(demo)
+    for service in stack.airflow_services:
+        registry.wait(service)
     version = provide_model(demo)
-    run_id = scan_by_airflow(demo)
-    report(demo, version, run_id)
+    report(demo, version, demo.dag_runs.run(SCAN, {"bucket": BUCKET}))
 
 
 def start_stack(demo: Demo) -> None:
@@ -108,7 +109,7 @@ def fill_bucket(demo: Demo) -> None:
 
 def provide_model(demo: Demo) -> int:
     """See to it that a trained model is published, served, proved and stable; returns its version."""
-    version = _known_version(demo) or _train(demo)
+    version = _known_version(demo) or _retrain(demo)
     demo.registry.wait(demo.stack.serving_service)
     wait_until_served(demo.stack.serving_port, version)
     proved = prove_served(demo.stack.serving_port, demo.layout.models / str(version))
@@ -118,30 +119,16 @@ def provide_model(demo: Demo) -> int:
     return version
 
 
-def scan_by_airflow(demo: Demo) -> str:
-    """Run the DAG and wait for it; returns the run's id. A run that fails is a TransientError with its log's end."""
-    for service in demo.stack.airflow_services:
-        demo.registry.wait(service)
-    client = AirflowClient(demo.stack.airflow)
-    client.wait_for_dag(DAG_ID)
-    run_id = client.trigger(DAG_ID, {"bucket": BUCKET})
-    # Only now: the nightly run that Airflow makes up for comes second, and finds nothing of yesterday in the bucket.
-    client.unpause(DAG_ID)
-    demo.story.tell(f"Airflow runs the DAG {DAG_ID}: {run_id}")
-    state = _wait_for_run(demo, client, run_id)
-    if state != "success":
-        raise TransientError(_failure_text(client, demo, run_id))
-    return run_id
-
-
-def report(demo: Demo, version: int, run_id: str) -> None:
+def report(demo: Demo, version: int, run: DagRun) -> None:
     """Print the run's certificate, the highest scores, and where to go on."""
-    scan_id = AirflowClient(demo.stack.airflow).task_result(DAG_ID, run_id, "plan")["scan_id"]
+    scan_id = demo.dag_runs.result(run, "plan")["scan_id"]
     with _store(demo) as store:
         certificate = store.certificate(scan_id)
         images = store.top_images(version, TOP_IMAGES, BUCKET)
     if certificate is None:
-        raise ContractError(f"the run {run_id} succeeded without a certificate of the scan {scan_id}: look at its log")
+        raise ContractError(
+            f"the run {run.run_id} succeeded without a certificate of the scan {scan_id}: look at its log"
+        )
     demo.story.tell("the scan is complete\n")
     print(describe(certificate))
     print(f"\nThe {len(images)} highest-scored images (flagged from {certificate.threshold:.3f} on):")
@@ -160,63 +147,21 @@ def _known_version(demo: Demo) -> int | None:
         return versions[-1] if store.model(versions[-1]) else None
 
 
-def _train(demo: Demo) -> int:
-    """The training path, one program after the other; all idempotent, so an interrupted one is simply done again."""
-    folder = demo.layout.training
-    workdir, cache = ("--workdir", str(folder / "run")), ("--feature-cache", str(folder / "features"))
-    demo.run_program("sniffer_model.samples", "--out", str(folder / "images"), "--count", str(LABELLED_IMAGES))
+def _retrain(demo: Demo) -> int:
+    """Let Airflow train, judge and export a model; returns its version. ContractError when the gate rejects it."""
+    images = demo.layout.training / "images"
+    demo.run_program("sniffer_model.samples", "--out", str(images), "--count", str(LABELLED_IMAGES))
     demo.story.tell("labelled images are generated")
-    demo.run_program("sniffer_model.snapshot", "--source", str(folder / "images"), *workdir)
-    demo.run_program("sniffer_model.train", *workdir, *cache, "--backbone-weights", "random")
-    demo.story.tell("the model is trained, on a backbone of random weights: good for a demo, no more")
-    # Half of the sample images show drugs, far more than in any real bucket.
-    demo.run_program("sniffer_model.evaluate", *workdir, *cache, "--prevalence", "0.5")
-    base = ("--model-base-path", str(demo.layout.models))
-    demo.run_program("sniffer_model.gate", *workdir, *cache, *base, *OVERRIDE)
-    demo.run_program("sniffer_model.export", *workdir, *base)
-    version = published_versions(demo.layout.models)[-1]
-    demo.story.tell(f"it is evaluated, judged, and exported as version {version}; report: {folder / 'run/report.html'}")
+    exported = demo.dag_runs.known(EXPORT)
+    demo.dag_runs.let_run(EXPORT)
+    trained = demo.dag_runs.run(RETRAIN, OVERRIDE)
+    if demo.dag_runs.task_state(trained, "bless") != "success":
+        raise ContractError(f"the gate rejected the model:\n{demo.dag_runs.log_end(trained, 'bless')}")
+    demo.story.tell(f"the model is trained and judged; report: {demo.dag_runs.result(trained, 'plan')['report_url']}")
+    published = demo.dag_runs.await_next(EXPORT, exported)
+    version: int = demo.dag_runs.result(published, "export")["version"]
+    demo.story.tell(f"it is exported and published as version {version}")
     return version
-
-
-def _wait_for_run(demo: Demo, client: AirflowClient, run_id: str) -> str:
-    deadline = time.monotonic() + RUN_LIMIT_S
-    told = ""
-    while (state := client.run_state(DAG_ID, run_id)) not in ENDED_STATES:
-        if time.monotonic() > deadline:
-            raise TransientError(f"the DAG run {run_id} has not ended in {RUN_LIMIT_S:.0f} s: see {_ui(demo, run_id)}")
-        now = _situation(client, run_id)
-        if now != told:
-            demo.story.tell(f"  {now}")
-            told = now
-        time.sleep(POLL_S)
-    return state
-
-
-def _situation(client: AirflowClient, run_id: str) -> str:
-    """The states of the run's tasks, and how far the scan is."""
-    tasks = client.task_states(DAG_ID, run_id)
-    text = ", ".join(f"{task} {state}" for task, state in tasks.items() if state != "none") or "queued"
-    if tasks.get("scan") != "running" or not (progress := client.task_progress(DAG_ID, run_id, "scan")):
-        return text
-    left = progress["listed"] - progress["unchanged"] - progress["done"]
-    return f"{text}: {progress['done']} images done, {left} left, {progress['images_per_s']:.1f} images/s"
-
-
-def _failure_text(client: AirflowClient, demo: Demo, run_id: str) -> str:
-    failed = [task for task, state in client.task_states(DAG_ID, run_id).items() if state == "failed"]
-    log = client.task_log(DAG_ID, run_id, failed[0]) if failed else []
-    lines = [line for line in log if not line.startswith("::")][-LOG_TAIL_LINES:]
-    return (
-        f"the DAG run {run_id} failed in {' and '.join(failed) or 'no task'}; its log ends:\n"
-        + "\n".join(lines)
-        + f"\nMore at {_ui(demo, run_id)} (login {LOGIN}, password in {demo.stack.airflow.passwords}) and in "
-        f"{demo.layout.logs}. When the cause is mended, run `make demo` again; what is scored already is kept."
-    )
-
-
-def _ui(demo: Demo, run_id: str) -> str:
-    return f"{demo.stack.airflow.url}/dags/{DAG_ID}/runs/{run_id}"
 
 
 def _store(demo: Demo) -> Store:

@@ -44,7 +44,7 @@ class Layout:
 
     @property
     def training(self) -> Path:
-        """Labelled images, the training run, cached features."""
+        """Labelled images, training runs, cached features."""
         return self.root / "training"
 
 

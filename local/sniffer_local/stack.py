@@ -47,7 +47,7 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
         layout.root / "airflow",
         CHECKOUT,
         registry.port(API_SERVER),
-        _airflow_connections(database, s3_port, serving_port),
+        {**_airflow_connections(database, s3_port, serving_port), **_airflow_variables(layout)},
     )
     return Stack(
         database,
@@ -62,7 +62,7 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
 
 
 def _airflow_connections(database: mariadb.MariaDbSite, s3_port: int, serving_port: int) -> dict[str, str]:
-    """Airflow's Connections and Variables as its environment holds them."""
+    """Airflow's Connections as its environment holds them."""
     connections = {
         "AWS_DEFAULT": {
             "conn_type": "aws",
@@ -80,6 +80,21 @@ def _airflow_connections(database: mariadb.MariaDbSite, s3_port: int, serving_po
         },
         "SNIFFER_SERVING": {"conn_type": "http", "host": "127.0.0.1", "port": serving_port},
     }
-    environ = {f"AIRFLOW_CONN_{name}": json.dumps(value) for name, value in connections.items()}
-    # The nightly run's target: whoever leaves the stack running gets real nightly scans.
-    return {**environ, "AIRFLOW_VAR_SNIFFER_BUCKET": BUCKET}
+    return {f"AIRFLOW_CONN_{name}": json.dumps(value) for name, value in connections.items()}
+
+
+def _airflow_variables(layout: Layout) -> dict[str, str]:
+    """Airflow's Variables likewise: whoever leaves the stack running gets real nightly scans and weekly trainings."""
+    retraining = {
+        "source": str(layout.training / "images"),
+        # No ImageNet weights without a network.
+        "backbone_weights": "random",
+        # Half of the sample images show drugs, far more than in any real bucket.
+        "prevalence": 0.5,
+    }
+    return {
+        "AIRFLOW_VAR_SNIFFER_BUCKET": BUCKET,
+        "AIRFLOW_VAR_SNIFFER_TRAINING_DIR": str(layout.training),
+        "AIRFLOW_VAR_SNIFFER_MODEL_BASE": str(layout.models),
+        "AIRFLOW_VAR_SNIFFER_RETRAINING": json.dumps(retraining),
+    }

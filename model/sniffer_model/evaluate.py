@@ -8,7 +8,6 @@ threshold and figure is of calibrated scores.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from sniffer_model.manifest import Manifest, Split, read_manifest
 from sniffer_model.metrics import Resampling
 from sniffer_model.model_card import model_card
 from sniffer_model.publish import digest_file
+from sniffer_model.result import add_result_flag, give_result
 from sniffer_model.review_load import ReviewPlan, ThresholdChoice, choose_threshold
 from sniffer_model.source import ImageSource, open_source
 from sniffer_model.train import check_both_classes
@@ -58,6 +58,26 @@ def evaluate(workdir: Workdir, cache_root: Path, options: Options, limits: Image
     # Last: the steps that follow read this one.
     write_json(workdir.metrics, document)
     return document
+
+
+_OF_SPLIT = (
+    "images",
+    "pr_auc",
+    "roc_auc",
+    "precision",
+    "recall",
+    "false_positive_rate",
+    "intervals",
+    "confusion",
+    "night",
+)
+
+
+def headline(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics without curves, slices and the validation split: what a log or an event can hold."""
+    test = document[Split.TEST]
+    whole = {name: value for name, value in document.items() if name not in tuple(Split)}
+    return {**whole, Split.TEST: {name: test[name] for name in _OF_SPLIT}}
 
 
 def _report(document: Mapping[str, Any], test: Judgement, source: ImageSource, limits: ImageSettings) -> str:
@@ -193,22 +213,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=draws.seed, help="seed of the bootstrap")
     parser.add_argument("--resamples", type=int, default=draws.resamples, help="draws of the bootstrap")
+    add_result_flag(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program: log the figures, print metrics.json's content as one JSON line."""
+    """Run the program: log the figures, print those that matter most as one JSON line."""
     arguments = _parser().parse_args(argv)
     configure_logging("evaluate")
     try:
         options = _options(arguments)
         document = evaluate(Workdir(arguments.workdir), arguments.feature_cache, options, image_settings())
+        give_result(headline(document), arguments.result)
     except SnifferError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return error.exit_status
     test = document[Split.TEST]
     log.info("test split: ROC-AUC %.4f, PR-AUC %.4f", test["roc_auc"], test["pr_auc"])
-    print(json.dumps(document))
     return 0
 
 

@@ -8,7 +8,6 @@ records run. A rerun publishes nothing new when the same model is published alre
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shutil
 import sys
@@ -42,6 +41,7 @@ from sniffer_model.publish import (
     ModelFacts,
     digest_directory,
 )
+from sniffer_model.result import add_result_flag, give_result
 from sniffer_model.source import open_source
 from sniffer_model.workdir import TrainingRecord, Workdir, read_json, read_training, write_json
 
@@ -101,8 +101,8 @@ def export_model(blessed: Blessed, base: ModelBase, image_limits: ImageSettings)
         log.info("this model is published already, as version %d", published.version)
         return published
     with base.staging() as staged:
-        _build(blessed, staged, image_limits)
-        facts = replace(facts, digest=digest_directory(staged))
+        decoder_difference = _build(blessed, staged, image_limits)
+        facts = replace(facts, digest=digest_directory(staged), decoder_difference=decoder_difference)
         following = count(max(base.taken(), default=0) + 1)
         return base.publish(staged, facts, following if blessed.version is None else [blessed.version])
 
@@ -125,7 +125,8 @@ def _facts(blessed: Blessed) -> ModelFacts:
     )
 
 
-def _build(blessed: Blessed, staged: Path, image_limits: ImageSettings) -> None:
+def _build(blessed: Blessed, staged: Path, image_limits: ImageSettings) -> float:
+    """Make and prove the version's files; returns by how much the decoder of `serving_default` moves the scores."""
     # TensorFlow takes seconds to import: not before the workdir is known to be right.
     from sniffer_model.backbone import load_backbone
     from sniffer_model.golden import choose_golden
@@ -141,12 +142,16 @@ def _build(blessed: Blessed, staged: Path, image_limits: ImageSettings) -> None:
     if not images:
         raise SettingsError("no JPEG or PNG of the test split can be read: golden examples need at least one")
     save_for_serving(network, staged)
-    _prove(network, images, staged)
+    difference = _prove(network, images, staged)
     _add_papers(workdir, staged)
+    return difference
 
 
-def _prove(network: Any, images: Sequence[GoldenImage], staged: Path) -> None:
-    """Add golden examples and warm-up records, and check both on the SavedModel as a server would load it."""
+def _prove(network: Any, images: Sequence[GoldenImage], staged: Path) -> float:
+    """Add golden examples and warm-up records, and check both on the SavedModel as a server would load it.
+
+    Returns the largest difference between the scores of the two signatures.
+    """
     from sniffer_model.golden import GoldenExample, write_golden
     from sniffer_model.network import load_signatures
     from sniffer_model.warmup import replay_warmup, write_warmup
@@ -155,11 +160,13 @@ def _prove(network: Any, images: Sequence[GoldenImage], staged: Path) -> None:
     trained = network.predict(np.stack([image.pixels for image in images]), verbose=0)
     check_parity(trained, _served(signatures[PIXELS_SIGNATURE], pixels=[image.pixels.tobytes() for image in images]))
     encoded = _served(signatures[ENCODED_SIGNATURE], image_bytes=[image.encoded for image in images])
-    log.info("TensorFlow's own decoder moves the golden scores by at most %.4f", np.max(np.abs(encoded - trained)))
-    examples = zip(images, trained, encoded, strict=True)
-    write_golden([GoldenExample(image, float(a), float(b)) for image, a, b in examples], staged)
+    rows = zip(images, trained, encoded, strict=True)
+    write_golden([GoldenExample(image, float(a), float(b)) for image, a, b in rows], staged)
     write_warmup(images, staged)
     log.info("%d warm-up records run", replay_warmup(staged, signatures))
+    difference = float(np.max(np.abs(encoded - trained)))
+    log.info("TensorFlow's own decoder moves the golden scores by at most %.4f", difference)
+    return difference
 
 
 def check_parity(trained: Any, served: Any) -> None:
@@ -221,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-register", action="store_true", help="publish only; scans cannot use a version that is not in `models`"
     )
+    add_result_flag(parser)
     return parser
 
 
@@ -248,7 +256,7 @@ def _run(arguments: argparse.Namespace) -> int:
             store.check()
             facts = export_model(blessed, base, image_settings())
             register(facts, blessed, store)
-    print(json.dumps({**asdict(facts), "path": f"{base.location}/{facts.version}"}))
+    give_result({**asdict(facts), "path": f"{base.location}/{facts.version}"}, arguments.result)
     return 0
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import logging
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from sniffer_model.manifest import Manifest, Split, read_manifest
 from sniffer_model.metrics import Resampling
 from sniffer_model.model_base import open_model_base
 from sniffer_model.publish import read_facts
+from sniffer_model.result import add_result_flag, give_result
 from sniffer_model.review_load import ReviewPlan
 from sniffer_model.source import open_source
 from sniffer_model.verdict import GateFigures, Limits, Override, Verdict, decide
@@ -203,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=f"N|{_NO_STABLE}",
         help=f"with --no-register: the version to compare with, or `{_NO_STABLE}` when there is none yet",
     )
+    add_result_flag(parser)
     return parser
 
 
@@ -232,13 +233,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure_logging("gate")
     try:
         document = _run(arguments)
+        give_result(document, arguments.result)
     except SnifferError as error:
         print(f"gate: {error}", file=sys.stderr)
         return error.exit_status
     log.info("%s%s", "blessed" if document["blessed"] else "rejected", _by_whom(document))
     for reason in document["reasons"]:
         log.info("%s", reason)
-    print(json.dumps(document))
     return 0
 
 

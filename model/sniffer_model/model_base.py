@@ -143,7 +143,7 @@ class S3Base:
     def publish(self, staged: Path, facts: ModelFacts, versions: Iterable[int]) -> ModelFacts:
         """Claim a version, upload everything, and put FACTS_FILE last. What was interrupted is taken up again."""
         for version in versions:
-            if self._claim(version, facts.digest):
+            if self._claim(version, facts.identity):
                 self._upload(version, staged)
                 return self._complete(version, facts)
         raise all_taken(self.location)
@@ -181,12 +181,12 @@ class S3Base:
             raise ContractError(f"{S3_SCHEME}{self._bucket.name}/{key} is not JSON ({error})") from error
         return parse_facts(document, f"{S3_SCHEME}{self._bucket.name}/{key}")
 
-    def _claim(self, version: int, digest: str) -> bool:
+    def _claim(self, version: int, identity: str) -> bool:
         """Whether the version is ours: nobody's before, or claimed by an interrupted publish of this very model."""
         key = self._key(version, CLAIM_FILE)
-        if self._bucket.create(key, digest.encode()):
+        if self._bucket.create(key, identity.encode()):
             return True
-        return self._bucket.read(key).data == digest.encode()
+        return self._bucket.read(key).data == identity.encode()
 
     def _upload(self, version: int, staged: Path) -> None:
         for path in sorted(staged.rglob("*")):

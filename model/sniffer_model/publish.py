@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -47,10 +48,18 @@ class ModelFacts:
     signatures: tuple[str, ...]
     exporter: str
     """The form of the export and the TensorFlow that wrote it."""
+    decoder_difference: float | None = None
+    """By how much TensorFlow's own decoder, behind `serving_default`, moves the golden scores; measured at export."""
+
+    @property
+    def identity(self) -> str:
+        """64 hexadecimal digits that name one trained model in one form, whatever its version and its papers."""
+        anonymous = dataclasses.asdict(dataclasses.replace(self, version=0, digest="", decoder_difference=None))
+        return hashlib.sha256(json.dumps(anonymous, sort_keys=True).encode()).hexdigest()
 
     def same_model(self, other: ModelFacts) -> bool:
         """Whether both are one trained model in one form, whatever their versions."""
-        return dataclasses.replace(self, version=0, digest="") == dataclasses.replace(other, version=0, digest="")
+        return self.identity == other.identity
 
 
 @contextmanager

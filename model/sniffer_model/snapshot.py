@@ -2,21 +2,22 @@
 
 In: a directory or an S3 prefix that holds `labels/<class>/<slice>-<number>.<ext>`, or a CSV or Parquet table of S3
 objects with columns bucket, key, label and, where there are some, slice, source and date; and the previous manifest,
-whose splits are kept. Out: manifest.json in the workdir. What cannot be read or decoded, or has contradictory labels,
-is left out and reported. S3 is found by the AWS_* variables.
+whose splits are kept. Out: manifest.json in the workdir and, with --lineage, the previous manifest for the next time.
+What cannot be read or decoded, or has contradictory labels, is left out and reported. S3 is found by the AWS_*
+variables.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import logging
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from sniffer.contracts import LABELS, SettingsError, SnifferError, UnreadableImage
 from sniffer.images import decode
@@ -34,9 +35,10 @@ from sniffer_model.manifest import (
 )
 from sniffer_model.near_duplicates import HASH_NAME, perceptual_hash
 from sniffer_model.progress import Progress
+from sniffer_model.result import add_result_flag, give_result
 from sniffer_model.source import ImageSource, open_source
 from sniffer_model.splitting import InspectedImage, split_images
-from sniffer_model.workdir import Workdir
+from sniffer_model.workdir import Workdir, write_text
 
 log = logging.getLogger(__name__)
 
@@ -181,15 +183,14 @@ def _report(manifest: Manifest) -> None:
         log.info("%s: %s", split, ", ".join(f"{count} {label}" for label, count in sizes.items()))
 
 
-def _summary(manifest: Manifest) -> str:
-    document = {
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    return {
         "manifest_digest": manifest.digest(),
         "sizes": manifest.sizes(),
         "left_out": len(manifest.excluded),
         "left_out_by_code": dict(sorted(Counter(exclusion.code for exclusion in manifest.excluded).items())),
         "small_parts": small_parts(manifest),
     }
-    return json.dumps(document)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -202,16 +203,24 @@ def _parser() -> argparse.ArgumentParser:
         help="what holds labels/<class>/…, or a .csv or .parquet table (a file or s3://…)",
     )
     parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run; made if missing")
-    parser.add_argument(
+    former = parser.add_mutually_exclusive_group()
+    former.add_argument(
         "--previous",
         type=Path,
         metavar="MANIFEST",
         help="the last snapshot's manifest.json: what it knows keeps its split, near-duplicates follow it",
     )
+    former.add_argument(
+        "--lineage",
+        type=Path,
+        metavar="MANIFEST",
+        help="the same for a series: read where it exists, and replaced by this snapshot",
+    )
     parser.add_argument(
         "--validation-fraction", type=float, default=default.validation, help="for early stopping and the threshold"
     )
     parser.add_argument("--test-fraction", type=float, default=default.test, help="for the final figures only")
+    add_result_flag(parser)
     return parser
 
 
@@ -221,15 +230,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure_logging("snapshot")
     try:
         fractions = SplitFractions(arguments.validation_fraction, arguments.test_fraction)
-        previous = read_manifest(arguments.previous) if arguments.previous else None
-        manifest = take_snapshot(open_source(arguments.source), fractions, image_settings(), previous)
+        manifest = take_snapshot(open_source(arguments.source), fractions, image_settings(), _previous(arguments))
         _report(manifest)
-        write_manifest(manifest, Workdir(arguments.workdir).manifest)
+        path = Workdir(arguments.workdir).manifest
+        write_manifest(manifest, path)
+        if arguments.lineage:
+            write_text(arguments.lineage, path.read_text(encoding="utf-8"))
+        give_result(_summary(manifest), arguments.result)
     except SnifferError as error:
         print(f"snapshot: {error}", file=sys.stderr)
         return error.exit_status
-    print(_summary(manifest))
     return 0
+
+
+def _previous(arguments: argparse.Namespace) -> Manifest | None:
+    if arguments.lineage and arguments.lineage.exists():
+        return read_manifest(arguments.lineage)
+    return read_manifest(arguments.previous) if arguments.previous else None
 
 
 if __name__ == "__main__":

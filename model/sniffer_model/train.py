@@ -8,7 +8,6 @@ and training.json, last, as the mark that they are complete. Features are kept i
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shutil
 import sys
@@ -23,6 +22,7 @@ from sniffer.logs import configure_logging
 from sniffer.settings import ImageSettings, image_settings
 from sniffer_model.manifest import Manifest, Split, read_manifest
 from sniffer_model.publish import digest_file
+from sniffer_model.result import add_result_flag, give_result
 from sniffer_model.source import ImageSource, open_source
 from sniffer_model.workdir import TrainingRecord, Workdir, write_training
 
@@ -174,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fine-tune", action="store_true", help="then tune the backbone's last block too, if validation gains by it"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the head's initial weights and of its batches' order")
+    add_result_flag(parser)
     return parser
 
 
@@ -186,10 +187,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         manifest = read_manifest(workdir.manifest)
         options = TrainingOptions(arguments.backbone_weights, arguments.fine_tune, arguments.seed)
         record = train(workdir, manifest, arguments.feature_cache, options, image_settings())
+        give_result(asdict(record), arguments.result)
     except SnifferError as error:
         print(f"train: {error}", file=sys.stderr)
         return error.exit_status
-    print(json.dumps(asdict(record)))
     return 0
 
 

@@ -1,11 +1,13 @@
-"""Names that DAGs, operators and pages share: Connections, Variables, Assets, and how a DAG run names its scan."""
+"""Names that DAGs, operators and pages share: Connections, Variables, Assets, and what a DAG run names."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import PurePath
+from urllib.parse import quote
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, conf
 
 AWS_CONNECTION = "aws_default"
 MYSQL_CONNECTION = "mysql_default"
@@ -13,24 +15,54 @@ SERVING_CONNECTION = "sniffer_serving"
 
 BUCKET_VARIABLE = "sniffer_bucket"
 PREFIX_VARIABLE = "sniffer_prefix"
+TRAINING_DIR_VARIABLE = "sniffer_training_dir"
+MODEL_BASE_VARIABLE = "sniffer_model_base"
+RETRAINING_VARIABLE = "sniffer_retraining"
+
+RETRAIN_DAG = "retrain_model"
 
 SCANNED_IMAGES = Asset(name="scanned_images")
 """A scan whose certificate holds; an event's `extra` carries the scan's id, what was asked, and its counts."""
 
+LABELLED_IMAGES = Asset(name="labelled_images")
+"""Enough new labelled images have come in for a retraining; `extra` carries how many."""
+
+BLESSED_MODEL = Asset(name="blessed_model")
+"""A trained model that the gate lets pass; `extra` carries its workdir, digests, figures, and the reserved version."""
+
+SAVEDMODEL = Asset(name="savedmodel")
+"""A model version that is exported, published and registered; `extra` carries version, digest and path."""
+
 OWNER = "trust-and-safety"
 
-_SCAN_ID_CHARS = 120
+PAGES_PREFIX = "/sniffer"
+"""Under which the API server has our pages."""
+
+_RUN_NAME_CHARS = 120
 _DAG_RUN_CHARS = 255
 
 
-def scan_id_of(dag_id: str, run_id: str) -> str:
-    """The scan of a DAG run: the same for every retry and clear, so that they resume it; matches SCAN_ID_PATTERN."""
+def name_of_run(dag_id: str, run_id: str) -> str:
+    """Names what a DAG run works on: the same for every retry and clear, so that they resume it.
+
+    Fit for a scan's id (SCAN_ID_PATTERN) and for a folder.
+    """
     full = f"{dag_id}.{run_id}"
     plain = re.sub(r"[^A-Za-z0-9._:+-]", "-", full)
-    if plain == full and len(full) <= _SCAN_ID_CHARS:
+    if plain == full and len(full) <= _RUN_NAME_CHARS:
         return full
     digest = hashlib.sha256(full.encode()).hexdigest()[:12]
-    return f"{plain[: _SCAN_ID_CHARS - len(digest) - 1]}-{digest}"
+    return f"{plain[: _RUN_NAME_CHARS - len(digest) - 1]}-{digest}"
+
+
+def workdir_of(training_dir: str, run_name: str) -> str:
+    """The workdir of a training run."""
+    return str(PurePath(training_dir, "runs", run_name))
+
+
+def report_url(run_name: str) -> str:
+    """Where the UI shows the report of a training run."""
+    return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}{PAGES_PREFIX}/reports/{quote(run_name)}/"
 
 
 def dag_run_text(dag_id: str, run_id: str) -> str:

@@ -15,7 +15,7 @@ from airflow.sdk import Variable
 
 from sniffer.contracts import SettingsError
 from sniffer.settings import parse_utc
-from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, dag_run_text, scan_id_of
+from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, dag_run_text, name_of_run
 from sniffer_airflow.scan_form import BUCKET_PATTERN
 from sniffer_airflow.window import RunDates, day_of, fill_in_day, is_dated, window_of
 
@@ -64,7 +64,7 @@ class ScanPlan:
 def plan_of_run(dag_run: Any, params: Mapping[str, Any]) -> ScanPlan:
     """The plan of a DAG run; reads the Variables of the nightly target when the form names no bucket."""
     return plan_scan(
-        scan_id=scan_id_of(dag_run.dag_id, dag_run.run_id),
+        scan_id=name_of_run(dag_run.dag_id, dag_run.run_id),
         dag_run=dag_run_text(dag_run.dag_id, dag_run.run_id),
         dates=RunDates.of(dag_run),
         params=params,

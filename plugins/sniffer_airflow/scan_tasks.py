@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from airflow.sdk import XComArg, task
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
-from sniffer.contracts import SnifferError, TransientError
 from sniffer_airflow import certify as certificates
 from sniffer_airflow.names import SCANNED_IMAGES
 from sniffer_airflow.program import ProgramOperator
+from sniffer_airflow.reaction import errors_by_reaction
 from sniffer_airflow.scan_plan import plan_of_run
 
 SCANS_AT_A_TIME = 2
@@ -25,7 +23,7 @@ log = logging.getLogger(__name__)
 @task(multiple_outputs=True)
 def plan(*, dag_run: Any = None, params: Any = None) -> dict[str, Any]:
     """What this run scans: every default filled in, contradictions refused, and the flags for the program."""
-    with _errors_by_reaction():
+    with errors_by_reaction():
         planned = plan_of_run(dag_run, params)
     for name, value in planned.document().items():
         log.info("%-14s %s", name, "-" if value in (None, "") else value)
@@ -52,19 +50,8 @@ def certify(planned: dict[str, Any], *, outlet_events: Any = None) -> dict[str, 
         raise AirflowSkipException(
             "dry run: nothing was scanned, so there is nothing to certify; see the XCom of `scan`"
         )
-    with _errors_by_reaction():
+    with errors_by_reaction():
         certificate = certificates.judge(planned["scan_id"], certificates.stored_certificate(planned["scan_id"]))
     extra = certificates.asset_extra(certificate)
     outlet_events[SCANNED_IMAGES].extra = extra
     return extra
-
-
-@contextmanager
-def _errors_by_reaction() -> Iterator[None]:
-    """Airflow's exception for each of ours: only what passes by itself is retried."""
-    try:
-        yield
-    except TransientError as error:
-        raise AirflowException(str(error)) from error
-    except SnifferError as error:
-        raise AirflowFailException(str(error)) from error

@@ -27,7 +27,7 @@ from sniffer.contracts import (
 from sniffer.settings import DatabaseSettings
 from sniffer.store import Store
 from sniffer_airflow.certify import asset_extra, judge
-from sniffer_airflow.names import scan_id_of
+from sniffer_airflow.names import name_of_run
 
 DAGS = Path(__file__).parents[2] / "dags"
 NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
@@ -79,7 +79,7 @@ def test_a_dry_run_shows_the_estimate_and_certifies_nothing(run: Callable[..., d
     ended = run(NOW, bucket="pics", prefix="uploads/{{ ds }}/", consumers=2, dry_run=True)
     assert ended["run"] == "success"
     assert ended["states"] == {"plan": "success", "scan": "success", "certify": "skipped"}
-    scan_id = scan_id_of("scan_bucket", ended["run_id"])
+    scan_id = name_of_run("scan_bucket", ended["run_id"])
     assert ended["results"]["scan"] == {
         "bucket": "pics",
         "prefix": "uploads/2026-11-22/",
@@ -115,7 +115,7 @@ def test_a_certificate_that_holds_is_read_from_mysql_and_told_by_the_asset(
     from sqlalchemy import select
 
     logical_date = NOW + timedelta(minutes=1)
-    scan_id = scan_id_of("scan_bucket", f"manual__{logical_date.isoformat()}")
+    scan_id = name_of_run("scan_bucket", f"manual__{logical_date.isoformat()}")
     store_certificate(database_url, dataclasses.replace(CERTIFICATE, scan_id=scan_id))
     connect(database_url, monkeypatch)
     ended = run(logical_date, bucket="pics")

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from sniffer.contracts import ContractError
 from sniffer.settings import ImageSettings
-from sniffer_model import snapshot
+from sniffer_model import count_labels, snapshot
 from sniffer_model.manifest import Manifest, Split, SplitFractions, read_manifest, write_manifest
 from sniffer_model.samples.generate import labelled_images
 from sniffer_model.snapshot import take_snapshot
@@ -230,6 +230,59 @@ def test_with_the_previous_manifest_every_image_keeps_its_split(labelled: Path, 
     assert {e.key: e.split for e in first.entries if e is not gone}.items() <= splits.items()
     assert splits[f"labels/{gone.label}/moved-0001.png"] is Split.TEST
     assert [image.content_sha256 for image in second.former] == [gone.content_sha256]
+
+
+def test_a_lineage_is_begun_followed_and_left_alone_by_a_rerun(labelled: Path, tmp_path: Path) -> None:
+    lineage = tmp_path / "lineage.json"
+    for workdir in ("one", "one"):
+        assert run(labelled, tmp_path / workdir, "--lineage", str(lineage)) == 0
+        assert read_manifest(lineage) == read_manifest(tmp_path / "one/manifest.json")
+    first = read_manifest(lineage)
+    gone = first.of(Split.TEST)[0]
+    (labelled / gone.key).unlink()
+    assert run(labelled, tmp_path / "two", "--lineage", str(lineage)) == 0
+    assert [image.content_sha256 for image in read_manifest(lineage).former] == [gone.content_sha256]
+
+
+def test_a_snapshot_that_fails_leaves_the_lineage_as_it_was(labelled: Path, tmp_path: Path) -> None:
+    lineage = tmp_path / "lineage.json"
+    run(labelled, tmp_path / "one", "--lineage", str(lineage))
+    before = lineage.read_bytes()
+    save_images(labelled, "other", [2000])
+    assert run(labelled, tmp_path / "one", "--lineage", str(lineage)) == 2
+    assert lineage.read_bytes() == before
+
+
+def count(root: Path, lineage: Path, result: Path) -> dict[str, int]:
+    flags = ["--source", str(root), "--lineage", str(lineage), "--result", str(result)]
+    assert count_labels.main(flags) == 0
+    found: dict[str, int] = json.loads(result.read_text())
+    return found
+
+
+def test_labels_are_new_until_a_snapshot_has_seen_them(labelled: Path, tmp_path: Path) -> None:
+    lineage, result = tmp_path / "lineage.json", tmp_path / "result.json"
+    total = sum(path.is_file() for path in labelled.rglob("*"))
+    assert count(labelled, lineage, result) == {"labelled": total, "new": total}
+    (labelled / "labels/drugs/broken-0001.jpg").write_text("<html>")
+    run(labelled, tmp_path / "one", "--lineage", str(lineage))
+    assert count(labelled, lineage, result) == {"labelled": total + 1, "new": 0}
+    save_images(labelled, "drugs", [3000, 3001])
+    assert count(labelled, lineage, result) == {"labelled": total + 3, "new": 2}
+
+
+def test_labels_of_another_place_are_all_new(labelled: Path, tmp_path: Path) -> None:
+    lineage = tmp_path / "lineage.json"
+    run(labelled, tmp_path / "one", "--lineage", str(lineage))
+    moved = labelled.rename(tmp_path / "moved")
+    found = count(moved, lineage, tmp_path / "result.json")
+    assert found["new"] == found["labelled"] > 0
+
+
+def test_counting_what_is_not_there_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--source", str(tmp_path / "nowhere"), "--lineage", str(tmp_path / "lineage.json")]
+    assert count_labels.main(flags) == 2
+    assert "holds no folder labels/" in capsys.readouterr().err
 
 
 def test_what_was_forgotten_once_is_remembered_by_every_later_manifest(labelled: Path) -> None:

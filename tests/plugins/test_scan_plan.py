@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sniffer.contracts import SCAN_ID_PATTERN, SettingsError
-from sniffer_airflow.names import dag_run_text, scan_id_of
+from sniffer_airflow.names import dag_run_text, name_of_run
 from sniffer_airflow.scan_form import scan_params
 from sniffer_airflow.scan_plan import ScanPlan, plan_scan
 from sniffer_airflow.window import RunDates
@@ -131,14 +131,14 @@ def test_what_no_single_field_shows_is_checked(fields: dict[str, Any], message: 
     ],
 )
 def test_a_run_s_scan_id_is_valid_and_its_own(run_id: str) -> None:
-    scan_id = scan_id_of("scan_bucket", run_id)
+    scan_id = name_of_run("scan_bucket", run_id)
     assert SCAN_ID_PATTERN.fullmatch(scan_id)
-    assert scan_id == scan_id_of("scan_bucket", run_id)
-    assert scan_id not in {scan_id_of("scan_bucket", other) for other in (f"{run_id}x", f"{run_id} ", "by hand, ü/~")}
+    assert scan_id == name_of_run("scan_bucket", run_id)
+    assert scan_id not in {name_of_run("scan_bucket", other) for other in (f"{run_id}x", f"{run_id} ", "by hand, ü/~")}
     assert len(dag_run_text("scan_bucket", run_id)) <= 255
 
 
 def test_a_plain_run_id_stays_readable() -> None:
-    assert scan_id_of("scan_bucket", "scheduled__2026-11-05T00:00:00+00:00") == (
+    assert name_of_run("scan_bucket", "scheduled__2026-11-05T00:00:00+00:00") == (
         "scan_bucket.scheduled__2026-11-05T00:00:00+00:00"
     )

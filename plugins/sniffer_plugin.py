@@ -1,0 +1,23 @@
+"""What Airflow loads of us at its start: our pages in the API server."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airflow.plugins_manager import AirflowPlugin
+
+from sniffer_airflow.names import PAGES_PREFIX
+
+
+async def pages(scope: Any, receive: Any, send: Any) -> None:
+    """Our pages as an ASGI application, loaded by the first request: every task process loads this file."""
+    from sniffer_airflow.report_page import app
+
+    await app(scope, receive, send)
+
+
+class SnifferPlugin(AirflowPlugin):
+    """Our pages, under PAGES_PREFIX."""
+
+    name = "sniffer"
+    fastapi_apps: ClassVar[list[Any]] = [{"app": pages, "url_prefix": PAGES_PREFIX, "name": "sniffer-bot"}]

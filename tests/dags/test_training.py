@@ -1,0 +1,225 @@
+"""The training DAGs, run for real but for their programs, for which a stand-in hands on what a test says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import ParamValidationError
+
+DAGS = Path(__file__).parents[2] / "dags"
+
+INTERVAL = {"pr_auc": [0.9, 0.97]}
+TEST = {"pr_auc": 0.95, "roc_auc": 0.96, "precision": 0.9, "recall": 0.8, "night": {"flags_per_night": 12}}
+BLESSED = {
+    "blessed": True,
+    "reasons": ["every rule is kept"],
+    "version": 3,
+    "stable_version": 2,
+    "manifest_digest": "m" * 64,
+    "training_digest": "t" * 64,
+    "overridden_by": None,
+}
+RESULTS = {
+    "snapshot": {"manifest_digest": "m" * 64},
+    "train": {},
+    "evaluate": {"threshold": 0.7, "test": {**TEST, "intervals": INTERVAL, "confusion": {}}},
+    "gate": BLESSED,
+    "export": {
+        "version": 3,
+        "digest": "d" * 64,
+        "path": "s3://models/3",
+        "manifest_digest": "m" * 64,
+        "preprocessing_version": "1",
+        "threshold": 0.7,
+        "decoder_difference": 0.02,
+    },
+}
+RETRAINING = {"source": "s3://labels/2026", "backbone_weights": "/weights.h5", "prevalence": 0.002, "new_labels": 100}
+
+
+@pytest.fixture
+def results(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets what the programs hand on; a program without a result fails with exit status 2."""
+    mysql = {"conn_type": "mysql", "host": "127.0.0.1", "port": 1, "login": "u", "password": "secret-1", "schema": "s"}
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(mysql))
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_TRAINING_DIR", "/var/lib/sniffer")
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_MODEL_BASE", "s3://models")
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_RETRAINING", json.dumps(RETRAINING))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "programs"))
+
+    def set_results(**changed: Any) -> None:
+        found = {name: result for name, result in {**RESULTS, **changed}.items() if result is not None}
+        monkeypatch.setenv("STAND_IN_RESULTS", json.dumps(found))
+
+    set_results()
+    return set_results
+
+
+def run(dag_id: str, **form: Any) -> dict[str, Any]:
+    """Run the DAG; the states and the results of its tasks, and the workdir that its run has."""
+    dag_run = DagBag(DAGS).dags[dag_id].test(run_conf=form)
+    states = {task.task_id: str(task.state) for task in dag_run.get_task_instances()}
+    found = {name: dag_run.get_task_instance(name).xcom_pull(task_ids=name) for name in states}
+    return {"run": str(dag_run.state), "run_id": dag_run.run_id, "states": states, "results": found}
+
+
+def events(asset: str) -> list[dict[str, Any]]:
+    """What the Asset's events so far carried, oldest first."""
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        query = select(AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+        return list(session.scalars(query.where(AssetModel.name == asset).order_by(AssetEvent.id)))
+
+
+def test_a_blessed_model_is_told_with_digests_figures_and_reserved_version(results: Callable[..., None]) -> None:
+    ended = run("retrain_model", capacity=300)
+    assert ended["run"] == "success"
+    assert set(ended["states"].values()) == {"success"}
+    workdir = f"/var/lib/sniffer/runs/retrain_model.{ended['run_id']}"
+    told = ended["results"]["bless"]
+    assert events("blessed_model")[-1] == told
+    assert (told["workdir"], told["version"], told["manifest_digest"]) == (workdir, 3, "m" * 64)
+    assert told["metrics"] == {**TEST, "intervals": INTERVAL}
+    at, cache = f"--workdir={workdir}", "--feature-cache=/var/lib/sniffer/features"
+    assert ended["results"]["snapshot"]["argv"] == [
+        at,
+        "--source=s3://labels/2026",
+        "--lineage=/var/lib/sniffer/lineage.json",
+    ]
+    assert ended["results"]["train"]["argv"] == [at, cache, "--backbone-weights=/weights.h5"]
+    assert ended["results"]["evaluate"]["argv"] == [at, cache, "--prevalence=0.002", "--capacity=300"]
+    assert ended["results"]["gate"]["argv"] == [at, cache, "--model-base-path=s3://models"]
+
+
+def test_a_rejected_candidate_alarms_nobody_and_is_told_nobody(results: Callable[..., None]) -> None:
+    before = events("blessed_model")
+    results(gate={**BLESSED, "blessed": False, "reasons": ["PR-AUC 0.7 is below 0.8", "recall 0"]})
+    ended = run("retrain_model")
+    assert ended["run"] == "success"
+    assert ended["states"] == {
+        **dict.fromkeys(("plan", "snapshot", "train", "evaluate", "gate"), "success"),
+        "bless": "skipped",
+    }
+    assert ended["results"]["gate"]["reasons"] == ["PR-AUC 0.7 is below 0.8", "recall 0"]
+    assert events("blessed_model") == before
+
+
+def test_a_step_that_fails_fails_the_run_and_nothing_after_it_runs(results: Callable[..., None]) -> None:
+    results(train=None)
+    ended = run("retrain_model")
+    assert ended["run"] == "failed"
+    assert (ended["states"]["train"], ended["states"]["evaluate"]) == ("failed", "upstream_failed")
+    assert ended["states"]["bless"] == "upstream_failed"
+
+
+def test_an_override_reaches_the_gate_from_the_form_alone(results: Callable[..., None]) -> None:
+    ended = run("retrain_model", override_by="Ana", override_reason="the only one", limits={"min_recall": 0.5})
+    assert ended["results"]["gate"]["argv"][-3:] == [
+        "--min-recall=0.5",
+        "--override-by=Ana",
+        "--override-reason=the only one",
+    ]
+
+
+def test_a_missing_variable_fails_the_plan(results: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_VAR_SNIFFER_TRAINING_DIR")
+    ended = run("retrain_model")
+    assert ended["states"]["plan"] == "failed"
+    assert ended["states"]["snapshot"] == "upstream_failed"
+
+
+def test_the_newest_blessed_model_is_exported_and_told(results: Callable[..., None]) -> None:
+    blessed = run("retrain_model")["results"]["bless"]
+    ended = run("export_model")
+    assert ended["run"] == "success"
+    assert ended["results"]["export"]["argv"] == [f"--workdir={blessed['workdir']}", "--model-base-path=s3://models"]
+    told = ended["results"]["announce_savedmodel"]
+    assert told["version"] == 3
+    assert told == events("savedmodel")[-1]
+    assert told["path"] == "s3://models/3"
+
+
+def test_a_workdir_of_the_form_is_exported_instead(results: Callable[..., None]) -> None:
+    ended = run("export_model", workdir="/var/lib/sniffer/runs/older")
+    assert ended["results"]["export"]["argv"][0] == "--workdir=/var/lib/sniffer/runs/older"
+
+
+def test_an_export_that_fails_tells_of_no_version(results: Callable[..., None]) -> None:
+    run("retrain_model")
+    before = events("savedmodel")
+    results(export=None)
+    ended = run("export_model")
+    assert (ended["run"], ended["states"]["announce_savedmodel"]) == ("failed", "upstream_failed")
+    assert events("savedmodel") == before
+
+
+@pytest.mark.parametrize(("new", "state"), [(99, "skipped"), (100, "success")])
+def test_enough_new_labels_start_a_retraining(new: int, state: str, results: Callable[..., None]) -> None:
+    before = events("labelled_images")
+    results(count_labels={"labelled": 5000, "new": new})
+    ended = run("watch_labels")
+    assert (ended["run"], ended["states"]["announce_labels"]) == ("success", state)
+    assert ended["results"]["count_labels"]["argv"] == [
+        "--source=s3://labels/2026",
+        "--lineage=/var/lib/sniffer/lineage.json",
+    ]
+    assert len(events("labelled_images")) - len(before) == (state == "success")
+
+
+def test_what_starts_what(airflow_database: None) -> None:
+    dags = DagBag(DAGS).dags
+    starts = {
+        dag_id: [uri.name for uri, _ in dag.timetable.asset_condition.iter_assets()]
+        for dag_id, dag in scheduled(dags).items()
+        if dag.timetable.asset_condition
+    }
+    assert starts["retrain_model"] == ["labelled_images"]
+    assert starts["export_model"] == ["blessed_model"]
+    assert dags["retrain_model"].max_active_runs == 1
+
+
+def scheduled(dags: Any) -> dict[str, Any]:
+    """The DAGs as the scheduler sees them."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    return {
+        dag_id: DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)) for dag_id, dag in dags.items()
+    }
+
+
+def test_unpausing_starts_no_run_that_was_missed(airflow_database: None) -> None:
+    from airflow.timetables.base import TimeRestriction
+
+    for dag_id in ("retrain_model", "watch_labels"):
+        timetable = scheduled(DagBag(DAGS).dags)[dag_id].timetable
+        info = timetable.next_dagrun_info(
+            last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+        )
+        assert info.run_after > datetime.now(UTC), dag_id
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"prevalence": 0},
+        {"prevalence": 1},
+        {"nightly_volume": 0},
+        {"capacity": -1},
+        {"target_precision": 1.5},
+        {"limits": "min_recall"},
+        {"fine_tune": "perhaps"},
+    ],
+)
+def test_the_form_refuses_what_a_field_cannot_be(form: dict[str, Any], airflow_database: None) -> None:
+    [(name, value)] = form.items()
+    with pytest.raises(ParamValidationError):
+        DagBag(DAGS).dags["retrain_model"].params.get_param(name).resolve(value)

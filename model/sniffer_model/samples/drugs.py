@@ -131,10 +131,10 @@ def close_together(rng: Rng, size: tuple[int, int], step: float, share: float) -
 
 
 def draw_blister(canvas: Image.Image, rng: Rng, light: Light) -> None:
-    """Three to five blister packs of one product, full or partly used, over most of the canvas."""
+    """Four to six blister packs of one product, full or partly used, over most of the canvas."""
     kind_seed = int(rng.integers(1 << 30))
     side = mean_side(canvas)
-    for centre in scatter(rng, canvas.size, int(rng.integers(3, 6)), side * 0.33):
+    for centre in scatter(rng, canvas.size, int(rng.integers(4, 7)), side * 0.33):
         # All packs are of the same product.
         pack = _blister_pack(np.random.default_rng(kind_seed), rng, side, light)
         place(canvas, turned(pack, rng.uniform(0, 360)), centre, light, 7)
@@ -142,7 +142,7 @@ def draw_blister(canvas: Image.Image, rng: Rng, light: Light) -> None:
 
 def _blister_pack(product: Rng, rng: Rng, side: float, light: Light) -> Image.Image:
     columns, rows = int(product.integers(4, 7)), int(product.integers(3, 5))
-    cell = side * product.uniform(0.11, 0.17)
+    cell = side * product.uniform(0.1, 0.15)
     kind = some_kind(product, cell * product.uniform(0.68, 0.8))
     size = int(cell * (columns + 0.5)), int(cell * (rows + 0.5))
     foil = from_hsv(product.uniform(), product.choice([0.03, 0.08, 0.35]), product.uniform(0.45, 0.75))
@@ -175,12 +175,9 @@ def _pocket(kind: PillKind, angle: float, cell: float, light: Light, foil: Colou
     """A pill under a clear dome that shines."""
     side = int(cell * 0.98)
     u, v = grid(side, angle)
-    room = cell * 0.07
-    half_length = min(cell * 0.47, kind.length / 2 + room)
-    half_width = min(cell * 0.47, kind.width / 2 + room)
-    distance = box_distance(u, v, half_length, half_width, half_width)
-    dome = rounded_height(distance, cell * 0.2)
-    pocket = lit(painted(u.shape, scaled(foil, 1.05)), dome * 0.5, distance, light, 0.5)
+    distance = np.hypot(u, v) - cell * 0.46
+    dome = rounded_height(distance, cell * 0.25)
+    pocket = lit(painted(u.shape, scaled(foil, 1.05)), dome, distance, light, 0.8)
     inner = pill(kind, angle, light)
     place(pocket, inner, (side / 2, side / 2), light, 3)
     glass = np.asarray(lit(painted(u.shape, (0, 0, 0)), dome, distance + 1.5, light, 1.0), np.float32)

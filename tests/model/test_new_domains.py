@@ -19,6 +19,7 @@ from sniffer_model.samples import Domain, SampleImage, labelled_images
 TRAINED_ON = Domain(("plain", "wood", "cloth", "gradient"), (320, 800))
 JUDGED_ON = Domain(("stone", "tiles", "blurred"), (900, 1400))
 TRAINED, VALIDATED, JUDGED = 240, 80, 120
+SHUFFLES = 24
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -54,14 +55,16 @@ def shuffled(data: LabelledFeatures, seed: int) -> LabelledFeatures:
 def test_other_backdrops_and_sizes_are_told_apart_too(
     data: tuple[LabelledFeatures, LabelledFeatures, LabelledFeatures],
 ) -> None:
-    # Measured: 0.90 and 0.89 for seeds 0 and 1. The aim is 0.95, which the random backbone does not reach yet.
-    assert held_out_auc(*data, seed=0) >= 0.85
+    # Measured: 0.991 to 0.993.
+    aucs = [held_out_auc(*data, seed=seed) for seed in range(3)]
+    assert min(aucs) >= 0.95, aucs
 
 
 def test_shuffled_labels_teach_nothing_about_them(
     data: tuple[LabelledFeatures, LabelledFeatures, LabelledFeatures],
 ) -> None:
     train, validation, judged = data
-    aucs = [held_out_auc(shuffled(train, seed), shuffled(validation, seed), judged, seed) for seed in range(6)]
-    # Measured: 0.54, single ones from 0.44 to 0.71: likeness of the images adds to the deviation of 60 + 60 guesses.
-    assert np.mean(aucs) == pytest.approx(0.5, abs=0.12)
+    aucs = [held_out_auc(shuffled(train, seed), shuffled(validation, seed), judged, seed) for seed in range(SHUFFLES)]
+    # Measured: 0.54, single ones from 0.39 to 0.76. The classes lie far apart, so that a shuffle with a slight excess on
+    # either side tells them apart by luck, or the wrong way round: it is the mean that must be 0.5.
+    assert np.mean(aucs) == pytest.approx(0.5, abs=0.1), aucs

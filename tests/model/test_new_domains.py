@@ -65,6 +65,6 @@ def test_shuffled_labels_teach_nothing_about_them(
 ) -> None:
     train, validation, judged = data
     aucs = [held_out_auc(shuffled(train, seed), shuffled(validation, seed), judged, seed) for seed in range(SHUFFLES)]
-    # Measured: 0.54, single ones from 0.39 to 0.76. The classes lie far apart, so that a shuffle with a slight excess on
-    # either side tells them apart by luck, or the wrong way round: it is the mean that must be 0.5.
+    # Measured: 0.54, single ones from 0.39 to 0.76. The classes lie far apart, so that a shuffle with a slight excess
+    # on either side tells them apart by luck, or the wrong way round: it is the mean that must be 0.5.
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.1), aucs

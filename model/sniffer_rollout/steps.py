@@ -22,8 +22,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sniffer.contracts import ContractError, ModelRecord, ModelStatus, SettingsError, TransientError
+from sniffer.contracts import ContractError, ModelRecord, ModelStatus, SettingsError, SnifferError, TransientError
 from sniffer.images import PREPROCESSING_VERSION
+from sniffer.serving import ModelServer
 from sniffer.settings import FetchSettings, ImageSettings, RolloutSettings
 from sniffer.store import Store
 from sniffer_model.golden import read_golden
@@ -35,7 +36,7 @@ from sniffer_rollout.latency import LatencyLimits, compare_latency
 from sniffer_rollout.shadow import ShadowLimits, check_shadow, fetch_pixels
 from sniffer_rollout.standing import Standing, read_standing
 from sniffer_rollout.target import SURGE, Target
-from sniffer_rollout.waiting import label_lag, lags, version_lag, wait_for_all
+from sniffer_rollout.waiting import LoadFailed, label_lag, lags, version_lag, wait_for_all
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +87,7 @@ class Rollout:
         record = self._candidate(asked)
         self._published(record)
         aspired, mode = self._target.read_aspired(), self._target.mode()
-        replicas = self._target.replicas()
-        if replicas.troubles:
-            log.warning("the servers are in trouble already: %s", "; ".join(replicas.troubles))
+        servers, troubles = self._reachable()
         standing = read_standing(self._store)
         place = f"{self._target.description}, {mode.name}: {mode.reason}"
         log.info("version %d may be rolled out to %s", record.version, place)
@@ -97,8 +96,8 @@ class Rollout:
             "digest": record.digest,
             "stable": standing.stable_version,
             "mode": asdict(mode),
-            "servers": len(replicas.urls),
-            "troubles": list(replicas.troubles),
+            "servers": servers,
+            "troubles": troubles,
             "aspired": as_document(aspired),
         }
 
@@ -143,6 +142,12 @@ class Rollout:
         record = self._candidate(version)
         standing = read_standing(self._store)
         if standing.stable_version != version:
+            labels = self._target.read_aspired().labels
+            if version not in (labels.get(CANARY), labels.get(STABLE)):
+                raise SettingsError(
+                    f"version {version} is not the canary (any more): a restore or a rollback took it back, or it was "
+                    "never loaded; run the steps `load` and `verify`"
+                )
             replicas = self._loaded_on(version)
             # The servers may be others than those that were verified.
             self._prove_golden(record, replicas)
@@ -172,13 +177,24 @@ class Rollout:
         left_behind: list[str] | None = None
         try:
             self._go_back(standing, previous.version)
-        except TransientError as error:
+        except (TransientError, LoadFailed) as error:
             left_behind = self._left_behind(previous.version, error)
         self._store.promote(previous.version)
         found = self._follow_database(wait=left_behind is None)
         return {"former": standing.stable_version, "left_behind": left_behind or []} | found
 
     # ---- what they are made of ------------------------------------------------------------------------------
+
+    def _reachable(self) -> tuple[list[str], list[str]]:
+        """The servers that answer, and what is wrong with others; raises TransientError when none answers."""
+        replicas = self._target.replicas()
+        silent = lags(replicas.urls, _answers)
+        troubles = [*replicas.troubles, *(lag.reason for lag in silent.values())]
+        if len(silent) == len(replicas.urls):
+            raise TransientError(f"no model server of {self._target.description} answers: {'; '.join(troubles)}")
+        if troubles:
+            log.warning("the servers are in trouble already: %s", "; ".join(troubles))
+        return [url for url in replicas.urls if url not in silent], troubles
 
     @property
     def _base(self) -> ModelBase:
@@ -293,7 +309,7 @@ class Rollout:
             raise SettingsError(f"version {version} is not loaded: run the step `load` first")
         return wait_for_all(self._target, version_lag(version), what, limit_s, self._settings)
 
-    def _left_behind(self, version: int, error: TransientError) -> list[str]:
+    def _left_behind(self, version: int, error: SnifferError) -> list[str]:
         """The servers that do not answer for the version; raises `error` when none does."""
         urls = self._target.replicas().urls
         lacking = lags(urls, version_lag(version))
@@ -350,3 +366,8 @@ class Rollout:
         found = check_shadow(replica, stable, record, pixels, left_out, per_day, limits, _ANSWER_PATIENCE_S)
         log.info("decisions beside version %d: %s", stable.version, {k: v for k, v in found.items() if k != "flips"})
         return found
+
+
+def _answers(server: ModelServer) -> None:
+    """Asks a server anything at all; it lacks nothing when it answers."""
+    server.version_states()

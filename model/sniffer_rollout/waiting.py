@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 _READ_TIMEOUT_S = 10.0
 
 
+class LoadFailed(ContractError):
+    """A server has given up on a version; it will not come by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lag:
     """What one server still lacks, for a person; `failure` is set when it will never come by itself."""
@@ -71,7 +75,7 @@ def wait_for_all(
 ) -> tuple[str, ...]:
     """Return the base URLs once no server lacks anything, and there are as many as there must be.
 
-    Raises ContractError as soon as one failed for good, with its message. A failure that is in `stale`, as it was seen
+    Raises LoadFailed as soon as one failed for good, with its message. A failure that is in `stale`, as it was seen
     before the servers were told, counts only after `stale_s`. Raises TransientError at the limit, or when the target's
     own troubles have stood for `trouble_s`, with everything that is known.
     """
@@ -99,7 +103,7 @@ def wait_for_all(
 def _raise_failure(lacking: Mapping[str, Lag], what: str, stale: Mapping[str, Lag]) -> None:
     for url, lag in lacking.items():
         if lag.failure and stale.get(url) != lag:
-            raise ContractError(f"{what}: {url} {lag.reason}")
+            raise LoadFailed(f"{what}: {url} {lag.reason}")
 
 
 def _described(state: VersionState) -> str:

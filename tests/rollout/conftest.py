@@ -49,8 +49,8 @@ def rollout_environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for name, value in {
         "SNIFFER_ROLLOUT_POLL_S": "0.1",
-        "SNIFFER_ROLLOUT_LOAD_LIMIT_S": "30",
-        "SNIFFER_ROLLOUT_LABEL_LIMIT_S": "20",
+        "SNIFFER_ROLLOUT_LOAD_LIMIT_S": "60",
+        "SNIFFER_ROLLOUT_LABEL_LIMIT_S": "40",
         "SNIFFER_ROLLOUT_STALE_S": "5",
         "SNIFFER_ROLLOUT_PATIENCE_S": "10",
     }.items():

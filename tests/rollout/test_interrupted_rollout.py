@@ -98,7 +98,7 @@ def test_a_run_that_is_told_to_end_restores_first(second: Site) -> None:
 
 
 def test_a_rollback_swaps_stable_and_previous_and_a_pinned_scan_goes_on(second: Site) -> None:
-    second.step("run", "--latency-floor-ms=50")
+    second.step("run", "--latency-floor-ms=10000")
     with second.store() as store:
         store.open_scan(ScanRequest("scan-1", "bkt"), 2)
     found = second.step("rollback", "--version=1")
@@ -108,11 +108,12 @@ def test_a_rollback_swaps_stable_and_previous_and_a_pinned_scan_goes_on(second: 
     assert second.statuses() == {1: "stable", 2: "previous"}
 
 
+@pytest.mark.slow
 def test_a_rollback_leaves_a_server_behind_that_does_not_answer(
     second: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sniffer_rollout.steps._ROLLBACK_LIMIT_S", 2.0)
-    second.step("run", "--latency-floor-ms=50")
+    second.step("run", "--latency-floor-ms=10000")
     gone = second.replicas[1]
     gone.kill()
     found = second.step("rollback")
@@ -123,7 +124,7 @@ def test_a_rollback_leaves_a_server_behind_that_does_not_answer(
 
 
 def test_a_rollback_loads_a_previous_version_that_no_server_has(second: Site) -> None:
-    second.step("run", "--latency-floor-ms=50")
+    second.step("run", "--latency-floor-ms=10000")
     for replica in second.replicas:
         replica.config.unlink()
         replica.config.write_text("model_config_list {}\n")
@@ -137,13 +138,22 @@ def test_a_rollback_loads_a_previous_version_that_no_server_has(second: Site) ->
 
 
 def test_a_previous_version_that_nobody_can_have_keeps_none_away(second: Site) -> None:
-    second.step("run", "--latency-floor-ms=50")
+    second.step("run", "--latency-floor-ms=10000")
     second.publish(3)
     (second.base / "1").rename(second.base / ".lost")
     # The servers were told of it, but not by us.
     (second.base.parent / "serving" / "aspired.json").unlink()
-    second.step("run", "--latency-floor-ms=50")
+    second.step("run", "--latency-floor-ms=10000")
     second.eventually_served([2, 3], stable=3)
+
+
+def test_what_was_taken_back_meanwhile_is_not_promoted(second: Site) -> None:
+    error = second.step("promote", "--version=2", status=2)["error"]
+    second.step("load", "--version=2")
+    second.step("restore")
+    assert second.step("promote", "--version=2", status=2)["error"] == error
+    assert "is not the canary (any more)" in error
+    assert second.statuses() == {1: "stable", 2: "blessed"}
 
 
 def test_a_database_that_is_away_stops_a_promotion_before_it_counts(

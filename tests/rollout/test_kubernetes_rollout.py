@@ -121,7 +121,7 @@ def test_versions_go_from_s3_through_the_programs_to_every_pod(
         for path in sorted((cluster.base / str(version)).rglob("*"), key=lambda p: p.name == "sniffer_model.json"):
             if path.is_file():
                 bucket.put(f"models/{path.relative_to(cluster.base)}", path.read_bytes())
-        cluster.step("run", "--latency-floor-ms=50")
+        cluster.step("run", "--latency-floor-ms=10000")
     cluster.eventually_served([1, 2], stable=2)
     assert cluster.statuses() == {1: "previous", 2: "stable"}
     assert api.aspired() == {"versions": [1, 2], "labels": {"stable": 2}}

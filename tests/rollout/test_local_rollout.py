@@ -33,7 +33,7 @@ def test_a_second_version_step_by_step_each_run_twice(site: Site) -> None:
         assert site.served() == [([1, 2], 1, 2)] * 2
         assert site.statuses() == {1: "stable", 2: "blessed"}
     for _ in range(2):
-        found = site.step("verify", "--version=2", "--latency-floor-ms=50")
+        found = site.step("verify", "--version=2", "--latency-floor-ms=10000")
         assert found["stable"] == 1
         assert found["latency"][site.replicas[0].url]["rounds"] == 30
         assert found["shadow"] is None
@@ -49,11 +49,11 @@ def test_the_version_before_the_previous_one_leaves_unless_a_scan_is_pinned_to_i
     pixels = decode(photo(200)).tobytes()
     for version in (1, 2):
         site.publish(version)
-        site.step("run", "--latency-floor-ms=50")
+        site.step("run", "--latency-floor-ms=10000")
     with site.store() as store:
         store.open_scan(ScanRequest("scan-1", "bkt"), 1)
     site.publish(3)
-    site.step("run", "--latency-floor-ms=50")
+    site.step("run", "--latency-floor-ms=10000")
     site.eventually_served([1, 2, 3], stable=3)
     assert site.replicas[0].score(1, pixels) == pytest.approx(200 / 255, abs=0.02)
     with site.store() as store:

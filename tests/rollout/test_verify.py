@@ -100,18 +100,18 @@ def test_decisions_on_scanned_images_are_compared_with_the_stable_version(site: 
     scan(site, bucket, [10, 20, 30, 60, 90, 110, 140, 150, 200, 240], version=1)
     site.publish(2, "other")
     site.step("load", "--version=2")
-    limits = ("--latency-floor-ms=50", "--max-flips=0.3", "--max-flag-change=0.3")
+    limits = ("--latency-floor-ms=10000", "--max-flips=0.3", "--max-flag-change=0.3")
     found = site.step("verify", "--version=2", *limits)["shadow"]
     assert (found["compared"], found["flagged_by_stable"], found["flagged_by_candidate"]) == (8, 4, 2)
     assert sum(found["left_out"].values()) == 2
     assert sorted(flip["key"] for flip in found["flips"]) == ["images/6.jpg", "images/7.jpg"]
     assert found["flag_change_per_night"] == pytest.approx(-0.25 * 1000, rel=0.01)
-    error = site.step("verify", "--version=2", "--latency-floor-ms=50", "--max-flips=0.1", status=2)["error"]
+    error = site.step("verify", "--version=2", "--latency-floor-ms=10000", "--max-flips=0.1", status=2)["error"]
     assert re.search(r"on 25.0% of 8 scanned images \(at most 10.0%, -250 flagged images a night\)", error)
     assert "s3://" in error
     error = site.step("verify", "--version=2", *limits, "--least-shadow-images=9", status=2)["error"]
     assert "only 8 scanned images" in error
-    skipped = site.step("verify", "--version=2", "--latency-floor-ms=50", "--shadow-images=0")
+    skipped = site.step("verify", "--version=2", "--latency-floor-ms=10000", "--shadow-images=0")
     assert skipped["shadow"] is None
 
 
@@ -141,6 +141,19 @@ def test_what_may_not_be_rolled_out_is_refused_beforehand(site: Site) -> None:
     (site.base / "4" / "saved_model.pb").write_text("damaged")
     assert "its digest differs" in refusal("--version=4")
     assert site.step("preflight", "--version=1", status=2)["done"] is False
+
+
+def test_preflight_tells_servers_that_answer_from_those_that_do_not(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.publish(1)
+    living, nobody = site.replicas[0].url, "http://127.0.0.1:9"
+    monkeypatch.setenv("SNIFFER_SERVING_REPLICAS", f"{nobody},{living}")
+    found = site.step("preflight")
+    assert found["servers"] == [living]
+    assert nobody in found["troubles"][0]
+    monkeypatch.setenv("SNIFFER_SERVING_REPLICAS", nobody)
+    assert "no model server of local:" in site.step("preflight", status=1)["error"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import urllib3
-from kubernetes import client, config  # type: ignore[import-untyped]  # noqa: TID251 - its API is touched here only
+from kubernetes import client, config  # noqa: TID251 - its API is touched here only
 
 from sniffer.contracts import ContractError, SettingsError, TransientError
 from sniffer.settings import RolloutSettings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,8 @@ import numpy as np
 from sniffer.contracts import ContractError
 from sniffer.serving import ModelServer
 from sniffer_rollout.target import serving_at
+
+log = logging.getLogger(__name__)
 
 _WARM_UP_ROUNDS = 2
 
@@ -38,21 +41,39 @@ class Latency:
 def compare_latency(
     replica: str, candidate: int, stable: int, images: Sequence[bytes], limits: LatencyLimits, patience_s: float
 ) -> dict[str, Any]:
-    """Both versions' figures; raises ContractError when the candidate is slower than the limits allow."""
+    """Both versions' figures; raises ContractError when the candidate is slower than the limits allow, twice in a row.
+
+    Twice, since one busy moment of the server moves a percentile of so few batches.
+    """
     batch = [images[number % len(images)] for number in range(limits.batch)]
     with ModelServer(serving_at(replica, patience_s)) as server:
-        found = measure(lambda version: server.predict(version, batch), (candidate, stable), limits.rounds)
-    ours, theirs = found[candidate], found[stable]
+        for _ in range(2):
+            found = measure(lambda version: server.predict(version, batch), (candidate, stable), limits.rounds)
+            excess = _excess(found[candidate], found[stable], limits)
+            if excess is None:
+                break
+            log.info("version %d beside version %d at %s: %s", candidate, stable, replica, excess)
+    if excess is not None:
+        raise ContractError(
+            f"model version {candidate} at {replica} is slower than the stable version {stable}, measured twice: "
+            f"{excess}"
+        )
+    ours, theirs = asdict(found[candidate]), asdict(found[stable])
+    return {"batch": limits.batch, "rounds": limits.rounds, "candidate": ours, "stable": theirs}
+
+
+def _excess(ours: Latency, theirs: Latency, limits: LatencyLimits) -> str | None:
+    """What is over the limits, for a person."""
     for name, mine_ms, other_ms, limit in (
         ("median", ours.median_ms, theirs.median_ms, limits.median_ratio),
         ("95th percentile", ours.p95_ms, theirs.p95_ms, limits.p95_ratio),
     ):
         if mine_ms > limit * other_ms and mine_ms - other_ms > limits.floor_ms:
-            raise ContractError(
-                f"model version {candidate} at {replica} takes {mine_ms:.1f} ms ({name}) for {limits.batch} images, "
-                f"the stable version {stable} {other_ms:.1f} ms: more than {limit:g} times as long"
+            return (
+                f"{mine_ms:.1f} ms ({name}) for {limits.batch} images, not {other_ms:.1f} ms, which is more than "
+                f"{limit:g} times as long"
             )
-    return {"batch": limits.batch, "rounds": limits.rounds, "candidate": asdict(ours), "stable": asdict(theirs)}
+    return None
 
 
 def measure(predict: Callable[[int], object], versions: tuple[int, int], rounds: int) -> dict[int, Latency]:

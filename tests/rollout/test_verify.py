@@ -12,7 +12,7 @@ from support.published import photo
 from support.replicas import Site
 
 from sniffer.contracts import Certificate, ContractError, ListedObject, ModelStatus, Outcome, Result, ScanRequest
-from sniffer_rollout.latency import measure
+from sniffer_rollout.latency import Latency, LatencyLimits, _excess, measure
 from sniffer_rollout.shadow import Comparison, ShadowLimits, _check_limits, compare_scores
 
 WHEN = datetime(2026, 11, 20, tzinfo=UTC)
@@ -34,6 +34,21 @@ def test_latency_is_measured_in_turns_so_that_a_slow_minute_slows_both() -> None
     assert all({*pair} == {1, 2} for pair in zip(asked[::2], asked[1::2], strict=True))
     assert asked[:4] == [1, 2, 2, 1]
     assert found[1].median_ms < 8 < found[2].median_ms <= found[2].p95_ms
+
+
+@pytest.mark.parametrize(
+    ("ours", "excess"),
+    [
+        (Latency(14.0, 39.0), None),
+        (Latency(16.0, 39.0), "16.0 ms .median. for 8 images, not 10.0 ms"),
+        (Latency(14.0, 41.0), "41.0 ms .95th percentile. for 8 images, not 20.0 ms"),
+    ],
+)
+def test_slower_is_what_is_over_a_ratio_and_over_the_floor(ours: Latency, excess: str | None) -> None:
+    limits = LatencyLimits(floor_ms=5.0)
+    found = _excess(ours, Latency(10.0, 20.0), limits)
+    assert found is None if excess is None else re.match(excess, found or "")
+    assert _excess(Latency(4.0, 4.9), Latency(0.1, 0.1), limits) is None
 
 
 def test_each_version_decides_at_its_own_threshold() -> None:

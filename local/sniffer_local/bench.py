@@ -26,7 +26,7 @@ import psutil
 from PIL import Image
 
 from sniffer import migrate
-from sniffer.contracts import ListedObject, ModelRecord, ModelStatus, ScanRequest
+from sniffer.contracts import MODEL_NAME, ListedObject, ModelRecord, ModelStatus, ScanRequest
 from sniffer.images import PREPROCESSING_VERSION
 from sniffer.listing import ListingTally, images_to_score
 from sniffer.settings import MIB, DatabaseSettings
@@ -38,6 +38,7 @@ from sniffer_local.processes import Child, free_port
 from sniffer_local.s3 import S3, aws_environ
 from sniffer_local.serving import serving_service, serving_url
 from sniffer_model.samples.generate import labelled_images
+from sniffer_model.serving.command import newest_of
 
 BUCKET = "bench"
 IMAGES = 960
@@ -105,7 +106,9 @@ class Bench:
         self._database = MariaDb(folder / "mariadb")
         self._s3 = S3(folder / "s3")
         self._serving_port = free_port()
-        self._server = Child(serving_service(folder / "models", self._serving_port, folder / "serve.log"))
+        self._server = Child(
+            serving_service(newest_of(MODEL_NAME, folder / "models"), self._serving_port, folder / "serve.log")
+        )
         self._environ: dict[str, str] = {}
 
     def __enter__(self) -> Bench:

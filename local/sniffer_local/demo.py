@@ -1,7 +1,7 @@
 """`python -m sniffer_local.demo`: the whole product once, on this machine.
 
-Starts what is missing of the stack, fills a sample bucket, lets Airflow train and export a small model unless there is
-one, and scan the bucket, and prints the certificate and the highest scores. What it starts goes on running afterwards.
+Starts what is missing of the stack, fills a sample bucket, lets Airflow train, export and roll out a small model unless
+there is one, and scan the bucket, and prints the certificate and the highest scores. What it starts goes on running.
 """
 
 from __future__ import annotations
@@ -26,11 +26,9 @@ from sniffer_local.processes import run_checked
 from sniffer_local.registry import Registry, only_one
 from sniffer_local.s3 import s3_client
 from sniffer_local.s3_state import restore, save
-from sniffer_local.serving import prove_served, wait_until_served
 from sniffer_local.stack import BUCKET, DATABASE, Stack, prepare_stack
-from sniffer_model.publish import published_versions
 
-RETRAIN, EXPORT, SCAN = "retrain_model", "export_model", "scan_bucket"
+RETRAIN, EXPORT, ROLLOUT, SCAN = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
 LABELLED_IMAGES = 720
 # A model on random weights may fall short; the verdict then says so, and who took it all the same.
 OVERRIDE = {"override_by": "make demo", "override_reason": "shows the way, goes to no production"}
@@ -108,15 +106,16 @@ def fill_bucket(demo: Demo) -> None:
 
 
 def provide_model(demo: Demo) -> int:
-    """See to it that a trained model is published, served, proved and stable; returns its version."""
-    version = _known_version(demo) or _retrain(demo)
-    demo.registry.wait(demo.stack.serving_service)
-    wait_until_served(demo.stack.serving_port, version)
-    proved = prove_served(demo.stack.serving_port, demo.layout.models / str(version))
-    demo.story.tell(f"model version {version} is served; {proved} golden examples score as they did in training")
+    """See to it that a model is trained, published and rolled out; returns the stable version."""
     with _store(demo) as store:
-        store.promote(version)
-    return version
+        stable = store.stable_model()
+    if stable is None:
+        return _train_and_roll_out(demo)
+    demo.registry.wait(demo.stack.serving_service)
+    # The model server may have been started anew, or by an older release.
+    demo.run_program("sniffer_rollout.rollout", "restore")
+    demo.story.tell(f"model version {stable.version} is stable, and served")
+    return stable.version
 
 
 def report(demo: Demo, version: int, run: DagRun) -> None:
@@ -138,29 +137,23 @@ def report(demo: Demo, version: int, run: DagRun) -> None:
     print("The stack goes on running; `make down` stops it, `make demo` scans again.")
 
 
-def _known_version(demo: Demo) -> int | None:
-    """The newest published version, if the database knows it too."""
-    versions = published_versions(demo.layout.models)
-    if not versions:
-        return None
-    with _store(demo) as store:
-        return versions[-1] if store.model(versions[-1]) else None
-
-
-def _retrain(demo: Demo) -> int:
-    """Let Airflow train, judge and export a model; returns its version. ContractError when the gate rejects it."""
-    images = demo.layout.training / "images"
+def _train_and_roll_out(demo: Demo) -> int:
+    """Let Airflow train, judge, export and roll out a model; ContractError when the gate rejects it."""
+    images, runs = demo.layout.training / "images", demo.dag_runs
     demo.run_program("sniffer_model.samples", "--out", str(images), "--count", str(LABELLED_IMAGES))
     demo.story.tell("labelled images are generated")
-    exported = demo.dag_runs.known(EXPORT)
-    demo.dag_runs.let_run(EXPORT)
-    trained = demo.dag_runs.run(RETRAIN, OVERRIDE)
-    if demo.dag_runs.task_state(trained, "bless") != "success":
-        raise ContractError(f"the gate rejected the model:\n{demo.dag_runs.log_end(trained, 'bless')}")
-    demo.story.tell(f"the model is trained and judged; report: {demo.dag_runs.result(trained, 'plan')['report_url']}")
-    published = demo.dag_runs.await_next(EXPORT, exported)
-    version: int = demo.dag_runs.result(published, "export")["version"]
-    demo.story.tell(f"it is exported and published as version {version}")
+    demo.registry.wait(demo.stack.serving_service)
+    known = {dag_id: runs.known(dag_id) for dag_id in (EXPORT, ROLLOUT)}
+    for dag_id in known:
+        runs.let_run(dag_id)
+    trained = runs.run(RETRAIN, OVERRIDE)
+    if runs.task_state(trained, "bless") != "success":
+        raise ContractError(f"the gate rejected the model:\n{runs.log_end(trained, 'bless')}")
+    demo.story.tell(f"the model is trained and judged; report: {runs.result(trained, 'plan')['report_url']}")
+    exported = runs.await_next(EXPORT, known[EXPORT])
+    demo.story.tell(f"it is exported and published as version {runs.result(exported, 'export')['version']}")
+    version: int = runs.result(runs.await_next(ROLLOUT, known[ROLLOUT]), "announce")["version"]
+    demo.story.tell(f"version {version} is proved, stable, and served")
     return version
 
 

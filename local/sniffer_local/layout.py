@@ -39,8 +39,13 @@ class Layout:
 
     @property
     def models(self) -> Path:
-        """The model server's base path."""
+        """The published model versions."""
         return self.root / "models" / MODEL_NAME
+
+    @property
+    def serving(self) -> Path:
+        """What the model server is told to serve."""
+        return self.root / "serving"
 
     @property
     def training(self) -> Path:

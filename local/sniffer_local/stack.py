@@ -10,6 +10,9 @@ from sniffer_local import airflow, mariadb, s3, serving
 from sniffer_local.layout import CHECKOUT, Layout
 from sniffer_local.processes import Service
 from sniffer_local.registry import Registry
+from sniffer_model.serving.command import as_configured
+from sniffer_rollout.aspired import Aspired
+from sniffer_rollout.local_target import LocalTarget
 
 DATABASE = "sniffer"
 BUCKET = "sniffer-demo"
@@ -23,6 +26,8 @@ class Stack:
     database: mariadb.MariaDbSite
     s3_port: int
     serving_port: int
+    rollout_target: str
+    model_base: str
     airflow: airflow.AirflowSite
     database_service: Service
     s3_service: Service
@@ -34,6 +39,8 @@ class Stack:
         return {
             "SNIFFER_DATABASE_URL": self.database.url(DATABASE),
             "SNIFFER_SERVING_URL": serving.serving_url(self.serving_port),
+            "SNIFFER_ROLLOUT_TARGET": self.rollout_target,
+            "SNIFFER_MODEL_BASE_PATH": self.model_base,
             **s3.aws_environ(self.s3_port),
         }
 
@@ -47,18 +54,36 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
         layout.root / "airflow",
         CHECKOUT,
         registry.port(API_SERVER),
-        {**_airflow_connections(database, s3_port, serving_port), **_airflow_variables(layout)},
+        {
+            **_airflow_connections(database, s3_port, serving_port),
+            **_airflow_variables(layout),
+            "SNIFFER_ROLLOUT_TARGET": _rollout_target(layout),
+        },
     )
     return Stack(
         database,
         s3_port,
         serving_port,
+        _rollout_target(layout),
+        str(layout.models),
         site,
         mariadb.mariadb_service(database, layout.logs / "mariadb.log"),
         s3.s3_service(s3_port, layout.logs / "s3.log"),
-        serving.serving_service(layout.models, serving_port, layout.logs / "model-server.log"),
+        _serving_service(layout, serving_port),
         tuple(airflow.airflow_services(site, layout.logs)),
     )
+
+
+def _rollout_target(layout: Layout) -> str:
+    return f"local:{layout.serving}"
+
+
+def _serving_service(layout: Layout, port: int) -> Service:
+    """A server of what the rollout says; of nothing, before the first one."""
+    target = LocalTarget(layout.serving, str(layout.models), (serving.serving_url(port),))
+    if not target.config.exists():
+        target.apply(Aspired.of([]))
+    return serving.serving_service(as_configured(target.config), port, layout.logs / "model-server.log")
 
 
 def _airflow_connections(database: mariadb.MariaDbSite, s3_port: int, serving_port: int) -> dict[str, str]:

@@ -33,6 +33,9 @@ BLESSED_MODEL = Asset(name="blessed_model")
 SAVEDMODEL = Asset(name="savedmodel")
 """A model version that is exported, published and registered; `extra` carries version, digest and path."""
 
+SERVING_MODEL = Asset(name="serving_model")
+"""Another model version has become stable; `extra` carries it, the former one, and what made it so."""
+
 OWNER = "trust-and-safety"
 
 PAGES_PREFIX = "/sniffer"

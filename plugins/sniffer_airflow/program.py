@@ -1,6 +1,6 @@
 """The operator that runs one of our programs: settings in by environment, log and progress out, its report as XCom.
 
-DAGs name a program, never a place. Where programs run is decided here alone, in `ProgramOperator._launch`.
+DAGs name a program, never a place: place.py chooses between this operator and the one of pod.py.
 """
 
 from __future__ import annotations
@@ -108,12 +108,8 @@ class ProgramOperator(BaseOperator):
             command.append(f"{self.progress_flag}={progress}")
         return command
 
-    @staticmethod
-    def _launch(command: Sequence[str], environ: Mapping[str, str]) -> ProgramProcess:
-        return ProgramProcess(command, environ)
-
     def _run(self, command: Sequence[str], environ: Mapping[str, str], shown: _ShownProgress, tail: deque[str]) -> int:
-        with self._launch(command, environ) as program:
+        with ProgramProcess(command, environ) as program:
             self._program = program
             while (status := program.exit_status) is None:
                 if self._stop_asked:  # it may have been asked before there was a program to stop

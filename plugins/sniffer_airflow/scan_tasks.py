@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow.sdk import XComArg, task
+from airflow.sdk import BaseOperator, XComArg, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sniffer_airflow import certify as certificates
 from sniffer_airflow.names import SCANNED_IMAGES
-from sniffer_airflow.program import ProgramOperator
+from sniffer_airflow.place import program
 from sniffer_airflow.reaction import errors_by_reaction
 from sniffer_airflow.scan_plan import plan_of_run
 
@@ -30,9 +30,9 @@ def plan(*, dag_run: Any = None, params: Any = None) -> dict[str, Any]:
     return planned.document() | {"arguments": planned.arguments()}
 
 
-def scan(arguments: XComArg) -> ProgramOperator:
+def scan(arguments: XComArg) -> BaseOperator:
     """`python -m sniffer.scan`; its XCom is the certificate without samples (of a dry run: the estimate)."""
-    return ProgramOperator(
+    return program(
         task_id="scan",
         module="sniffer.scan",
         arguments=arguments,

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.sdk import BaseOperatorLink, XComArg, task
+from airflow.sdk import BaseOperator, BaseOperatorLink, XComArg, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, name_of_run, report_url
-from sniffer_airflow.program import ProgramOperator
+from sniffer_airflow.place import program
 from sniffer_airflow.reaction import errors_by_reaction
 from sniffer_airflow.retrain_plan import plan_export, plan_training, plan_watch, settings_of_airflow
 
@@ -32,14 +32,13 @@ class ReportLink(BaseOperatorLink):
         return report_url(name_of_run(ti_key.dag_id, ti_key.run_id))
 
 
-def training_program(step: str, arguments: XComArg, *, mysql: bool = False) -> ProgramOperator:
+def training_program(step: str, arguments: XComArg, *, mysql: bool = False) -> BaseOperator:
     """`python -m sniffer_model.STEP`; its XCom is the JSON that the program hands on."""
-    operator = ProgramOperator(
+    operator = program(
         task_id=step,
         module=f"sniffer_model.{step}",
         arguments=arguments,
-        mysql=mysql,
-        serving=False,
+        needs=("aws", "mysql") if mysql else ("aws",),
         report_flag="--result",
         max_active_tis_per_dag=TRAININGS_AT_A_TIME,
     )

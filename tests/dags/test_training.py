@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
+from support.dag_runs import events, run, stand_in
 
 DAGS = Path(__file__).parents[2] / "dags"
 
@@ -44,40 +45,12 @@ RETRAINING = {"source": "s3://labels/2026", "backbone_weights": "/weights.h5", "
 
 
 @pytest.fixture
-def results(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def results(airflow_database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what the programs hand on; a program without a result fails with exit status 2."""
-    mysql = {"conn_type": "mysql", "host": "127.0.0.1", "port": 1, "login": "u", "password": "secret-1", "schema": "s"}
-    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(mysql))
     monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_TRAINING_DIR", "/var/lib/sniffer")
     monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_MODEL_BASE", "s3://models")
     monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_RETRAINING", json.dumps(RETRAINING))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "programs"))
-
-    def set_results(**changed: Any) -> None:
-        found = {name: result for name, result in {**RESULTS, **changed}.items() if result is not None}
-        monkeypatch.setenv("STAND_IN_RESULTS", json.dumps(found))
-
-    set_results()
-    return set_results
-
-
-def run(dag_id: str, **form: Any) -> dict[str, Any]:
-    """Run the DAG; the states and the results of its tasks, and the workdir that its run has."""
-    dag_run = DagBag(DAGS).dags[dag_id].test(run_conf=form)
-    states = {task.task_id: str(task.state) for task in dag_run.get_task_instances()}
-    found = {name: dag_run.get_task_instance(name).xcom_pull(task_ids=name) for name in states}
-    return {"run": str(dag_run.state), "run_id": dag_run.run_id, "states": states, "results": found}
-
-
-def events(asset: str) -> list[dict[str, Any]]:
-    """What the Asset's events so far carried, oldest first."""
-    from airflow.models.asset import AssetEvent, AssetModel
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session() as session:
-        query = select(AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
-        return list(session.scalars(query.where(AssetModel.name == asset).order_by(AssetEvent.id)))
+    return stand_in(RESULTS, tmp_path / "calls", monkeypatch)
 
 
 def test_a_blessed_model_is_told_with_digests_figures_and_reserved_version(results: Callable[..., None]) -> None:

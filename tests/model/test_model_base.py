@@ -58,7 +58,7 @@ def test_what_is_published_is_found_and_fetched_whole(location: str, tmp_path: P
 def test_publishers_at_once_get_versions_of_their_own(location: str, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         texts = [f"model {number}" for number in range(4)]
-        published = list(pool.map(lambda text: publish_text(open_model_base(location), text), texts))
+        published = list(pool.map(lambda text: publish_text(open_model_base(location), text, text[-1]), texts))
     assert sorted(facts.version for facts in published) == [1, 2, 3, 4]
     for facts, text in zip(published, texts, strict=True):
         fetched = open_model_base(location).fetch(facts.version, tmp_path / "fetched")
@@ -77,9 +77,9 @@ def test_an_interrupted_publish_is_no_version_and_only_the_same_model_resumes_it
     assert (base.versions(), base.taken()) == ([], [1])
     with pytest.raises(SettingsError, match="no complete version 1"):
         base.fetch(1, tmp_path)
-    assert publish_text(base, "another").version == 2
+    assert publish_text(base, "another", "2").version == 2
     with base.staging() as staged, pytest.raises(ContractError, match="holds another model"):
-        base.publish(staged, FACTS, [1])
+        base.publish(staged, dataclasses.replace(FACTS, head_digest="2" * 64), [1])
     with base.staging() as staged:
         # Judged again meanwhile, so that its papers, and with them its bytes, are others.
         resumed = base.publish(staged, dataclasses.replace(whole, version=0, digest="f" * 64), [1])

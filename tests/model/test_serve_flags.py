@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sniffer.contracts import SettingsError
-from sniffer_model.serving.command import model_server_command
+from sniffer_model.serving.command import as_configured, model_server_command, newest_of
 from sniffer_model.serving.config import ModelEntry, parse_model_config, read_model_config
 from sniffer_model.serving.flags import parse_flags
 from sniffer_model.serving.versions import All, Latest, RetryPolicy, Specific
@@ -131,7 +131,7 @@ def test_a_config_file_that_is_not_there_is_named(tmp_path):
 
 def test_without_tensorflow_serving_our_server_is_started_and_its_flags_are_good(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    command = model_server_command("drug_detector", tmp_path / "models", 8501)
+    command = model_server_command(newest_of("drug_detector", tmp_path / "models"), 8501)
     assert command[:3] == [sys.executable, "-m", "sniffer_model.serve"]
     settings = parse_flags(command[3:])
     assert (settings.model_name, settings.model_base_path, settings.rest_api_port) == (
@@ -139,6 +139,9 @@ def test_without_tensorflow_serving_our_server_is_started_and_its_flags_are_good
         tmp_path / "models",
         8501,
     )
+    configured = parse_flags(model_server_command(as_configured(tmp_path / "models.config"), 8501)[3:])
+    assert configured.model_config_file == tmp_path / "models.config"
+    assert (configured.model_config_poll_s, configured.allow_labels_for_unavailable) == (1, True)
 
 
 def test_a_tensorflow_serving_on_path_is_preferred_without_a_grpc_port(monkeypatch, tmp_path):
@@ -146,7 +149,7 @@ def test_a_tensorflow_serving_on_path_is_preferred_without_a_grpc_port(monkeypat
     real.write_text("#!/bin/sh\n")
     real.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    command = model_server_command("drug_detector", "/models", 8501)
+    command = model_server_command(newest_of("drug_detector", Path("/models")), 8501)
     assert command[0] == str(real)
     assert {"--model_name=drug_detector", "--model_base_path=/models", "--rest_api_port=8501"} <= set(command)
     assert "--port=0" in command

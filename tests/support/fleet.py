@@ -12,9 +12,10 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import create_engine, text
 
-from sniffer.contracts import Certificate, Outcome
+from sniffer.contracts import MODEL_NAME, Certificate, Outcome
 from sniffer_local.processes import Child, free_port
 from sniffer_local.serving import serving_service, serving_url
+from sniffer_model.serving.command import newest_of
 from support.programs import Program
 
 
@@ -24,7 +25,7 @@ class ModelServerProcess(Child):
     def __init__(self, base: Path, log: Path) -> None:
         self.port = free_port()
         self.url = serving_url(self.port)
-        super().__init__(serving_service(base, self.port, log))
+        super().__init__(serving_service(newest_of(MODEL_NAME, base), self.port, log))
 
 
 def jpeg(seed: int, side: int = 64) -> bytes:

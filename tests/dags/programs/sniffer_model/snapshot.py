@@ -1,6 +1,6 @@
 import sys
 
-from sniffer_model.stand_in import run
+from stand_in import run
 
 if __name__ == "__main__":
-    sys.exit(run("snapshot"))
+    sys.exit(run("snapshot", "--result"))

@@ -1,0 +1,82 @@
+"""
+### Roll a model version out to TensorFlow Serving
+
+Brings a published version into the model servers, proves it beside the stable one, and makes it stable. Runs whenever
+`export_model` has published a version (Asset `savedmodel`), and by the *Trigger* button. The stable version never stops
+answering, and running scans keep the version that they began with.
+
+`plan` (which version) → `preflight` (complete, digest right, blessed, servers reachable) → `load` (beside the others,
+label `canary`, on every server) → `verify` (golden examples, latency, decisions on scanned images) → `review` (the
+figures) → `approve` (only if asked for) → `promote` (label `stable`, then `models`) → `announce` (Asset
+`serving_model`). Each step is `python -m sniffer_rollout.rollout STEP`.
+
+**Any failure puts the servers back to what `models` says** (`restore`), and the run is red; the failed step's log ends
+with the reason.
+
+#### Roll back
+
+Trigger with *Action* `roll back`: the previous version, which stays loaded, is stable again within a minute. Nothing
+else is asked for: no file, no S3. Results of scans are kept per version, so those of the former model are all there.
+
+#### Approval
+
+With *Ask for approval* the run waits at `approve` (*Required Actions* in the UI) with the figures of `verify`: golden
+examples, latency, flips on scanned images, change in flags a night. It holds no worker meanwhile. A rejection, or 12
+hours without an answer, fails the step and puts everything back.
+
+#### Resume, retry
+
+* **A step failed, and the cause is mended**: *Clear task* on it, with everything after it. Every step may be run again
+  and does what is left.
+* **A worker died in the middle**: the same. Until `promote` has changed `models`, nothing has changed for any scan.
+* **`restore` failed**: the servers could not be reached. Clear it when they can.
+* **Roll out an older version**: trigger with its *Version*; it must be blessed, stable or previous.
+
+#### Settings
+
+Variable `sniffer_model_base`; Connections `mysql_default`, and `aws_default` as for the scan. Which servers: the
+environment variable `SNIFFER_ROLLOUT_TARGET` of the process, or pod, that runs the step. One rollout at a time.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import dag
+
+from sniffer_airflow.names import OWNER, SAVEDMODEL
+from sniffer_airflow.rollout_form import rollout_params
+from sniffer_airflow.rollout_tasks import announce, approve, choose, plan, restore, review, step
+
+
+@dag(
+    schedule=[SAVEDMODEL],
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "owner": OWNER,
+        "retries": 2,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 3,  # the factor from one pause to the next
+    },
+    params=rollout_params(),
+    tags=["sniffer", "serving"],
+    doc_md=__doc__,
+)
+def rollout_serving() -> None:
+    """Prove a published version beside the stable one, and make it stable; or go back to the previous one."""
+    planned = plan()
+    preflight = step("preflight", planned["preflight"])
+    load = step("load", planned["load"])
+    verify = step("verify", planned["verify"])
+    approved = approve()
+    promote = step("promote", planned["promote"])
+    rollback = step("rollback", planned["rollback"])
+
+    choose(planned["first"]) >> [preflight, rollback]
+    preflight >> load >> verify >> review(verify.output) >> approved >> promote
+    [promote, rollback] >> announce(planned)
+    [load, verify, approved, promote, rollback] >> restore()
+
+
+rollout_serving()

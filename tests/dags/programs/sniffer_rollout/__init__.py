@@ -1,0 +1,1 @@
+"""Stands in for the rollout where a test is about the DAG around it."""

@@ -1,0 +1,123 @@
+"""The rollout's DAG, run for real but for its steps, for which a stand-in hands on what a test says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url
+from support.dag_runs import events, run, stand_in
+
+from sniffer import migrate
+from sniffer.contracts import ModelRecord, ModelStatus
+from sniffer.settings import DatabaseSettings
+from sniffer.store import Store
+
+GOLDEN = {"http://one:8501": {"pixels": 1e-6, "serving_default": 0.001}}
+LATENCY = {
+    "http://one:8501": {
+        "batch": 8,
+        "rounds": 30,
+        "candidate": {"median_ms": 51.234, "p95_ms": 60.0},
+        "stable": {"median_ms": 50.0, "p95_ms": 61.0},
+    }
+}
+SHADOW = {"compared": 200, "left_out": {}, "flip_share": 0.01, "flips": [{"bucket": "b", "key": "k.jpg"}]}
+RESULTS = {
+    "preflight": {"version": 4},
+    "load": {"version": 4},
+    "verify": {"version": 4, "stable": 3, "golden": GOLDEN, "latency": LATENCY, "shadow": SHADOW},
+    "promote": {"former": 3, "stable": 4, "previous": 3},
+    "restore": {"stable": 3, "previous": 2},
+    "rollback": {"former": 4, "stable": 3, "previous": 4},
+}
+STEPS = ("preflight", "load", "verify", "review", "approve", "promote")
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    return tmp_path / "calls"
+
+
+@pytest.fixture
+def results(airflow_database: None, calls: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_MODEL_BASE", "s3://models")
+    return stand_in(RESULTS, calls, monkeypatch)
+
+
+def test_a_proved_version_becomes_stable_and_is_told(results: Callable[..., None], calls: Path) -> None:
+    ended = run("rollout_serving", version=4, limits={"max_flips": 0.5})
+    assert ended["run"] == "success"
+    states = ended["states"]
+    assert {name: states[name] for name in (*STEPS, "announce")} == dict.fromkeys((*STEPS, "announce"), "success")
+    assert (states["rollback"], states["restore"]) == ("skipped", "skipped")
+    assert calls.read_text().split() == ["preflight", "load", "verify", "promote"]
+    named = ["--version=4", "--model-base-path=s3://models"]
+    assert ended["results"]["promote"]["argv"] == ["promote", *named]
+    assert ended["results"]["verify"]["argv"] == ["verify", *named, "--max-flips=0.5"]
+    told = {"version": 4, "former": 3, "previous": 3, "action": "roll out"}
+    assert ended["results"]["announce"] == events("serving_model")[-1] == told
+    for figure in ("Version 4", "stable version 3", "median ms 51.23", "median ms 50", "flip share 0.01", "k.jpg"):
+        assert figure in ended["results"]["review"]
+
+
+@pytest.mark.parametrize("failing", ["load", "verify", "promote"])
+def test_a_step_that_fails_puts_the_servers_back_and_the_run_is_red(
+    failing: str, results: Callable[..., None], calls: Path
+) -> None:
+    before = events("serving_model")
+    results(**{failing: None})
+    ended = run("rollout_serving", version=4)
+    assert ended["run"] == "failed"
+    assert (ended["states"][failing], ended["states"]["restore"]) == ("failed", "success")
+    assert ended["states"]["announce"] == "upstream_failed"
+    assert calls.read_text().split()[-2:] == [failing, "restore"]
+    assert ended["results"]["restore"]["argv"] == ["restore", "--model-base-path=s3://models"]
+    assert events("serving_model") == before
+
+
+def test_what_preflight_refuses_is_never_loaded(results: Callable[..., None], calls: Path) -> None:
+    results(preflight=None)
+    ended = run("rollout_serving", version=4)
+    assert ended["run"] == "failed"
+    assert ended["states"]["load"] == "upstream_failed"
+    assert not {"load", "promote"} & set(calls.read_text().split())
+
+
+def test_a_roll_back_goes_to_the_previous_version_and_does_nothing_else(
+    results: Callable[..., None], calls: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_url(database_url)
+    connection = {
+        "conn_type": "mysql",
+        "host": url.host,
+        "port": url.port,
+        "login": url.username,
+        "password": url.password,
+        "schema": url.database,
+        "extra": dict(url.query),
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(connection))
+    with Store(DatabaseSettings(database_url)) as store:
+        store.migrate(migrate.upgrade)
+        for version in (3, 4):
+            store.register_model(ModelRecord(version, f"{version}" * 64, "b" * 64, "1", 0.5, {}, ModelStatus.BLESSED))
+            store.promote(version)
+    ended = run("rollout_serving", action="roll back")
+    assert ended["run"] == "success"
+    assert calls.read_text().split() == ["rollback"]
+    assert ended["results"]["rollback"]["argv"] == ["rollback", "--version=3", "--model-base-path=s3://models"]
+    assert {ended["states"][name] for name in (*STEPS, "restore")} == {"skipped"}
+    assert ended["results"]["announce"]["version"] == 3
+
+
+def test_it_is_started_by_an_export_and_runs_alone(airflow_database: None) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from support.dag_runs import DAGS
+
+    dag: Any = DagBag(DAGS).dags["rollout_serving"]
+    assert dag.max_active_runs == 1
+    assert "savedmodel" in str(dag.timetable.asset_condition)

@@ -1,0 +1,53 @@
+"""DAGs run for real but for their programs, for which those of tests/dags/programs stand in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DAGS = Path(__file__).parents[2] / "dags"
+PROGRAMS = Path(__file__).parents[1] / "dags" / "programs"
+
+
+def stand_in(results: Mapping[str, Any], calls: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets what the programs hand on, by name, and lets the caller change it; None: exit status 2.
+
+    `calls` gets the name of each program that is run, a line each.
+    """
+    mysql = {"conn_type": "mysql", "host": "127.0.0.1", "port": 1, "login": "u", "password": "secret-1", "schema": "s"}
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(mysql))
+    monkeypatch.setenv("AIRFLOW_CONN_SNIFFER_SERVING", "http://127.0.0.1:8501")
+    monkeypatch.setenv("PYTHONPATH", str(PROGRAMS))
+    monkeypatch.setenv("STAND_IN_CALLS", str(calls))
+
+    def change(**changed: Any) -> None:
+        found = {name: result for name, result in {**results, **changed}.items() if result is not None}
+        monkeypatch.setenv("STAND_IN_RESULTS", json.dumps(found))
+
+    change()
+    return change
+
+
+def run(dag_id: str, **form: Any) -> dict[str, Any]:
+    """Run the DAG; the states and the results of its tasks, and the run's id."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    dag_run = DagBag(DAGS).dags[dag_id].test(run_conf=form)
+    states = {task.task_id: str(task.state) for task in dag_run.get_task_instances()}
+    found = {name: dag_run.get_task_instance(name).xcom_pull(task_ids=name) for name in states}
+    return {"run": str(dag_run.state), "run_id": dag_run.run_id, "states": states, "results": found}
+
+
+def events(asset: str) -> list[dict[str, Any]]:
+    """What the Asset's events so far carried, oldest first."""
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        query = select(AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+        return list(session.scalars(query.where(AssetModel.name == asset).order_by(AssetEvent.id)))

@@ -41,7 +41,4 @@ def _train(folder: Path) -> None:
     assert snapshot.main(["--source", str(run.images), *run.workdir_flags]) == 0
     assert train.main([*run.flags, "--backbone-weights", "random"]) == 0
     assert evaluate.main(run.flags) == 0
-    first = ["--no-register", "--stable-version", "none"]
-    # So few images make no good model, and it is not what these tests are about.
-    override = ["--override-by", "the tests", "--override-reason", "trained on a few images"]
-    assert gate.main([*run.flags, *first, *override]) == 0
+    assert gate.main([*run.flags, "--no-register", "--stable-version", "none"]) == 0

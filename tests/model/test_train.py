@@ -53,8 +53,9 @@ def test_shuffled_labels_teach_nothing(splits: dict[Split, LabelledFeatures]) ->
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.12)
 
 
-def test_the_true_labels_teach_more_than_luck_could(splits: dict[Split, LabelledFeatures]) -> None:
-    assert held_out_auc(splits) > 0.5 + 3 * 0.085
+def test_the_true_labels_tell_held_out_images_apart(splits: dict[Split, LabelledFeatures]) -> None:
+    # A quick guard on few images; test_new_domains.py asks for 0.95 in settings that were never trained on.
+    assert held_out_auc(splits) >= 0.9
 
 
 def test_the_same_seed_trains_the_same_head(splits: dict[Split, LabelledFeatures]) -> None:

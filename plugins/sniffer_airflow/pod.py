@@ -5,12 +5,14 @@ Loaded only where programs run in pods: the Kubernetes client takes seconds to i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.sdk import Context, XComArg
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from kubernetes.client import models as k8s
@@ -18,7 +20,11 @@ from kubernetes.client import models as k8s
 from sniffer.contracts import SettingsError
 
 MANIFESTS = Path(__file__).parents[2] / "k8s"
-_TEMPLATES = {"sniffer": "fleet", "sniffer_model": "trainer", "sniffer_rollout": "rollout"}
+GPU_VARIABLE = "SNIFFER_TRAINER_GPU"
+"""`1`: trainings ask for a GPU."""
+
+_TRAINER = "sniffer_model"
+_TEMPLATES = {"sniffer": "fleet", _TRAINER: "trainer", "sniffer_rollout": "rollout"}
 _RESULT_FILE = "/airflow/xcom/return.json"
 _SIDECAR = "airflow-xcom-sidecar"
 _START_LIMIT_S = 1800
@@ -41,8 +47,10 @@ class PodProgramOperator(KubernetesPodOperator):
         leave_out: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
+        package = module.partition(".")[0]
         super().__init__(
-            pod_template_dict=pod_template(module.partition(".")[0]),
+            pod_template_dict=pod_template(package),
+            full_pod_spec=_gpu_changes() if package == _TRAINER and os.environ.get(GPU_VARIABLE) == "1" else None,
             cmds=["python", "-m", module],
             arguments=arguments,  # type: ignore[arg-type]  # an XComArg is resolved by the time it is read
             do_xcom_push=report_flag is not None,
@@ -103,6 +111,11 @@ def pod_template(package: str) -> dict[str, Any]:
     for container in template["spec"]["containers"]:
         container["image"] = images[container["image"]]
     return template
+
+
+def _gpu_changes() -> k8s.V1Pod:
+    """What a training on a GPU changes in its template."""
+    return PodGenerator.deserialize_model_dict(yaml.safe_load((MANIFESTS / "pods" / "trainer-gpu.yaml").read_text()))
 
 
 def _images() -> dict[str, str]:

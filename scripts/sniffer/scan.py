@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import logging
-import os
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,13 @@ from collections.abc import Sequence
 from sniffer.contracts import IncompleteScan, SettingsError, SnifferError
 from sniffer.logs import configure_logging
 from sniffer.request import add_scan_flags, parse, positive, scan_argv, scan_options
-from sniffer.settings import database_settings, fleet_settings, image_settings, serving_settings
+from sniffer.settings import (
+    database_settings,
+    default_consumers,
+    fleet_settings,
+    image_settings,
+    serving_settings,
+)
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sniffer.scan", description=__doc__)
     add_scan_flags(parser)
     parser.add_argument(
-        "--consumers", type=positive, metavar="N", default=_default_consumers(), help="processes (default: cores + 1)"
+        "--consumers", type=positive, metavar="N", help="processes (default: SNIFFER_CONSUMERS, else cores + 1)"
     )
     flags = parse(parser, argv)
     configure_logging("scan")
@@ -139,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         configure_logging("scan", options.request.scan_id)
         if options.dry_run:
             return _spawn("sniffer.produce", scan_argv(options)).wait()
-        return _run(scan_argv(options), flags.consumers)
+        return _run(scan_argv(options), flags.consumers or default_consumers())
     except SnifferError as error:
         print(f"sniffer: {error}", file=sys.stderr)
         return error.exit_status
@@ -158,11 +163,6 @@ def _run(producer_argv: Sequence[str], consumers: int) -> int:
         return fleet.run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _default_consumers() -> int:
-    """Slightly more than cores: one waits for the model server while another decodes."""
-    return len(os.sched_getaffinity(0)) + 1
 
 
 def _spawn(module: str, flags: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -220,6 +220,14 @@ def _replicas(environ: Mapping[str, str]) -> tuple[str, ...]:
     return urls
 
 
+def default_consumers(environ: Mapping[str, str] = os.environ) -> int:
+    """Read SNIFFER_CONSUMERS: how many consumers a scan has unless its flag says so. In a pod, cores are the node's.
+
+    Slightly more than cores: one waits for the model server while another decodes.
+    """
+    return _integer(environ, "SNIFFER_CONSUMERS", len(os.sched_getaffinity(0)) + 1, minimum=1)
+
+
 def curve_keys(environ: Mapping[str, str] = os.environ) -> CurveKeys | None:
     """Read the CURVE keys from the files that SNIFFER_CURVE_{PUBLIC,SECRET,SERVER}_FILE name; None when unset."""
     names = [f"SNIFFER_CURVE_{part}_FILE" for part in ("PUBLIC", "SECRET", "SERVER")]

@@ -1,4 +1,4 @@
-"""The pods that Airflow makes of our templates: asked of its own operator, in a process of its own, with no cluster."""
+"""The pods that our DAGs' tasks start where programs run in pods: asked of their operators, with no cluster."""
 
 import importlib.util
 import json
@@ -7,55 +7,50 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 
-# As an operator of ours would: the template's dictionary, flags, and for the GPU a second template laid over it.
+DAGS = Path(__file__).parents[2] / "dags"
 _BUILD = """
 import json, sys
+from airflow.dag_processing.dagbag import DagBag
 from kubernetes.client import ApiClient
-from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from sniffer_airflow.pod import PodProgramOperator
 
-for template, over, arguments in json.load(sys.stdin):
-    operator = KubernetesPodOperator(
-        task_id="task", pod_template_dict=template, arguments=arguments, do_xcom_push=True,
-        full_pod_spec=PodGenerator.deserialize_model_dict(over) if over else None,
-    )
-    pod = operator.build_pod_request_obj(dry_run=True)
-    print("POD " + json.dumps(ApiClient().sanitize_for_serialization(pod)))
+bag = DagBag(sys.argv[1])
+assert not bag.import_errors, bag.import_errors
+for dag_id, dag in bag.dags.items():
+    for task in dag.tasks:
+        if isinstance(task, PodProgramOperator):
+            task.arguments = ["--flag=value"]
+            pod = ApiClient().sanitize_for_serialization(task.build_pod_request_obj(dry_run=True))
+            print("POD " + json.dumps([dag_id, task.task_id, pod]))
 """
 
-SCAN = ["--bucket=uploads", "--consumers=4"]
-TRAIN = ["sniffer_model.train", "--workdir=/var/lib/sniffer/runs/1"]
 
-
-@pytest.fixture(scope="module")
-def pods(k8s, tmp_path_factory):
-    """The pods of a scan, a training, and a training on a GPU, with the settings of airflow-values.yaml."""
-
-    def read(name):
-        return yaml.safe_load((k8s / "pods" / name).read_text())
-
-    wanted = [
-        (read("fleet.yaml"), None, SCAN),
-        (read("trainer.yaml"), None, TRAIN),
-        (read("trainer.yaml"), read("trainer-gpu.yaml"), TRAIN),
-    ]
-    connections = {
-        each["name"]: each["value"] for each in yaml.safe_load((k8s / "airflow-values.yaml").read_text())["env"]
-    }
+def built(tmp_path_factory, **environ):
+    """The pods by DAG and task, with the settings of airflow-values.yaml."""
+    values = yaml.safe_load((DAGS.parent / "k8s" / "airflow-values.yaml").read_text())
+    settings = {each["name"]: each["value"] for each in values["env"]}
+    assert settings["SNIFFER_RUN_IN"] == "pods"
+    home = tmp_path_factory.mktemp("airflow")
     done = subprocess.run(
-        [sys.executable, "-c", _BUILD],
-        input=json.dumps(wanted),
-        env=os.environ | connections | {"AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))},
+        [sys.executable, "-c", _BUILD, str(DAGS)],
+        env=os.environ | settings | {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"} | environ,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return [json.loads(line[4:]) for line in done.stdout.splitlines() if line.startswith("POD ")]
+    rows = [json.loads(line[4:]) for line in done.stdout.splitlines() if line.startswith("POD ")]
+    return {(dag_id, task_id): pod for dag_id, task_id, pod in rows}
+
+
+@pytest.fixture(scope="module")
+def pods(tmp_path_factory):
+    return built(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -67,31 +62,71 @@ def violations():
     return module.violations
 
 
-def test_the_fleets_pod_keeps_its_template_and_is_restricted_with_airflows_side_car(pods, violations, k8s):
-    pod, *_ = pods
-    template = yaml.safe_load((k8s / "pods" / "fleet.yaml").read_text())
-    base, side_car = pod["spec"]["containers"]
-    assert side_car["name"] == "airflow-xcom-sidecar"
-    assert violations(pod["spec"]) == []
-    assert pod["metadata"]["labels"].items() >= template["metadata"]["labels"].items()
-    assert pod["metadata"]["namespace"] == "sniffer"
-    assert pod["spec"]["serviceAccountName"] == "sniffer-fleet"
-    assert pod["spec"]["securityContext"] == template["spec"]["securityContext"]
-    assert [each for each in pod["spec"]["volumes"] if each["name"] != "xcom"] == template["spec"]["volumes"]
-    (ours,) = template["spec"]["containers"]
-    assert {key: base[key] for key in ours if key != "volumeMounts"} == {
-        key: value for key, value in ours.items() if key != "volumeMounts"
+@pytest.fixture(scope="module")
+def schemas(k8s):
+    """The version of Kubernetes that the cluster has."""
+    return str(yaml.safe_load((k8s / "eksctl.yaml").read_text())["metadata"]["version"])
+
+
+TEMPLATES = {"scan_bucket": "fleet", "rollout_serving": "rollout"}
+
+
+def test_every_program_of_every_dag_is_a_pod(pods):
+    found = {dag_id: [task for dag, task in pods if dag == dag_id] for dag_id, _ in pods}
+    assert found == {
+        "scan_bucket": ["scan"],
+        "watch_labels": ["count_labels"],
+        "retrain_model": ["snapshot", "train", "evaluate", "gate"],
+        "export_model": ["export"],
+        "rollout_serving": found["rollout_serving"],
     }
-    assert base["args"] == SCAN
+    assert set(found["rollout_serving"]) == {"preflight", "load", "verify", "promote", "rollback", "restore"}
 
 
-def test_a_training_on_a_gpu_changes_only_that(pods, violations):
-    _, plain, gpu = pods
-    assert violations(gpu["spec"]) == []
-    assert "nvidia.com/gpu" not in plain["spec"]["containers"][0]["resources"]["limits"]
-    assert gpu["spec"]["containers"][0]["resources"]["limits"].pop("nvidia.com/gpu") == "1"
-    assert [each["key"] for each in gpu["spec"].pop("tolerations")] == ["nvidia.com/gpu"]
-    assert plain["spec"].pop("tolerations") == []
-    for pod in (plain, gpu):
-        pod["metadata"].pop("name")  # ends with letters drawn by chance
-    assert gpu == plain
+def test_every_pod_keeps_to_the_schema_and_is_restricted(pods, violations, schemas):
+    for name, pod in pods.items():
+        kubernetes_validate.validate(pod, schemas, strict=True)
+        assert violations(pod["spec"]) == [], name
+
+
+def test_every_pod_keeps_its_template(pods, k8s):
+    for (dag_id, task_id), pod in pods.items():
+        template = yaml.safe_load((k8s / "pods" / f"{TEMPLATES.get(dag_id, 'trainer')}.yaml").read_text())
+        base, side_car = pod["spec"]["containers"]
+        (ours,) = template["spec"]["containers"]
+        assert pod["metadata"]["labels"].items() >= template["metadata"]["labels"].items()
+        assert pod["metadata"]["namespace"] == "sniffer"
+        for name in ("serviceAccountName", "automountServiceAccountToken", "securityContext"):
+            assert pod["spec"][name] == template["spec"][name], task_id
+        assert [each for each in pod["spec"]["volumes"] if each["name"] != "xcom"] == template["spec"]["volumes"]
+        assert {name: base[name] for name in ("envFrom", "env", "resources", "securityContext")} == {
+            name: ours[name] for name in ("envFrom", "env", "resources", "securityContext")
+        }
+        assert base["command"][:2] == ["python", "-m"]
+        report = {"scan_bucket": "--certificate", "rollout_serving": "--report"}.get(dag_id, "--result")
+        assert base["args"] == ["--flag=value", f"{report}=/airflow/xcom/return.json"]
+        assert side_car["image"] == base["image"]
+
+
+def test_pods_run_the_images_that_kustomize_names(pods, k8s):
+    listed = yaml.safe_load((k8s / "components" / "images" / "kustomization.yaml").read_text())["images"]
+    tags = {image["name"]: image["newTag"] for image in listed}
+    for (dag_id, _), pod in pods.items():
+        name = "sniffer-bot/fleet" if dag_id in TEMPLATES else "sniffer-bot/trainer"
+        assert pod["spec"]["containers"][0]["image"] == f"{name}:{tags[name]}"
+
+
+def test_a_training_on_a_gpu_changes_only_that(pods, violations, schemas, tmp_path_factory):
+    on_gpu = built(tmp_path_factory, SNIFFER_TRAINER_GPU="1")
+    for name, pod in on_gpu.items():
+        plain = pods[name]
+        if plain["metadata"]["labels"]["app.kubernetes.io/component"] == "training":
+            kubernetes_validate.validate(pod, schemas, strict=True)
+            assert violations(pod["spec"]) == []
+            assert pod["spec"]["containers"][0]["resources"]["limits"].pop("nvidia.com/gpu") == "1"
+            assert [each["key"] for each in pod["spec"].pop("tolerations")] == ["nvidia.com/gpu"]
+            assert plain["spec"].get("tolerations", []) == []
+        for each in (plain, pod):
+            each["metadata"].pop("name", None)  # ends with letters drawn by chance
+            each["spec"].pop("tolerations", None)
+        assert pod == plain

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 import pytest
 
 from sniffer.contracts import SettingsError
 from sniffer.request import ScanOptions, add_scan_flags, parse, scan_argv, scan_options
+from sniffer.settings import default_consumers
 
 
 def options(*argv: str) -> ScanOptions:
@@ -61,3 +63,11 @@ def test_wrong_flags_end_with_status_2_and_their_name(
 def test_a_window_must_not_be_empty() -> None:
     with pytest.raises(SettingsError, match="must be before"):
         options("--bucket", "b", "--since", "2026-11-21", "--until", "2026-11-21")
+
+
+def test_the_number_of_consumers_is_the_flags_the_variables_or_the_machines() -> None:
+    assert default_consumers({"SNIFFER_CONSUMERS": "4"}) == 4
+    assert default_consumers({}) == len(os.sched_getaffinity(0)) + 1
+    for wrong in ("0", "many"):
+        with pytest.raises(SettingsError, match="SNIFFER_CONSUMERS"):
+            default_consumers({"SNIFFER_CONSUMERS": wrong})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sniffer.contracts import ContractError
+from sniffer.contracts import ContractError, SettingsError
 from sniffer.serving import ModelServer
 from sniffer_rollout.target import serving_at
 
@@ -29,6 +29,10 @@ class LatencyLimits:
     p95_ratio: float = 2.0
     floor_ms: float = 5.0
 
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.batch < 1:
+            raise SettingsError("latency needs at least one round of one image: --latency-rounds, --latency-batch")
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:
@@ -39,7 +43,13 @@ class Latency:
 
 
 def compare_latency(
-    replica: str, candidate: int, stable: int, images: Sequence[bytes], limits: LatencyLimits, patience_s: float
+    replica: str,
+    candidate: int,
+    stable: int,
+    images: Sequence[bytes],
+    limits: LatencyLimits,
+    patience_s: float,
+    pause: Callable[[float], None],
 ) -> dict[str, Any]:
     """Both versions' figures; raises ContractError when the candidate is slower than the limits allow, twice in a row.
 
@@ -48,7 +58,7 @@ def compare_latency(
     batch = [images[number % len(images)] for number in range(limits.batch)]
     with ModelServer(serving_at(replica, patience_s)) as server:
         for _ in range(2):
-            found = measure(lambda version: server.predict(version, batch), (candidate, stable), limits.rounds)
+            found = measure(lambda version: server.predict(version, batch), (candidate, stable), limits.rounds, pause)
             excess = _excess(found[candidate], found[stable], limits)
             if excess is None:
                 break
@@ -76,10 +86,16 @@ def _excess(ours: Latency, theirs: Latency, limits: LatencyLimits) -> str | None
     return None
 
 
-def measure(predict: Callable[[int], object], versions: tuple[int, int], rounds: int) -> dict[int, Latency]:
-    """Ask both versions in turns, the order changing each round, so that what slows the server slows both."""
+def measure(
+    predict: Callable[[int], object], versions: tuple[int, int], rounds: int, pause: Callable[[float], None]
+) -> dict[int, Latency]:
+    """Ask both versions in turns, the order changing each round, so that what slows the server slows both.
+
+    `pause(0)` may raise before each round.
+    """
     times_ms: dict[int, list[float]] = {version: [] for version in versions}
     for number in range(_WARM_UP_ROUNDS + rounds):
+        pause(0)
         for version in versions if number % 2 else reversed(versions):
             begun_s = time.perf_counter()
             predict(version)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ from sniffer.settings import (
 from sniffer.store import Store
 from sniffer_model.workdir import write_json
 from sniffer_rollout.golden_check import GoldenLimits
+from sniffer_rollout.interruption import Interruption
 from sniffer_rollout.latency import LatencyLimits
 from sniffer_rollout.shadow import ShadowLimits
 from sniffer_rollout.steps import Parts, Rollout, VerifyLimits
@@ -55,21 +55,18 @@ _LIMIT_FLAGS: dict[str, tuple[str, str, str]] = {
 _GROUPS: dict[str, type[Any]] = {"golden": GoldenLimits, "latency": LatencyLimits, "shadow": ShadowLimits}
 
 
-class Interrupted(SnifferError):
-    """A signal asked the program to end; running the same step again does what is left."""
-
-
-def run_all(rollout: Rollout, version: int | None) -> dict[str, Any]:
+def run_all(rollout: Rollout, version: int | None, interruption: Interruption) -> dict[str, Any]:
     """Preflight, load, verify, promote; restores and raises on whatever failure, also an interruption."""
     found: dict[str, Any] = {"preflight": rollout.preflight(version)}
     chosen: int = found["preflight"]["version"]
     try:
         for name, step in (("load", rollout.load), ("verify", rollout.verify), ("promote", rollout.promote)):
+            interruption.pause(0)
             log.info("step %s of version %d", name, chosen)
             found[name] = step(chosen)
     except BaseException as error:
         log.error("version %d is not rolled out, restoring: %s", chosen, error)
-        _heed_no_signals()
+        interruption.ignore()
         _restore_after(rollout)
         raise
     return {"version": chosen} | found
@@ -83,7 +80,7 @@ def _restore_after(rollout: Rollout) -> None:
         log.error("cannot restore, run `restore` later: %s", error)
 
 
-def _perform(rollout: Rollout, step: str, version: int | None) -> dict[str, Any]:
+def _perform(rollout: Rollout, step: str, version: int | None, interruption: Interruption) -> dict[str, Any]:
     steps: dict[str, Callable[[], dict[str, Any]]] = {
         "preflight": lambda: rollout.preflight(version),
         "load": lambda: rollout.load(version or 0),
@@ -91,7 +88,7 @@ def _perform(rollout: Rollout, step: str, version: int | None) -> dict[str, Any]
         "promote": lambda: rollout.promote(version or 0),
         "restore": rollout.restore,
         "rollback": lambda: rollout.rollback(version),
-        "run": lambda: run_all(rollout, version),
+        "run": lambda: run_all(rollout, version, interruption),
     }
     return steps[step]()
 
@@ -173,15 +170,6 @@ def _amount(text: str) -> float:
     return amount
 
 
-def _interrupt(number: int, _frame: object) -> None:
-    raise Interrupted(f"ended by {signal.Signals(number).name}: run the same step again")
-
-
-def _heed_no_signals() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one step, or all. Exit status: 0 done, 1 try again, 2 refused or wrong settings."""
     parser = _parser()
@@ -189,8 +177,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if flags.step in _NEED_VERSION and flags.version is None:
         parser.error(f"the step {flags.step} needs --version")
     configure_logging(f"rollout {flags.step}")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
     try:
         return _report(flags)
     except SnifferError as error:
@@ -216,11 +202,22 @@ def _run(flags: argparse.Namespace) -> dict[str, Any]:
     settings = rollout_settings(target=flags.target, model_base=flags.model_base_path)
     if flags.load_limit_s is not None:
         settings = dataclasses.replace(settings, load_limit_s=flags.load_limit_s)
+    interruption = Interruption()
+    interruption.listen()
     target = open_target(settings, force_conflicts=flags.force_conflicts)
     with Store(database_settings()) as store, tempfile.TemporaryDirectory(prefix="sniffer-rollout-") as downloads:
         store.check()
-        parts = Parts(store, target, settings, _limits(flags), fetch_settings(), image_settings(), Path(downloads))
-        return {"target": target.description} | _perform(Rollout(parts), flags.step, flags.version)
+        parts = Parts(
+            store,
+            target,
+            settings,
+            _limits(flags),
+            fetch_settings(),
+            image_settings(),
+            Path(downloads),
+            interruption.pause,
+        )
+        return {"target": target.description} | _perform(Rollout(parts), flags.step, flags.version, interruption)
 
 
 if __name__ == "__main__":

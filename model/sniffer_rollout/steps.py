@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class Parts:
     fetch: FetchSettings
     images: ImageSettings
     downloads: Path
+    pause: Callable[[float], None]
+    """Waits so many seconds; raises when the program shall end."""
 
 
 class Rollout:
@@ -272,7 +274,9 @@ class Rollout:
         begun_s = time.monotonic()
         with self._target.canary(Aspired.of([record.version])) as canary:
             what, limit_s = f"loading version {record.version} in the canary", self._settings.load_limit_s
-            replicas = wait_for_all(canary, version_lag(record.version), what, limit_s, self._settings)
+            replicas = wait_for_all(
+                canary, version_lag(record.version), what, limit_s, self._settings, self._parts.pause
+            )
             golden = self._prove_golden(record, replicas)
         return {"seconds": time.monotonic() - begun_s, "golden": golden}
 
@@ -284,7 +288,9 @@ class Rollout:
         self._apply(aspired)
         # Where no server has it there is nothing to go back to before it is loaded.
         limit_s = _ROLLBACK_LIMIT_S if len(lacking) < len(urls) else self._settings.load_limit_s
-        wait_for_all(self._target, ask, f"loading version {version}", limit_s, self._settings, lacking)
+        wait_for_all(
+            self._target, ask, f"loading version {version}", limit_s, self._settings, self._parts.pause, lacking
+        )
         self._apply(aspired.labelled(stable=version))
         self._wait_for_labels(version, None, _ROLLBACK_LIMIT_S)
 
@@ -295,19 +301,21 @@ class Rollout:
         stale = lags(self._target.replicas().urls, ask) if fresh else {}
         self._apply(aspired)
         limit_s = self._settings.load_limit_s
-        return wait_for_all(self._target, ask, f"loading version {version}", limit_s, self._settings, stale)
+        return wait_for_all(
+            self._target, ask, f"loading version {version}", limit_s, self._settings, self._parts.pause, stale
+        )
 
     def _wait_for_labels(self, stable: int | None, canary: int | None, limit_s: float) -> None:
         for label, version in ((STABLE, stable), (CANARY, canary)):
             what = f"moving the label {label}"
-            wait_for_all(self._target, label_lag(label, version), what, limit_s, self._settings)
+            wait_for_all(self._target, label_lag(label, version), what, limit_s, self._settings, self._parts.pause)
 
     def _loaded_on(self, version: int) -> tuple[str, ...]:
         """The servers, all of which answer for the version now."""
         what, limit_s = f"asking for version {version}", self._settings.label_limit_s
         if version not in self._target.read_aspired().versions:
             raise SettingsError(f"version {version} is not loaded: run the step `load` first")
-        return wait_for_all(self._target, version_lag(version), what, limit_s, self._settings)
+        return wait_for_all(self._target, version_lag(version), what, limit_s, self._settings, self._parts.pause)
 
     def _left_behind(self, version: int, error: SnifferError) -> list[str]:
         """The servers that do not answer for the version; raises `error` when none does."""
@@ -333,7 +341,9 @@ class Rollout:
     def _wait_for_standing(self, standing: Standing) -> None:
         if standing.stable is not None:
             what, limit_s = f"serving version {standing.stable.version}", self._settings.load_limit_s
-            wait_for_all(self._target, version_lag(standing.stable.version), what, limit_s, self._settings)
+            wait_for_all(
+                self._target, version_lag(standing.stable.version), what, limit_s, self._settings, self._parts.pause
+            )
         self._wait_for_labels(standing.stable_version, None, self._settings.label_limit_s)
 
     def _prove_golden(self, record: ModelRecord, replicas: Collection[str]) -> dict[str, dict[str, float]]:
@@ -349,7 +359,9 @@ class Rollout:
         examples = read_golden(self._published(record))
         images, limits = [example.image.pixels.tobytes() for example in examples], self._parts.limits.latency
         found = {
-            replica: compare_latency(replica, record.version, stable.version, images, limits, _ANSWER_PATIENCE_S)
+            replica: compare_latency(
+                replica, record.version, stable.version, images, limits, _ANSWER_PATIENCE_S, self._parts.pause
+            )
             for replica in replicas
         }
         log.info("latency beside version %d: %s", stable.version, found)

@@ -252,8 +252,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program until SIGTERM, or once."""
     flags = _parser().parse_args(argv)
     configure_logging("sync")
-    # Raised wherever the main thread is, also in the midst of a download, whose rest the next start removes.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number if flags.once else 0))
     settings = SyncSettings(
         flags.model_base_path,
         flags.models_dir,
@@ -268,6 +266,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if flags.once:
             sync.step()
         else:
+            # At once, also in the midst of a download, whose rest the next start removes.
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
             sync.run()
         return 0
     except SnifferError as error:

@@ -71,13 +71,14 @@ def wait_for_all(
     what: str,
     limit_s: float,
     settings: RolloutSettings,
+    pause: Callable[[float], None],
     stale: Mapping[str, Lag] | None = None,
 ) -> tuple[str, ...]:
     """Return the base URLs once no server lacks anything, and there are as many as there must be.
 
     Raises LoadFailed as soon as one failed for good, with its message. A failure that is in `stale`, as it was seen
     before the servers were told, counts only after `stale_s`. Raises TransientError at the limit, or when the target's
-    own troubles have stood for `trouble_s`, with everything that is known.
+    own troubles have stood for `trouble_s`, with everything that is known. `pause(seconds)` may raise to end the wait.
     """
     begun_s = time.monotonic()
     fine_s, said = begun_s, ""
@@ -97,7 +98,7 @@ def wait_for_all(
         if reasons != said:
             log.info("%s: waiting: %s", what, reasons)
             said = reasons
-        time.sleep(settings.poll_s)
+        pause(settings.poll_s)
 
 
 def _raise_failure(lacking: Mapping[str, Lag], what: str, stale: Mapping[str, Lag]) -> None:

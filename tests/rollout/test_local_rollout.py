@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 from support.published import photo
 from support.replicas import Site
 
-from sniffer.contracts import ModelStatus, ScanRequest
+from sniffer.contracts import MODEL_NAME, ModelStatus, ScanRequest
 from sniffer.images import decode
+from sniffer.serving import ModelServer
+from sniffer.settings import ServingSettings
 
 
 def test_the_first_version_is_rolled_out_in_one_go(site: Site) -> None:
@@ -61,6 +64,35 @@ def test_the_version_before_the_previous_one_leaves_unless_a_scan_is_pinned_to_i
     site.step("restore")
     site.eventually_served([2, 3], stable=3)
     assert site.statuses() == {1: "blessed", 2: "previous", 3: "stable"}
+
+
+def test_whoever_asks_for_the_serving_version_is_answered_all_along(site: Site) -> None:
+    site.publish(1)
+    site.step("run")
+    pixels, ending = decode(photo(200)).tobytes(), threading.Event()
+    answers: dict[str, list[float]] = {replica.url: [] for replica in site.replicas}
+
+    def ask(url: str) -> None:
+        # Without patience: the first request that is refused ends it.
+        with ModelServer(ServingSettings(f"{url}/v1/models/{MODEL_NAME}", patience_s=0.0)) as server:
+            while not ending.wait(0.02):
+                answers[url] += server.predict(1, [pixels])
+            answers[url].append(-1.0)
+
+    threads = [threading.Thread(target=ask, args=(replica.url,), daemon=True) for replica in site.replicas]
+    for thread in threads:
+        thread.start()
+    site.publish(2, "other")
+    site.step("run", "--latency-floor-ms=10000")
+    site.publish(3, "corrupt")
+    site.step("run", status=2)
+    site.step("rollback", "--version=1")
+    ending.set()
+    for thread, found in zip(threads, answers.values(), strict=True):
+        thread.join(10)
+        assert found[-1] == -1.0, "a request was refused"
+        assert len(found) > 20
+        assert {round(score, 6) for score in found[:-1]} == {round(found[0], 6)}
 
 
 @pytest.mark.parametrize(

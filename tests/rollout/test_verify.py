@@ -11,7 +11,16 @@ import pytest
 from support.published import photo
 from support.replicas import Site
 
-from sniffer.contracts import Certificate, ContractError, ListedObject, ModelStatus, Outcome, Result, ScanRequest
+from sniffer.contracts import (
+    Certificate,
+    ContractError,
+    ListedObject,
+    ModelStatus,
+    Outcome,
+    Result,
+    ScanRequest,
+    SettingsError,
+)
 from sniffer_rollout.latency import Latency, LatencyLimits, _excess, measure
 from sniffer_rollout.shadow import Comparison, ShadowLimits, _check_limits, compare_scores
 
@@ -29,7 +38,7 @@ def test_latency_is_measured_in_turns_so_that_a_slow_minute_slows_both() -> None
         asked.append(version)
         time.sleep(0.01 if version == 2 else 0.002)
 
-    found = measure(predict, (2, 1), rounds=6)
+    found = measure(predict, (2, 1), 6, lambda _: None)
     assert sorted(asked) == [1] * 8 + [2] * 8
     assert all({*pair} == {1, 2} for pair in zip(asked[::2], asked[1::2], strict=True))
     assert asked[:4] == [1, 2, 2, 1]
@@ -49,6 +58,12 @@ def test_slower_is_what_is_over_a_ratio_and_over_the_floor(ours: Latency, excess
     found = _excess(ours, Latency(10.0, 20.0), limits)
     assert found is None if excess is None else re.match(excess, found or "")
     assert _excess(Latency(4.0, 4.9), Latency(0.1, 0.1), limits) is None
+
+
+def test_latency_without_a_measurement_is_refused() -> None:
+    for limits in ({"rounds": 0}, {"batch": 0}):
+        with pytest.raises(SettingsError, match="at least one round of one image"):
+            LatencyLimits(**limits)  # type: ignore[arg-type]
 
 
 def test_each_version_decides_at_its_own_threshold() -> None:

@@ -105,6 +105,7 @@ FROM runtime AS airflow-base
 # The Helm chart runs Airflow as user 50000 of group 0, compose as 10001: the home is the group's as well.
 RUN install -d -o 10001 -g 0 -m 0775 /opt/airflow /opt/airflow/logs
 COPY docker/entrypoint docker/clean-logs /
+COPY docker/airflow-health /usr/local/bin/
 ENV AIRFLOW_HOME=/opt/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/sniffer/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/sniffer/plugins \
@@ -127,4 +128,4 @@ LABEL org.opencontainers.image.title="sniffer-bot/airflow-local"
 ENV SNIFFER_RUN_IN=processes
 COPY --from=airflow-local-packages /opt/venv /opt/venv
 COPY --from=airflow-code /opt/sniffer /opt/sniffer
-COPY docker/sample_data.py /opt/sniffer/docker/sample_data.py
+COPY docker/prepare.py docker/sample_data.py /opt/sniffer/docker/

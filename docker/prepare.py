@@ -1,0 +1,194 @@
+"""First one-shot of docker-compose.yaml: random passwords and keys on the first start, and folders with the right owner.
+
+In: an empty volume for each consumer, this as root. Out: FOLDER/master/NAME, each secret once and for good; from these,
+at each start, the files that each consumer reads, in its own volume, readable by its user alone. Prints no secret.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sniffer.contracts import MODEL_NAME, SnifferError
+from sniffer_rollout.aspired import Aspired
+from sniffer_rollout.local_target import LocalTarget
+
+OUR_USER = 10001
+MYSQL_USER = 999
+"""Of the image `mysql`."""
+
+REGION = "us-east-1"
+LOGIN = "admin"
+MYSQL_NAMES = ("airflow", "sniffer")
+"""Two databases, each with a user of that name that may use no other."""
+
+
+class Master:
+    """Keeps every secret that was ever made, in files that only root reads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def secret(self, name: str) -> str:
+        """The secret of that name: 256 random bits, URL-safe."""
+        return self._kept(name, secrets.token_urlsafe(32))
+
+    def fernet_key(self) -> str:
+        """Airflow's key for stored connections: 32 bytes in Base64, padded."""
+        return self._kept("fernet-key", base64.urlsafe_b64encode(os.urandom(32)).decode())
+
+    def signing_key(self, name: str) -> str:
+        """A key for HS512, which wants 64 bytes."""
+        return self._kept(name, secrets.token_hex(64))
+
+    def password(self, name: str) -> str:
+        """A password that a person types."""
+        return self._kept(name, secrets.token_urlsafe(12))
+
+    def _kept(self, name: str, fresh: str) -> str:
+        file = self._folder / name
+        if not file.is_file():
+            write_file(file, fresh, 0)
+        return file.read_text()
+
+
+def write_file(file: Path, text: str, user: int) -> None:
+    """Replace the file as a whole, readable by that user alone."""
+    part = file.with_name(f".{file.name}.part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    os.chown(part, user, user)
+    part.replace(file)
+
+
+def write_files(folder: Path, files: Mapping[str, str], user: int) -> None:
+    """Make these the only files of the folder."""
+    own_folder(folder, user)
+    for name, text in files.items():
+        write_file(folder / name, text, user)
+    for file in folder.iterdir():
+        if file.name not in files:
+            file.unlink()
+
+
+def own_folder(folder: Path, user: int) -> None:
+    """Make the folder, and what is directly it, that user's alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chown(folder, user, user)
+    folder.chmod(0o700)
+
+
+def mysql_files(master: Master) -> dict[str, str]:
+    """For the image's entry point, which runs users.sql on a fresh data folder."""
+    statements = []
+    for name in MYSQL_NAMES:
+        password = master.secret(f"mysql-{name}")
+        statements += [
+            f"CREATE DATABASE {name} CHARACTER SET utf8mb4;",
+            f"CREATE USER '{name}'@'%' IDENTIFIED BY '{password}';",
+            f"GRANT ALL PRIVILEGES ON {name}.* TO '{name}'@'%';",
+        ]
+    return {"root-password": master.secret("mysql-root"), "users.sql": "\n".join(statements) + "\n"}
+
+
+def s3_files(master: Master) -> dict[str, str]:
+    """SeaweedFS's identities: one, that may do everything."""
+    identity = {
+        "name": "sniffer",
+        "credentials": [{"accessKey": master.secret("s3-access-key"), "secretKey": master.secret("s3-secret-key")}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    return {"identities.json": json.dumps({"identities": [identity]})}
+
+
+def program_files(master: Master) -> dict[str, str]:
+    """Variables of our programs that are secret; see docker/with-secrets."""
+    return {
+        "SNIFFER_DATABASE_URL": f"mysql+mysqldb://sniffer:{master.secret('mysql-sniffer')}@mysql:3306/sniffer",
+        "AWS_ACCESS_KEY_ID": master.secret("s3-access-key"),
+        "AWS_SECRET_ACCESS_KEY": master.secret("s3-secret-key"),
+    }
+
+
+def airflow_files(master: Master) -> dict[str, str]:
+    """Variables of Airflow that are secret; see docker/with-secrets."""
+    aws = {
+        "conn_type": "aws",
+        "login": master.secret("s3-access-key"),
+        "password": master.secret("s3-secret-key"),
+        "extra": {"region_name": REGION, "endpoint_url": "http://s3:8333"},
+    }
+    mysql = {
+        "conn_type": "mysql",
+        "host": "mysql",
+        "port": 3306,
+        "login": "sniffer",
+        "password": master.secret("mysql-sniffer"),
+        "schema": "sniffer",
+    }
+    metadata = f"mysql+mysqldb://airflow:{master.secret('mysql-airflow')}@mysql:3306/airflow?charset=utf8mb4"
+    return {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
+        "AIRFLOW__CORE__FERNET_KEY": master.fernet_key(),
+        "AIRFLOW__API__SECRET_KEY": master.signing_key("airflow-secret-key"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": master.signing_key("airflow-jwt-secret"),
+        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),
+        "AIRFLOW_CONN_MYSQL_DEFAULT": json.dumps(mysql),
+    }
+
+
+def prepare(secrets_folder: Path, data_folder: Path) -> None:
+    """Everything of the module's docstring; again, it changes no secret."""
+    own_folder(secrets_folder / "master", 0)
+    master = Master(secrets_folder / "master")
+    write_files(secrets_folder / "mysql", mysql_files(master), MYSQL_USER)
+    write_files(secrets_folder / "s3", s3_files(master), OUR_USER)
+    write_files(secrets_folder / "programs", program_files(master), OUR_USER)
+    write_files(secrets_folder / "airflow", airflow_files(master), OUR_USER)
+    for name in ("airflow", "training", "models", "serving", "s3"):
+        own_folder(data_folder / name, OUR_USER)
+    # Not among Airflow's secrets, which are read-only: its login manager opens the file for writing.
+    passwords = data_folder / "airflow" / "passwords.json"
+    write_file(passwords, json.dumps({LOGIN: master.password("airflow-admin")}), OUR_USER)
+    passwords.chmod(0o600)
+    prepare_serving(data_folder)
+
+
+def prepare_serving(data_folder: Path) -> None:
+    """Before the first rollout: an empty configuration, without which the model server would not start."""
+    target = LocalTarget(data_folder / "serving", str(data_folder / "models" / MODEL_NAME), ("http://tf-serving:8501",))
+    if not target.config.exists():
+        target.apply(Aspired.of([]))
+        for file in (data_folder / "serving").iterdir():
+            os.chown(file, OUR_USER, OUR_USER)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program: 0 when all is there, 1 when the disk refuses, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="prepare.py", description=__doc__)
+    parser.add_argument("--secrets", type=Path, required=True, metavar="FOLDER", help="holds a volume per consumer")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds the volumes of data")
+    flags = parser.parse_args(argv)
+    try:
+        prepare(flags.secrets, flags.data)
+    except OSError as error:
+        print(f"prepare: {error}", file=sys.stderr)
+        return 1
+    except SnifferError as error:
+        print(f"prepare: {error}", file=sys.stderr)
+        return error.exit_status
+    print("secrets and folders are there")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

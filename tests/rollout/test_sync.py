@@ -187,7 +187,8 @@ def test_the_side_car_waits_for_s3_logs_changes_only_and_ends_at_once(
             eventually(lambda: "the former config stays" in program.text(), "the trouble is said")
             assert places.asks_for(first)
             eventually(lambda: places.asks_for(second), "version 2")
-            eventually(lambda: places.on_disk() == ["2"], "version 1 is removed")
+            eventually(lambda: "removed version 1" in program.text(), "version 1 is removed")
+            assert places.on_disk() == ["2"]
             said = len(program.err)
             time.sleep(1.0)
             assert len(program.err) == said

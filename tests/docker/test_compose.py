@@ -1,0 +1,294 @@
+"""docker-compose.yaml: valid, closed to the outside, pinned, in the right order, and told what the code understands."""
+
+import argparse
+import contextlib
+import importlib.resources
+import importlib.util
+import io
+import json
+import re
+from pathlib import PurePath
+
+import jsonschema
+import pytest
+import yaml
+
+from sniffer_local import sample_bucket
+from sniffer_model.serving.flags import parse_flags
+from support.imports import CHECKOUT
+
+ONE_SHOTS = {"prepare", "sample-data", "migrate", "airflow-init"}
+THIRD_PARTIES = {"mysql", "s3", "tf-serving", "tf-serving-gpu"}
+
+# Flags of the real server that ours does without: model_servers/main.cc of TensorFlow Serving 2.20.
+TENSORFLOW_SERVINGS_OWN = {"--port", "--grpc_socket_path", "--num_load_threads"}
+
+
+class Parsed(Exception):
+    """Carries what a program made of its flags out of the program."""
+
+
+@pytest.fixture
+def parsed(monkeypatch):
+    """What a program's `main` reads from its flags; fails where it would end with a usage error."""
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(parser, argv=None, namespace=None):
+        raise Parsed(parse_args(parser, argv, namespace))
+
+    def parse(main, flags):
+        with monkeypatch.context() as patched, pytest.raises(Parsed) as caught:
+            patched.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+            main(flags)
+        return caught.value.args[0]
+
+    return parse
+
+
+def load(path):
+    """A script of docker/ as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def mounts(service):
+    """Each volume of a service: name → (folder in the container, read-only)."""
+    found = {}
+    for text in service.get("volumes", ()):
+        name, target, *mode = text.split(":")
+        found[name] = (PurePath(target), mode == ["ro"])
+    return found
+
+
+def after(services, name):
+    """Everything that has begun, at least, before a service does."""
+    direct = services[name].get("depends_on", {})
+    return set(direct).union(*(after(services, each) for each in direct))
+
+
+def test_it_is_valid_by_the_compose_specification(compose):
+    schemas = importlib.resources.files("check_jsonschema.builtin_schemas")
+    schema = json.loads((schemas / "vendor" / "compose-spec.json").read_text())
+    jsonschema.validate(compose, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(compose | {"services": {"a": {"imagine": "b"}}}, schema)
+
+
+def test_every_port_is_on_the_loopback(services):
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert published.keys() == {"api-server", "tf-serving", "tf-serving-gpu"}
+    for ports in published.values():
+        for port in ports:
+            assert re.fullmatch(r"127\.0\.0\.1:\$\{SNIFFER_\w+_PORT:-\d+\}:\d+", port)
+    assert not any(service.get("network_mode") == "host" for service in services.values())
+
+
+def test_every_image_is_pinned_as_the_cluster_has_it(services, version):
+    listed = yaml.safe_load((CHECKOUT / "k8s" / "components" / "images" / "kustomization.yaml").read_text())["images"]
+    cluster = {f"{each.get('newName', each['name'])}:{each['newTag']}" for each in listed}
+    used = {service["image"] for service in services.values()}
+    for image in used:
+        assert re.fullmatch(r"[\w/-]+:\d+(\.\d+)+(-gpu)?", image), image
+    assert {image for image in used if image.startswith("tensorflow/")} <= cluster
+    ours = {image for image in used if image.startswith("sniffer-bot/")}
+    assert ours == {f"sniffer-bot/fleet:{version}", f"sniffer-bot/airflow-local:{version}"}
+    assert ours & cluster == {f"sniffer-bot/fleet:{version}"}
+    assert services["mysql"]["image"].startswith("mysql:8.4.")
+
+
+def test_our_images_are_built_from_the_target_of_their_name(services, stages):
+    for name, service in services.items():
+        ours = re.fullmatch(r"sniffer-bot/([\w-]+):.*", service["image"])
+        assert ("build" in service) == bool(ours), name
+        if ours:
+            assert service["build"]["target"] == ours[1] and ours[1] in stages
+
+
+def test_every_program_takes_its_flags(services, parsed):
+    seen = set()
+    for service in services.values():
+        command = service.get("command", [])
+        if command[:1] == ["with-secrets"]:
+            assert (PurePath(command[1]), True) in mounts(service).values()
+            command = command[2:]
+        if command[:2] == ["python", "-m"]:
+            parsed(importlib.import_module(command[2]).main, command[3:])
+            seen.add(command[2])
+        elif command[:1] == ["python"]:
+            script = CHECKOUT / PurePath(command[1]).relative_to("/opt/sniffer")
+            parsed(load(script).main, command[2:])
+            seen.add(script.name)
+    assert seen == {"prepare.py", "sample_data.py", "sniffer.migrate"}
+
+
+def test_a_flag_that_a_program_does_not_take_is_found(parsed):
+    with contextlib.redirect_stderr(io.StringIO()), pytest.raises(SystemExit):
+        parsed(load(CHECKOUT / "docker" / "sample_data.py").main, ["--bucket=b", "--images=i", "--colour=red"])
+
+
+def test_airflow_knows_its_commands(services):
+    from airflow.cli.cli_parser import get_parser
+
+    started = {
+        name: service["command"][3:]
+        for name, service in services.items()
+        if service.get("command", [])[2:3] == ["airflow"]
+    }
+    assert started.keys() == {"airflow-init", "api-server", "scheduler", "dag-processor", "triggerer"}
+    for arguments in started.values():
+        assert get_parser().parse_args(arguments).func
+
+
+def test_the_model_servers_flags_are_tensorflow_servings(services):
+    for name in ("tf-serving", "tf-serving-gpu"):
+        command = services[name]["command"]
+        settings = parse_flags([flag for flag in command if flag.partition("=")[0] not in TENSORFLOW_SERVINGS_OWN])
+        assert settings.rest_api_port == 8501
+        assert settings.allow_labels_for_unavailable
+        assert "--port=0" in command and any(flag.startswith("--grpc_socket_path=") for flag in command)
+        config = settings.model_config_file
+        assert any(config.is_relative_to(target) for target, _ in mounts(services[name]).values())
+
+
+def test_the_rollout_writes_what_the_model_server_reads(services):
+    from sniffer.settings import rollout_settings
+    from sniffer_rollout.target import open_target
+
+    environ = services["scheduler"]["environment"]
+    base = environ["AIRFLOW_VAR_SNIFFER_MODEL_BASE"]
+    url = f"{environ['AIRFLOW_CONN_SNIFFER_SERVING']}/v1/models/drug_detector"
+    target = open_target(rollout_settings({**environ, "SNIFFER_SERVING_URL": url, "SNIFFER_MODEL_BASE_PATH": base}))
+    assert f"--model_config_file={target.config}" in services["tf-serving"]["command"]
+    written, read = mounts(services["scheduler"]), mounts(services["tf-serving"])
+    for volume, path in (("serving", target.config), ("models", PurePath(base))):
+        assert path.is_relative_to(written[volume][0]) and written[volume][0] == read[volume][0]
+        assert not written[volume][1] and read[volume][1]
+
+
+def test_airflow_is_told_what_the_dags_ask_for(services):
+    from sniffer_airflow import names
+    from sniffer_airflow.retrain_plan import Retraining
+
+    environ = services["scheduler"]["environment"]
+    prepared = airflow_secrets()
+    variables = (names.BUCKET_VARIABLE, names.TRAINING_DIR_VARIABLE, names.MODEL_BASE_VARIABLE)
+    assert all(environ[f"AIRFLOW_VAR_{name.upper()}"] for name in variables)
+    connections = (names.AWS_CONNECTION, names.MYSQL_CONNECTION, names.SERVING_CONNECTION)
+    assert all(f"AIRFLOW_CONN_{name.upper()}" in environ.keys() | prepared for name in connections)
+    text = environ[f"AIRFLOW_VAR_{names.RETRAINING_VARIABLE.upper()}"]
+    retraining = Retraining.parse(re.sub(r"\$\{\w+:-(\w+)\}", r"\1", text))
+    assert retraining.backbone_weights == "random"
+    (images,) = [flag for flag in services["sample-data"]["command"] if flag.startswith("--images=")]
+    assert images == f"--images={retraining.source}"
+    assert f"--bucket={environ['AIRFLOW_VAR_SNIFFER_BUCKET']}" in services["sample-data"]["command"]
+
+
+def airflow_secrets():
+    """The names that `prepare` makes for Airflow."""
+    text = (CHECKOUT / "docker" / "prepare.py").read_text()
+    return set(re.findall(r'"(AIRFLOW_\w+)"', text))
+
+
+def test_airflows_processes_share_their_settings(services):
+    settings = [services[name]["environment"] for name in ("api-server", "scheduler", "dag-processor", "triggerer")]
+    assert all(each == settings[0] for each in settings)
+    from airflow.configuration import conf
+
+    for name in {*settings[0], *airflow_secrets()}:
+        if match := re.fullmatch(r"AIRFLOW__([A-Z_]+?)__([A-Z_]+)", name):
+            assert match[2].lower() in conf.configuration_description[match[1].lower()]["options"], name
+
+
+def test_hosts_are_services(services):
+    text = json.dumps(services) + (CHECKOUT / "docker" / "prepare.py").read_text()
+    hosts = set(re.findall(r"(?:://|@)([a-z][a-z0-9-]*):\d+", text))
+    assert hosts == {"api-server", "tf-serving", "mysql", "s3"}
+    assert hosts <= services.keys()
+
+
+def test_only_prepare_is_root_and_ours_cannot_write_but_to_volumes(services):
+    for name, service in services.items():
+        if name != "mysql":  # its entry point goes from root to its own user
+            assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service
+        assert (service.get("user") == "0:0") == (name == "prepare"), name
+    assert services["prepare"]["network_mode"] == "none"
+
+
+def test_everything_waits_for_what_it_needs(services):
+    for name, service in services.items():
+        if name != "prepare":
+            assert "prepare" in after(services, name), name
+        for other, how in service.get("depends_on", {}).items():
+            expected = "service_completed_successfully" if other in ONE_SHOTS else "service_healthy"
+            assert how == {"condition": expected}, (name, other)
+            assert other in ONE_SHOTS or "healthcheck" in services[other]
+    assert {"migrate", "sample-data", "api-server", "airflow-init"} <= services["scheduler"]["depends_on"].keys()
+
+
+def test_what_stays_up_is_watched_limited_and_started_again(services):
+    for name, service in services.items():
+        if name in ONE_SHOTS:
+            assert service["restart"] in ("no", "on-failure:3"), name
+        else:
+            assert service["restart"] == "unless-stopped" and service["mem_limit"] and service["healthcheck"], name
+
+
+def test_health_checks_name_what_airflow_reports(services):
+    checked = {s["healthcheck"]["test"][2] for s in services.values() if "airflow-health" in str(s.get("healthcheck"))}
+    assert checked == {"metadatabase", "scheduler", "dag_processor", "triggerer"}
+
+
+def test_every_volume_is_declared_and_used(compose, services):
+    assert set(compose["volumes"]) == set().union(*(mounts(service) for service in services.values()))
+
+
+def test_a_secret_goes_to_its_consumer_only(services):
+    holders = {}
+    for name, service in services.items():
+        for volume, (_, read_only) in mounts(service).items():
+            if volume.startswith("secrets-") and name != "prepare":
+                assert read_only, (name, volume)
+                holders.setdefault(volume, set()).add(name)
+    assert holders == {
+        "secrets-mysql": {"mysql"},
+        "secrets-s3": {"s3"},
+        "secrets-programs": {"migrate", "sample-data"},
+        "secrets-airflow": {"airflow-init", "api-server", "scheduler", "dag-processor", "triggerer"},
+    }
+
+
+def test_no_secret_is_in_git(services):
+    for service in services.values():
+        for name, value in service.get("environment", {}).items():
+            assert not re.search(r"PASSWORD$|SECRET|_KEY$|FERNET", name), name
+            assert not re.search(r"://[^:/@\s]+:[^@\s]+@", str(value)), name
+    for path in [CHECKOUT / "Dockerfile", CHECKOUT / "docker-compose.yaml", *(CHECKOUT / "docker").iterdir()]:
+        if path.is_file():
+            assert not re.search(r"AKIA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIVATE KEY|[A-Za-z0-9+/_-]{40,}=*$", path.read_text())
+
+
+def test_the_gpu_server_takes_the_place_of_the_other(services):
+    cpu, gpu = services["tf-serving"], services["tf-serving-gpu"]
+    assert gpu["profiles"] == ["gpu"] and "profiles" not in cpu
+    assert gpu["networks"] == cpu["networks"] == {"default": {"aliases": ["tf-serving"]}}
+    assert gpu["image"] == f"{cpu['image']}-gpu"
+
+
+def test_the_sample_data_are_those_of_the_demo():
+    sample_data = load(CHECKOUT / "docker" / "sample_data.py")
+    assert (sample_data.BUCKET_IMAGES, sample_data.BUCKET_SEED) == (sample_bucket.COUNT, sample_bucket.SEED)
+    assert sample_data.PREFIXES == sample_bucket.PREFIXES
+    demo = (CHECKOUT / "local" / "sniffer_local" / "demo.py").read_text()
+    assert f"LABELLED_IMAGES = {sample_data.LABELLED_IMAGES}\n" in demo
+
+
+def test_the_stand_ins_stand_for_third_parties_only(services):
+    standins = yaml.safe_load((CHECKOUT / "tests" / "docker" / "standins.yaml").read_text())["services"]
+    assert standins.keys() == THIRD_PARTIES - {"tf-serving-gpu"}
+    serving = standins["tf-serving"]["command"]
+    ours = [flag for flag in services["tf-serving"]["command"] if flag.partition("=")[0] not in TENSORFLOW_SERVINGS_OWN]
+    assert parse_flags(serving).model_config_file == parse_flags(ours).model_config_file

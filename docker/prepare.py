@@ -1,4 +1,4 @@
-"""First one-shot of docker-compose.yaml: random passwords and keys on the first start, and folders with the right owner.
+"""First one-shot of docker-compose.yaml: random passwords and keys on the first start, folders with the right owner.
 
 In: an empty volume for each consumer, this as root. Out: FOLDER/master/NAME, each secret once and for good; from these,
 at each start, the files that each consumer reads, in its own volume, readable by its user alone. Prints no secret.

@@ -1,4 +1,4 @@
-"""One-shot of docker-compose.yaml: a bucket of sample images to scan, and labelled images to train on, as `make demo` has.
+"""One-shot of docker-compose.yaml: sample images to scan in a bucket, and labelled ones to train on, as in `make demo`.
 
 In: the AWS_* variables. Out: the bucket's objects and DIR/labels/<class>/. Idempotent: what is there stays as it is.
 """

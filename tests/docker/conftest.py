@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from support.dockerfile import Stage, names_of, stages_of
 from support.imports import CHECKOUT
 

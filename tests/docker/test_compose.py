@@ -12,10 +12,10 @@ from pathlib import PurePath
 import jsonschema
 import pytest
 import yaml
+from support.imports import CHECKOUT
 
 from sniffer_local import sample_bucket
 from sniffer_model.serving.flags import parse_flags
-from support.imports import CHECKOUT
 
 ONE_SHOTS = {"prepare", "sample-data", "migrate", "airflow-init"}
 THIRD_PARTIES = {"mysql", "s3", "tf-serving", "tf-serving-gpu"}

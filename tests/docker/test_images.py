@@ -1,11 +1,10 @@
-"""The Dockerfile and its lists of packages: each image holds what its code imports, and not what it is to be free of."""
+"""The Dockerfile and its lists of packages: an image holds what its code imports, not what it is to be free of."""
 
 import re
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
-
 from support.dockerfile import chain, names_of
 from support.imports import CHECKOUT, closure, imports_of
 

@@ -1,0 +1,203 @@
+"""The scripts that images and compose bring along, run for real."""
+
+import http.server
+import importlib.util
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import make_url
+from support.imports import CHECKOUT
+from support.programs import eventually
+
+DOCKER = CHECKOUT / "docker"
+
+
+@pytest.fixture
+def prepare(monkeypatch):
+    """prepare.py, which also runs without being root here: owners are noted, not given."""
+    spec = importlib.util.spec_from_file_location("prepare", DOCKER / "prepare.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.owners = {}
+    monkeypatch.setattr(module.os, "chown", lambda path, user, _group: module.owners.update({str(path): user}))
+    return module
+
+
+def contents(folder):
+    """Every file below the folder: relative name → text."""
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture
+def prepared(prepare, tmp_path, capsys):
+    """The folders after a first start, and what it printed."""
+    assert prepare.main([f"--secrets={tmp_path / 'secrets'}", f"--data={tmp_path / 'data'}"]) == 0
+    return tmp_path, capsys.readouterr().out
+
+
+def test_a_second_start_changes_no_secret(prepare, prepared):
+    folder, _ = prepared
+    before = contents(folder)
+    assert prepare.main([f"--secrets={folder / 'secrets'}", f"--data={folder / 'data'}"]) == 0
+    assert contents(folder) == before
+
+
+def test_another_installation_has_other_secrets(prepare, prepared, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    assert prepare.main([f"--secrets={other / 'secrets'}", f"--data={other / 'data'}"]) == 0
+    first, second = contents(prepared[0] / "secrets" / "master"), contents(other / "secrets" / "master")
+    assert first.keys() == second.keys() and len(first) == 9
+    assert not set(first.values()) & set(second.values())
+
+
+def test_a_half_done_first_start_is_completed(prepare, prepared):
+    folder, _ = prepared
+    before = contents(folder)
+    for name in (
+        "secrets/airflow/AIRFLOW_CONN_MYSQL_DEFAULT",
+        "secrets/mysql/users.sql",
+        "data/airflow/passwords.json",
+    ):
+        (folder / name).unlink()
+    (folder / "secrets" / "airflow" / ".AIRFLOW__CORE__FERNET_KEY.part").write_text("half")
+    assert prepare.main([f"--secrets={folder / 'secrets'}", f"--data={folder / 'data'}"]) == 0
+    assert contents(folder) == before
+
+
+def test_only_the_consumer_can_read_its_secrets_and_none_is_printed(prepare, prepared):
+    folder, printed = prepared
+    files = [file for file in (folder / "secrets").rglob("*") if file.is_file()]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o400}
+    assert {stat.S_IMODE(each.stat().st_mode) for each in (folder / "secrets").iterdir()} == {0o700}
+    owners = {name: prepare.owners[str(folder / "secrets" / name)] for name in os.listdir(folder / "secrets")}
+    assert owners == {"master": 0, "mysql": 999, "s3": 10001, "programs": 10001, "airflow": 10001}
+    for secret in contents(folder / "secrets" / "master").values():
+        assert len(secret) >= 16 and secret not in printed
+
+
+def test_each_consumer_gets_what_fits_the_others(prepared):
+    folder, _ = prepared
+    secrets = {name: contents(folder / "secrets" / name) for name in ("mysql", "s3", "programs", "airflow")}
+    users = dict(re.findall(r"CREATE USER '(\w+)'@'%' IDENTIFIED BY '([^']+)'", secrets["mysql"]["users.sql"]))
+    metadata = make_url(secrets["airflow"]["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    ours = make_url(secrets["programs"]["SNIFFER_DATABASE_URL"])
+    assert users == {"airflow": metadata.password, "sniffer": ours.password}
+    assert (metadata.username, metadata.database) == ("airflow", "airflow")
+    assert (ours.username, ours.database) == ("sniffer", "sniffer")
+    mysql = json.loads(secrets["airflow"]["AIRFLOW_CONN_MYSQL_DEFAULT"])
+    assert (mysql["password"], mysql["schema"]) == (ours.password, "sniffer")
+    [identity] = json.loads(secrets["s3"]["identities.json"])["identities"]
+    aws = json.loads(secrets["airflow"]["AIRFLOW_CONN_AWS_DEFAULT"])
+    keys = secrets["programs"]["AWS_ACCESS_KEY_ID"], secrets["programs"]["AWS_SECRET_ACCESS_KEY"]
+    assert identity["credentials"] == [{"accessKey": keys[0], "secretKey": keys[1]}]
+    assert (aws["login"], aws["password"]) == keys
+
+
+def test_airflows_keys_are_as_it_wants_them(prepared):
+    airflow = contents(prepared[0] / "secrets" / "airflow")
+    Fernet(airflow["AIRFLOW__CORE__FERNET_KEY"])
+    assert len(airflow["AIRFLOW__API_AUTH__JWT_SECRET"]) >= 64
+    passwords = prepared[0] / "data" / "airflow" / "passwords.json"
+    assert json.loads(passwords.read_text()).keys() == {"admin"}
+    assert os.access(passwords, os.W_OK)  # its login manager opens the file for writing
+
+
+def test_the_model_server_finds_a_configuration_that_a_later_start_keeps(prepare, prepared):
+    config = prepared[0] / "data" / "serving" / "models.config"
+    assert config.read_text() == "model_config_list {}\n"
+    config.write_text("what a rollout wrote")
+    assert prepare.main([f"--secrets={prepared[0] / 'secrets'}", f"--data={prepared[0] / 'data'}"]) == 0
+    assert config.read_text() == "what a rollout wrote"
+
+
+def with_secrets(*arguments):
+    return subprocess.run(
+        [DOCKER / "with-secrets", *arguments], capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+def test_with_secrets_gives_each_file_as_a_variable_and_its_exit_status(tmp_path):
+    awkward = 'a b"c\'d$e`f\\g {"h": 1}'
+    (tmp_path / "FIRST").write_text(awkward)
+    (tmp_path / "SECOND").write_text("2")
+    program = "import os, sys; print(os.environ['FIRST']); sys.exit(int(os.environ['SECOND']))"
+    done = with_secrets(tmp_path, sys.executable, "-c", program)
+    assert (done.stdout, done.returncode) == (f"{awkward}\n", 2)
+
+
+@pytest.mark.parametrize("arguments", [(), ("/nowhere", "true"), ("/tmp",)])
+def test_with_secrets_refuses_what_cannot_be_meant(arguments):
+    done = with_secrets(*arguments)
+    assert done.returncode == 2 and "usage: with-secrets FOLDER" in done.stderr
+
+
+@pytest.fixture
+def health(tmp_path):
+    """An API that reports the parts' health; returns what airflow-health says of one."""
+    parts = {"scheduler": {"status": "healthy"}, "triggerer": {"status": "unhealthy"}}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps(parts).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environ = {**os.environ, "SNIFFER_AIRFLOW_HEALTH_URL": f"http://127.0.0.1:{server.server_port}/health"}
+
+    def ask(part):
+        command = [sys.executable, DOCKER / "airflow-health", part]
+        return subprocess.run(command, env=environ, capture_output=True, timeout=20, check=False).returncode
+
+    yield ask
+    server.shutdown()
+
+
+def test_airflow_health_tells_a_part_that_is_well_from_others(health):
+    assert health("scheduler") == 0
+    assert health("triggerer") != 0
+    assert health("no-such-part") != 0
+
+
+def test_clean_logs_removes_old_logs_and_nothing_else(tmp_path):
+    logs = tmp_path / "logs"
+    old, new, other = logs / "dag" / "run" / "attempt=1.log", logs / "dag" / "other.log", logs / "notes.txt"
+    for file in (old, new, other):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("line")
+    long_ago = time.time() - 20 * 86_400
+    for file in (old, other):
+        os.utime(file, (long_ago, long_ago))
+    environ = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__LOG_RETENTION_DAYS": "7"}
+    with subprocess.Popen([DOCKER / "clean-logs"], env=environ) as process:
+        try:
+            eventually(lambda: not old.parent.exists(), "the old log and its folder are gone")
+        finally:
+            process.terminate()
+        assert process.wait(timeout=10) == 0
+    assert new.exists() and other.exists()
+
+
+def test_clean_logs_refuses_what_is_no_number(tmp_path):
+    environ = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__LOG_RETENTION_DAYS": "a week"}
+    done = subprocess.run([DOCKER / "clean-logs"], env=environ, capture_output=True, timeout=10, check=False)
+    assert done.returncode == 2 and b"whole numbers" in done.stderr
+
+
+def test_scripts_that_images_start_can_be_started():
+    for name in ("with-secrets", "entrypoint", "clean-logs", "airflow-health", "install-packages"):
+        assert os.access(DOCKER / name, os.X_OK), name

@@ -105,7 +105,7 @@ FROM runtime AS airflow-base
 # The Helm chart runs Airflow as user 50000 of group 0, compose as 10001: the home is the group's as well.
 RUN install -d -o 10001 -g 0 -m 0775 /opt/airflow /opt/airflow/logs
 COPY docker/entrypoint docker/clean-logs /
-COPY docker/airflow-health /usr/local/bin/
+COPY docker/airflow-health docker/airflow-init /usr/local/bin/
 ENV AIRFLOW_HOME=/opt/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/sniffer/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/sniffer/plugins \

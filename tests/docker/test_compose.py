@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import re
+import shlex
 from pathlib import PurePath
 
 import jsonschema
@@ -136,9 +137,19 @@ def test_airflow_knows_its_commands(services):
         for name, service in services.items()
         if service.get("command", [])[2:3] == ["airflow"]
     }
-    assert started.keys() == {"airflow-init", "api-server", "scheduler", "dag-processor", "triggerer"}
-    for arguments in started.values():
+    assert started.keys() == {"api-server", "scheduler", "dag-processor", "triggerer"}
+    assert services["airflow-init"]["command"][2:] == ["airflow-init"]
+    script = (CHECKOUT / "docker" / "airflow-init").read_text()
+    lines = [line.removeprefix("airflow ") for line in script.splitlines() if line.startswith("airflow ")]
+    assert len(lines) == 3
+    for arguments in [*started.values(), *map(shlex.split, lines)]:
         assert get_parser().parse_args(arguments).func
+
+
+def test_the_first_start_lets_dags_run_that_are_there():
+    (pattern,) = re.findall(r"as-regex '(.*)'", (CHECKOUT / "docker" / "airflow-init").read_text())
+    dags = {file.stem for file in (CHECKOUT / "dags").glob("*.py")}
+    assert {dag for dag in dags if re.search(pattern, dag)} == {"retrain_model", "export_model", "rollout_serving"}
 
 
 def test_the_model_servers_flags_are_tensorflow_servings(services):

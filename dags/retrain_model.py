@@ -17,13 +17,13 @@ held-out images) → `bless` (an event of the Asset `blessed_model`, which start
 | failed | a step did not end; nothing was published |
 
 The reasons of a rejection are in the log of `bless`, in the XCom of `gate`, and in the column `models.verdict`.
-The button *Report* on `evaluate` and `gate` opens the figures, the curves and the worst mistakes.
+The button *Report* on `gate` opens the figures, the curves and the worst mistakes.
 
 #### Settings
 
 | Variable | what |
 |---|---|
-| `sniffer_training_dir` | folder of workdirs, features and the last snapshot; all workers and the API server see it |
+| `sniffer_training_dir` | folder of workdirs, features and the last snapshot, which all workers see |
 | `sniffer_model_base` | where versions are published: `s3://bucket/drug_detector` or a folder |
 | `sniffer_retraining` | JSON of what the form may leave empty: at least `source`, and any other field of the form |
 

@@ -275,10 +275,11 @@ def _run_ceiling(*argv: str) -> Mapping[str, float]:
 
 def _measure_training(folder: Path) -> list[Figure]:
     # TensorFlow must not be in this process while its memory is measured.
+    from sniffer_local.bench_export import measure_export
     from sniffer_local.bench_training import measure_training
 
-    _say("training: feature extraction and the head")
-    return measure_training(folder)
+    _say("training: feature extraction, the head, and the exported graph")
+    return measure_training(folder) + measure_export(folder / "export")
 
 
 def _say(text: str) -> None:

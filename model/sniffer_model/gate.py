@@ -32,7 +32,7 @@ from sniffer_model.result import add_result_flag, give_result
 from sniffer_model.review_load import ReviewPlan
 from sniffer_model.source import open_source
 from sniffer_model.verdict import GateFigures, Limits, Override, Verdict, decide
-from sniffer_model.workdir import TrainingRecord, Workdir, read_training, write_json
+from sniffer_model.workdir import TrainingRecord, Workdir, read_text, read_training, write_json
 
 log = logging.getLogger(__name__)
 
@@ -276,7 +276,8 @@ def _judge(
     version = store.reserve_model(record, above=_highest_taken(arguments.model_base_path))
     document = write_verdict(candidate, verdict, figures, stable_version, version)
     status = ModelStatus.BLESSED if verdict.blessed else ModelStatus.REJECTED
-    store.record_verdict(version, dataclasses.replace(record, status=status, verdict=document))
+    report = read_text(candidate.workdir.report, made_by="sniffer_model.evaluate")
+    store.record_verdict(version, dataclasses.replace(record, status=status, verdict=document), report)
     return document
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import PurePath
-from urllib.parse import quote
 
 from airflow.sdk import Asset, conf
 
@@ -63,9 +62,9 @@ def workdir_of(training_dir: str, run_name: str) -> str:
     return str(PurePath(training_dir, "runs", run_name))
 
 
-def report_url(run_name: str) -> str:
-    """Where the UI shows the report of a training run."""
-    return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}{PAGES_PREFIX}/reports/{quote(run_name)}/"
+def report_url(version: int) -> str:
+    """Where the UI shows the report of a model version."""
+    return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}{PAGES_PREFIX}/reports/{version}/"
 
 
 def dag_run_text(dag_id: str, run_id: str) -> str:

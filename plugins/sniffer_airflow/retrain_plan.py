@@ -19,7 +19,6 @@ from sniffer_airflow.names import (
     RETRAINING_VARIABLE,
     TRAINING_DIR_VARIABLE,
     name_of_run,
-    report_url,
     workdir_of,
 )
 
@@ -98,16 +97,14 @@ def _needed(name: str, example: str) -> str:
 
 
 def plan_training(dag_run: Any, params: Mapping[str, Any], settings: TrainingSettings) -> dict[str, Any]:
-    """Workdir, address of the report, and the flags of snapshot, train, evaluate and gate, as JSON-ready values."""
-    run_name = name_of_run(dag_run.dag_id, dag_run.run_id)
+    """Workdir, and the flags of snapshot, train, evaluate and gate, as JSON-ready values."""
     chosen = _chosen(params, settings.retraining)
-    workdir = workdir_of(settings.training_dir, run_name)
+    workdir = workdir_of(settings.training_dir, name_of_run(dag_run.dag_id, dag_run.run_id))
     at, cache = [f"--workdir={workdir}"], [f"--feature-cache={settings.features}"]
     night = ("prevalence", "nightly_volume", "capacity", "target_precision")
     limits = {**settings.retraining.limits, **(params["limits"] or {})}
     return {
         "workdir": workdir,
-        "report_url": report_url(run_name),
         "snapshot": [*at, *flags({"source": chosen["source"], "lineage": settings.lineage})],
         "train": [*at, *cache, *flags({name: chosen[name] for name in ("backbone_weights", "fine_tune")})],
         "evaluate": [*at, *cache, *flags({name: chosen[name] for name in night})],

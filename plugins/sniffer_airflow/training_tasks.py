@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, XComArg, task
+from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.execution_time.xcom import XCom
 
-from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, name_of_run, report_url
+from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, report_url
 from sniffer_airflow.place import program
 from sniffer_airflow.reaction import errors_by_reaction
 from sniffer_airflow.retrain_plan import plan_export, plan_training, plan_watch, settings_of_airflow
@@ -23,13 +25,14 @@ log = logging.getLogger(__name__)
 
 
 class ReportLink(BaseOperatorLink):
-    """The button that opens the report of a training run."""
+    """The button that opens the report of the version that `gate` judged."""
 
     name = "Report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        """The address of the run's report; there is a page once `evaluate` has ended."""
-        return report_url(name_of_run(ti_key.dag_id, ti_key.run_id))
+        """The report's address; empty when the task has ended without a verdict."""
+        verdict = XCom.get_value(ti_key=ti_key, key=BaseXCom.XCOM_RETURN_KEY)
+        return report_url(verdict["version"]) if verdict else ""
 
 
 def training_program(step: str, arguments: XComArg, *, mysql: bool = False) -> BaseOperator:
@@ -42,7 +45,7 @@ def training_program(step: str, arguments: XComArg, *, mysql: bool = False) -> B
         report_flag="--result",
         max_active_tis_per_dag=TRAININGS_AT_A_TIME,
     )
-    if step in ("evaluate", "gate"):
+    if step == "gate":
         operator.operator_extra_links = (ReportLink(),)
     return operator
 
@@ -81,15 +84,15 @@ def bless(
     planned: dict[str, Any], metrics: dict[str, Any], verdict: dict[str, Any], *, outlet_events: Any = None
 ) -> dict[str, Any]:
     """An event of the Asset `blessed_model` if the gate let the model pass; skipped with its reasons if not."""
+    report = report_url(verdict["version"])
     if not verdict["blessed"]:
         for reason in verdict["reasons"]:
             log.warning("rejected: %s", reason)
         raise AirflowSkipException(
-            f"the candidate is rejected, the stable model stays: {'; '.join(verdict['reasons'])}. "
-            f"Report: {planned['report_url']}"
+            f"the candidate is rejected, the stable model stays: {'; '.join(verdict['reasons'])}. Report: {report}"
         )
     extra = blessed_extra(planned, metrics, verdict)
-    log.info("blessed as version %s; report: %s", extra["version"], planned["report_url"])
+    log.info("blessed as version %s; report: %s", extra["version"], report)
     outlet_events[BLESSED_MODEL].extra = extra
     return extra
 
@@ -99,7 +102,7 @@ def blessed_extra(planned: Mapping[str, Any], metrics: Mapping[str, Any], verdic
     from_verdict = ("version", "manifest_digest", "training_digest", "stable_version", "overridden_by", "reasons")
     return {
         "workdir": planned["workdir"],
-        "report": planned["report_url"],
+        "report": report_url(verdict["version"]),
         **{name: verdict[name] for name in from_verdict},
         "threshold": metrics["threshold"],
         "metrics": {name: metrics["test"][name] for name in _HEADLINE},

@@ -6,6 +6,7 @@ store.py's lower half; nothing else uses it.
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update  # noqa: TID251 - store.py's lower half
@@ -13,7 +14,7 @@ from sqlalchemy.dialects.mysql import insert  # noqa: TID251 - store.py's lower 
 
 from sniffer.contracts import ContractError, ModelRecord, ModelStatus
 from sniffer.database import Database, utc_now
-from sniffer.schema import models
+from sniffer.schema import models, reports
 
 _FIGURE_COLUMNS = ("backbone_digest", "preprocessing_version", "threshold", "metrics")
 """What an export may still settle of a reserved model version."""
@@ -39,12 +40,19 @@ class ModelsTable(Database):
             raise ValueError("a version is reserved for a training digest")
         return self.transact(lambda connection: _reserve_model(connection, record, above))
 
-    def record_verdict(self, version: int, record: ModelRecord) -> None:
-        """Store the verdict and status of a reserved version, with the figures it rests on while not exported.
+    def record_verdict(self, version: int, record: ModelRecord, report: str) -> None:
+        """Store the verdict and status of a reserved version, the report as HTML, and its figures while not exported.
 
         Idempotent. What is or was in production keeps its status. ContractError unless it is that training's version.
         """
-        self.transact(lambda connection: _record_verdict(connection, version, record))
+        page = zlib.compress(report.encode())
+        self.transact(lambda connection: _record_verdict(connection, version, record, page))
+
+    def report(self, version: int) -> str | None:
+        """The report of that version, as HTML; None when it was never judged."""
+        query = select(reports.c.page).where(reports.c.version == version)
+        page = self.transact(lambda connection: connection.execute(query).scalar())
+        return None if page is None else zlib.decompress(page).decode()
 
     def model(self, version: int) -> ModelRecord | None:
         """The registered model of that version, or None."""
@@ -133,7 +141,7 @@ def _reserve_model(connection: Connection, record: ModelRecord, above: int) -> i
     return int(version)
 
 
-def _record_verdict(connection: Connection, version: int, record: ModelRecord) -> None:
+def _record_verdict(connection: Connection, version: int, record: ModelRecord, page: bytes) -> None:
     known = connection.execute(select(models).where(models.c.version == version).with_for_update()).first()
     if known is None or known.training_digest != record.training_digest:
         raise ContractError(f"model version {version} is not reserved for {_short(record.training_digest)}")
@@ -144,6 +152,7 @@ def _record_verdict(connection: Connection, version: int, record: ModelRecord) -
     if known.digest == "":
         fresh |= {name: row[name] for name in _FIGURE_COLUMNS}
     connection.execute(update(models).where(models.c.version == version).values(fresh))
+    connection.execute(insert(reports).values(version=version, page=page).on_duplicate_key_update(page=page))
 
 
 def _model_row(record: ModelRecord) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from sqlalchemy import (  # noqa: TID251 - store.py's other half
     Column,
     Double,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
 )
 from sqlalchemy.dialects.mysql import DATETIME  # noqa: TID251 - store.py's other half
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The migration that this code needs; `python -m sniffer.migrate` brings a database there."""
 
 metadata = MetaData()
@@ -35,6 +36,14 @@ models = Table(
     Column("registered_at", DATETIME(fsp=6)),
     Column("training_digest", String(64), unique=True),
     Column("verdict", JSON(none_as_null=True)),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    # HTML, compressed by zlib; beside `models`, which every scan reads.
+    Column("page", LargeBinary),
 )
 
 COUNT_COLUMNS = ("listed", "unchanged", "predicted", "reused", "unreadable", "gone", "failed")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
-from support.dag_runs import events, run, stand_in
+from support.dag_runs import connection_of, events, run, stand_in
 
 from sniffer import migrate
 from sniffer.contracts import ModelRecord, ModelStatus
@@ -90,17 +88,7 @@ def test_what_preflight_refuses_is_never_loaded(results: Callable[..., None], ca
 def test_a_roll_back_goes_to_the_previous_version_and_does_nothing_else(
     results: Callable[..., None], calls: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = make_url(database_url)
-    connection = {
-        "conn_type": "mysql",
-        "host": url.host,
-        "port": url.port,
-        "login": url.username,
-        "password": url.password,
-        "schema": url.database,
-        "extra": dict(url.query),
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
     with Store(DatabaseSettings(database_url)) as store:
         store.migrate(migrate.upgrade)
         for version in (3, 4):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
-from sqlalchemy import make_url
+from support.dag_runs import connection_of, events
 
 from sniffer import migrate
 from sniffer.contracts import (
@@ -110,18 +110,13 @@ def test_a_manual_run_without_logical_date_takes_the_target_of_the_variables(
 def test_a_certificate_that_holds_is_read_from_mysql_and_told_by_the_asset(
     run: Callable[..., dict[str, Any]], database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow.models.asset import AssetEvent
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
     logical_date = NOW + timedelta(minutes=1)
     scan_id = name_of_run("scan_bucket", f"manual__{logical_date.isoformat()}")
     store_certificate(database_url, dataclasses.replace(CERTIFICATE, scan_id=scan_id))
-    connect(database_url, monkeypatch)
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
     ended = run(logical_date, bucket="pics")
     assert ended["states"] == {"plan": "success", "scan": "success", "certify": "success"}
-    with create_session() as session:
-        extras = [event.extra for event in session.scalars(select(AssetEvent))]
+    extras = events("scanned_images")
     assert extras == [ended["results"]["certify"]]
     assert extras[0]["scan_id"] == scan_id
     assert {name: extras[0][name] for name in ("listed", "predicted", "failed", "flagged")} == {
@@ -136,7 +131,7 @@ def test_a_scan_without_certificate_fails_the_run(
     run: Callable[..., dict[str, Any]], database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_certificate(database_url, CERTIFICATE)  # that of another scan
-    connect(database_url, monkeypatch)
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
     ended = run(NOW + timedelta(minutes=2), bucket="pics")
     assert ended["run"] == "failed"
     assert ended["states"] == {"plan": "success", "scan": "success", "certify": "failed"}
@@ -240,17 +235,3 @@ def store_certificate(database_url: str, certificate: Certificate) -> None:
         store.register_model(model)
         store.open_scan(ScanRequest(certificate.scan_id, certificate.bucket), model.version)
         store.close_scan(certificate)
-
-
-def connect(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = make_url(database_url)
-    connection = {
-        "conn_type": "mysql",
-        "host": url.host,
-        "port": url.port,
-        "login": url.username,
-        "password": url.password,
-        "schema": url.database,
-        "extra": dict(url.query),
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(connection))

@@ -110,6 +110,7 @@ def test_the_first_model_is_judged_by_its_limits_alone_and_keeps_its_version(
     assert row is not None
     assert (row.status, row.digest, row.verdict) == (ModelStatus.BLESSED, "", verdict)
     assert row.training_digest == verdict["training_digest"]
+    assert store.report(5) == run.workdir.report.read_text()
 
     strict = judged(run, "--min-pr-auc", "1.01")
     assert (strict["blessed"], strict["version"]) == (False, 5)

@@ -1,17 +1,21 @@
-"""The report page in Airflow's own API server, with its own users."""
+"""The report page in Airflow's own API server, with its own users, and a real database behind it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.api_fastapi.app import create_app, get_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi.testclient import TestClient
+from support.dag_runs import connection_of
 
-RUN = "retrain_model.manual__2026-11-22T13:30:00+00:00"
+from sniffer import migrate
+from sniffer.contracts import ModelRecord, ModelStatus
+from sniffer.settings import DatabaseSettings
+from sniffer.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +25,15 @@ def client(airflow_database: None) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def training_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_TRAINING_DIR", str(tmp_path / "training"))
-    report = tmp_path / "training" / "runs" / RUN / "report.html"
-    report.parent.mkdir(parents=True)
-    report.write_text("<p>figures</p>")
-    (tmp_path / "report.html").write_text("outside")
-    return tmp_path
+def judged(database_url: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A version with a report."""
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
+    record = ModelRecord(0, "", "b" * 64, "1", 0.5, {}, ModelStatus.REJECTED, "t" * 64, {"blessed": False})
+    with Store(DatabaseSettings(database_url)) as store:
+        store.migrate(migrate.upgrade)
+        version = store.reserve_model(record)
+        store.record_verdict(version, record, "<p>Ä figure</p>")
+    return version
 
 
 def get(client: TestClient, path: str, role: str = "VIEWER") -> Any:
@@ -35,29 +41,31 @@ def get(client: TestClient, path: str, role: str = "VIEWER") -> Any:
     return client.get(path, headers={"Authorization": f"Bearer {token}"})
 
 
-def test_a_viewer_sees_the_report_and_it_may_load_nothing(client: TestClient, training_dir: Path) -> None:
-    answer = get(client, f"/sniffer/reports/{RUN}/")
-    assert (answer.status_code, answer.text) == (200, "<p>figures</p>")
+def test_a_viewer_sees_the_report_and_it_may_load_nothing(client: TestClient, judged: int) -> None:
+    answer = get(client, f"/sniffer/reports/{judged}/")
+    assert (answer.status_code, answer.text) == (200, "<p>Ä figure</p>")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def test_nobody_sees_it_without_login(client: TestClient, training_dir: Path) -> None:
-    assert client.get(f"/sniffer/reports/{RUN}/").status_code == 401
+def test_nobody_sees_it_without_login(client: TestClient, judged: int) -> None:
+    assert client.get(f"/sniffer/reports/{judged}/").status_code == 401
     for path in ("/sniffer/docs", "/sniffer/openapi.json"):
-        assert "openapi" not in client.get(path).text
+        assert client.get(path).status_code in (401, 404)
 
 
-@pytest.mark.parametrize("name", ["another", "..", "..%2F..", "%2e%2e", ".hidden", "a%00b"])
-def test_what_is_no_run_shows_no_file(name: str, client: TestClient, training_dir: Path) -> None:
-    answer = get(client, f"/sniffer/reports/{name}/", role="ADMIN")
-    assert "outside" not in answer.text
-    assert answer.status_code == 404 or "<title>Airflow" in answer.text
-
-
-def test_a_missing_report_says_where_to_look(
-    client: TestClient, training_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AIRFLOW_VAR_SNIFFER_TRAINING_DIR")
-    answer = get(client, f"/sniffer/reports/{RUN}/")
+def test_a_version_without_a_report_says_so(client: TestClient, judged: int) -> None:
+    answer = get(client, f"/sniffer/reports/{judged + 1}/")
     assert answer.status_code == 404
-    assert "sniffer_training_dir" in answer.text
+    assert f"no report of version {judged + 1}" in answer.text
+    assert get(client, "/sniffer/reports/<script>/").status_code == 422
+
+
+def test_without_a_database_the_page_says_so_at_once_and_shows_no_password(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = {"conn_type": "mysql", "host": "127.0.0.1", "port": 1, "login": "u", "password": "secret-1", "schema": "s"}
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(away))
+    answer = get(client, "/sniffer/reports/1/")
+    assert answer.status_code == 503
+    assert "cannot be read" in answer.text
+    assert "secret-1" not in answer.text

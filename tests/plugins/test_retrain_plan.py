@@ -32,7 +32,7 @@ def test_the_form_comes_before_the_variable() -> None:
     assert "--source=/b" in planned["snapshot"]
     assert planned["evaluate"][2:] == ["--prevalence=0.2", "--nightly-volume=9"]
     assert "--fine-tune" in planned["train"]
-    assert planned["gate"][-2:] == ["--a=1", "--min-pr-auc=0.5"]
+    assert planned["gate"][-2:] == ["--min-recall=1", "--min-pr-auc=0.5"]
 
 
 def test_a_precision_asked_for_in_the_form_is_not_undone_by_a_capacity_of_the_variable() -> None:

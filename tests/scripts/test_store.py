@@ -52,6 +52,9 @@ AWKWARD_KEYS = [
 ]
 
 
+REPORT = "<p>Ä figure</p>"
+
+
 def listed(key: str, etag: str = "e1", bucket: str = "bkt") -> ListedObject:
     return ListedObject(bucket, key, etag, 123, WHEN)
 
@@ -293,7 +296,9 @@ def test_trainings_at_once_get_versions_of_their_own(store: Store, database_url:
 def test_an_export_completes_the_reserved_version_and_leaves_the_verdict(store: Store) -> None:
     version = store.reserve_model(trained("a"))
     verdict = {"blessed": True, "reasons": ["better"]}
-    store.record_verdict(version, trained("a", status=ModelStatus.BLESSED, threshold=0.3, verdict=verdict))
+    assert store.report(version) is None
+    store.record_verdict(version, trained("a", status=ModelStatus.BLESSED, threshold=0.3, verdict=verdict), REPORT)
+    assert store.report(version) == REPORT
     exported = trained("a", version=version, digest="f" * 64, threshold=0.3, metrics={"pr_auc": 0.9})
     for _ in range(2):
         store.register_model(exported)
@@ -311,22 +316,24 @@ def test_an_export_cannot_take_what_is_reserved_for_another_training(store: Stor
         store.register_model(trained("a", version=9, digest="f" * 64))
     assert store.model(9) is None
     with pytest.raises(ContractError, match="is not reserved for"):
-        store.record_verdict(version, trained("c", status=ModelStatus.BLESSED))
+        store.record_verdict(version, trained("c", status=ModelStatus.BLESSED), REPORT)
 
 
 def test_a_second_verdict_replaces_the_first_but_not_what_is_in_production(store: Store) -> None:
     version = store.reserve_model(trained("a"))
     for status in (ModelStatus.BLESSED, ModelStatus.REJECTED):
-        store.record_verdict(version, trained("a", status=status, verdict={"status": status}))
+        store.record_verdict(version, trained("a", status=status, verdict={"status": status}), REPORT)
         found = store.model(version)
         assert found is not None
         assert (found.status, found.verdict) == (status, {"status": status})
     with pytest.raises(ContractError, match="export it first"):
         store.promote(version)
-    store.record_verdict(version, trained("a", status=ModelStatus.BLESSED))
+    store.record_verdict(version, trained("a", status=ModelStatus.BLESSED), REPORT)
     store.register_model(trained("a", version=version, digest="f" * 64))
     store.promote(version)
-    store.record_verdict(version, trained("a", status=ModelStatus.REJECTED, threshold=0.9, verdict={"late": True}))
+    late = trained("a", status=ModelStatus.REJECTED, threshold=0.9, verdict={"late": True})
+    store.record_verdict(version, late, "<p>later</p>")
+    assert store.report(version) == "<p>later</p>"
     found = store.model(version)
     assert found is not None
     assert (found.status, found.threshold, found.verdict) == (ModelStatus.STABLE, 0.4, {"late": True})

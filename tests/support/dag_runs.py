@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 DAGS = Path(__file__).parents[2] / "dags"
 PROGRAMS = Path(__file__).parents[1] / "dags" / "programs"
@@ -30,6 +31,21 @@ def stand_in(results: Mapping[str, Any], calls: Path, monkeypatch: pytest.Monkey
 
     change()
     return change
+
+
+def connection_of(database_url: str) -> str:
+    """The Airflow Connection to that database, as its environment variable holds it."""
+    url = make_url(database_url)
+    connection = {
+        "conn_type": "mysql",
+        "host": url.host,
+        "port": url.port,
+        "login": url.username,
+        "password": url.password,
+        "schema": url.database,
+        "extra": dict(url.query),
+    }
+    return json.dumps(connection)
 
 
 def run(dag_id: str, **form: Any) -> dict[str, Any]:

@@ -299,7 +299,8 @@ def test_the_sample_data_are_those_of_the_demo():
 
 def test_the_stand_ins_stand_for_third_parties_only(services):
     standins = yaml.safe_load((CHECKOUT / "tests" / "docker" / "standins.yaml").read_text())["services"]
-    assert standins.keys() == THIRD_PARTIES - {"tf-serving-gpu"}
+    assert standins.keys() == THIRD_PARTIES - {"tf-serving-gpu"} | {"scheduler"}
+    assert standins["scheduler"].keys() == {"environment"}
     serving = standins["tf-serving"]["command"]
     ours = [flag for flag in services["tf-serving"]["command"] if flag.partition("=")[0] not in TENSORFLOW_SERVINGS_OWN]
     assert parse_flags(serving).model_config_file == parse_flags(ours).model_config_file

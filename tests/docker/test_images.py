@@ -1,5 +1,6 @@
 """The Dockerfile and its lists of packages: an image holds what its code imports, not what it is to be free of."""
 
+import functools
 import re
 
 import pytest
@@ -45,6 +46,7 @@ FOR_DEVELOPERS = {"moto", "pytest", "ruff", "mypy", "uv", "hypothesis", "kubectl
 IMAGES = tuple(NOT_IN)
 
 
+@functools.cache
 def code_of(image):
     """What the image's programs, and for Airflow its DAGs and plugins, import."""
     files = []

@@ -206,7 +206,7 @@ class Dispatcher:
             self._send(name, Who())
             return
         if self.ledger.heard(name, self._clock()):
-            log.warning("%s is back", name.decode())
+            log.warning("%s is back", shown(name))
         match message:
             case Done() if message.session == self._job.session:
                 self._settle(message)
@@ -233,7 +233,7 @@ class Dispatcher:
     def _reconcile(self, name: bytes, beat: Beat) -> None:
         lost = self.ledger.reconcile(name, beat.holds, self._clock())
         if lost:
-            log.warning("%d images never reached %s, or its answer us: they go to others", lost, name.decode())
+            log.warning("%d images never reached %s, or its answer us: they go to others", lost, shown(name))
 
     def _settle(self, done: Done) -> None:
         for number, outcome in done.outcomes:
@@ -241,7 +241,7 @@ class Dispatcher:
 
     def _part(self, name: bytes, bye: Bye) -> None:
         self.ledger.leave(name)
-        log.info("%s leaves%s", name.decode(), f": {bye.error}" if bye.error else "")
+        log.info("%s leaves%s", shown(name), f": {bye.error}" if bye.error else "")
         if bye.fatal:
             raise ContractError(bye.error)
         self._complaint = bye.error or self._complaint
@@ -255,7 +255,9 @@ class Dispatcher:
         try:
             self._socket.send(name, message)
         except ConsumerLost:
-            self._bury(name, "has vanished")
+            # A connection that was replaced may still speak; ZeroMQ then gives it a name that nobody knows.
+            if self.ledger.knows(name):
+                self._bury(name, "has vanished")
 
     def _bury_expired(self) -> None:
         for name in self.ledger.expired(self._clock()):
@@ -263,7 +265,7 @@ class Dispatcher:
 
     def _bury(self, name: bytes, why: str) -> None:
         returned = self.ledger.bury(name)
-        log.warning("%s %s: its %d images go to others", name.decode(), why, len(returned))
+        log.warning("%s %s: its %d images go to others", shown(name), why, len(returned))
 
     def _beat(self) -> None:
         now = self._clock()
@@ -314,3 +316,8 @@ class Dispatcher:
                 f"nothing has moved for {self._settings.no_progress_s:g} s with {self.ledger.in_flight} images under "
                 "way: look at the consumers' logs, then run again"
             )
+
+
+def shown(name: bytes) -> str:
+    """A consumer's name for people. A name that ZeroMQ gave is not text."""
+    return name.decode(errors="backslashreplace")

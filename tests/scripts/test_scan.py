@@ -16,6 +16,7 @@ from sniffer.contracts import ModelRecord, ModelStatus
 from sniffer.images import PREPROCESSING_VERSION
 from sniffer.settings import DatabaseSettings
 from sniffer.store import Store
+from sniffer.wire import PROTOCOL, Bye, ConsumerSocket, Hello
 from sniffer_local.processes import free_port
 
 AWKWARD_KEYS = [
@@ -140,6 +141,21 @@ def test_consumers_may_come_before_and_during_the_scan(fleet: Fleet) -> None:
                 late.process.terminate()
                 late.wait()
     assert counted(fleet.certificate()) == {"predicted": 60}
+
+
+def test_a_peer_whose_name_is_no_text_ends_no_scan(fleet: Fleet) -> None:
+    # ZeroMQ gives such a name to a connection that another one has replaced.
+    fleet.fill(3)
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    with fleet.start(f"--endpoint={endpoint}", program="sniffer.produce") as producer:
+        with ConsumerSocket(endpoint, b"\x8b\xff") as peer:
+            peer.send(Hello(PROTOCOL, "odd", 0))
+            eventually(lambda: "odd joins" in producer.text(), "the peer joins")
+            peer.send(Bye())
+            eventually(lambda: r"\x8b\xff leaves" in producer.text(), "the peer leaves")
+        with Program("sniffer.consume", f"--endpoint={endpoint}", environ=fleet.environ) as consumer:
+            assert (producer.wait(), consumer.wait()) == (0, 0)
+    assert counted(fleet.certificate()) == {"predicted": 3}
 
 
 def test_a_consumer_after_the_end_and_a_producer_without_any_say_so(fleet: Fleet) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from sniffer_rollout.latency import LatencyLimits, compare_latency
 from sniffer_rollout.shadow import ShadowLimits, check_shadow, fetch_pixels
 from sniffer_rollout.standing import Standing, read_standing
 from sniffer_rollout.target import SURGE, Target
-from sniffer_rollout.waiting import LoadFailed, label_lag, lags, version_lag, wait_for_all
+from sniffer_rollout.waiting import Lag, LoadFailed, label_lag, lags, version_lag, wait_for_all
 
 log = logging.getLogger(__name__)
 
@@ -295,15 +295,10 @@ class Rollout:
         self._wait_for_labels(version, None, _ROLLBACK_LIMIT_S)
 
     def _load_everywhere(self, aspired: Aspired, version: int) -> tuple[str, ...]:
-        ask = version_lag(version)
-        # An END that is shown from an earlier try says nothing about this one.
-        fresh = version not in self._target.read_aspired().versions
-        stale = lags(self._target.replicas().urls, ask) if fresh else {}
+        stale = self._failures_before(version)
         self._apply(aspired)
-        limit_s = self._settings.load_limit_s
-        return wait_for_all(
-            self._target, ask, f"loading version {version}", limit_s, self._settings, self._parts.pause, stale
-        )
+        ask, what, limit_s = version_lag(version), f"loading version {version}", self._settings.load_limit_s
+        return wait_for_all(self._target, ask, what, limit_s, self._settings, self._parts.pause, stale)
 
     def _wait_for_labels(self, stable: int | None, canary: int | None, limit_s: float) -> None:
         for label, version in ((STABLE, stable), (CANARY, canary)):
@@ -330,20 +325,26 @@ class Rollout:
         """Aspire to what `models` says; return when every server's label stands for it, or at once."""
         standing = read_standing(self._store)
         aspired = self._aspired(standing)
+        stale = self._failures_before(standing.stable_version)
         self._apply(aspired)
         self._target.tidy()
         if wait:
-            self._wait_for_standing(standing)
+            self._wait_for_standing(standing, stale)
         previous = standing.previous and standing.previous.version
         log.info("stable is %s, previous %s", standing.stable_version or "none", previous or "none")
         return {"stable": standing.stable_version, "previous": previous, "aspired": as_document(aspired)}
 
-    def _wait_for_standing(self, standing: Standing) -> None:
+    def _failures_before(self, version: int | None) -> dict[str, Lag]:
+        """What servers that were not asked for the version yet show of it. An END of an earlier try says nothing."""
+        if version is None or version in self._target.read_aspired().versions:
+            return {}
+        return lags(self._target.replicas().urls, version_lag(version))
+
+    def _wait_for_standing(self, standing: Standing, stale: Mapping[str, Lag]) -> None:
         if standing.stable is not None:
-            what, limit_s = f"serving version {standing.stable.version}", self._settings.load_limit_s
-            wait_for_all(
-                self._target, version_lag(standing.stable.version), what, limit_s, self._settings, self._parts.pause
-            )
+            ask, what = version_lag(standing.stable.version), f"serving version {standing.stable.version}"
+            limit_s = self._settings.load_limit_s
+            wait_for_all(self._target, ask, what, limit_s, self._settings, self._parts.pause, stale)
         self._wait_for_labels(standing.stable_version, None, self._settings.label_limit_s)
 
     def _prove_golden(self, record: ModelRecord, replicas: Collection[str]) -> dict[str, dict[str, float]]:

@@ -27,6 +27,7 @@ _T = TypeVar("_T")
 _WRONG_SETTINGS = {
     1044: "access denied",
     1045: "access denied",
+    1130: "this machine is not allowed to connect",
     1049: "unknown database",
     2005: "unknown host",
 }

@@ -177,10 +177,14 @@ def guide(k8s):
 
 
 def test_the_guide_makes_the_secrets_that_are_asked_for(guide, k8s):
+    assert "--from-literal" not in guide, "a secret on a command line"
     made = {}
-    for namespace, name, rest in re.findall(r"kubectl -n (\w+) create secret generic (\S+) (.*)", guide):
-        keys = re.findall(r"--from-literal=([\w-]+)=|--from-file=([\w.]+)", rest)
-        made[namespace, name] = {literal or file for literal, file in keys}
+    for namespace, name, files in re.findall(r"kubectl -n (\w+) create secret generic (\S+) (--from-file.*)", guide):
+        made[namespace, name] = set(re.findall(r"--from-file=([\w.]+)", files))
+    for namespace, name, line in re.findall(r'^secret (\w+) (\S+) <<< "([\w-]+)=', guide, re.MULTILINE):
+        made[namespace, name] = {line}
+    for namespace, name, lines in re.findall(r"^secret (\w+) (\S+) <<END\n(.*?)^END$", guide, re.MULTILINE | re.DOTALL):
+        made[namespace, name] = {line.partition("=")[0] for line in lines.splitlines()}
     values = yaml.safe_load((k8s / "airflow-values.yaml").read_text())
     assert made == {
         ("sniffer", "sniffer-secrets"): {"SNIFFER_DATABASE_URL"},

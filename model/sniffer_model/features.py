@@ -5,10 +5,8 @@ In: manifest entries and their source. Out: a [n, 2048] matrix. Decoding in thre
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,12 +19,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sniffer.contracts import IMAGE_SHAPE, LABELS, UnreadableImage
-from sniffer.images import PREPROCESSING_VERSION, decode
+from sniffer.contracts import IMAGE_SHAPE, LABELS
+from sniffer.images import PREPROCESSING_VERSION
 from sniffer.settings import ImageSettings
 from sniffer_model.backbone import FEATURES, Backbone
 from sniffer_model.content_cache import ContentCache
+from sniffer_model.entry_pixels import entry_pixels
 from sniffer_model.manifest import ManifestEntry
+from sniffer_model.progress import Progress
 from sniffer_model.source import ImageSource
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 _BATCH_SIZE = 32
 _SHARD_ROWS = 1024
 _DECODED_AHEAD = 3 * _BATCH_SIZE
-_PROGRESS_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def _compute(
     shard_rows: int,
 ) -> None:
     unsaved: dict[str, NDArray[Any]] = {}
-    progress = _Progress(len(entries))
+    progress = Progress("features", len(entries))
     for contents, outputs in extract(_decoded(entries, source, limits), network):
         unsaved.update(zip(contents, outputs, strict=True))
         progress.advance(len(contents))
@@ -147,40 +146,9 @@ def _decoded(
         ahead = iter(entries)
         while True:
             for entry in islice(ahead, _DECODED_AHEAD - len(waiting)):
-                waiting.append((entry, pool.submit(_pixels, entry, source, limits)))
+                waiting.append((entry, pool.submit(entry_pixels, entry, source, limits)))
             if not waiting:
                 return
             entry, future = waiting.popleft()
             if (pixels := future.result()) is not None:
                 yield entry.content_sha256, pixels
-
-
-def _pixels(entry: ManifestEntry, source: ImageSource, limits: ImageSettings) -> NDArray[np.uint8] | None:
-    try:
-        data = source.read(entry.key)
-        if hashlib.sha256(data).hexdigest() != entry.content_sha256:
-            log.warning("left out %s: it has changed since the snapshot", entry.key)
-            return None
-        return decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
-    except (OSError, UnreadableImage) as error:
-        log.warning("left out %s: %s", entry.key, error)
-        return None
-
-
-class _Progress:
-    """A log line every few seconds: done, total, images/s, time left."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-        self._start_s = self._logged_s = time.monotonic()
-
-    def advance(self, images: int) -> None:
-        self._done += images
-        now_s = time.monotonic()
-        if now_s - self._logged_s < _PROGRESS_S and self._done < self._total:
-            return
-        self._logged_s = now_s
-        rate = self._done / max(now_s - self._start_s, 1e-9)
-        left_s = (self._total - self._done) / rate
-        log.info("features: %d of %d images, %.1f images/s, %.0f s left", self._done, self._total, rate, left_s)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +11,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sniffer.contracts import PIXELS_SIGNATURE, SettingsError, UnreadableImage
-from sniffer.images import decode
+from sniffer.contracts import PIXELS_SIGNATURE, SettingsError
 from sniffer.settings import ImageSettings
+from sniffer_model.entry_pixels import entry_pixels
 from sniffer_model.manifest import ManifestEntry
 from sniffer_model.network import PIXELS_INPUT, SCORE_OUTPUT, load_signatures
+from sniffer_model.progress import Progress
 from sniffer_model.source import ImageSource
-
-log = logging.getLogger(__name__)
 
 _BATCH_SIZE = 32
 MAX_LOST_SHARE = 0.05
@@ -36,9 +33,10 @@ def stable_scores(
     """
     score = load_signatures(directory)[PIXELS_SIGNATURE]
     scores = np.full(len(entries), np.nan)
+    progress = Progress("stable model", len(entries))
     for rows, pixels in _batches(entries, source, limits):
         scores[rows] = score(**{PIXELS_INPUT: tf.constant(pixels)})[SCORE_OUTPUT].numpy()
-        log.info("stable model: %d of %d images seen", rows[-1] + 1, len(entries))
+        progress.advance(len(rows))
     readable = ~np.isnan(scores)
     lost = int(np.sum(~readable))
     if lost > MAX_LOST_SHARE * len(entries):
@@ -56,18 +54,7 @@ def _batches(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(entries), _BATCH_SIZE):
             batch = entries[start : start + _BATCH_SIZE]
-            decoded = pool.map(lambda entry: _pixels(entry, source, limits), batch)
-            found = [(start + row, pixels) for row, pixels in enumerate(decoded) if pixels is not None]
+            decoded = pool.map(lambda entry: entry_pixels(entry, source, limits), batch)
+            found = [(start + row, pixels.tobytes()) for row, pixels in enumerate(decoded) if pixels is not None]
             if found:
                 yield [row for row, _ in found], [pixels for _, pixels in found]
-
-
-def _pixels(entry: ManifestEntry, source: ImageSource, limits: ImageSettings) -> bytes | None:
-    try:
-        data = source.read(entry.key)
-        if hashlib.sha256(data).hexdigest() == entry.content_sha256:
-            return decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes).tobytes()
-        log.warning("left out %s: it has changed since the snapshot", entry.key)
-    except (OSError, UnreadableImage) as error:
-        log.warning("left out %s: %s", entry.key, error)
-    return None

@@ -14,7 +14,7 @@ PREFIXES = ("uploads/2026-11-18/", "uploads/2026-11-19/", "uploads/2026-11-20/")
 """Fixed days, so that the keys stay the same tomorrow; `uploads/{{ ds }}/` backfills them one by one."""
 RELEASE = 2
 """Raise it when the generator draws other images, so that a bucket of the former ones is filled anew."""
-DONE_TAG = {"Key": "sample-images", "Value": f"{COUNT} of seed {SEED}, release {RELEASE}"}
+DONE_TAG = {"Key": "sample-images", "Value": f"{COUNT} of seed {SEED} release {RELEASE}"}
 
 
 def fill(client: Any, bucket: str) -> int:

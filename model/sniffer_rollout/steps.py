@@ -335,10 +335,11 @@ class Rollout:
         return {"stable": standing.stable_version, "previous": previous, "aspired": as_document(aspired)}
 
     def _failures_before(self, version: int | None) -> dict[str, Lag]:
-        """What servers that were not asked for the version yet show of it. An END of an earlier try says nothing."""
-        if version is None or version in self._target.read_aspired().versions:
-            return {}
-        return lags(self._target.replicas().urls, version_lag(version))
+        """What servers lack of the version before they are told, or told again.
+
+        An END of an earlier try says nothing; even when the version was asked for before, they may not have read it.
+        """
+        return {} if version is None else lags(self._target.replicas().urls, version_lag(version))
 
     def _wait_for_standing(self, standing: Standing, stale: Mapping[str, Lag]) -> None:
         if standing.stable is not None:

@@ -33,11 +33,9 @@ Variables `sniffer_training_dir` and `sniffer_model_base`, Connections `mysql_de
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from airflow.sdk import dag
 
-from sniffer_airflow.names import BLESSED_MODEL, OWNER
+from sniffer_airflow.names import BLESSED_MODEL, TASK_DEFAULTS
 from sniffer_airflow.retrain_form import export_params
 from sniffer_airflow.training_tasks import announce_savedmodel, plan_of_export, training_program
 
@@ -46,12 +44,7 @@ from sniffer_airflow.training_tasks import announce_savedmodel, plan_of_export, 
     schedule=[BLESSED_MODEL],
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "owner": OWNER,
-        "retries": 2,
-        "retry_delay": timedelta(minutes=2),
-        "retry_exponential_backoff": 5,  # the factor from one pause to the next
-    },
+    default_args=TASK_DEFAULTS,
     params=export_params(),
     tags=["sniffer", "training"],
     doc_md=__doc__,

@@ -50,7 +50,7 @@ from datetime import timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag
 
-from sniffer_airflow.names import LABELLED_IMAGES, OWNER
+from sniffer_airflow.names import LABELLED_IMAGES, TASK_DEFAULTS
 from sniffer_airflow.retrain_form import retrain_params
 from sniffer_airflow.training_tasks import bless, plan_of_training, training_program
 
@@ -62,12 +62,7 @@ from sniffer_airflow.training_tasks import bless, plan_of_training, training_pro
     ),
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "owner": OWNER,
-        "retries": 2,
-        "retry_delay": timedelta(minutes=2),
-        "retry_exponential_backoff": 5,  # the factor from one pause to the next
-    },
+    default_args=TASK_DEFAULTS,
     params=retrain_params(),
     tags=["sniffer", "training"],
     doc_md=__doc__,

@@ -44,7 +44,7 @@ from datetime import timedelta
 
 from airflow.sdk import dag
 
-from sniffer_airflow.names import OWNER, SAVEDMODEL
+from sniffer_airflow.names import SAVEDMODEL, TASK_DEFAULTS
 from sniffer_airflow.rollout_form import rollout_params
 from sniffer_airflow.rollout_tasks import announce, approve, choose, plan, restore, review, step
 
@@ -53,12 +53,8 @@ from sniffer_airflow.rollout_tasks import announce, approve, choose, plan, resto
     schedule=[SAVEDMODEL],
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "owner": OWNER,
-        "retries": 2,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 3,  # the factor from one pause to the next
-    },
+    # Shorter pauses: until it is put back, a version that failed stays beside the stable one.
+    default_args={**TASK_DEFAULTS, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": 3},
     params=rollout_params(),
     tags=["sniffer", "serving"],
     doc_md=__doc__,

@@ -72,11 +72,11 @@ kept per model version: to go back to those of a former model, make that version
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow.sdk import CronDataIntervalTimetable, dag
 
-from sniffer_airflow.names import OWNER
+from sniffer_airflow.names import TASK_DEFAULTS
 from sniffer_airflow.scan_form import scan_params
 from sniffer_airflow.scan_tasks import certify, plan, scan
 
@@ -87,12 +87,7 @@ from sniffer_airflow.scan_tasks import certify, plan, scan
     start_date=datetime(2006, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=8,
-    default_args={
-        "owner": OWNER,
-        "retries": 2,
-        "retry_delay": timedelta(minutes=2),
-        "retry_exponential_backoff": 5,  # the factor from one pause to the next
-    },
+    default_args=TASK_DEFAULTS,
     params=scan_params(),
     tags=["sniffer", "scan"],
     doc_md=__doc__,

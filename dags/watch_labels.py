@@ -27,7 +27,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag
 
-from sniffer_airflow.names import OWNER
+from sniffer_airflow.names import TASK_DEFAULTS
 from sniffer_airflow.retrain_form import watch_params
 from sniffer_airflow.training_tasks import announce_labels, plan_of_watch, training_program
 
@@ -36,12 +36,7 @@ from sniffer_airflow.training_tasks import announce_labels, plan_of_watch, train
     schedule=CronTriggerTimetable("30 3 * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "owner": OWNER,
-        "retries": 2,
-        "retry_delay": timedelta(minutes=2),
-        "retry_exponential_backoff": 5,  # the factor from one pause to the next
-    },
+    default_args=TASK_DEFAULTS,
     params=watch_params(),
     tags=["sniffer", "training"],
     doc_md=__doc__,

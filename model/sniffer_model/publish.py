@@ -88,7 +88,7 @@ def publish(staged: Path, base: Path, facts: ModelFacts, versions: Iterable[int]
     for version in versions:
         numbered = dataclasses.replace(facts, version=version)
         write_json(staged / FACTS_FILE, dataclasses.asdict(numbered))
-        _sync_tree(staged)
+        sync_tree(staged)
         if _renamed(staged, base / str(version)):
             return numbered
     raise all_taken(base)
@@ -161,7 +161,7 @@ def _renamed(staged: Path, target: Path) -> bool:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
             return False
         raise SettingsError(f"cannot publish as {target}: {error.strerror}") from error
-    _sync(target.parent)
+    sync_path(target.parent)
     return True
 
 
@@ -173,14 +173,15 @@ def _remove_abandoned(base: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _sync_tree(directory: Path) -> None:
+def sync_tree(directory: Path) -> None:
     """Bring everything to the disk before the rename does: a power cut must not leave a numbered half version."""
     for path in directory.rglob("*"):
-        _sync(path)
-    _sync(directory)
+        sync_path(path)
+    sync_path(directory)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Bring one file, or a directory's own entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -21,7 +21,7 @@ from pathlib import Path
 from sniffer.contracts import ContractError, SettingsError, SnifferError, TransientError
 from sniffer.logs import configure_logging
 from sniffer_model.model_base import open_model_base
-from sniffer_model.publish import digest_directory, published_versions, read_facts
+from sniffer_model.publish import digest_directory, published_versions, read_facts, sync_path, sync_tree
 from sniffer_rollout.aspired import Aspired, read_aspired
 
 log = logging.getLogger(__name__)
@@ -136,9 +136,9 @@ class Sync:
                 fetched = Path(shutil.copytree(fetched, staging / str(version)))
             if not _is_intact(fetched):
                 raise ContractError(f"version {version} was damaged on its way to {staging}")
-            _sync_tree(fetched)
+            sync_tree(fetched)
             os.rename(fetched, directory)
-            _sync(directory.parent)
+            sync_path(directory.parent)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         log.info("fetched version %d in %.1f s", version, self._clock() - begun_s)
@@ -151,7 +151,7 @@ class Sync:
         try:
             config.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(text, encoding="utf-8")
-            _sync(part)
+            sync_path(part)
             os.replace(part, config)
         except OSError as error:
             raise TransientError(f"cannot write {config}: {error}") from error
@@ -193,20 +193,6 @@ def _text(path: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read {path}: {error}") from error
-
-
-def _sync_tree(directory: Path) -> None:
-    for path in directory.rglob("*"):
-        _sync(path)
-    _sync(directory)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parser() -> argparse.ArgumentParser:

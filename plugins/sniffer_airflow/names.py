@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import timedelta
 from pathlib import PurePath
 
 from airflow.sdk import Asset, conf
@@ -35,7 +36,13 @@ SAVEDMODEL = Asset(name="savedmodel")
 SERVING_MODEL = Asset(name="serving_model")
 """Another model version has become stable; `extra` carries it, the former one, and what made it so."""
 
-OWNER = "trust-and-safety"
+TASK_DEFAULTS = {
+    "owner": "trust-and-safety",
+    "retries": 2,
+    "retry_delay": timedelta(minutes=2),
+    "retry_exponential_backoff": 5,  # the factor from one pause to the next
+}
+"""What every task of every DAG is like."""
 
 PAGES_PREFIX = "/sniffer"
 """Under which the API server has our pages."""

@@ -12,7 +12,6 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator, Context, TriggerRule, Variable, XComArg, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from sniffer.contracts import ModelStatus
 from sniffer.settings import database_settings
 from sniffer_airflow.connections import fetch, program_environ
 from sniffer_airflow.names import MODEL_BASE_VARIABLE, SAVEDMODEL, SERVING_MODEL
@@ -52,7 +51,8 @@ def _previous() -> int | None:
 
     environ = program_environ(os.environ, fetch(aws=False, serving=False))
     with Store(database_settings(environ)) as store:
-        return next((record.version for record in store.models_of(ModelStatus.PREVIOUS)), None)
+        record = store.previous_model()
+    return None if record is None else record.version
 
 
 @task.branch

@@ -39,6 +39,7 @@ from sniffer_model.publish import (
     ENCODED_SIGNATURE,
     SIGNATURES,
     ModelFacts,
+    all_taken,
     digest_directory,
 )
 from sniffer_model.result import add_result_flag, give_result
@@ -100,6 +101,8 @@ def export_model(blessed: Blessed, base: ModelBase, image_limits: ImageSettings)
     if published is not None and blessed.version in (None, published.version):
         log.info("this model is published already, as version %d", published.version)
         return published
+    if blessed.version in base.versions():
+        raise all_taken(base.location)  # before the minute that an export takes
     with base.staging() as staged:
         decoder_difference = _build(blessed, staged, image_limits)
         facts = replace(facts, digest=digest_directory(staged), decoder_difference=decoder_difference)

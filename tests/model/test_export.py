@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.fleet import ModelServerProcess
 from support.programs import Program
 from support.training import Run
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -22,13 +23,14 @@ from sniffer.store import Store
 from sniffer_model import export, gate
 from sniffer_model.backbone import load_backbone
 from sniffer_model.calibration import calibrated
-from sniffer_model.export import check_parity
+from sniffer_model.export import PARITY_TOLERANCE, check_parity
 from sniffer_model.golden import read_golden
 from sniffer_model.head import load_head, predict_scores
 from sniffer_model.network import load_signatures
 from sniffer_model.publish import FACTS_FILE, published_versions, read_facts
 from sniffer_model.warmup import BATCH_SIZES, WARMUP_FILE, read_warmup, replay_warmup
 from sniffer_model.workdir import Workdir, read_training, write_json, write_training
+from sniffer_rollout.golden_check import GoldenLimits, check_golden
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,17 @@ def test_a_score_does_not_depend_on_the_rest_of_its_batch(signatures: dict[str, 
     alone = [scores(signatures["pixels"], pixels=[pixels])[0] for pixels in raw]
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert np.ptp(together) > 0.01
+
+
+def test_a_server_over_rest_answers_what_was_trained(exported_model: Path, version: Path, tmp_path: Path) -> None:
+    server = ModelServerProcess(exported_model, tmp_path / "serve.log")
+    server.start()
+    try:
+        exact = GoldenLimits(pixels=PARITY_TOLERANCE, encoded=PARITY_TOLERANCE)
+        found = check_golden(server.url.partition("/v1/")[0], 1, read_golden(version), exact, patience_s=30)
+    finally:
+        server.stop()
+    assert set(found) == {"pixels", "serving_default"}
 
 
 def test_scores_are_calibrated_in_the_graph(signatures: dict[str, object], version: Path, trained_run: Run) -> None:

@@ -8,6 +8,8 @@ threshold and figure is of calibrated scores.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -108,6 +110,15 @@ def read_metrics(workdir: Workdir, training: TrainingRecord) -> dict[str, Any]:
             f"{workdir.metrics} is of an earlier training: run `python -m sniffer_model.evaluate` again"
         )
     return metrics
+
+
+def candidate_digest(metrics: Mapping[str, Any]) -> str:
+    """64 hexadecimal digits that name a trained model at its operating point, which is what a version stands for.
+
+    SHA-256 over the training, the temperature and the threshold: another threshold flags other images.
+    """
+    point = [metrics["training_digest"], metrics["temperature"], metrics["threshold"]]
+    return hashlib.sha256(json.dumps(point).encode()).hexdigest()
 
 
 def score_splits(

@@ -32,7 +32,7 @@ from sniffer.contracts import (
 from sniffer.logs import configure_logging
 from sniffer.settings import ImageSettings, database_settings, image_settings
 from sniffer.store import Store
-from sniffer_model.evaluate import check_trained, read_metrics
+from sniffer_model.evaluate import candidate_digest, check_trained, read_metrics
 from sniffer_model.manifest import Manifest, Split, read_manifest
 from sniffer_model.model_base import ModelBase, open_model_base
 from sniffer_model.publish import (
@@ -80,8 +80,10 @@ def read_blessed(workdir: Workdir) -> Blessed:
     check_trained(workdir, manifest, training)
     metrics = read_metrics(workdir, training)
     verdict = read_json(workdir.verdict, made_by="sniffer_model.gate")
-    if verdict.get("training_digest") != training.digest:
-        raise ContractError(f"{workdir.verdict} is of another training: run `python -m sniffer_model.gate` again")
+    if verdict.get("candidate_digest") != candidate_digest(metrics):
+        raise ContractError(
+            f"{workdir.verdict} is of another training or threshold: run `python -m sniffer_model.gate` again"
+        )
     if not verdict["blessed"]:
         raise SettingsError(
             f"the gate rejected this model ({'; '.join(verdict['reasons'])}): train a better one, or take the "
@@ -209,7 +211,7 @@ def register(facts: ModelFacts, blessed: Blessed, store: Store) -> None:
             facts.threshold,
             blessed.metrics,
             ModelStatus.BLESSED,
-            blessed.training.digest,
+            candidate_digest(blessed.metrics),
             blessed.verdict,
         )
     )

@@ -22,7 +22,7 @@ from sniffer.settings import ImageSettings, database_settings, image_settings
 from sniffer.store import Store
 from sniffer_model.calibration import calibrated
 from sniffer_model.comparison import Comparison, Rival, compare
-from sniffer_model.evaluate import check_trained, read_metrics, score_splits
+from sniffer_model.evaluate import candidate_digest, check_trained, read_metrics, score_splits
 from sniffer_model.figures import ScoredImages
 from sniffer_model.manifest import Manifest, Split, read_manifest
 from sniffer_model.metrics import Resampling
@@ -47,6 +47,11 @@ class Candidate:
     manifest: Manifest
     training: TrainingRecord
     metrics: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """What a version is reserved for: this training at this threshold."""
+        return candidate_digest(self.metrics)
 
     @property
     def plan(self) -> ReviewPlan:
@@ -155,6 +160,7 @@ def write_verdict(
         "version": version,
         "manifest_digest": candidate.training.manifest_digest,
         "training_digest": candidate.training.digest,
+        "candidate_digest": candidate.digest,
         "figures": asdict(figures),
     }
     write_json(candidate.workdir.verdict, document)
@@ -172,7 +178,7 @@ def candidate_record(candidate: Candidate) -> ModelRecord:
         threshold=metrics["threshold"],
         metrics=metrics,
         status=ModelStatus.CANDIDATE,
-        training_digest=training.digest,
+        candidate_digest=candidate.digest,
     )
 
 

@@ -104,7 +104,10 @@ def published_versions(base: Path) -> list[int]:
 
 def all_taken(base: object) -> ContractError:
     """What to raise when every version that a model may have is another's."""
-    return ContractError(f"the version of this model in {base} holds another model: train again for a new version")
+    return ContractError(
+        f"the version of this model in {base} holds another model, or this one as another release exported it: train "
+        "with another --seed for a new version"
+    )
 
 
 def find_published(base: Path, facts: ModelFacts) -> ModelFacts | None:

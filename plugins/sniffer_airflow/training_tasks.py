@@ -99,7 +99,7 @@ def bless(
 
 def blessed_extra(planned: Mapping[str, Any], metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> dict[str, Any]:
     """What an event of the Asset `blessed_model` tells its consumers, as JSON-ready values."""
-    from_verdict = ("version", "manifest_digest", "training_digest", "stable_version", "overridden_by", "reasons")
+    from_verdict = ("version", "manifest_digest", "candidate_digest", "stable_version", "overridden_by", "reasons")
     return {
         "workdir": planned["workdir"],
         "report": report_url(verdict["version"]),

@@ -141,7 +141,8 @@ class Verdict:
 class ModelRecord:
     """A row of `models`. Digests are hex SHA-256; `threshold` is a score in [0, 1].
 
-    `digest` is '' while the version is reserved for a training and not yet exported.
+    `digest` is '' while the version is reserved for a candidate and not yet exported. `candidate_digest` names a
+    trained model at its operating point, `digest` the files that were made of it.
     """
 
     version: int
@@ -151,7 +152,7 @@ class ModelRecord:
     threshold: float
     metrics: Mapping[str, Any]
     status: ModelStatus
-    training_digest: str | None = None
+    candidate_digest: str | None = None
     verdict: Mapping[str, Any] | None = None
 
 

@@ -26,24 +26,24 @@ class ModelsTable(Database):
     def register_model(self, record: ModelRecord) -> None:
         """Add a model version, or complete a reserved one, whose status and verdict stay. Idempotent.
 
-        Raises ContractError when the version is of another digest or training, or the training has another version.
+        Raises ContractError when the version is of another digest or candidate, or the candidate has another version.
         """
         self.transact(lambda connection: _register_model(connection, record))
 
     def reserve_model(self, record: ModelRecord, *, above: int = 0) -> int:
-        """The version kept for this record's training: the next one, or the one that it has already.
+        """The version kept for this record's candidate: the next one, or the one that it has already.
 
         The next is above every registered version and above `above`; the record's own version and digest do not count.
-        Of several at once, each training gets a version of its own. Raises ValueError without a training digest.
+        Of several at once, each candidate gets a version of its own. Raises ValueError without a candidate digest.
         """
-        if not record.training_digest:
-            raise ValueError("a version is reserved for a training digest")
+        if not record.candidate_digest:
+            raise ValueError("a version is reserved for a candidate digest")
         return self.transact(lambda connection: _reserve_model(connection, record, above))
 
     def record_verdict(self, version: int, record: ModelRecord, report: str) -> None:
         """Store the verdict and status of a reserved version, the report as HTML, and its figures while not exported.
 
-        Idempotent. What is or was in production keeps its status. ContractError unless it is that training's version.
+        Idempotent. What is or was in production keeps its status. ContractError unless it is that candidate's version.
         """
         page = zlib.compress(report.encode())
         self.transact(lambda connection: _record_verdict(connection, version, record, page))
@@ -97,18 +97,18 @@ def _read(row: Row[Any]) -> ModelRecord:
         row.threshold,
         row.metrics,
         ModelStatus(row.status),
-        row.training_digest,
+        row.candidate_digest,
         row.verdict,
     )
 
 
 def _register_model(connection: Connection, record: ModelRecord) -> None:
-    # A version or a training that is there already is left as it is, and looked at below.
+    # A version or a candidate that is there already is left as it is, and looked at below.
     connection.execute(insert(models).values(_model_row(record)).on_duplicate_key_update(version=models.c.version))
     known = connection.execute(select(models).where(models.c.version == record.version).with_for_update()).first()
     if known is None:
         raise ContractError(
-            f"the training {_short(record.training_digest)} has another version than {record.version} already: "
+            f"the candidate {_short(record.candidate_digest)} has another version than {record.version} already: "
             "publish under that one"
         )
     if known.digest == "":
@@ -121,10 +121,10 @@ def _register_model(connection: Connection, record: ModelRecord) -> None:
 
 
 def _complete_reserved(connection: Connection, reserved: Row[Any], record: ModelRecord) -> None:
-    if record.training_digest not in (None, reserved.training_digest):
+    if record.candidate_digest not in (None, reserved.candidate_digest):
         raise ContractError(
-            f"model version {record.version} is reserved for the training {_short(reserved.training_digest)}, not "
-            f"{_short(record.training_digest)}: publish under a new version"
+            f"model version {record.version} is reserved for the candidate {_short(reserved.candidate_digest)}, not "
+            f"{_short(record.candidate_digest)}: publish under a new version"
         )
     row = _model_row(record)
     fresh = {name: row[name] for name in (*_FIGURE_COLUMNS, "digest", "registered_at")}
@@ -132,7 +132,7 @@ def _complete_reserved(connection: Connection, reserved: Row[Any], record: Model
 
 
 def _reserve_model(connection: Connection, record: ModelRecord, above: int) -> int:
-    own = select(models.c.version).where(models.c.training_digest == record.training_digest)
+    own = select(models.c.version).where(models.c.candidate_digest == record.candidate_digest)
     while (version := connection.execute(own).scalar()) is None:
         highest = connection.execute(select(func.max(models.c.version))).scalar() or 0
         row = _model_row(record) | {"version": max(highest, above) + 1, "digest": "", "verdict": None}
@@ -143,8 +143,8 @@ def _reserve_model(connection: Connection, record: ModelRecord, above: int) -> i
 
 def _record_verdict(connection: Connection, version: int, record: ModelRecord, page: bytes) -> None:
     known = connection.execute(select(models).where(models.c.version == version).with_for_update()).first()
-    if known is None or known.training_digest != record.training_digest:
-        raise ContractError(f"model version {version} is not reserved for {_short(record.training_digest)}")
+    if known is None or known.candidate_digest != record.candidate_digest:
+        raise ContractError(f"model version {version} is not reserved for {_short(record.candidate_digest)}")
     row = _model_row(record)
     fresh = {"verdict": row["verdict"]}
     if known.status not in (ModelStatus.STABLE, ModelStatus.PREVIOUS):

@@ -17,7 +17,7 @@ from sqlalchemy import (  # noqa: TID251 - store.py's other half
 )
 from sqlalchemy.dialects.mysql import DATETIME  # noqa: TID251 - store.py's other half
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The migration that this code needs; `python -m sniffer.migrate` brings a database there."""
 
 metadata = MetaData()
@@ -34,7 +34,7 @@ models = Table(
     Column("metrics", JSON),
     Column("status", String(16)),
     Column("registered_at", DATETIME(fsp=6)),
-    Column("training_digest", String(64), unique=True),
+    Column("candidate_digest", String(64), unique=True),
     Column("verdict", JSON(none_as_null=True)),
 )
 

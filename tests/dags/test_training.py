@@ -23,7 +23,7 @@ BLESSED = {
     "version": 3,
     "stable_version": 2,
     "manifest_digest": "m" * 64,
-    "training_digest": "t" * 64,
+    "candidate_digest": "c" * 64,
     "overridden_by": None,
 }
 RESULTS = {

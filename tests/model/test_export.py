@@ -23,6 +23,7 @@ from sniffer.store import Store
 from sniffer_model import export, gate
 from sniffer_model.backbone import load_backbone
 from sniffer_model.calibration import calibrated
+from sniffer_model.evaluate import candidate_digest
 from sniffer_model.export import PARITY_TOLERANCE, check_parity
 from sniffer_model.golden import read_golden
 from sniffer_model.head import load_head, predict_scores
@@ -225,16 +226,20 @@ def test_a_rejected_model_is_not_exported(trained_run: Run, tmp_path: Path, caps
     assert not (tmp_path / "models").exists()
 
 
-@pytest.mark.parametrize("change", ["missing", "earlier"])
-def test_without_a_verdict_on_this_training_nothing_is_exported(
+@pytest.mark.parametrize("change", ["missing", "earlier", "threshold"])
+def test_without_a_verdict_on_this_candidate_nothing_is_exported(
     trained_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
     run = copied(trained_run, tmp_path / "run")
     if change == "missing":
         run.workdir.verdict.unlink()
-    else:
+    elif change == "earlier":
         verdict = json.loads(run.workdir.verdict.read_text())
-        run.workdir.verdict.write_text(json.dumps({**verdict, "training_digest": "0" * 64}))
+        run.workdir.verdict.write_text(json.dumps({**verdict, "candidate_digest": "0" * 64}))
+    else:
+        # Evaluated again for another night, after the gate.
+        metrics = json.loads(run.workdir.metrics.read_text())
+        run.workdir.metrics.write_text(json.dumps({**metrics, "threshold": 0.9 * metrics["threshold"]}))
     assert export.main([*export_flags(run, tmp_path / "models"), "--no-register"]) == 2
     assert "python -m sniffer_model.gate" in capsys.readouterr().err
 
@@ -254,8 +259,10 @@ def test_another_backbone_than_trained_with_is_refused_and_nothing_is_published(
     run = copied(trained_run, tmp_path / "run")
     training = dataclasses.replace(read_training(run.workdir), backbone_digest="0" * 64)
     write_training(training, run.workdir)
-    for path in (run.workdir.metrics, run.workdir.verdict):
-        write_json(path, {**json.loads(path.read_text()), "training_digest": training.digest})
+    metrics = {**json.loads(run.workdir.metrics.read_text()), "training_digest": training.digest}
+    write_json(run.workdir.metrics, metrics)
+    verdict = json.loads(run.workdir.verdict.read_text())
+    write_json(run.workdir.verdict, {**verdict, "candidate_digest": candidate_digest(metrics)})
     assert export.main([*export_flags(run, tmp_path / "models"), "--no-register"]) == 2
     assert "is not what was trained with" in capsys.readouterr().err
     assert list((tmp_path / "models").iterdir()) == []

@@ -109,7 +109,7 @@ def test_the_first_model_is_judged_by_its_limits_alone_and_keeps_its_version(
     row = store.model(5)
     assert row is not None
     assert (row.status, row.digest, row.verdict) == (ModelStatus.BLESSED, "", verdict)
-    assert row.training_digest == verdict["training_digest"]
+    assert row.candidate_digest == verdict["candidate_digest"]
     assert store.report(5) == run.workdir.report.read_text()
 
     strict = judged(run, "--min-pr-auc", "1.01")
@@ -118,6 +118,19 @@ def test_the_first_model_is_judged_by_its_limits_alone_and_keeps_its_version(
     row = store.model(5)
     assert row is not None
     assert (row.status, row.verdict) == (ModelStatus.REJECTED, strict)
+
+
+def test_one_training_at_two_thresholds_is_two_candidates(run: Run, store: Store) -> None:
+    first = judged(run)
+    assert evaluate.main([*run.flags, "--prevalence", "0.5", "--capacity", "80000"]) == 0
+    second = judged(run, "--min-pr-auc", "1.01")
+    assert first["training_digest"] == second["training_digest"]
+    assert (first["version"], second["version"]) == (1, 2)
+    rows = [store.model(version) for version in (1, 2)]
+    assert [row and row.status for row in rows] == [ModelStatus.BLESSED, ModelStatus.REJECTED]
+    assert rows[0] is not None and rows[1] is not None
+    assert rows[0].threshold != rows[1].threshold
+    assert (rows[0].verdict, rows[1].verdict) == (first, second)
 
 
 def test_a_better_candidate_is_blessed(run: Run, store: Store, weak_base: Path) -> None:

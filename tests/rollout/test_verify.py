@@ -160,7 +160,7 @@ def test_what_may_not_be_rolled_out_is_refused_beforehand(site: Site) -> None:
             (3, {"digest": "0" * 64}),
             (4, {"preprocessing_version": "another"}),
         ):
-            row = {name: getattr(record, name) for name in record.__slots__} | {"training_digest": str(version)}
+            row = {name: getattr(record, name) for name in record.__slots__} | {"candidate_digest": str(version)}
             store.register_model(type(record)(**row | {"version": version} | changes))
     assert "version 2 is rejected" in refusal("--version=2")
     assert "no complete version 3" in refusal("--version=3")

@@ -259,33 +259,33 @@ def test_a_version_belongs_to_one_digest(store: Store) -> None:
         store.register_model(model(1, digest="e" * 64))
 
 
-def trained(training: str, **changes: Any) -> ModelRecord:
-    record = ModelRecord(0, "", "b" * 64, "p1", 0.4, {"pr_auc": 0.8}, ModelStatus.CANDIDATE, training * 64)
+def candidate(name: str, **changes: Any) -> ModelRecord:
+    record = ModelRecord(0, "", "b" * 64, "p1", 0.4, {"pr_auc": 0.8}, ModelStatus.CANDIDATE, name * 64)
     return dataclasses.replace(record, **changes)
 
 
-def test_a_training_gets_the_next_version_and_keeps_it(store: Store) -> None:
-    assert [store.reserve_model(trained("a")) for _ in range(2)] == [3, 3]
-    assert store.reserve_model(trained("c"), above=7) == 8
-    assert store.reserve_model(trained("e"), above=7) == 9
+def test_a_candidate_gets_the_next_version_and_keeps_it(store: Store) -> None:
+    assert [store.reserve_model(candidate("a")) for _ in range(2)] == [3, 3]
+    assert store.reserve_model(candidate("c"), above=7) == 8
+    assert store.reserve_model(candidate("e"), above=7) == 9
     reserved = store.model(3)
-    assert reserved == trained("a", version=3)
+    assert reserved == candidate("a", version=3)
     assert reserved is not None and reserved.verdict is None
     with pytest.raises(ContractError, match="not exported: export it first"):
         store.promote(3)
 
 
-def test_trainings_at_once_get_versions_of_their_own(store: Store, database_url: str) -> None:
+def test_candidates_at_once_get_versions_of_their_own(store: Store, database_url: str) -> None:
     found: dict[str, int] = {}
     ready = threading.Barrier(4)
 
-    def reserve(training: str) -> None:
+    def reserve(name: str) -> None:
         with Store(DatabaseSettings(database_url, patience_s=30)) as own:
             own.check()
             ready.wait()
-            found[training] = own.reserve_model(trained(training))
+            found[name] = own.reserve_model(candidate(name))
 
-    threads = [threading.Thread(target=reserve, args=(training,)) for training in "abcd"]
+    threads = [threading.Thread(target=reserve, args=(name,)) for name in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -294,12 +294,12 @@ def test_trainings_at_once_get_versions_of_their_own(store: Store, database_url:
 
 
 def test_an_export_completes_the_reserved_version_and_leaves_the_verdict(store: Store) -> None:
-    version = store.reserve_model(trained("a"))
+    version = store.reserve_model(candidate("a"))
     verdict = {"blessed": True, "reasons": ["better"]}
     assert store.report(version) is None
-    store.record_verdict(version, trained("a", status=ModelStatus.BLESSED, threshold=0.3, verdict=verdict), REPORT)
+    store.record_verdict(version, candidate("a", status=ModelStatus.BLESSED, threshold=0.3, verdict=verdict), REPORT)
     assert store.report(version) == REPORT
-    exported = trained("a", version=version, digest="f" * 64, threshold=0.3, metrics={"pr_auc": 0.9})
+    exported = candidate("a", version=version, digest="f" * 64, threshold=0.3, metrics={"pr_auc": 0.9})
     for _ in range(2):
         store.register_model(exported)
         assert store.model(version) == dataclasses.replace(exported, status=ModelStatus.BLESSED, verdict=verdict)
@@ -308,30 +308,30 @@ def test_an_export_completes_the_reserved_version_and_leaves_the_verdict(store: 
     store.promote(version)
 
 
-def test_an_export_cannot_take_what_is_reserved_for_another_training(store: Store) -> None:
-    version = store.reserve_model(trained("a"))
-    with pytest.raises(ContractError, match="is reserved for the training aaaaaaaaaaaa"):
-        store.register_model(trained("c", version=version, digest="f" * 64))
+def test_an_export_cannot_take_what_is_reserved_for_another_candidate(store: Store) -> None:
+    version = store.reserve_model(candidate("a"))
+    with pytest.raises(ContractError, match="is reserved for the candidate aaaaaaaaaaaa"):
+        store.register_model(candidate("c", version=version, digest="f" * 64))
     with pytest.raises(ContractError, match="has another version than 9 already"):
-        store.register_model(trained("a", version=9, digest="f" * 64))
+        store.register_model(candidate("a", version=9, digest="f" * 64))
     assert store.model(9) is None
     with pytest.raises(ContractError, match="is not reserved for"):
-        store.record_verdict(version, trained("c", status=ModelStatus.BLESSED), REPORT)
+        store.record_verdict(version, candidate("c", status=ModelStatus.BLESSED), REPORT)
 
 
 def test_a_second_verdict_replaces_the_first_but_not_what_is_in_production(store: Store) -> None:
-    version = store.reserve_model(trained("a"))
+    version = store.reserve_model(candidate("a"))
     for status in (ModelStatus.BLESSED, ModelStatus.REJECTED):
-        store.record_verdict(version, trained("a", status=status, verdict={"status": status}), REPORT)
+        store.record_verdict(version, candidate("a", status=status, verdict={"status": status}), REPORT)
         found = store.model(version)
         assert found is not None
         assert (found.status, found.verdict) == (status, {"status": status})
     with pytest.raises(ContractError, match="export it first"):
         store.promote(version)
-    store.record_verdict(version, trained("a", status=ModelStatus.BLESSED), REPORT)
-    store.register_model(trained("a", version=version, digest="f" * 64))
+    store.record_verdict(version, candidate("a", status=ModelStatus.BLESSED), REPORT)
+    store.register_model(candidate("a", version=version, digest="f" * 64))
     store.promote(version)
-    late = trained("a", status=ModelStatus.REJECTED, threshold=0.9, verdict={"late": True})
+    late = candidate("a", status=ModelStatus.REJECTED, threshold=0.9, verdict={"late": True})
     store.record_verdict(version, late, "<p>later</p>")
     assert store.report(version) == "<p>later</p>"
     found = store.model(version)
@@ -354,7 +354,7 @@ def test_versions_of_before_the_verdicts_survive_the_migration(database_url: str
         stable = store.stable_model()
         assert stable == ModelRecord(4, "d" * 64, "b" * 64, "p1", 0.5, {}, ModelStatus.STABLE)
         store.register_model(stable)
-        assert store.reserve_model(trained("a")) == 5
+        assert store.reserve_model(candidate("a")) == 5
 
 
 def test_a_certificate_comes_back_as_it_went(store: Store) -> None:
@@ -395,7 +395,7 @@ def test_failed_objects_come_back_as_they_were_listed(store: Store) -> None:
 
 def test_versions_by_status_newest_first_without_those_that_are_not_exported(store: Store) -> None:
     store.register_model(model(3))
-    store.reserve_model(trained("a"))
+    store.reserve_model(candidate("a"))
     assert [found.version for found in store.models_of(ModelStatus.BLESSED)] == [3, 2, 1]
     assert store.previous_model() is None
     store.promote(1)

@@ -371,9 +371,9 @@ class Rollout:
 
     def _compare_decisions(self, record: ModelRecord, stable: ModelRecord, replica: str) -> dict[str, Any] | None:
         limits = self._parts.limits.shadow
-        sample = [scored.image for scored in self._store.recent_predictions(stable.version, limits.images)]
+        sample = self._store.recent_images(limits.images)
         if not sample and limits.least == 0:
-            log.info("version %d was never asked about an image: nothing to compare decisions on", stable.version)
+            log.info("no scanned images: nothing to compare decisions on")
             return None
         pixels, left_out = fetch_pixels(sample, self._parts.fetch, self._parts.images)
         per_day = self._store.images_per_day()

@@ -38,24 +38,40 @@ def summary(verified: Mapping[str, Any]) -> str:
     lines = [f"**Version {verified['version']}**, beside the stable version {verified['stable'] or '(none yet)'}", ""]
     if note := verified.get("note"):
         lines.append(f"* {note}: golden examples are all that was checked")
-    for server, found in verified["golden"].items():
-        lines.append(f"* {server}: golden examples differ by at most {_figures(found)}")
-    for server, found in (verified["latency"] or {}).items():
-        ours, theirs = found["candidate"], found["stable"]
-        lines.append(f"* {server}: latency {_figures(ours)}; of the stable version {_figures(theirs)}")
-    shadow = verified["shadow"]
-    if shadow is None:
-        lines.append("* decisions were not compared: the stable version has scored no image yet")
-    else:
-        lines.append(f"* decisions on scanned images: {_figures(shadow)}")
-        lines += [f"    * {_figures(flip)}" for flip in shadow.get("flips") or ()]
+    lines += [f"* {server}: golden examples {_golden(found)}" for server, found in verified["golden"].items()]
+    lines += [f"* {server}: latency {_latency(found)}" for server, found in (verified["latency"] or {}).items()]
+    if verified["stable"] is not None:
+        lines += _decisions(verified["shadow"])
     return "\n".join(lines)
 
 
-def _figures(found: Mapping[str, Any]) -> str:
-    plain = {name: value for name, value in found.items() if not isinstance(value, (list, dict))}
-    return ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in plain.items())
+def _golden(found: Mapping[str, float]) -> str:
+    differences = [f"{difference:.1e} by `{signature}`" for signature, difference in found.items()]
+    return f"differ from what was published by at most {' and '.join(differences)}"
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _latency(found: Mapping[str, Any]) -> str:
+    ours, theirs = found["candidate"], found["stable"]
+    return (
+        f"of a batch of {found['batch']}: median {ours['median_ms']:.1f} ms (stable version: "
+        f"{theirs['median_ms']:.1f}), 95th percentile {ours['p95_ms']:.1f} ms ({theirs['p95_ms']:.1f})"
+    )
+
+
+def _decisions(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return ["* decisions were **not compared**: no image has been scanned yet, or none was asked for"]
+    nightly = found["flag_change_per_night"]
+    gone = ", ".join(f"{count} {reason}" for reason, count in found["left_out"].items())
+    return [
+        f"* decisions on {found['compared']} scanned images{f' (left out: {gone})' if gone else ''}: flags "
+        f"{found['flagged_by_candidate']} (stable version: {found['flagged_by_stable']}), differs on "
+        f"{found['flip_share']:.1%}; {'' if nightly is None else f'{nightly:+.0f} flags a night; '}"
+        f"{'the largest moves:' if found['flips'] else 'no flips'}",
+        *(f"    * {_flip(flip)}" for flip in found["flips"]),
+    ]
+
+
+def _flip(flip: Mapping[str, Any]) -> str:
+    now = "flagged now" if flip["flagged_now"] else "no longer flagged"
+    return f"`s3://{flip['bucket']}/{flip['key']}` {flip['stable_score']:.3f} → {flip['candidate_score']:.3f}, {now}"

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import (  # noqa: TID251 - SQL is touched here only
     Connection,
     Row,
+    exists,
     func,
     select,
     update,
@@ -49,14 +50,6 @@ class RankedImage:
     key: str
     score: float
     flagged: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ScoredObject:
-    """An object, and the score that a model version gave to its bytes."""
-
-    image: ListedObject
-    score: float
 
 
 class Store(ModelsTable):
@@ -138,18 +131,13 @@ class Store(ModelsTable):
         rows = self.transact(lambda connection: connection.execute(query).all())
         return [RankedImage(row[0], row[1].decode(), row[2], row[2] >= row[3]) for row in rows]
 
-    def recent_predictions(self, model_version: int, count: int) -> list[ScoredObject]:
-        """The newest images that this very model version was asked about, newest first."""
-        query = (
-            select(images, predictions.c.score)
-            .join_from(predictions, images, predictions.c.image_id == images.c.image_id)
-            .where(predictions.c.model_version == model_version, predictions.c.outcome == Outcome.PREDICTED)
-            # By the primary key: ids grow with time, and an order by the time itself would sort the whole version.
-            .order_by(predictions.c.image_id.desc())
-            .limit(count)
-        )
+    def recent_images(self, count: int) -> list[ListedObject]:
+        """The newest images that a model, of whatever version, was asked about; newest first."""
+        asked = exists().where(predictions.c.image_id == images.c.image_id, predictions.c.outcome == Outcome.PREDICTED)
+        # By the primary key: ids grow with time, and an order by the time itself would sort all predictions.
+        query = select(images).where(asked).order_by(images.c.image_id.desc()).limit(count)
         rows = self.transact(lambda connection: connection.execute(query).all())
-        return [ScoredObject(_listed_object(row), row.score) for row in rows]
+        return [_listed_object(row) for row in rows]
 
     # ---- scans --------------------------------------------------------------------------------------------
 

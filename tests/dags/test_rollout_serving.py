@@ -23,7 +23,17 @@ LATENCY = {
         "stable": {"median_ms": 50.0, "p95_ms": 61.0},
     }
 }
-SHADOW = {"compared": 200, "left_out": {}, "flip_share": 0.01, "flips": [{"bucket": "b", "key": "k.jpg"}]}
+FLIP = {"bucket": "b", "key": "k.jpg", "stable_score": 0.4, "candidate_score": 0.6, "flagged_now": True}
+SHADOW = {
+    "compared": 200,
+    "left_out": {},
+    "flagged_by_stable": 41,
+    "flagged_by_candidate": 43,
+    "flip_share": 0.01,
+    "flag_change": 0.01,
+    "flag_change_per_night": 100.0,
+    "flips": [FLIP],
+}
 RESULTS = {
     "preflight": {"version": 4},
     "load": {"version": 4},
@@ -58,7 +68,13 @@ def test_a_proved_version_becomes_stable_and_is_told(results: Callable[..., None
     assert ended["results"]["verify"]["argv"] == ["verify", *named, "--max-flips=0.5"]
     told = {"version": 4, "former": 3, "previous": 3, "action": "roll out"}
     assert ended["results"]["announce"] == events("serving_model")[-1] == told
-    for figure in ("Version 4", "stable version 3", "median ms 51.23", "median ms 50", "flip share 0.01", "k.jpg"):
+    for figure in (
+        "Version 4",
+        "stable version 3",
+        "median 51.2 ms (stable version: 50.0)",
+        "differs on 1.0%",
+        "k.jpg",
+    ):
         assert figure in ended["results"]["review"]
 
 

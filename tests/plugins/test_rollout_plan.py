@@ -49,3 +49,42 @@ def test_the_first_rollouts_summary_says_what_was_not_checked() -> None:
     text = summary(found)
     assert note in text
     assert "(none yet)" in text
+    assert "decisions" not in text
+
+
+def test_the_summary_gives_whoever_approves_figures_with_units() -> None:
+    flip = {"bucket": "b", "key": "k.jpg", "stable_score": 0.2, "candidate_score": 0.9, "flagged_now": True}
+    shadow = {
+        "compared": 199,
+        "left_out": {"deleted": 1},
+        "flagged_by_stable": 41,
+        "flagged_by_candidate": 42,
+        "flip_share": 1 / 199,
+        "flag_change": 1 / 199,
+        "flag_change_per_night": 5000.0,
+        "flips": [flip],
+    }
+    latency = {
+        "batch": 8,
+        "rounds": 30,
+        "candidate": {"median_ms": 20.0, "p95_ms": 30.25},
+        "stable": {"median_ms": 21.0, "p95_ms": 33.0},
+    }
+    found = {
+        "version": 2,
+        "stable": 1,
+        "golden": {"http://one": {"pixels": 1e-7, "serving_default": 2e-6}},
+        "latency": {"http://one": latency},
+        "shadow": shadow,
+    }
+    assert summary(found).splitlines() == [
+        "**Version 2**, beside the stable version 1",
+        "",
+        "* http://one: golden examples differ from what was published by at most 1.0e-07 by `pixels` and 2.0e-06 by "
+        "`serving_default`",
+        "* http://one: latency of a batch of 8: median 20.0 ms (stable version: 21.0), 95th percentile 30.2 ms (33.0)",
+        "* decisions on 199 scanned images (left out: 1 deleted): flags 42 (stable version: 41), differs on 0.5%; "
+        "+5000 flags a night; the largest moves:",
+        "    * `s3://b/k.jpg` 0.200 → 0.900, flagged now",
+    ]
+    assert "**not compared**" in summary({**found, "shadow": None})

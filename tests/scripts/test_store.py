@@ -27,7 +27,7 @@ from sniffer.contracts import (
     TransientError,
 )
 from sniffer.settings import DatabaseSettings
-from sniffer.store import ScoredObject, Store
+from sniffer.store import Store
 from sniffer_local.mariadb import MariaDb
 
 WHEN = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
@@ -454,13 +454,13 @@ def test_images_a_day_are_those_that_got_a_score_over_the_days_with_scans(store:
     assert store.images_per_day() == pytest.approx((250 + 350 + 450) / 3, rel=0.01)
 
 
-def test_recent_predictions_are_the_models_own_newest_first(store: Store) -> None:
-    store.record([predicted("a", 0.1), predicted("b", 0.2)], model_version=1, scan_id="s")
-    store.record([predicted("c", 0.3), failed("d")], model_version=1, scan_id="s")
+def test_recent_images_are_those_that_any_model_was_asked_about_newest_first(store: Store) -> None:
+    for key in "abc":
+        store.record([predicted(key, 0.1)], model_version=1, scan_id="s")
+    store.record([failed("d")], model_version=1, scan_id="s")
     copy = Result(listed("e"), Outcome.REUSED, 0.3, hashlib.sha256(b"c").digest())
     store.record([copy], model_version=1, scan_id="s")
-    store.record([predicted("f", 0.9)], model_version=2, scan_id="s")
-    found = store.recent_predictions(1, 2)
-    assert len(found) == 2
-    assert found[0] == ScoredObject(listed("c"), 0.3)
-    assert sorted(scored.image.key for scored in store.recent_predictions(1, 9)) == ["a", "b", "c"]
+    store.record([predicted("f", 0.9), predicted("b", 0.8)], model_version=2, scan_id="s")
+    assert store.recent_images(2) == [listed("f"), listed("c")]
+    assert [image.key for image in store.recent_images(9)] == ["f", "c", "b", "a"]
+    assert store.recent_images(0) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from support.programs import eventually
 from support.published import publish_kind
 
 EMPTY_CONFIG = "model_config_list {}\n"
+CONFIG_POLL_S = 1
 
 
 class Replica(Child):
@@ -38,7 +40,7 @@ class Replica(Child):
             "-m",
             "sniffer_model.serve",
             f"--model_config_file={self.config}",
-            "--model_config_file_poll_wait_seconds=1",
+            f"--model_config_file_poll_wait_seconds={CONFIG_POLL_S}",
             f"--rest_api_port={self.port}",
             "--max_num_load_retries=0",
             "--allow_version_labels_for_unavailable_models=true",
@@ -51,6 +53,9 @@ class Replica(Child):
         self.config.write_text(EMPTY_CONFIG)
         self.start()
         eventually(lambda: not self.available(), "everything is unloaded")
+        if self._has_failures():
+            # A version that failed is tried again only once a poll has found it gone from the config.
+            time.sleep(2 * CONFIG_POLL_S)
 
     def available(self) -> list[int]:
         """The versions that it serves, ascending."""
@@ -66,6 +71,10 @@ class Replica(Child):
         """What a scan that is pinned to the version gets."""
         with self._server() as server:
             return server.predict(version, [pixels])[0]
+
+    def _has_failures(self) -> bool:
+        with self._server() as server:
+            return any(state.has_failed for state in server.version_states())
 
     def _server(self) -> ModelServer:
         return ModelServer(ServingSettings(f"{self.url}/v1/models/{MODEL_NAME}", patience_s=10.0))

@@ -1,23 +1,30 @@
 """Fine-tuning: only the last block learns, only a gain is kept, an interruption changes nothing.
 
-On a small network with the layers that fine-tuning looks for: ResNet50 itself takes minutes.
+On a small network with the layers that fine-tuning looks for, but for the slow test: ResNet50 itself takes minutes.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import shutil
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from support.training import Run
 
 from sniffer.contracts import IMAGE_SHAPE
+from sniffer_model import evaluate, export, gate, train
 from sniffer_model.backbone import Backbone, digested
 from sniffer_model.epochs import Checkpoint, Outcome
 from sniffer_model.features import LabelledFeatures
 from sniffer_model.fine_tune import Activations, FineTuneOptions, fine_tune
 from sniffer_model.head import HeadOptions, train_head
+from sniffer_model.publish import read_facts
+from sniffer_model.workdir import Workdir, read_training
 
 LEARNING = FineTuneOptions(max_epochs=3, learning_rate=1e-3)
 
@@ -102,3 +109,27 @@ def test_an_interrupted_fine_tuning_ends_as_if_it_had_not_been(
     _, resumed, outcome = tuned(data, LEARNING, tmp_path / "c.npz")
     assert outcome.epochs == LEARNING.max_epochs
     assert resumed.digest == whole.digest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_fine_tuned_resnet_is_evaluated_and_exported_as_it_was_trained(
+    trained_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    shutil.copy(trained_run.workdir.manifest, tmp_path / "run")
+    run = dataclasses.replace(trained_run, workdir=Workdir(tmp_path / "run"))
+    # A head that has hardly begun to learn leaves something to gain.
+    monkeypatch.setattr("sniffer_model.head.HeadOptions", functools.partial(HeadOptions, max_epochs=1))
+    assert train.main([*run.flags, "--backbone-weights", "random", "--fine-tune"]) == 0
+    training, former = read_training(run.workdir), read_training(trained_run.workdir)
+    assert training.fine_tuned_epochs > 0
+    assert training.backbone_digest != former.backbone_digest
+    assert training.backbone_weights.endswith("last block fine-tuned")
+    assert evaluate.main(run.flags) == 0
+    override = ["--override-by", "the tests", "--override-reason", "trained on few images"]
+    assert gate.main([*run.flags, "--no-register", "--stable-version", "none", *override]) == 0
+    # The export itself refuses scores that are not the trained model's.
+    assert export.main([*run.workdir_flags, "--model-base-path", str(tmp_path / "models"), "--no-register"]) == 0
+    facts = read_facts(tmp_path / "models/1")
+    assert (facts.backbone_digest, facts.head_digest) == (training.backbone_digest, training.head_digest)

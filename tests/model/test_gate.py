@@ -144,6 +144,22 @@ def test_a_better_candidate_is_blessed(run: Run, store: Store, weak_base: Path) 
     assert comparison["images"] == sum(one["images"] for one in comparison["slices"])
 
 
+def test_a_stable_model_in_s3_is_judged_as_one_in_a_folder(
+    run: Run, store: Store, weak_base: Path, bucket: Any
+) -> None:
+    for path in (weak_base / "4").rglob("*"):
+        if path.is_file():
+            bucket.client.upload_file(str(path), bucket.name, f"models/{path.relative_to(weak_base).as_posix()}")
+    make_stable(store, weak_base, 4)
+    here, there = (judged(run, "--model-base-path", base) for base in (str(weak_base), f"s3://{bucket.name}/models"))
+    assert there == here
+    assert (there["stable_version"], there["figures"]["comparison"]["images"] > 0) == (4, True)
+
+    bucket.delete(f"models/4/{FACTS_FILE}")
+    run.workdir.verdict.unlink()
+    assert refused(run, "--model-base-path", f"s3://{bucket.name}/models")
+
+
 def test_the_stable_model_itself_is_not_blessed_again(run: Run, store: Store, exported_model: Path) -> None:
     make_stable(store, exported_model, 1)
     verdict = judged(run, "--model-base-path", str(exported_model))

@@ -16,6 +16,8 @@ ASPIRED_FILE = "aspired.json"
 CONFIG_FILE = "models.config"
 STABLE = "stable"
 CANARY = "canary"
+VERIFIED = "verified"
+"""Beside CANARY: the step `verify` has let this version pass since it was loaded."""
 
 
 @dataclass(frozen=True, slots=True)

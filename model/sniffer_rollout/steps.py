@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from sniffer.store import Store
 from sniffer_model.golden import read_golden
 from sniffer_model.model_base import ModelBase, open_model_base
 from sniffer_model.publish import ModelFacts, read_facts
-from sniffer_rollout.aspired import CANARY, STABLE, Aspired, as_document
+from sniffer_rollout.aspired import CANARY, STABLE, VERIFIED, Aspired, as_document
 from sniffer_rollout.golden_check import GoldenLimits, check_golden
 from sniffer_rollout.latency import LatencyLimits, compare_latency
 from sniffer_rollout.shadow import ShadowLimits, check_shadow, fetch_pixels
@@ -122,22 +122,19 @@ class Rollout:
         return {"version": version, "servers": list(replicas), "seconds": seconds, "surge": surged}
 
     def verify(self, version: int) -> dict[str, Any]:
-        """Prove the loaded version on every server: golden scores, latency and decisions beside the stable version."""
+        """Prove the loaded version on every server: golden scores, latency and decisions beside the stable version.
+
+        What passes gets the label `verified`, without which `promote` takes nothing.
+        """
         record = self._candidate(version)
         replicas = self._loaded_on(version)
-        golden = self._prove_golden(record, replicas)
         stable = read_standing(self._store).stable
-        if stable is None or stable.version == version:
-            why = "there is no stable version yet" if stable is None else "it is the stable version"
-            log.info("version %d: %s, so golden examples are all that is checked", version, why)
-            return {"version": version, "golden": golden, "stable": None, "latency": None, "shadow": None, "note": why}
-        return {
-            "version": version,
-            "stable": stable.version,
-            "golden": golden,
-            "latency": self._compare_latency(record, stable, replicas),
-            "shadow": self._compare_decisions(record, stable, replicas[0]),
-        }
+        found = self._proofs(record, stable, replicas)
+        stable_version = None if stable is None else stable.version
+        if stable_version != version:
+            aspired = self._target.read_aspired()
+            self._apply(aspired.labelled(stable=stable_version, canary=version, verified=version))
+        return found
 
     def promote(self, version: int) -> dict[str, Any]:
         """Make the version stable: on every server, then in `models`; the former one stays loaded as previous."""
@@ -145,10 +142,11 @@ class Rollout:
         standing = read_standing(self._store)
         if standing.stable_version != version:
             labels = self._target.read_aspired().labels
-            if version not in (labels.get(CANARY), labels.get(STABLE)):
+            # `stable` is what an interrupted promote leaves.
+            if version not in (labels.get(VERIFIED), labels.get(STABLE)):
                 raise SettingsError(
-                    f"version {version} is not the canary (any more): a restore or a rollback took it back, or it was "
-                    "never loaded; run the steps `load` and `verify`"
+                    f"version {version} is not verified (any more): a restore or a rollback took it back, or it never "
+                    "was; run the steps `load` and `verify`"
                 )
             replicas = self._loaded_on(version)
             # The servers may be others than those that were verified.
@@ -347,6 +345,20 @@ class Rollout:
             limit_s = self._settings.load_limit_s
             wait_for_all(self._target, ask, what, limit_s, self._settings, self._parts.pause, stale)
         self._wait_for_labels(standing.stable_version, None, self._settings.label_limit_s)
+
+    def _proofs(self, record: ModelRecord, stable: ModelRecord | None, replicas: Sequence[str]) -> dict[str, Any]:
+        version, golden = record.version, self._prove_golden(record, replicas)
+        if stable is None or stable.version == version:
+            why = "there is no stable version yet" if stable is None else "it is the stable version"
+            log.info("version %d: %s, so golden examples are all that is checked", version, why)
+            return {"version": version, "golden": golden, "stable": None, "latency": None, "shadow": None, "note": why}
+        return {
+            "version": version,
+            "stable": stable.version,
+            "golden": golden,
+            "latency": self._compare_latency(record, stable, replicas),
+            "shadow": self._compare_decisions(record, stable, replicas[0]),
+        }
 
     def _prove_golden(self, record: ModelRecord, replicas: Collection[str]) -> dict[str, dict[str, float]]:
         examples = read_golden(self._published(record))

@@ -29,6 +29,12 @@ def second(site: Site) -> Site:
     return site
 
 
+def prove(site: Site) -> None:
+    """Version 2 is loaded and let pass."""
+    site.step("load", "--version=2")
+    site.step("verify", "--version=2", "--latency-floor-ms=10000")
+
+
 def test_a_killed_load_is_gone_on_with_and_restore_undoes_it(second: Site) -> None:
     with start(second, "load", "--version=2") as program:
         eventually(lambda: any("now shall serve" in line for line in program.err), "the servers are told")
@@ -45,7 +51,7 @@ def test_a_killed_load_is_gone_on_with_and_restore_undoes_it(second: Site) -> No
 def test_a_promotion_that_dies_around_its_transaction_is_finished_by_a_rerun(
     second: Site, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
-    second.step("load", "--version=2")
+    prove(second)
     promote = Store.promote
 
     def dying(store: Store, version: int) -> None:
@@ -68,7 +74,7 @@ def test_a_promotion_that_dies_around_its_transaction_is_finished_by_a_rerun(
 def test_restore_follows_the_database_after_a_promotion_that_died(
     second: Site, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
-    second.step("load", "--version=2")
+    prove(second)
     promote = Store.promote
 
     def dying(store: Store, version: int) -> None:
@@ -147,19 +153,23 @@ def test_a_previous_version_that_nobody_can_have_keeps_none_away(second: Site) -
     second.eventually_served([2, 3], stable=3)
 
 
-def test_what_was_taken_back_meanwhile_is_not_promoted(second: Site) -> None:
+def test_what_was_not_verified_or_was_taken_back_meanwhile_is_not_promoted(second: Site) -> None:
     error = second.step("promote", "--version=2", status=2)["error"]
+    assert "is not verified (any more)" in error
     second.step("load", "--version=2")
+    assert second.step("promote", "--version=2", status=2)["error"] == error
+    second.step("verify", "--version=2", "--golden-tolerance=0", status=2)
+    assert second.step("promote", "--version=2", status=2)["error"] == error
+    prove(second)
     second.step("restore")
     assert second.step("promote", "--version=2", status=2)["error"] == error
-    assert "is not the canary (any more)" in error
     assert second.statuses() == {1: "stable", 2: "blessed"}
 
 
 def test_a_database_that_is_away_stops_a_promotion_before_it_counts(
     second: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    second.step("load", "--version=2")
+    prove(second)
 
     def away(store: Store, version: int) -> None:
         raise TransientError("MySQL does not answer")

@@ -216,6 +216,7 @@ def test_an_api_that_stays_away_ends_the_step_and_a_rerun_goes_on(
 ) -> None:
     cluster.publish(1)
     cluster.step("load", "--version=1")
+    cluster.step("verify", "--version=1")
     monkeypatch.setenv("SNIFFER_ROLLOUT_PATIENCE_S", "0.5")
     api.away_for(600)
     found = cluster.step("promote", "--version=1", status=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,10 @@ from sniffer.contracts import IMAGE_SHAPE, LABELS, UnreadableImage
 from sniffer.images import decode
 from sniffer.settings import ImageSettings
 from sniffer_model.manifest import ManifestEntry
-from sniffer_model.source import ImageSource
 from sniffer_model.workdir import read_json, write_json
+
+if TYPE_CHECKING:  # it needs pyarrow, which a rollout, that reads golden examples only, does without
+    from sniffer_model.source import ImageSource
 
 GOLDEN_FOLDER = "golden"
 _EXAMPLES_FILE = "examples.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -71,9 +71,18 @@ def imports_of(modules: Iterable[str], files: Iterable[Path] = ()) -> Imports:
     return Imports(importers)
 
 
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and all below it, but for what only a type checker reads."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _executed(child)
+
+
 def _read(file: Path, importer: str, importers: dict[str, set[str]]) -> list[str]:
     ours = []
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in _executed(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:

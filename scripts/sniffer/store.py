@@ -16,7 +16,6 @@ from typing import Any
 from sqlalchemy import (  # noqa: TID251 - SQL is touched here only
     Connection,
     Row,
-    exists,
     func,
     select,
     update,
@@ -133,9 +132,17 @@ class Store(ModelsTable):
 
     def recent_images(self, count: int) -> list[ListedObject]:
         """The newest images that a model, of whatever version, was asked about; newest first."""
-        asked = exists().where(predictions.c.image_id == images.c.image_id, predictions.c.outcome == Outcome.PREDICTED)
-        # By the primary key: ids grow with time, and an order by the time itself would sort all predictions.
-        query = select(images).where(asked).order_by(images.c.image_id.desc()).limit(count)
+        # By the primary key, whose ids grow with time, so that it ends after a few rows: an order by the time would sort
+        # all predictions, and of an EXISTS MariaDB makes a table of them all.
+        newest = (
+            select(predictions.c.image_id)
+            .where(predictions.c.outcome == Outcome.PREDICTED)
+            .distinct()
+            .order_by(predictions.c.image_id.desc())
+            .limit(count)
+            .subquery()
+        )
+        query = select(images).join(newest, newest.c.image_id == images.c.image_id).order_by(images.c.image_id.desc())
         rows = self.transact(lambda connection: connection.execute(query).all())
         return [_listed_object(row) for row in rows]
 

@@ -132,8 +132,8 @@ class Store(ModelsTable):
 
     def recent_images(self, count: int) -> list[ListedObject]:
         """The newest images that a model, of whatever version, was asked about; newest first."""
-        # By the primary key, whose ids grow with time, so that it ends after a few rows: an order by the time would sort
-        # all predictions, and of an EXISTS MariaDB makes a table of them all.
+        # By the primary key, whose ids grow with time, so that it ends after a few rows. An order by the time would
+        # sort all predictions, and of an EXISTS MariaDB makes a table of them all.
         newest = (
             select(predictions.c.image_id)
             .where(predictions.c.outcome == Outcome.PREDICTED)

@@ -18,6 +18,9 @@ with the reason.
 Trigger with *Action* `roll back`: the previous version, which stays loaded, is stable again within a minute. Nothing
 else is asked for: no file, no S3. Results of scans are kept per version, so those of the former model are all there.
 
+One run at a time: while another one is at work, or waits for an approval, the roll-back stays *queued*. *Mark as
+failed* on that run lets it begin at once, and it takes back what that run had begun.
+
 #### Approval
 
 With *Ask for approval* the run waits at `approve` (*Required Actions* in the UI) with the figures of `verify`: golden

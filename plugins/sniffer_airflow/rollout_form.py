@@ -18,7 +18,8 @@ def rollout_params() -> dict[str, Param]:
             enum=[ROLL_OUT, ROLL_BACK],
             title="Action",
             section=_WHAT,
-            description="`roll back` makes the previous version stable again, within a minute and without any check.",
+            description="`roll back` makes the previous version stable again, within a minute and without any check. "
+            "If another run is at work or waits for an approval, mark that one as failed: the roll-back waits for it.",
         ),
         "version": Param(
             None,

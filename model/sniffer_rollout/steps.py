@@ -3,6 +3,7 @@
 The table `models` says what is stable and previous; the target is made to follow it. What a crash leaves behind:
 
 * in `load`: the version is loaded, or on its way, beside the others. Nobody asks for it. A rerun goes on waiting.
+* in `verify`: the same; without the label `verified`, which comes last, `promote` refuses the version.
 * in `promote`, before the labels have moved on every server: some servers' label `stable` stands for the new version.
   Scans resolve `stable` by the database and ask by number, so they see no difference. A rerun moves the rest.
 * in `promote`, after that and before the transaction in `models`: the same, on all servers. A rerun finishes.

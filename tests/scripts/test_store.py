@@ -357,6 +357,20 @@ def test_versions_of_before_the_verdicts_survive_the_migration(database_url: str
         assert store.reserve_model(candidate("a")) == 5
 
 
+def test_a_version_reserved_before_thresholds_counted_has_to_be_judged_again(database_url: str) -> None:
+    with Store(DatabaseSettings(database_url, patience_s=30)) as store:
+        store.migrate(lambda connection: migrate.upgrade(connection, "0003"))
+        row = f"(4, '', '{'b' * 64}', 'p1', 0.5, '{{}}', 'blessed', NOW(6), '{'a' * 64}', NULL)"
+        engine = create_engine(database_url)
+        with engine.begin() as connection:
+            connection.execute(text(f"INSERT INTO models VALUES {row}"))
+        engine.dispose()
+        store.migrate(migrate.upgrade)
+        with pytest.raises(ContractError, match="is reserved for the candidate \\(none\\)"):
+            store.register_model(candidate("a", version=4, digest="f" * 64))
+        assert store.reserve_model(candidate("a")) == 5
+
+
 def test_a_certificate_comes_back_as_it_went(store: Store) -> None:
     request = ScanRequest("scan-1", "bkt", "p/", since=WHEN)
     store.open_scan(request, 1)

@@ -98,7 +98,7 @@ LABEL org.opencontainers.image.title="sniffer-bot/trainer"
 COPY --from=trainer-packages /opt/venv /opt/venv
 COPY --from=code /opt/sniffer /opt/sniffer
 USER 10001:10001
-CMD ["python", "-m", "sniffer_model.train", "--help"]
+CMD ["python", "-m", "sniffer_model.training.train", "--help"]
 
 
 FROM runtime AS airflow-base
@@ -128,4 +128,7 @@ LABEL org.opencontainers.image.title="sniffer-bot/airflow-local"
 ENV SNIFFER_RUN_IN=processes
 COPY --from=airflow-local-packages /opt/venv /opt/venv
 COPY --from=airflow-code /opt/sniffer /opt/sniffer
+COPY local/sniffer_local/__init__.py /opt/sniffer/local/sniffer_local/
+COPY local/sniffer_local/samples /opt/sniffer/local/sniffer_local/samples
+ENV PYTHONPATH=/opt/sniffer/scripts:/opt/sniffer/model:/opt/sniffer/local
 COPY docker/prepare.py docker/sample_data.py /opt/sniffer/docker/

@@ -25,10 +25,11 @@ test-all: test ## the same, then the slow tests, one at a time since some measur
 bench: setup ## measure the speed figures and write them to .local/bench.json
 	@$(python) -m sniffer_local.bench
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy and the borders between the rooms
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
+	@.venv/bin/lint-imports --no-cache
 
 format: setup ## let ruff format and fix what it can
 	@$(python) -m ruff format .

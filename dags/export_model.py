@@ -4,7 +4,7 @@
 Makes a SavedModel of the model that the gate let pass, proves it, publishes it and registers it. Runs whenever
 `retrain_model` blesses a model (Asset `blessed_model`), and by the *Trigger* button.
 
-`plan` (which model) → `export` (`python -m sniffer_model.export`) → `announce_savedmodel` (an event of the Asset
+`plan` (which model) → `export` (`python -m sniffer_model.export.export`) → `announce_savedmodel` (an event of the Asset
 `savedmodel` with the version, which starts `rollout_serving`).
 
 #### What `export` proves before anything is published
@@ -36,8 +36,8 @@ from __future__ import annotations
 from airflow.sdk import dag
 
 from sniffer_airflow.names import BLESSED_MODEL, TASK_DEFAULTS
-from sniffer_airflow.retrain_form import export_params
-from sniffer_airflow.training_tasks import announce_savedmodel, plan_of_export, training_program
+from sniffer_airflow.training.form import export_params
+from sniffer_airflow.training.tasks import announce_savedmodel, plan_of_export, training_program
 
 
 @dag(

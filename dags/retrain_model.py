@@ -51,8 +51,8 @@ from datetime import timedelta
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag
 
 from sniffer_airflow.names import LABELLED_IMAGES, TASK_DEFAULTS
-from sniffer_airflow.retrain_form import retrain_params
-from sniffer_airflow.training_tasks import bless, plan_of_training, training_program
+from sniffer_airflow.training.form import retrain_params
+from sniffer_airflow.training.tasks import bless, plan_of_training, training_program
 
 
 @dag(

@@ -8,7 +8,7 @@ answering, and running scans keep the version that they began with.
 `plan` (which version) → `preflight` (complete, digest right, blessed, servers reachable) → `load` (beside the others,
 label `canary`, on every server) → `verify` (golden examples, latency, decisions on scanned images) → `review` (the
 figures) → `approve` (only if asked for) → `promote` (label `stable`, then `models`) → `announce` (Asset
-`serving_model`). Each step is `python -m sniffer_rollout.rollout STEP`.
+`serving_model`). Each step is `python -m sniffer_rollout STEP`.
 
 **Any failure puts the servers back to what `models` says** (`restore`), and the run is red; the failed step's log ends
 with the reason.
@@ -48,8 +48,8 @@ from datetime import timedelta
 from airflow.sdk import dag
 
 from sniffer_airflow.names import SAVEDMODEL, TASK_DEFAULTS
-from sniffer_airflow.rollout_form import rollout_params
-from sniffer_airflow.rollout_tasks import announce, approve, choose, plan, restore, review, step
+from sniffer_airflow.rollout.form import rollout_params
+from sniffer_airflow.rollout.tasks import announce, approve, choose, plan, restore, review, step
 
 
 @dag(

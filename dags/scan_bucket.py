@@ -77,8 +77,8 @@ from datetime import UTC, datetime
 from airflow.sdk import CronDataIntervalTimetable, dag
 
 from sniffer_airflow.names import TASK_DEFAULTS
-from sniffer_airflow.scan_form import scan_params
-from sniffer_airflow.scan_tasks import certify, plan, scan
+from sniffer_airflow.scan.form import scan_params
+from sniffer_airflow.scan.tasks import certify, plan, scan
 
 
 @dag(

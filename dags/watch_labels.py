@@ -5,7 +5,7 @@ Lists the labelled images once a day and compares them with the last snapshot th
 are new, an event of the Asset `labelled_images` starts `retrain_model`; when not, the last task is skipped, with the
 numbers as its reason. Nothing but the listing is read, nothing is changed.
 
-`plan` (what is counted) → `count_labels` (`python -m sniffer_model.count_labels`) → `announce_labels`.
+`plan` (what is counted) → `count_labels` (`python -m sniffer_model.data.count_labels`) → `announce_labels`.
 
 #### Settings
 
@@ -28,8 +28,8 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, dag
 
 from sniffer_airflow.names import TASK_DEFAULTS
-from sniffer_airflow.retrain_form import watch_params
-from sniffer_airflow.training_tasks import announce_labels, plan_of_watch, training_program
+from sniffer_airflow.training.form import watch_params
+from sniffer_airflow.training.tasks import announce_labels, plan_of_watch, training_program
 
 
 @dag(

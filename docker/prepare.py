@@ -15,9 +15,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sniffer.contracts import MODEL_NAME, SnifferError
+from sniffer.core.errors import SnifferError
+from sniffer.core.model_records import MODEL_NAME
 from sniffer_rollout.aspired import Aspired
-from sniffer_rollout.local_target import LocalTarget
+from sniffer_rollout.targets.local import LocalTarget
 
 OUR_USER = 10001
 MYSQL_USER = 999

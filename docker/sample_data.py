@@ -16,8 +16,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sniffer_model.samples import bucket_objects
-from sniffer_model.samples.__main__ import write_labelled
+from sniffer_local.samples import bucket_objects
+from sniffer_local.samples.__main__ import write_labelled
 
 BUCKET_IMAGES, BUCKET_SEED = 330, 7
 PREFIXES = ("uploads/2026-11-18/", "uploads/2026-11-19/", "uploads/2026-11-20/")

@@ -11,7 +11,7 @@ from sniffer_airflow.names import PAGES_PREFIX
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
     """Our pages as an ASGI application, loaded by the first request: every task process loads this file."""
-    from sniffer_airflow.report_page import app
+    from sniffer_airflow.pages.report import app
 
     await app(scope, receive, send)
 

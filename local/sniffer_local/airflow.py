@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import requests
 
-from sniffer.contracts import TransientError
+from sniffer.core.errors import TransientError
 from sniffer_local.processes import Service, run_checked
 
 LOGIN = "admin"

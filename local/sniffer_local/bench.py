@@ -25,20 +25,20 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from sniffer import migrate
-from sniffer.contracts import MODEL_NAME, ListedObject, ModelRecord, ModelStatus, ScanRequest
-from sniffer.images import PREPROCESSING_VERSION
-from sniffer.listing import ListingTally, images_to_score
-from sniffer.settings import MIB, DatabaseSettings
-from sniffer.store import Store
+from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.model_records import MODEL_NAME, ModelRecord, ModelStatus
+from sniffer.core.records import ListedObject, ScanRequest
+from sniffer.core.settings import MIB, DatabaseSettings
+from sniffer.scan.listing import ListingTally, images_to_score
 from sniffer_local.figure import Figure
 from sniffer_local.layout import CHECKOUT
 from sniffer_local.mariadb import MariaDb, create_database
 from sniffer_local.processes import Child, free_port
 from sniffer_local.s3 import S3, aws_environ
+from sniffer_local.samples.generate import labelled_images
 from sniffer_local.serving import serving_service, serving_url
-from sniffer_model.samples.generate import labelled_images
-from sniffer_model.serving.command import newest_of
+from sniffer_serve.command import newest_of
 
 BUCKET = "bench"
 IMAGES = 960
@@ -103,7 +103,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._database = MariaDb(folder / "mariadb")
+        self._mariadb = MariaDb(folder / "mariadb")
         self._s3 = S3(folder / "s3")
         self._serving_port = free_port()
         self._server = Child(
@@ -114,23 +114,23 @@ class Bench:
     def __enter__(self) -> Bench:
         _say("making a ResNet50, images and a stack of its own")
         _run_ceiling("make", str(self._folder / "models" / "1"))
-        for server in (self._database, self._s3, self._server):
+        for server in (self._mariadb, self._s3, self._server):
             server.start()
         self._environ = {
-            "SNIFFER_DATABASE_URL": create_database(self._database.site, "bench"),
+            "SNIFFER_DATABASE_URL": create_database(self._mariadb.site, "bench"),
             "SNIFFER_SERVING_URL": serving_url(self._serving_port),
             "PATH": "/usr/bin:/bin",
             **aws_environ(self._s3.port),
         }
-        with self._store() as store:
-            store.migrate(migrate.upgrade)
+        with self._database() as database:
+            database.migrate()
             for version in (1, 2):
-                store.register_model(_model(version))
+                database.models.register(_model(version))
         self._fill_bucket()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in (self._server, self._s3, self._database):
+        for server in (self._server, self._s3, self._mariadb):
             server.stop()
 
     def measure_scan(self) -> list[Figure]:
@@ -162,14 +162,17 @@ class Bench:
         """The listing of a million keys that are all known: look-ups and memory."""
         _say(f"storing {KNOWN_KEYS:,} known images")
         # As in production: the indexes of what is looked up stay in memory.
-        self._database.site.execute(f"SET GLOBAL innodb_buffer_pool_size = {BUFFER_POOL_BYTES}")
+        self._mariadb.site.execute(f"SET GLOBAL innodb_buffer_pool_size = {BUFFER_POOL_BYTES}")
         self._store_known()
         process, memory = psutil.Process(), []
         tally = ListingTally()
-        with self._store() as store:
+        with self._database() as database:
             began = time.monotonic()
             pages = images_to_score(
-                _pages(), ScanRequest("rescan", BUCKET), lambda identities: store.settled(identities, 2), tally
+                _pages(),
+                ScanRequest("rescan", BUCKET),
+                lambda identities: database.images.settled(identities, 2),
+                tally,
             )
             for number, page in enumerate(pages):
                 if page:
@@ -185,8 +188,8 @@ class Bench:
 
     # ---- parts --------------------------------------------------------------------------------------------
 
-    def _store(self) -> Store:
-        return Store(DatabaseSettings(self._environ["SNIFFER_DATABASE_URL"]))
+    def _database(self) -> Database:
+        return Database(DatabaseSettings(self._environ["SNIFFER_DATABASE_URL"]))
 
     def _fill_bucket(self) -> None:
         client = self._s3.client()
@@ -214,13 +217,13 @@ class Bench:
     def _span(self, scan_id: str) -> tuple[float, float, int, int]:
         """When the first and the last batch of a scan were stored, its images, and those of the first batch."""
         query = f"SELECT scored_at, COUNT(*) FROM bench.predictions WHERE scan_id = '{scan_id}' GROUP BY 1 ORDER BY 1"
-        rows = self._database.site.rows(query)
+        rows = self._mariadb.site.rows(query)
         batches = [(moment.replace(tzinfo=UTC).timestamp(), count) for moment, count in rows]
         return batches[0][0], batches[-1][0], sum(count for _, count in batches), batches[0][1]
 
     def _store_known(self) -> None:
         key, etag = "CONCAT('k/', LPAD(seq - 1, 9, '0'), '.jpg')", "LPAD(HEX(seq - 1), 32, '0')"
-        self._database.site.execute(
+        self._mariadb.site.execute(
             "INSERT INTO bench.images (identity, bucket, object_key, etag, size_bytes, last_modified) "
             f"SELECT UNHEX(SHA2(CONCAT('{BUCKET}', CHAR(0), {etag}, CHAR(0), {key}), 256)), '{BUCKET}', {key}, {etag}, "
             f"1, '2026-01-01' FROM bench.seq_1_to_{KNOWN_KEYS}",

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sniffer.contracts import IMAGE_SHAPE, LABELS, PIXELS_SIGNATURE
+from sniffer.core.model_records import IMAGE_SHAPE, LABELS, PIXELS_SIGNATURE
 from sniffer_local.figure import Figure
-from sniffer_model.backbone import FEATURES, build_backbone
-from sniffer_model.network import load_signatures, save_for_serving, whole_network
+from sniffer_model.training.backbone import FEATURES, build_backbone
+from sniffer_model.training.network import load_signatures, save_for_serving, whole_network
 
 BATCH = 32
 BATCHES = 3

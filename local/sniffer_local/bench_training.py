@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from sniffer.contracts import IMAGE_SHAPE
-from sniffer.settings import ImageSettings
+from sniffer.core.model_records import IMAGE_SHAPE
+from sniffer.core.settings import ImageSettings
 from sniffer_local.figure import Figure
-from sniffer_model.backbone import FEATURES, Backbone, build_backbone
-from sniffer_model.features import FeatureCache, LabelledFeatures, extract, labelled_features
-from sniffer_model.head import HeadOptions, train_head
-from sniffer_model.manifest import ManifestEntry, Split
-from sniffer_model.samples.__main__ import write_labelled
-from sniffer_model.source import LocalSource
+from sniffer_local.samples.__main__ import write_labelled
+from sniffer_model.data.manifest import ManifestEntry, Split
+from sniffer_model.data.source import LocalSource
+from sniffer_model.training.backbone import FEATURES, Backbone, build_backbone
+from sniffer_model.training.features import FeatureCache, LabelledFeatures, extract, labelled_features
+from sniffer_model.training.head import HeadOptions, train_head
 
 IMAGES = 160
 ROUNDS = 3

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sniffer.contracts import PIXEL_BYTES
-from sniffer.images import decode
-from sniffer_model.backbone import FEATURES, build_backbone
-from sniffer_model.features import LabelledFeatures
-from sniffer_model.head import HeadOptions, train_head
-from sniffer_model.network import load_signatures, save_for_serving, whole_network
+from sniffer.adapters.images import decode
+from sniffer.core.model_records import PIXEL_BYTES
+from sniffer_model.training.backbone import FEATURES, build_backbone
+from sniffer_model.training.features import LabelledFeatures
+from sniffer_model.training.head import HeadOptions, train_head
+from sniffer_model.training.network import load_signatures, save_for_serving, whole_network
 
 BATCH = 32
 PREDICTS_AT_ONCE = 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sniffer.contracts import TransientError
+from sniffer.core.errors import TransientError
 from sniffer_local.airflow import ENDED_STATES, LOGIN, AirflowClient, AirflowSite
 
 RUN_LIMIT_S = 1800.0

@@ -13,10 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sniffer.certify import describe
-from sniffer.contracts import ContractError, SnifferError
-from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.errors import ContractError, SnifferError
+from sniffer.core.settings import DatabaseSettings
+from sniffer.scan.certificate import describe
 from sniffer_local import sample_bucket
 from sniffer_local.airflow import LOGIN, migrate_metadata
 from sniffer_local.dag_runs import DagRun, DagRuns
@@ -90,7 +90,7 @@ def start_stack(demo: Demo) -> None:
 def prepare_database(demo: Demo) -> None:
     """Create the database and bring it to the schema of this checkout. Idempotent."""
     create_database(demo.stack.database, DATABASE)
-    demo.run_program("sniffer.migrate")
+    demo.run_program("sniffer.scan.migrate")
     demo.story.tell("MariaDB and S3 answer, the database is up to date")
 
 
@@ -105,13 +105,13 @@ def fill_bucket(demo: Demo) -> None:
 
 def provide_model(demo: Demo) -> int:
     """See to it that a model is trained, published and rolled out; returns the stable version."""
-    with _store(demo) as store:
-        stable = store.stable_model()
+    with _database(demo) as database:
+        stable = database.models.stable()
     if stable is None:
         return _train_and_roll_out(demo)
     demo.registry.wait(demo.stack.serving_service)
     # The model server may have been started anew, or by an older release.
-    demo.run_program("sniffer_rollout.rollout", "restore")
+    demo.run_program("sniffer_rollout", "restore")
     demo.story.tell(f"model version {stable.version} is stable, and served")
     return stable.version
 
@@ -119,9 +119,9 @@ def provide_model(demo: Demo) -> int:
 def report(demo: Demo, version: int, run: DagRun) -> None:
     """Print the run's certificate, the highest scores, and where to go on."""
     scan_id = demo.dag_runs.result(run, "plan")["scan_id"]
-    with _store(demo) as store:
-        certificate = store.certificate(scan_id)
-        images = store.top_images(version, TOP_IMAGES, BUCKET)
+    with _database(demo) as database:
+        certificate = database.scans.certificate(scan_id)
+        images = database.images.top_images(version, TOP_IMAGES, BUCKET)
     if certificate is None:
         raise ContractError(
             f"the run {run.run_id} succeeded without a certificate of the scan {scan_id}: look at its log"
@@ -138,7 +138,7 @@ def report(demo: Demo, version: int, run: DagRun) -> None:
 def _train_and_roll_out(demo: Demo) -> int:
     """Let Airflow train, judge, export and roll out a model; ContractError when the gate rejects it."""
     images, runs = demo.layout.training / "images", demo.dag_runs
-    demo.run_program("sniffer_model.samples", "--out", str(images), "--count", str(LABELLED_IMAGES))
+    demo.run_program("sniffer_local.samples", "--out", str(images), "--count", str(LABELLED_IMAGES))
     demo.story.tell("labelled images are generated")
     demo.registry.wait(demo.stack.serving_service)
     known = {dag_id: runs.known(dag_id) for dag_id in (EXPORT, ROLLOUT)}
@@ -155,8 +155,8 @@ def _train_and_roll_out(demo: Demo) -> int:
     return version
 
 
-def _store(demo: Demo) -> Store:
-    return Store(DatabaseSettings(demo.stack.database.url(DATABASE)))
+def _database(demo: Demo) -> Database:
+    return Database(DatabaseSettings(demo.stack.database.url(DATABASE)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sniffer.contracts import SnifferError
+from sniffer.core.errors import SnifferError
 from sniffer_local.layout import Layout, add_root_flag
 from sniffer_local.registry import Registry, only_one
 from sniffer_local.s3 import s3_client

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from sniffer.contracts import MODEL_NAME
+from sniffer.core.model_records import MODEL_NAME
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

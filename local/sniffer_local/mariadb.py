@@ -14,7 +14,7 @@ from typing import Any
 import MySQLdb
 import MySQLdb.connections
 
-from sniffer.contracts import SettingsError
+from sniffer.core.errors import SettingsError
 from sniffer_local.processes import Child, Service, free_port, run_checked
 
 USER = "sniffer"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sniffer.contracts import TransientError
+from sniffer.core.errors import TransientError
 
 LOG_TAIL_LINES = 20
 FOREIGN_SETTINGS = ("AIRFLOW_", "AWS_", "SNIFFER_")

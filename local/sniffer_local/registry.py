@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from sniffer.contracts import SettingsError
+from sniffer.core.errors import SettingsError
 from sniffer_local.processes import Service, answers_on, free_port, launch, wait_until_ready
 
 KILL_AFTER_S = 5.0

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from sniffer_local.s3_state import bucket_tags
-from sniffer_model.samples import bucket_objects
+from sniffer_local.samples import bucket_objects
 
 COUNT = 330
 SEED = 7

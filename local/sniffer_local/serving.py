@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import sniffer_model
-from sniffer.contracts import MODEL_NAME
+import sniffer_serve
+from sniffer.core.model_records import MODEL_NAME
 from sniffer_local.processes import Service, answers_on
-from sniffer_model.serving.command import model_server_command
+from sniffer_serve.command import model_server_command
 
 
 def serving_url(port: int) -> str:
@@ -17,12 +17,12 @@ def serving_url(port: int) -> str:
 
 
 def serving_service(models: Sequence[str], port: int, log: Path) -> Service:
-    """The server of `models`, flags of sniffer_model.serving.command. Without a version, it waits for one."""
+    """The server of `models`, flags of sniffer_serve.command. Without a version, it waits for one."""
     return Service(
         "model-server",
         tuple(model_server_command(models, port)),
         log,
         lambda: answers_on(port),
         start_limit_s=120.0,
-        code=(Path(sniffer_model.__file__).parent,),
+        code=(Path(sniffer_serve.__file__).parent,),
     )

@@ -10,9 +10,9 @@ from sniffer_local import airflow, mariadb, s3, serving
 from sniffer_local.layout import CHECKOUT, Layout
 from sniffer_local.processes import Service
 from sniffer_local.registry import Registry
-from sniffer_model.serving.command import as_configured
 from sniffer_rollout.aspired import Aspired
-from sniffer_rollout.local_target import LocalTarget
+from sniffer_rollout.targets.local import LocalTarget
+from sniffer_serve.command import as_configured
 
 DATABASE = "sniffer"
 BUCKET = "sniffer-demo"

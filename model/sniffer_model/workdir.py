@@ -8,14 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sniffer.contracts import ContractError, SettingsError
+from sniffer.core.errors import ContractError
+from sniffer.core.files import read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,46 +107,8 @@ def write_training(record: TrainingRecord, workdir: Workdir) -> None:
 
 def read_training(workdir: Workdir) -> TrainingRecord:
     """The record of a complete training; raises SettingsError when there is none."""
-    document = read_json(workdir.training, made_by="sniffer_model.train")
+    document = read_json(workdir.training, made_by="sniffer_model.training.train")
     try:
         return TrainingRecord(**document)
     except TypeError as error:
         raise ContractError(f"{workdir.training} is of another version ({error}): train again") from error
-
-
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace the file by that document, with sorted keys, so that the same content is the same bytes."""
-    write_text(path, json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
-
-
-def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
-    """The JSON object in that file; raises SettingsError when missing, ContractError when it is no JSON object."""
-    try:
-        document = json.loads(read_text(path, made_by=made_by))
-    except ValueError as error:
-        raise ContractError(f"{path} is not JSON ({error}): run `python -m {made_by}` again") from error
-    if not isinstance(document, dict):
-        raise ContractError(f"{path} holds no JSON object: run `python -m {made_by}` again")
-    return document
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace the file as a whole; folders are made."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile's: its files are private, but a model server may run as another user.
-        part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise SettingsError(f"cannot write {path}: {error.strerror}") from error
-
-
-def read_text(path: Path, *, made_by: str) -> str:
-    """The file's text; raises SettingsError that names the program which makes it."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SettingsError(f"{path} does not exist: run `python -m {made_by}` first") from None
-    except OSError as error:
-        raise SettingsError(f"cannot read {path}: {error.strerror}") from error

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sniffer.contracts import MODEL_NAME, ContractError, SettingsError
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.model_records import MODEL_NAME
 
 ASPIRED_FILE = "aspired.json"
 CONFIG_FILE = "models.config"
@@ -95,7 +96,7 @@ def parse_aspired(text: str, where: object) -> Aspired:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ContractError(
             f'{where} must look like {{"versions":[3],"labels":{{"stable":3}}}}, not {text[:200]!r} ({error}): run '
-            "`python -m sniffer_rollout.rollout restore`"
+            "`python -m sniffer_rollout restore`"
         ) from error
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import time
 
-from sniffer.contracts import SnifferError
+from sniffer.core.errors import SnifferError
 
 _LOOK_S = 0.2
 

@@ -23,21 +23,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sniffer.contracts import ContractError, ModelRecord, ModelStatus, SettingsError, SnifferError, TransientError
-from sniffer.images import PREPROCESSING_VERSION
-from sniffer.serving import ModelServer
-from sniffer.settings import FetchSettings, ImageSettings, RolloutSettings
-from sniffer.store import Store
-from sniffer_model.golden import read_golden
-from sniffer_model.model_base import ModelBase, open_model_base
-from sniffer_model.publish import ModelFacts, read_facts
+from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.serving import ModelServer
+from sniffer.core.errors import ContractError, SettingsError, SnifferError, TransientError
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.settings import FetchSettings, ImageSettings, RolloutSettings
+from sniffer_model.release.golden import read_golden
+from sniffer_model.release.model_base import ModelBase, open_model_base
+from sniffer_model.release.publish import ModelFacts, read_facts
 from sniffer_rollout.aspired import CANARY, STABLE, VERIFIED, Aspired, as_document
-from sniffer_rollout.golden_check import GoldenLimits, check_golden
-from sniffer_rollout.latency import LatencyLimits, compare_latency
-from sniffer_rollout.shadow import ShadowLimits, check_shadow, fetch_pixels
-from sniffer_rollout.standing import Standing, read_standing
-from sniffer_rollout.target import SURGE, Target
-from sniffer_rollout.waiting import Lag, LoadFailed, label_lag, lags, version_lag, wait_for_all
+from sniffer_rollout.convergence import Lag, LoadFailed, label_lag, lags, version_lag, wait_for_all
+from sniffer_rollout.production_state import ProductionState, read_standing
+from sniffer_rollout.proofs.golden_check import GoldenLimits, check_golden
+from sniffer_rollout.proofs.latency import LatencyLimits, compare_latency
+from sniffer_rollout.proofs.shadow import ShadowLimits, check_shadow, fetch_pixels
+from sniffer_rollout.targets.target import SURGE, Target
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class VerifyLimits:
 class Parts:
     """What the steps work with. `downloads` is a folder for versions that are fetched from S3."""
 
-    store: Store
+    database: Database
     target: Target
     settings: RolloutSettings
     limits: VerifyLimits
@@ -77,7 +78,7 @@ class Rollout:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._store = parts.store
+        self._database = parts.database
         self._target = parts.target
         self._settings = parts.settings
         self._opened: ModelBase | None = None
@@ -91,7 +92,7 @@ class Rollout:
         self._published(record)
         aspired, mode = self._target.read_aspired(), self._target.mode()
         servers, troubles = self._reachable()
-        standing = read_standing(self._store)
+        standing = read_standing(self._database)
         place = f"{self._target.description}, {mode.name}: {mode.reason}"
         log.info("version %d may be rolled out to %s", record.version, place)
         return {
@@ -111,7 +112,7 @@ class Rollout:
         with it. In surge mode a server of its own proves the version first.
         """
         record = self._candidate(version)
-        standing, begun_s = read_standing(self._store), time.monotonic()
+        standing, begun_s = read_standing(self._database), time.monotonic()
         aspired = self._aspired(standing).beside(version)
         surged = self._surge(record) if version not in self._target.read_aspired().versions else None
         replicas = self._load_everywhere(aspired, version)
@@ -129,7 +130,7 @@ class Rollout:
         """
         record = self._candidate(version)
         replicas = self._loaded_on(version)
-        stable = read_standing(self._store).stable
+        stable = read_standing(self._database).stable
         found = self._proofs(record, stable, replicas)
         stable_version = None if stable is None else stable.version
         if stable_version != version:
@@ -140,7 +141,7 @@ class Rollout:
     def promote(self, version: int) -> dict[str, Any]:
         """Make the version stable: on every server, then in `models`; the former one stays loaded as previous."""
         record = self._candidate(version)
-        standing = read_standing(self._store)
+        standing = read_standing(self._database)
         if standing.stable_version != version:
             labels = self._target.read_aspired().labels
             # `stable` is what an interrupted promote leaves.
@@ -154,7 +155,7 @@ class Rollout:
             self._prove_golden(record, replicas)
             self._apply(self._aspired(standing).beside(version).labelled(stable=version))
             self._wait_for_labels(version, None, self._settings.label_limit_s)
-            self._store.promote(version)
+            self._database.models.promote(version)
         return {"former": standing.stable_version} | self._follow_database()
 
     def restore(self) -> dict[str, Any]:
@@ -166,7 +167,7 @@ class Rollout:
 
         Servers that do not come along soon are left behind, as long as one does: they follow when they can.
         """
-        standing = read_standing(self._store)
+        standing = read_standing(self._database)
         if to is not None and to == standing.stable_version:
             return {"former": None} | self._follow_database()
         previous = standing.previous
@@ -180,7 +181,7 @@ class Rollout:
             self._go_back(standing, previous.version)
         except (TransientError, LoadFailed) as error:
             left_behind = self._left_behind(previous.version, error)
-        self._store.promote(previous.version)
+        self._database.models.promote(previous.version)
         found = self._follow_database(wait=left_behind is None)
         return {"former": standing.stable_version, "left_behind": left_behind or []} | found
 
@@ -207,7 +208,7 @@ class Rollout:
         """The row of the version, or of the newest one that is blessed, complete and newer than the stable one."""
         if asked is None:
             return self._newest_blessed()
-        record = self._store.model(asked)
+        record = self._database.models.get(asked)
         if record is None or record.digest == "":
             raise SettingsError(f"version {asked} is not in `models`: export it first, with the database")
         if record.status not in _USABLE:
@@ -215,9 +216,9 @@ class Rollout:
         return record
 
     def _newest_blessed(self) -> ModelRecord:
-        stable = read_standing(self._store).stable_version or 0
+        stable = read_standing(self._database).stable_version or 0
         complete = set(self._base.versions())
-        for record in self._store.models_of(ModelStatus.BLESSED):
+        for record in self._database.models.of_status(ModelStatus.BLESSED):
             if record.version > stable and record.version in complete:
                 return record
         raise SettingsError(
@@ -246,7 +247,7 @@ class Rollout:
                     f"{PREPROCESSING_VERSION!r}: roll out with the release it was trained with, or retrain"
                 )
 
-    def _aspired(self, standing: Standing) -> Aspired:
+    def _aspired(self, standing: ProductionState) -> Aspired:
         """What the database asks for. A version that is neither on the servers nor in the model base is left out: one
 
         that nobody can have must not keep all others away.
@@ -279,7 +280,7 @@ class Rollout:
             golden = self._prove_golden(record, replicas)
         return {"seconds": time.monotonic() - begun_s, "golden": golden}
 
-    def _go_back(self, standing: Standing, version: int) -> None:
+    def _go_back(self, standing: ProductionState, version: int) -> None:
         """The version answers on every server, and the label stands for it."""
         aspired, ask = self._aspired(standing).beside(version), version_lag(version)
         urls = self._target.replicas().urls
@@ -322,7 +323,7 @@ class Rollout:
 
     def _follow_database(self, *, wait: bool = True) -> dict[str, Any]:
         """Aspire to what `models` says; return when every server's label stands for it, or at once."""
-        standing = read_standing(self._store)
+        standing = read_standing(self._database)
         aspired = self._aspired(standing)
         stale = self._failures_before(standing.stable_version)
         self._apply(aspired)
@@ -340,7 +341,7 @@ class Rollout:
         """
         return {} if version is None else lags(self._target.replicas().urls, version_lag(version))
 
-    def _wait_for_standing(self, standing: Standing, stale: Mapping[str, Lag]) -> None:
+    def _wait_for_standing(self, standing: ProductionState, stale: Mapping[str, Lag]) -> None:
         if standing.stable is not None:
             ask, what = version_lag(standing.stable.version), f"serving version {standing.stable.version}"
             limit_s = self._settings.load_limit_s
@@ -384,12 +385,12 @@ class Rollout:
 
     def _compare_decisions(self, record: ModelRecord, stable: ModelRecord, replica: str) -> dict[str, Any] | None:
         limits = self._parts.limits.shadow
-        sample = self._store.recent_images(limits.images)
+        sample = self._database.images.recent_images(limits.images)
         if not sample and limits.least == 0:
             log.info("no scanned images: nothing to compare decisions on")
             return None
         pixels, left_out = fetch_pixels(sample, self._parts.fetch, self._parts.images)
-        per_day = self._store.images_per_day()
+        per_day = self._database.scans.images_per_day()
         found = check_shadow(replica, stable, record, pixels, left_out, per_day, limits, _ANSWER_PATIENCE_S)
         log.info("decisions beside version %d: %s", stable.version, {k: v for k, v in found.items() if k != "flips"})
         return found

@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sniffer.contracts import ContractError, SettingsError, SnifferError, TransientError
-from sniffer.logs import configure_logging
-from sniffer_model.model_base import open_model_base
-from sniffer_model.publish import digest_directory, published_versions, read_facts, sync_path, sync_tree
+from sniffer.core.errors import ContractError, SettingsError, SnifferError, TransientError
+from sniffer.core.logs import configure_logging
+from sniffer_model.release.model_base import open_model_base
+from sniffer_model.release.publish import digest_directory, published_versions, read_facts, sync_path, sync_tree
 from sniffer_rollout.aspired import Aspired, read_aspired
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Sync:
         settings = self._settings
         # An intended emptiness is written down; a ConfigMap that was deleted must not unload what serves.
         if not settings.aspired.exists() and _text(settings.config) not in ("", Aspired().server_config(Path("/"))):
-            raise TransientError(f"{settings.aspired} is gone: run `python -m sniffer_rollout.rollout restore`")
+            raise TransientError(f"{settings.aspired} is gone: run `python -m sniffer_rollout restore`")
         return read_aspired(settings.aspired)
 
     def _provide(self, version: int) -> None:

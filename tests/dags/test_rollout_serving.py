@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from support.dag_runs import connection_of, events, run, stand_in
 
-from sniffer import migrate
-from sniffer.contracts import ModelRecord, ModelStatus
-from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.settings import DatabaseSettings
 
 GOLDEN = {"http://one:8501": {"pixels": 1e-6, "serving_default": 0.001}}
 LATENCY = {
@@ -105,11 +104,13 @@ def test_a_roll_back_goes_to_the_previous_version_and_does_nothing_else(
     results: Callable[..., None], calls: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
-    with Store(DatabaseSettings(database_url)) as store:
-        store.migrate(migrate.upgrade)
+    with Database(DatabaseSettings(database_url)) as database:
+        database.migrate()
         for version in (3, 4):
-            store.register_model(ModelRecord(version, f"{version}" * 64, "b" * 64, "1", 0.5, {}, ModelStatus.BLESSED))
-            store.promote(version)
+            database.models.register(
+                ModelRecord(version, f"{version}" * 64, "b" * 64, "1", 0.5, {}, ModelStatus.BLESSED)
+            )
+            database.models.promote(version)
     ended = run("rollout_serving", action="roll back")
     assert ended["run"] == "success"
     assert calls.read_text().split() == ["rollback"]

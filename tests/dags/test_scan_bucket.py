@@ -14,20 +14,13 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
 from support.dag_runs import connection_of, events
 
-from sniffer import migrate
-from sniffer.contracts import (
-    Certificate,
-    ContractError,
-    IncompleteScan,
-    ModelRecord,
-    ModelStatus,
-    Outcome,
-    ScanRequest,
-)
-from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
-from sniffer_airflow.certify import asset_extra, judge
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.errors import ContractError, IncompleteScan
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.records import Certificate, Outcome, ScanRequest
+from sniffer.core.settings import DatabaseSettings
 from sniffer_airflow.names import name_of_run
+from sniffer_airflow.scan.certify import asset_extra, judge
 
 DAGS = Path(__file__).parents[2] / "dags"
 NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
@@ -230,8 +223,8 @@ def test_what_the_asset_tells_is_json() -> None:
 
 def store_certificate(database_url: str, certificate: Certificate) -> None:
     model = ModelRecord(7, "a" * 64, "b" * 64, "1", 0.5, {}, ModelStatus.CANDIDATE)
-    with Store(DatabaseSettings(database_url)) as store:
-        store.migrate(migrate.upgrade)
-        store.register_model(model)
-        store.open_scan(ScanRequest(certificate.scan_id, certificate.bucket), model.version)
-        store.close_scan(certificate)
+    with Database(DatabaseSettings(database_url)) as database:
+        database.migrate()
+        database.models.register(model)
+        database.scans.open(ScanRequest(certificate.scan_id, certificate.bucket), model.version)
+        database.scans.close(certificate)

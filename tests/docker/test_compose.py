@@ -16,7 +16,7 @@ import yaml
 from support.imports import CHECKOUT
 
 from sniffer_local import sample_bucket
-from sniffer_model.serving.flags import parse_flags
+from sniffer_serve.flags import parse_flags
 
 ONE_SHOTS = {"prepare", "sample-data", "migrate", "airflow-init"}
 THIRD_PARTIES = {"mysql", "s3", "tf-serving", "tf-serving-gpu"}
@@ -121,7 +121,7 @@ def test_every_program_takes_its_flags(services, parsed):
             script = CHECKOUT / PurePath(command[1]).relative_to("/opt/sniffer")
             parsed(load(script).main, command[2:])
             seen.add(script.name)
-    assert seen == {"prepare.py", "sample_data.py", "sniffer.migrate"}
+    assert seen == {"prepare.py", "sample_data.py", "sniffer.scan.migrate"}
 
 
 def test_a_flag_that_a_program_does_not_take_is_found(parsed):
@@ -164,8 +164,8 @@ def test_the_model_servers_flags_are_tensorflow_servings(services):
 
 
 def test_the_rollout_writes_what_the_model_server_reads(services):
-    from sniffer.settings import rollout_settings
-    from sniffer_rollout.target import open_target
+    from sniffer.core.settings import rollout_settings
+    from sniffer_rollout.targets.open import open_target
 
     environ = services["scheduler"]["environment"]
     base = environ["AIRFLOW_VAR_SNIFFER_MODEL_BASE"]
@@ -180,7 +180,7 @@ def test_the_rollout_writes_what_the_model_server_reads(services):
 
 def test_airflow_is_told_what_the_dags_ask_for(services):
     from sniffer_airflow import names
-    from sniffer_airflow.retrain_plan import Retraining
+    from sniffer_airflow.training.plan import Retraining
 
     environ = services["scheduler"]["environment"]
     prepared = airflow_secrets()

@@ -16,7 +16,7 @@ _BUILD = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
 from kubernetes.client import ApiClient
-from sniffer_airflow.pod import PodProgramOperator
+from sniffer_airflow.executors.pod import PodProgramOperator
 
 bag = DagBag(sys.argv[1])
 assert not bag.import_errors, bag.import_errors

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sniffer_model.serving.config import read_model_config
-from sniffer_model.serving.flags import parse_flags
+from sniffer_serve.config import read_model_config
+from sniffer_serve.flags import parse_flags
 
 MODEL_DIR = Path(importlib.util.find_spec("sniffer_model").origin).parent
 
@@ -27,7 +27,7 @@ TENSORFLOW_SERVINGS_OWN = {
 # Flags that Airflow adds to a pod template, at least.
 AIRFLOW_ADDS = {
     "sniffer.scan": ["--bucket=uploads", "--consumers=4"],
-    "sniffer_rollout.rollout": ["run", "--version=3"],
+    "sniffer_rollout": ["run", "--version=3"],
 }
 
 
@@ -44,7 +44,10 @@ def parsed_by_program(module, args, monkeypatch):
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
     with pytest.raises(Parsed) as parsed:
-        importlib.import_module(module).main(args)
+        program = importlib.import_module(module)
+        if hasattr(program, "__path__"):
+            program = importlib.import_module(f"{module}.__main__")
+        program.main(args)
     return parsed.value.args[0]
 
 
@@ -68,7 +71,7 @@ def test_every_flag_is_one_that_its_program_takes(manifests, monkeypatch):
 
 def test_a_flag_that_a_program_does_not_take_is_found(monkeypatch, capsys):
     with pytest.raises(SystemExit):
-        parsed_by_program("sniffer.consume", ["--endpoint=tcp://a:1", "--bucket=b"], monkeypatch)
+        parsed_by_program("sniffer.scan.consume", ["--endpoint=tcp://a:1", "--bucket=b"], monkeypatch)
     assert "--bucket" in capsys.readouterr().err
 
 
@@ -76,11 +79,11 @@ def test_every_program_has_a_manifest(everything):
     started = {module for module, _ in python_programs(everything)}
     assert started == {
         "sniffer.scan",
-        "sniffer.produce",
-        "sniffer.consume",
-        "sniffer.migrate",
+        "sniffer.scan.produce",
+        "sniffer.scan.consume",
+        "sniffer.scan.migrate",
         "sniffer_rollout.sync",
-        "sniffer_rollout.rollout",
+        "sniffer_rollout",
     }
     (trainer,) = [pod for name, pod in everything.pods() if name == "sniffer-trainer"]
     assert trainer["spec"]["containers"][0]["command"] == ["python", "-m"]  # a step's module comes with its flags
@@ -160,7 +163,7 @@ def test_a_fresh_installation_serves_an_empty_list(overlay, tmp_path):
 
 
 def test_the_server_gives_up_a_request_before_the_fleet_does(overlay, settings):
-    from sniffer.settings import serving_settings
+    from sniffer.core.settings import serving_settings
 
     _, flags = server(overlay)
     assert int(flags["--rest_api_timeout_in_ms"]) / 1000 < serving_settings(settings).read_timeout_s
@@ -199,7 +202,7 @@ def batching(overlay_gpu):
 
 
 def test_batching_fits_the_fleet_and_the_warm_up(render, settings):
-    from sniffer.settings import fleet_settings
+    from sniffer.core.settings import fleet_settings
 
     single, repeated = batching(render("overlays/gpu"))
     assert single.keys() == {"max_batch_size", "batch_timeout_micros", "num_batch_threads", "max_enqueued_batches"}
@@ -211,11 +214,11 @@ def test_batching_fits_the_fleet_and_the_warm_up(render, settings):
 
 
 def warm_up_sizes():
-    """The constant of sniffer_model.warmup, which takes eight seconds to import."""
-    for node in ast.parse((MODEL_DIR / "warmup.py").read_text()).body:
+    """The constant of sniffer_model.export.warmup, which takes eight seconds to import."""
+    for node in ast.parse((MODEL_DIR / "export" / "warmup.py").read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BATCH_SIZES":
             return ast.literal_eval(node.value)
-    raise AssertionError("sniffer_model.warmup has no BATCH_SIZES")
+    raise AssertionError("sniffer_model.export.warmup has no BATCH_SIZES")
 
 
 def test_the_parameters_files_are_where_the_flags_say(overlay):

@@ -81,7 +81,7 @@ class AskedApi:
 @pytest.fixture(scope="module")
 def asked_by_rollout(render):
     """(verb, resource, name, whether in all namespaces) of everything that a rollout asks of Kubernetes."""
-    target = pytest.importorskip("sniffer_rollout.kubernetes_target", reason="the rollout is not there yet")
+    target = pytest.importorskip("sniffer_rollout.targets.kubernetes", reason="the rollout is not there yet")
     aspired = importlib.import_module("sniffer_rollout.aspired").Aspired.of([3], canary=3)
     api = AskedApi(render("overlays/gpu").get("Deployment", "tf-serving"))
     servers = target.KubernetesTarget(api, "sniffer", "tf-serving", config_map="tf-serving-aspired")
@@ -123,7 +123,7 @@ def test_the_rollout_may_not_touch_what_is_not_its_own(overlay):
 
 
 def test_a_canary_is_beside_the_service_and_as_protected_as_the_server(render, labels):
-    target = pytest.importorskip("sniffer_rollout.kubernetes_target", reason="the rollout is not there yet")
+    target = pytest.importorskip("sniffer_rollout.targets.kubernetes", reason="the rollout is not there yet")
     gpu = render("overlays/gpu")
     made = target.canary_deployment(
         gpu.get("Deployment", "tf-serving"), "tf-serving-aspired", "tf-serving-aspired-canary"

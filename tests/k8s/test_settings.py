@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sniffer import settings as code
+from sniffer.core import settings as code
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sniffer.contracts import SettingsError, TransientError
+from sniffer.core.errors import SettingsError, TransientError
 from sniffer_local.processes import Service, answers_on
 from sniffer_local.registry import Registry, only_one
 

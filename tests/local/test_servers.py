@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import MySQLdb
 import pytest
 
-from sniffer.contracts import SettingsError
+from sniffer.core.errors import SettingsError
 from sniffer_local.mariadb import MariaDb, create_database
 from sniffer_local.s3 import S3
 

@@ -8,8 +8,12 @@ import pytest
 from support.shared import made_once
 from support.training import Run
 
-from sniffer_model import evaluate, export, gate, snapshot, train
-from sniffer_model.samples.__main__ import main as draw_samples
+from sniffer_local.samples.__main__ import main as draw_samples
+from sniffer_model.data import snapshot
+from sniffer_model.evaluation import evaluate
+from sniffer_model.export import export
+from sniffer_model.gate import __main__ as gate
+from sniffer_model.training import train
 from sniffer_model.workdir import Workdir
 
 IMAGES = 240

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from sniffer_model.calibration import (
+from sniffer_model.statistics.calibration import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
     Reliability,
@@ -17,7 +17,7 @@ from sniffer_model.calibration import (
     fit_temperature,
     log_loss,
 )
-from sniffer_model.metrics import Scores, Truth
+from sniffer_model.statistics.metrics import Scores, Truth
 
 
 def drawn_images(count: int, sharpness: float, seed: int, share: float = 0.5) -> tuple[Truth, Scores]:

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 
-from sniffer_model.epochs import Checkpoint, Judgement, fit
-from sniffer_model.features import LabelledFeatures
-from sniffer_model.head import HeadOptions, TrainedHead, train_head
+from sniffer_model.training.epochs import Checkpoint, ValidationScore, fit
+from sniffer_model.training.features import LabelledFeatures
+from sniffer_model.training.head import HeadOptions, TrainedHead, train_head
 
-START = Judgement(0.0, 9.0)
+START = ValidationScore(0.0, 9.0)
 
 
 class Script:
@@ -22,7 +22,7 @@ class Script:
 
     name = "script"
 
-    def __init__(self, judgements: Sequence[Judgement]) -> None:
+    def __init__(self, judgements: Sequence[ValidationScore]) -> None:
         self._judgements = judgements
         self._epoch = keras.Variable(0.0)
         self.weights = self.variables = [self._epoch]
@@ -30,7 +30,7 @@ class Script:
     def learn(self, epoch: int) -> None:
         self._epoch.assign(self._epoch + 1)
 
-    def judge(self) -> Judgement:
+    def judge(self) -> ValidationScore:
         return self._judgements[int(self._epoch) - 1]
 
 
@@ -44,24 +44,24 @@ class Script:
     ],
 )
 def test_the_best_epoch_is_kept(figures: list[tuple[float, float]], best: int) -> None:
-    trainee = Script([Judgement(*pair) for pair in figures])
+    trainee = Script([ValidationScore(*pair) for pair in figures])
     outcome = fit(trainee, len(figures), 9, START, None)
     assert (outcome.best_epoch, float(trainee.weights[0])) == (best, best)
 
 
 def test_training_stops_when_it_no_longer_gets_better() -> None:
-    outcome = fit(Script([Judgement(0.9 - 0.1 * n, 1) for n in range(9)]), 9, 3, START, None)
+    outcome = fit(Script([ValidationScore(0.9 - 0.1 * n, 1) for n in range(9)]), 9, 3, START, None)
     assert (outcome.epochs, outcome.best_epoch) == (4, 1)
 
 
 def test_weights_from_before_stay_when_nothing_is_better() -> None:
-    trainee = Script([Judgement(0.5, 1)] * 5)
-    assert fit(trainee, 5, 2, Judgement(0.6, 1), None).best_epoch == 0
+    trainee = Script([ValidationScore(0.5, 1)] * 5)
+    assert fit(trainee, 5, 2, ValidationScore(0.6, 1), None).best_epoch == 0
     assert float(trainee.weights[0]) == 0
 
 
 def test_a_checkpoint_of_other_data_is_not_gone_on_from(tmp_path: Path) -> None:
-    judgements = [Judgement(0.1 * n, 1) for n in range(1, 6)]
+    judgements = [ValidationScore(0.1 * n, 1) for n in range(1, 6)]
     fit(Script(judgements), 3, 9, START, Checkpoint(tmp_path / "c.npz", "one"))
     assert fit(Script(judgements), 1, 9, START, Checkpoint(tmp_path / "c.npz", "other")).epochs == 1
     assert fit(Script(judgements), 2, 9, START, Checkpoint(tmp_path / "c.npz", "other")).epochs == 2
@@ -70,7 +70,7 @@ def test_a_checkpoint_of_other_data_is_not_gone_on_from(tmp_path: Path) -> None:
 def test_a_spoilt_checkpoint_is_said_and_started_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "c.npz").write_bytes(b"PK\3\4 cut")
     with caplog.at_level(logging.WARNING):
-        outcome = fit(Script([Judgement(0.5, 1)]), 1, 9, START, Checkpoint(tmp_path / "c.npz", "key"))
+        outcome = fit(Script([ValidationScore(0.5, 1)]), 1, 9, START, Checkpoint(tmp_path / "c.npz", "key"))
     assert outcome.epochs == 1
     assert "starting from the first epoch" in caplog.text
 

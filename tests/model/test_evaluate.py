@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from support.training import Run
 
-from sniffer_model import evaluate
-from sniffer_model.manifest import Split
+from sniffer_model.data.manifest import Split
+from sniffer_model.evaluation import evaluate
 from sniffer_model.workdir import Workdir
 
 VOID = {"meta", "img", "br"}

@@ -16,22 +16,24 @@ from support.training import Run
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from sniffer import migrate
-from sniffer.contracts import LABELS, PIXEL_BYTES, ContractError, ModelStatus
-from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
-from sniffer_model import export, gate
-from sniffer_model.backbone import load_backbone
-from sniffer_model.calibration import calibrated
-from sniffer_model.evaluate import candidate_digest
-from sniffer_model.export import PARITY_TOLERANCE, check_parity
-from sniffer_model.golden import read_golden
-from sniffer_model.head import load_head, predict_scores
-from sniffer_model.network import load_signatures
-from sniffer_model.publish import FACTS_FILE, published_versions, read_facts
-from sniffer_model.warmup import BATCH_SIZES, WARMUP_FILE, read_warmup, replay_warmup
-from sniffer_model.workdir import Workdir, read_training, write_json, write_training
-from sniffer_rollout.golden_check import GoldenLimits, check_golden
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.errors import ContractError
+from sniffer.core.files import write_json
+from sniffer.core.model_records import LABELS, PIXEL_BYTES, ModelStatus
+from sniffer.core.settings import DatabaseSettings, database_settings
+from sniffer_model.evaluation.evaluated_run import candidate_digest
+from sniffer_model.export import export
+from sniffer_model.export.export import PARITY_TOLERANCE, check_parity
+from sniffer_model.export.warmup import BATCH_SIZES, WARMUP_FILE, read_warmup, replay_warmup
+from sniffer_model.gate import __main__ as gate
+from sniffer_model.release.golden import read_golden
+from sniffer_model.release.publish import FACTS_FILE, published_versions, read_facts
+from sniffer_model.statistics.calibration import calibrated
+from sniffer_model.training.backbone import load_backbone
+from sniffer_model.training.head import load_head, predict_scores
+from sniffer_model.training.network import load_signatures
+from sniffer_model.workdir import Workdir, read_training, write_training
+from sniffer_rollout.proofs.golden_check import GoldenLimits, check_golden
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +178,8 @@ def export_flags(run: Run, base: Path) -> list[str]:
 def reserved(trained_run: Run, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A copy of the run that the gate blessed with a database: version 1 is reserved for it."""
     monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
-    assert migrate.main([]) == 0
+    with Database(database_settings()) as database:
+        database.migrate()
     run = copied(trained_run, tmp_path / "run")
     # Whatever the model is worth, the verdict is an overridden one.
     override = ["--override-by", "the tests", "--override-reason", "trained on few images"]
@@ -196,8 +199,8 @@ def test_an_export_takes_the_reserved_version_and_is_registered_once(
         printed = json.loads(capsys.readouterr().out)
         assert (printed["version"], printed["path"]) == (1, str(base / "1"))
     facts = read_facts(base / "1")
-    with Store(DatabaseSettings(database_url)) as store:
-        record = store.model(1)
+    with Database(DatabaseSettings(database_url)) as database:
+        record = database.models.get(1)
     assert record is not None
     assert facts.decoder_difference == max(abs(e.encoded_score - e.score) for e in read_golden(base / "1"))
     assert (record.digest, record.threshold, record.status) == (facts.digest, facts.threshold, ModelStatus.BLESSED)
@@ -272,7 +275,7 @@ def test_another_backbone_than_trained_with_is_refused_and_nothing_is_published(
 def test_two_processes_export_the_same_training_to_the_same_bytes(trained_run: Run, tmp_path: Path) -> None:
     bases = [tmp_path / name for name in ("one", "two")]
     for base in bases:
-        with Program("sniffer_model.export", *export_flags(trained_run, base), "--no-register") as program:
+        with Program("sniffer_model.export.export", *export_flags(trained_run, base), "--no-register") as program:
             assert program.wait(120) == 0
     assert read_facts(bases[0] / "1") == read_facts(bases[1] / "1")
 
@@ -284,15 +287,24 @@ def test_an_export_killed_half_way_leaves_nothing_to_load(trained_run: Run, tmp_
     from support.programs import eventually
 
     base = tmp_path / "models"
-    with Program("sniffer_model.export", *export_flags(trained_run, base), "--no-register") as program:
+    with Program("sniffer_model.export.export", *export_flags(trained_run, base), "--no-register") as program:
         eventually(lambda: list(base.glob(".staging-*/*")), "the model is being written")
         program.signal(signal.SIGKILL)
         program.process.wait(10)
     assert published_versions(base) == []
 
 
-@pytest.mark.parametrize("program", ["snapshot", "train", "evaluate", "gate", "export"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "sniffer_model.data.snapshot",
+        "sniffer_model.training.train",
+        "sniffer_model.evaluation.evaluate",
+        "sniffer_model.gate",
+        "sniffer_model.export.export",
+    ],
+)
 def test_every_program_explains_itself_quickly(program: str) -> None:
-    with Program(f"sniffer_model.{program}", "--help") as running:
+    with Program(program, "--help") as running:
         assert running.wait(10) == 0
-    assert running.out[0].startswith(f"usage: python -m sniffer_model.{program}")
+    assert running.out[0].startswith(f"usage: python -m {program}")

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from support.training import Run
 
-from sniffer.images import decode
-from sniffer.settings import ImageSettings
-from sniffer_model import train
-from sniffer_model.backbone import FEATURES, Backbone, load_backbone, save_backbone
-from sniffer_model.features import FeatureCache, labelled_features
-from sniffer_model.manifest import ManifestEntry, read_manifest
-from sniffer_model.source import LocalSource
+from sniffer.adapters.images import decode
+from sniffer.core.settings import ImageSettings
+from sniffer_model.data.manifest import ManifestEntry, read_manifest
+from sniffer_model.data.source import LocalSource
+from sniffer_model.training import train
+from sniffer_model.training.backbone import FEATURES, Backbone, load_backbone, save_backbone
+from sniffer_model.training.features import FeatureCache, labelled_features
 from sniffer_model.workdir import Workdir
 
 LIMITS = ImageSettings()

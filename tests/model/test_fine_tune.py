@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 from support.training import Run
 
-from sniffer.contracts import IMAGE_SHAPE
-from sniffer_model import evaluate, export, gate, train
-from sniffer_model.backbone import Backbone, digested
-from sniffer_model.epochs import Checkpoint, Outcome
-from sniffer_model.features import LabelledFeatures
-from sniffer_model.fine_tune import Activations, FineTuneOptions, fine_tune
-from sniffer_model.head import HeadOptions, train_head
-from sniffer_model.publish import read_facts
+from sniffer.core.model_records import IMAGE_SHAPE
+from sniffer_model.evaluation import evaluate
+from sniffer_model.export import export
+from sniffer_model.gate import __main__ as gate
+from sniffer_model.release.publish import read_facts
+from sniffer_model.training import train
+from sniffer_model.training.backbone import Backbone, digested
+from sniffer_model.training.epochs import Checkpoint, EpochsOutcome
+from sniffer_model.training.features import LabelledFeatures
+from sniffer_model.training.fine_tune import Activations, FineTuneOptions, fine_tune
+from sniffer_model.training.head import HeadOptions, train_head
 from sniffer_model.workdir import Workdir, read_training
 
 LEARNING = FineTuneOptions(max_epochs=3, learning_rate=1e-3)
@@ -64,7 +67,7 @@ def untrained_head() -> Any:
 
 def tuned(
     data: tuple[Activations, Activations], options: FineTuneOptions, checkpoint: Path | None = None
-) -> tuple[dict[str, Any], Backbone, Outcome]:
+) -> tuple[dict[str, Any], Backbone, EpochsOutcome]:
     """The backbone's variables before, the tuned backbone, and what came out."""
     backbone = small_backbone()
     before = values(backbone)
@@ -120,7 +123,7 @@ def test_a_fine_tuned_resnet_is_evaluated_and_exported_as_it_was_trained(
     shutil.copy(trained_run.workdir.manifest, tmp_path / "run")
     run = dataclasses.replace(trained_run, workdir=Workdir(tmp_path / "run"))
     # A head that has hardly begun to learn leaves something to gain.
-    monkeypatch.setattr("sniffer_model.head.HeadOptions", functools.partial(HeadOptions, max_epochs=1))
+    monkeypatch.setattr("sniffer_model.training.head.HeadOptions", functools.partial(HeadOptions, max_epochs=1))
     assert train.main([*run.flags, "--backbone-weights", "random", "--fine-tune"]) == 0
     training, former = read_training(run.workdir), read_training(trained_run.workdir)
     assert training.fine_tuned_epochs > 0

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from support.training import Run
 
-from sniffer import migrate
-from sniffer.contracts import IMAGE_SHAPE, LABELS, ModelRecord, ModelStatus
-from sniffer.images import PREPROCESSING_VERSION
-from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
-from sniffer_model import evaluate, gate
-from sniffer_model.publish import FACTS_FILE, SIGNATURES, ModelFacts, digest_directory, read_facts
-from sniffer_model.workdir import Workdir, write_json
+from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.files import write_json
+from sniffer.core.model_records import IMAGE_SHAPE, LABELS, ModelRecord, ModelStatus
+from sniffer.core.settings import DatabaseSettings
+from sniffer_model.evaluation import evaluate
+from sniffer_model.gate import __main__ as gate
+from sniffer_model.release.publish import FACTS_FILE, SIGNATURES, ModelFacts, digest_directory, read_facts
+from sniffer_model.workdir import Workdir
 
 # What the small trained model is held against: this file is about the program, test_verdict.py about the limits.
 LENIENT = ["--min-pr-auc", "0.5", "--min-roc-auc", "0.5"]
@@ -43,12 +44,12 @@ def run(evaluated_run: Run, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def store(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """An empty migrated database, the one that the gate will use."""
     monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
-    with Store(DatabaseSettings(database_url)) as store:
-        store.migrate(migrate.upgrade)
-        yield store
+    with Database(DatabaseSettings(database_url)) as database:
+        database.migrate()
+        yield database
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def weak_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-def make_stable(store: Store, base: Path, version: int, digest: str | None = None) -> None:
+def make_stable(database: Database, base: Path, version: int, digest: str | None = None) -> None:
     facts = read_facts(base / str(version))
     record = ModelRecord(
         version,
@@ -84,8 +85,8 @@ def make_stable(store: Store, base: Path, version: int, digest: str | None = Non
         {},
         ModelStatus.BLESSED,
     )
-    store.register_model(record)
-    store.promote(version)
+    database.models.register(record)
+    database.models.promote(version)
 
 
 def judged(run: Run, *flags: str) -> dict[str, Any]:
@@ -99,42 +100,42 @@ def refused(run: Run, *flags: str) -> bool:
 
 
 def test_the_first_model_is_judged_by_its_limits_alone_and_keeps_its_version(
-    run: Run, store: Store, weak_base: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, database: Database, weak_base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verdict = judged(run, "--model-base-path", str(weak_base))
     assert json.loads(capsys.readouterr().out) == verdict
     assert (verdict["blessed"], verdict["stable_version"], verdict["overridden_by"]) == (True, None, None)
     assert any("no stable model" in reason for reason in verdict["reasons"])
     assert verdict["version"] == 5, "above what is published"
-    row = store.model(5)
+    row = database.models.get(5)
     assert row is not None
     assert (row.status, row.digest, row.verdict) == (ModelStatus.BLESSED, "", verdict)
     assert row.candidate_digest == verdict["candidate_digest"]
-    assert store.report(5) == run.workdir.report.read_text()
+    assert database.models.report(5) == run.workdir.report.read_text()
 
     strict = judged(run, "--min-pr-auc", "1.01")
     assert (strict["blessed"], strict["version"]) == (False, 5)
     assert len(strict["reasons"]) == 1
-    row = store.model(5)
+    row = database.models.get(5)
     assert row is not None
     assert (row.status, row.verdict) == (ModelStatus.REJECTED, strict)
 
 
-def test_one_training_at_two_thresholds_is_two_candidates(run: Run, store: Store) -> None:
+def test_one_training_at_two_thresholds_is_two_candidates(run: Run, database: Database) -> None:
     first = judged(run)
     assert evaluate.main([*run.flags, "--prevalence", "0.5", "--capacity", "80000"]) == 0
     second = judged(run, "--min-pr-auc", "1.01")
     assert first["training_digest"] == second["training_digest"]
     assert (first["version"], second["version"]) == (1, 2)
-    rows = [store.model(version) for version in (1, 2)]
+    rows = [database.models.get(version) for version in (1, 2)]
     assert [row and row.status for row in rows] == [ModelStatus.BLESSED, ModelStatus.REJECTED]
     assert rows[0] is not None and rows[1] is not None
     assert rows[0].threshold != rows[1].threshold
     assert (rows[0].verdict, rows[1].verdict) == (first, second)
 
 
-def test_a_better_candidate_is_blessed(run: Run, store: Store, weak_base: Path) -> None:
-    make_stable(store, weak_base, 4)
+def test_a_better_candidate_is_blessed(run: Run, database: Database, weak_base: Path) -> None:
+    make_stable(database, weak_base, 4)
     lenient = ["--max-recall-loss", "1", "--max-precision-loss", "1", "--max-slice-loss", "1"]
     verdict = judged(run, "--model-base-path", str(weak_base), *lenient)
     comparison = verdict["figures"]["comparison"]
@@ -145,12 +146,12 @@ def test_a_better_candidate_is_blessed(run: Run, store: Store, weak_base: Path) 
 
 
 def test_a_stable_model_in_s3_is_judged_as_one_in_a_folder(
-    run: Run, store: Store, weak_base: Path, bucket: Any
+    run: Run, database: Database, weak_base: Path, bucket: Any
 ) -> None:
     for path in (weak_base / "4").rglob("*"):
         if path.is_file():
             bucket.client.upload_file(str(path), bucket.name, f"models/{path.relative_to(weak_base).as_posix()}")
-    make_stable(store, weak_base, 4)
+    make_stable(database, weak_base, 4)
     here, there = (judged(run, "--model-base-path", base) for base in (str(weak_base), f"s3://{bucket.name}/models"))
     assert there == here
     assert (there["stable_version"], there["figures"]["comparison"]["images"] > 0) == (4, True)
@@ -160,8 +161,8 @@ def test_a_stable_model_in_s3_is_judged_as_one_in_a_folder(
     assert refused(run, "--model-base-path", f"s3://{bucket.name}/models")
 
 
-def test_the_stable_model_itself_is_not_blessed_again(run: Run, store: Store, exported_model: Path) -> None:
-    make_stable(store, exported_model, 1)
+def test_the_stable_model_itself_is_not_blessed_again(run: Run, database: Database, exported_model: Path) -> None:
+    make_stable(database, exported_model, 1)
     verdict = judged(run, "--model-base-path", str(exported_model))
     difference = verdict["figures"]["comparison"]["pr_auc"]["difference"]
     assert not verdict["blessed"]
@@ -170,32 +171,32 @@ def test_the_stable_model_itself_is_not_blessed_again(run: Run, store: Store, ex
     assert any("not shown to be better" in reason for reason in verdict["reasons"])
 
 
-def test_an_override_is_recorded_with_its_name_its_reason_and_what_it_overrode(run: Run, store: Store) -> None:
+def test_an_override_is_recorded_with_its_name_its_reason_and_what_it_overrode(run: Run, database: Database) -> None:
     strict = ["--min-pr-auc", "1.01"]
     rejected = judged(run, *strict)
     overridden = judged(run, *strict, "--override-by", "Kim", "--override-reason", "a drill")
     assert (rejected["blessed"], overridden["blessed"]) == (False, True)
     assert (overridden["overridden_by"], overridden["override_reason"]) == ("Kim", "a drill")
     assert overridden["reasons"] == rejected["reasons"]
-    row = store.model(overridden["version"])
+    row = database.models.get(overridden["version"])
     assert row is not None
     assert (row.status, row.verdict) == (ModelStatus.BLESSED, overridden)
 
 
 def test_a_stable_model_that_cannot_be_reached_is_never_taken_for_none(
-    run: Run, store: Store, weak_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, database: Database, weak_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_stable(store, weak_base, 4)
+    make_stable(database, weak_base, 4)
     assert refused(run)
     assert "--model-base-path must say where it is published" in capsys.readouterr().err
     assert refused(run, "--model-base-path", str(tmp_path / "elsewhere"))
-    assert store.model(5) is None
+    assert database.models.get(5) is None
 
 
 def test_another_model_under_the_stable_version_is_refused(
-    run: Run, store: Store, weak_base: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, database: Database, weak_base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_stable(store, weak_base, 4, digest="0" * 64)
+    make_stable(database, weak_base, 4, digest="0" * 64)
     assert refused(run, "--model-base-path", str(weak_base))
     assert "is not the stable model that is registered" in capsys.readouterr().err
 
@@ -229,7 +230,7 @@ def test_metrics_of_another_training_are_not_judged(run: Run, capsys: pytest.Cap
     metrics = json.loads(run.workdir.metrics.read_text())
     write_json(run.workdir.metrics, {**metrics, "training_digest": "0" * 64})
     assert refused(run, "--no-register", "--stable-version", "none")
-    assert "run `python -m sniffer_model.evaluate` again" in capsys.readouterr().err
+    assert "run `python -m sniffer_model.evaluation.evaluate` again" in capsys.readouterr().err
 
 
 def test_images_gone_since_the_training_leave_too_little_to_compare_on(

@@ -18,10 +18,11 @@ from PIL import Image
 from pyarrow import csv, parquet
 from support.flaky_s3 import FlakyS3
 
-from sniffer.contracts import LABELS, SettingsError
-from sniffer_model import snapshot
-from sniffer_model.manifest import Manifest, read_manifest
-from sniffer_model.source import open_source
+from sniffer.core.errors import SettingsError
+from sniffer.core.model_records import LABELS
+from sniffer_model.data import snapshot
+from sniffer_model.data.manifest import Manifest, read_manifest
+from sniffer_model.data.source import open_source
 
 EACH_CLASS = 12
 FRACTIONS = ("--validation-fraction", "0.3", "--test-fraction", "0.3")

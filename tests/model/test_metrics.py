@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_score, recall_score, roc_auc_score
 from support.scored import scored_images
 
-from sniffer_model.figures import Operation, ScoredImages, document_of, judge
-from sniffer_model.manifest import ManifestEntry, Split
-from sniffer_model.metrics import (
+from sniffer_model.data.manifest import ManifestEntry, Split
+from sniffer_model.evaluation.figures import Operation, ScoredImages, document_of, judge
+from sniffer_model.statistics.metrics import (
     Drawn,
     Ranking,
     Resampling,
@@ -27,7 +27,7 @@ from sniffer_model.metrics import (
     roc_area,
     roc_auc,
 )
-from sniffer_model.review_load import ReviewPlan
+from sniffer_model.statistics.review_load import ReviewPlan
 
 
 @given(scored_images())

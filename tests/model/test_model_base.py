@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sniffer.contracts import ContractError, SettingsError
-from sniffer_model.model_base import CLAIM_FILE, ModelBase, open_model_base
-from sniffer_model.publish import FACTS_FILE, ModelFacts, digest_directory
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer_model.release.model_base import CLAIM_FILE, ModelBase, open_model_base
+from sniffer_model.release.publish import FACTS_FILE, ModelFacts, digest_directory
 
 FACTS = ModelFacts(
     version=0,

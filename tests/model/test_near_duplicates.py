@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from sniffer.images import decode
-from sniffer_model import near_duplicates
-from sniffer_model.near_duplicates import MAX_DISTANCE, as_matrix, groups, near_pairs, perceptual_hash
-from sniffer_model.samples.generate import labelled_images
+from sniffer.adapters.images import decode
+from sniffer_local.samples.generate import labelled_images
+from sniffer_model.data import near_duplicates
+from sniffer_model.data.near_duplicates import MAX_DISTANCE, as_matrix, groups, near_pairs, perceptual_hash
 
 Change = Callable[[Image.Image], Image.Image]
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sniffer.contracts import LABELS
-from sniffer.images import decode
-from sniffer_model.backbone import Backbone, build_backbone
-from sniffer_model.features import LabelledFeatures, extract
-from sniffer_model.head import HeadOptions, predict_scores, train_head
-from sniffer_model.metrics import roc_auc
-from sniffer_model.samples import Domain, SampleImage, labelled_images
+from sniffer.adapters.images import decode
+from sniffer.core.model_records import LABELS
+from sniffer_local.samples import Domain, SampleImage, labelled_images
+from sniffer_model.statistics.metrics import roc_auc
+from sniffer_model.training.backbone import Backbone, build_backbone
+from sniffer_model.training.features import LabelledFeatures, extract
+from sniffer_model.training.head import HeadOptions, predict_scores, train_head
 
 TRAINED_ON = Domain(("plain", "wood", "cloth", "gradient"), (320, 800))
 JUDGED_ON = Domain(("stone", "tiles", "blurred"), (900, 1400))

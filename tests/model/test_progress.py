@@ -6,12 +6,12 @@ import logging
 
 import pytest
 
-from sniffer_model.progress import PROGRESS_S, Progress
+from sniffer.core.count_progress import PROGRESS_S, StageProgress
 
 
 def test_a_line_at_each_interval_and_one_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     now_s = 0.0
-    progress = Progress("reading", 100, clock=lambda: now_s)
+    progress = StageProgress("reading", 100, clock=lambda: now_s)
     with caplog.at_level(logging.INFO):
         for _ in range(100):
             now_s += PROGRESS_S / 40

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sniffer.contracts import ContractError, SettingsError
-from sniffer_model.publish import (
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer_model.release.publish import (
     FACTS_FILE,
     ModelFacts,
     digest_directory,
@@ -52,7 +52,7 @@ PUBLISH_EIGHT = """
 import sys
 from itertools import count
 from pathlib import Path
-from sniffer_model.publish import ModelFacts, publish, staging
+from sniffer_model.release.publish import ModelFacts, publish, staging
 base, publisher = Path(sys.argv[1]), sys.argv[2]
 facts = ModelFacts(0, "d", "b", "random", "h", "1", 0.5, "m", (), (), "1")
 sys.stdin.readline()
@@ -111,7 +111,7 @@ def test_a_failure_while_staging_leaves_the_folder_empty(tmp_path: Path) -> None
 
 def test_a_killed_publisher_leaves_nothing_that_a_server_would_load(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from sniffer_model.publish import staging\n"
+        "import sys, time; from pathlib import Path; from sniffer_model.release.publish import staging\n"
         "with staging(Path(sys.argv[1])) as staged:\n"
         "    (staged / 'saved_model.pb').write_text('half'); print('staged', flush=True); time.sleep(60)"
     )

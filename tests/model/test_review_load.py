@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.scored import scored_images
 
-from sniffer.contracts import SettingsError
-from sniffer_model.metrics import Scores, Truth, confusion
-from sniffer_model.review_load import ReviewPlan, ThresholdRule, choose_threshold, nightly_load
+from sniffer.core.errors import SettingsError
+from sniffer_model.statistics.metrics import Scores, Truth, confusion
+from sniffer_model.statistics.review_load import ReviewPlan, ThresholdRule, choose_threshold, nightly_load
 
 
 def night(truth: Truth, scores: Scores, threshold: float, plan: ReviewPlan) -> tuple[float, float, float]:

@@ -14,9 +14,10 @@ from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
 
-from sniffer.contracts import IMAGE_SHAPE, LABELS, UnreadableImage
-from sniffer.images import decode
-from sniffer_model.samples import (
+from sniffer.adapters.images import decode
+from sniffer.core.errors import UnreadableImage
+from sniffer.core.model_records import IMAGE_SHAPE, LABELS
+from sniffer_local.samples import (
     HOSTILE_KINDS,
     SLICES,
     BucketObject,
@@ -27,7 +28,7 @@ from sniffer_model.samples import (
     generate,
     labelled_images,
 )
-from sniffer_model.samples.generate import Order, draw_sample
+from sniffer_local.samples.generate import Order, draw_sample
 
 DAYS = ("uploads/2026-11-19/", "uploads/2026-11-20/", "uploads/2026-11-21/")
 FOLDERS = [str(Path(__file__).parents[2] / folder) for folder in ("scripts", "model")]
@@ -216,7 +217,7 @@ def test_a_bucket_too_small_for_its_contents_is_refused(count: int, prefixes: tu
 
 
 def run_samples(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sniffer_model.samples", *arguments]
+    command = [sys.executable, "-m", "sniffer_local.samples", *arguments]
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(FOLDERS)}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
@@ -247,6 +248,6 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_status_1(tmp_path: Path
 
 
 def test_drawing_needs_no_tensorflow() -> None:
-    program = "import sys, sniffer_model.samples; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    program = "import sys, sniffer_local.samples; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(FOLDERS)}
     assert subprocess.run([sys.executable, "-c", program], env=environ, check=False).returncode == 0

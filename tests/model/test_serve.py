@@ -188,7 +188,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = folder / f"serve-{self.port}.log"
-        self.command = [sys.executable, "-m", "sniffer_model.serve", f"--rest_api_port={self.port}", *flags]
+        self.command = [sys.executable, "-m", "sniffer_serve.server", f"--rest_api_port={self.port}", *flags]
         self.process = None
 
     @contextmanager

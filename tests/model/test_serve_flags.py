@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sniffer.contracts import SettingsError
-from sniffer_model.serving.command import as_configured, model_server_command, newest_of
-from sniffer_model.serving.config import ModelEntry, parse_model_config, read_model_config
-from sniffer_model.serving.flags import parse_flags
-from sniffer_model.serving.versions import All, Latest, RetryPolicy, Specific
+from sniffer.core.errors import SettingsError
+from sniffer_serve.command import as_configured, model_server_command, newest_of
+from sniffer_serve.config import ModelEntry, parse_model_config, read_model_config
+from sniffer_serve.flags import parse_flags
+from sniffer_serve.versions import All, Latest, RetryPolicy, Specific
 
 LEAST = ["--rest_api_port=8501", "--model_base_path=/models/m"]
 
@@ -71,7 +71,7 @@ def test_a_wrong_flag_is_named_in_one_line(flags, named):
 
 def test_the_program_refuses_a_wrong_flag_at_once_with_status_2():
     run = subprocess.run(
-        [sys.executable, "-m", "sniffer_model.serve", "--grpc=1"],
+        [sys.executable, "-m", "sniffer_serve.server", "--grpc=1"],
         check=False,
         capture_output=True,
         text=True,
@@ -132,7 +132,7 @@ def test_a_config_file_that_is_not_there_is_named(tmp_path):
 def test_without_tensorflow_serving_our_server_is_started_and_its_flags_are_good(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     command = model_server_command(newest_of("drug_detector", tmp_path / "models"), 8501)
-    assert command[:3] == [sys.executable, "-m", "sniffer_model.serve"]
+    assert command[:3] == [sys.executable, "-m", "sniffer_serve.server"]
     settings = parse_flags(command[3:])
     assert (settings.model_name, settings.model_base_path, settings.rest_api_port) == (
         "drug_detector",
@@ -158,5 +158,5 @@ def test_a_tensorflow_serving_on_path_is_preferred_without_a_grpc_port(monkeypat
 
 
 def test_the_launcher_does_not_load_tensorflow():
-    code = "import sys, sniffer_model.serving.command; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, sniffer_serve.command; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0

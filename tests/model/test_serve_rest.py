@@ -10,16 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sniffer_model.serving.app import unpack_gzip
-from sniffer_model.serving.errors import Code, StatusError
-from sniffer_model.serving.rest import (
-    SignatureSpec,
-    parse_object,
-    parse_predict,
-    predict_answer,
-    request_tensors,
-)
-from sniffer_model.serving.tensors import decode_base64, dense_array, json_elements, nest
+from sniffer_serve.app import unpack_gzip
+from sniffer_serve.errors import Code, StatusError
+from sniffer_serve.rest import SignatureSpec, parse_object, parse_predict, predict_answer, request_tensors
+from sniffer_serve.tensors import decode_base64, dense_array, json_elements, nest
 
 FLOATS = SignatureSpec("serving_default", {"x": "float"}, {"y": "float"})
 STRINGS = SignatureSpec("serving_default", {"s": "string"}, {"y": "float"})

@@ -6,17 +6,17 @@ from contextlib import contextmanager
 
 import pytest
 
-from sniffer.contracts import ContractError, SettingsError
-from sniffer_model.serving.config import ModelEntry
-from sniffer_model.serving.errors import Code, StatusError
-from sniffer_model.serving.manager import ModelManager, WatchSettings
-from sniffer_model.serving.versions import (
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer_serve.config import ModelEntry
+from sniffer_serve.errors import Code, StatusError
+from sniffer_serve.manager import ModelManager, WatchSettings
+from sniffer_serve.versions import (
     All,
     Latest,
     RetryPolicy,
     Specific,
-    Standing,
     State,
+    VersionState,
     aspired_versions,
     found_versions,
     parse_version,
@@ -59,7 +59,7 @@ def plan(aspired, now_s=0.0, **standings):
     return plan_changes(dict.fromkeys(aspired), states, RetryPolicy(1, 10.0), now_s)
 
 
-UP = Standing(State.AVAILABLE)
+UP = VersionState(State.AVAILABLE)
 
 
 def test_a_new_version_is_loaded_before_the_old_one_goes():
@@ -69,11 +69,11 @@ def test_a_new_version_is_loaded_before_the_old_one_goes():
 
 
 def test_a_failed_version_leaves_the_old_one_and_is_due_again_later():
-    failed = Standing(State.END, failures=1, retry_at_s=10.0)
+    failed = VersionState(State.END, failures=1, retry_at_s=10.0)
     early, late = plan({2}, v1=UP, v2=failed), plan({2}, now_s=10.0, v1=UP, v2=failed)
     assert (early.load, early.unload, early.next_retry_at_s) == ((), (), 10.0)
     assert late.load == (2,)
-    given_up = plan({2}, now_s=99.0, v1=UP, v2=Standing(State.END, failures=2, retry_at_s=20.0))
+    given_up = plan({2}, now_s=99.0, v1=UP, v2=VersionState(State.END, failures=2, retry_at_s=20.0))
     assert (given_up.load, given_up.unload, given_up.next_retry_at_s) == ((), (), None)
 
 
@@ -82,11 +82,11 @@ def test_when_every_folder_is_gone_the_model_goes():
 
 
 def test_a_version_that_was_unloaded_can_come_back():
-    assert plan({1}, v1=Standing(State.END), v2=UP).load == (1,)
+    assert plan({1}, v1=VersionState(State.END), v2=UP).load == (1,)
 
 
 def test_what_is_loading_or_unloading_is_left_alone():
-    changes = plan({1, 2}, v1=Standing(State.LOADING), v2=Standing(State.UNLOADING))
+    changes = plan({1, 2}, v1=VersionState(State.LOADING), v2=VersionState(State.UNLOADING))
     assert (changes.load, changes.unload) == ((), ())
 
 

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from sniffer.contracts import ContractError
-from sniffer.settings import ImageSettings
-from sniffer_model import count_labels, snapshot
-from sniffer_model.manifest import Manifest, Split, SplitFractions, read_manifest, write_manifest
-from sniffer_model.samples.generate import labelled_images
-from sniffer_model.snapshot import take_snapshot
-from sniffer_model.source import open_source
+from sniffer.core.errors import ContractError
+from sniffer.core.settings import ImageSettings
+from sniffer_local.samples.generate import labelled_images
+from sniffer_model.data import count_labels, snapshot
+from sniffer_model.data.manifest import Manifest, Split, SplitFractions, read_manifest, write_manifest
+from sniffer_model.data.snapshot import take_snapshot
+from sniffer_model.data.source import open_source
 
 
 def save_image(path: Path, seed: int) -> Path:

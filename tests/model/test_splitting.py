@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sniffer_model.manifest import LabelledImage, ManifestEntry, Split, SplitFractions, SplitImage
-from sniffer_model.near_duplicates import MAX_DISTANCE
-from sniffer_model.splitting import InspectedImage, split_images
+from sniffer_model.data.manifest import LabelledImage, ManifestEntry, Split, SplitFractions, SplitImage
+from sniffer_model.data.near_duplicates import MAX_DISTANCE
+from sniffer_model.data.splitting import InspectedImage, split_images
 
 STEP = MAX_DISTANCE // 2
 """Pictures at places 0, 1, 2, … differ by so many bits from one to the next: near up to two places apart."""

@@ -14,16 +14,18 @@ import pytest
 from support.programs import Program
 from support.training import Run
 
-from sniffer.contracts import SettingsError
-from sniffer.settings import ImageSettings
-from sniffer_model import evaluate, export, train
-from sniffer_model.backbone import Backbone, load_backbone
-from sniffer_model.calibration import calibrated
-from sniffer_model.features import FeatureCache, LabelledFeatures, labelled_features
-from sniffer_model.head import HeadOptions, predict_scores, train_head
-from sniffer_model.manifest import Split, read_manifest
-from sniffer_model.metrics import confusion, pr_auc, roc_auc
-from sniffer_model.source import LocalSource
+from sniffer.core.errors import SettingsError
+from sniffer.core.settings import ImageSettings
+from sniffer_model.data.manifest import Split, read_manifest
+from sniffer_model.data.source import LocalSource
+from sniffer_model.evaluation import evaluate
+from sniffer_model.export import export
+from sniffer_model.statistics.calibration import calibrated
+from sniffer_model.statistics.metrics import confusion, pr_auc, roc_auc
+from sniffer_model.training import train
+from sniffer_model.training.backbone import Backbone, load_backbone
+from sniffer_model.training.features import FeatureCache, LabelledFeatures, labelled_features
+from sniffer_model.training.head import HeadOptions, predict_scores, train_head
 from sniffer_model.workdir import Workdir
 
 
@@ -91,7 +93,7 @@ def test_few_drugs_among_many_others_are_still_found(splits: dict[Split, Labelle
 
 
 def test_metrics_are_those_of_the_named_splits(trained_run: Run, splits: dict[Split, LabelledFeatures]) -> None:
-    from sniffer_model.head import load_head
+    from sniffer_model.training.head import load_head
 
     document = json.loads(trained_run.workdir.metrics.read_text())
     head = load_head(trained_run.workdir.head_weights)
@@ -139,7 +141,7 @@ def test_metrics_of_an_earlier_training_are_not_exported(
     assert train.main([*again.flags, "--backbone-weights", weights, "--seed", "5"]) == 0
     base = tmp_path / "models"
     assert export.main([*again.workdir_flags, "--model-base-path", str(base), "--no-register"]) == 2
-    assert "run `python -m sniffer_model.evaluate` again" in capsys.readouterr().err
+    assert "run `python -m sniffer_model.evaluation.evaluate` again" in capsys.readouterr().err
     assert not base.exists()
 
 
@@ -149,7 +151,7 @@ def test_an_interrupted_training_is_no_training(
     run = copied(trained_run, tmp_path / "run")
     run.workdir.training.unlink()
     assert evaluate.main(run.flags) == 2
-    assert "run `python -m sniffer_model.train` first" in capsys.readouterr().err
+    assert "run `python -m sniffer_model.training.train` first" in capsys.readouterr().err
 
 
 def test_weights_that_were_exchanged_after_training_are_refused(
@@ -181,7 +183,7 @@ def test_an_empty_workdir_names_the_step_before(
 ) -> None:
     flags = ["--workdir", str(tmp_path / "none"), "--feature-cache", str(tmp_path / "features")]
     assert program.main(flags) == 2  # type: ignore[attr-defined]
-    assert "run `python -m sniffer_model.snapshot` first" in capsys.readouterr().err
+    assert "run `python -m sniffer_model.data.snapshot` first" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -219,7 +221,7 @@ def test_imagenet_weights_without_a_network_end_the_program_in_one_line(trained_
     run = copied(trained_run, tmp_path / "run")
     closed = dict.fromkeys(("https_proxy", "http_proxy", "HTTPS_PROXY", "HTTP_PROXY"), "http://127.0.0.1:9")
     environ = {**closed, "KERAS_HOME": str(tmp_path / "keras")}
-    with Program("sniffer_model.train", *run.flags, environ=environ) as program:
+    with Program("sniffer_model.training.train", *run.flags, environ=environ) as program:
         status = program.wait()
     assert status == 2
     complaint = [line for line in program.err if line.startswith("train: ")]

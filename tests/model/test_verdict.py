@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sniffer.contracts import SettingsError
-from sniffer_model.comparison import ERROR_RATE, Comparison, PairedFigure, Rival, SliceComparison, compare
-from sniffer_model.metrics import Estimate, Resampling, Scores, Truth
-from sniffer_model.review_load import ReviewPlan
-from sniffer_model.verdict import GateFigures, Limits, Override, decide
+from sniffer.core.errors import SettingsError
+from sniffer_model.gate.comparison import ERROR_RATE, ModelComparison, PairedFigure, Rival, SliceComparison, compare
+from sniffer_model.gate.verdict import GateFigures, Limits, Override, decide
+from sniffer_model.statistics.metrics import IntervalEstimate, Resampling, Scores, Truth
+from sniffer_model.statistics.review_load import ReviewPlan
 
 
 def paired(value: float, low: float, high: float, stable: float = 0.9) -> PairedFigure:
-    return PairedFigure(stable + value, stable, Estimate(value, low, high))
+    return PairedFigure(stable + value, stable, IntervalEstimate(value, low, high))
 
 
 SAME = paired(0.0, -0.01, 0.01)
-BETTER = Comparison(500, paired(0.02, 0.001, 0.04), SAME, SAME, SAME, SAME, ())
+BETTER = ModelComparison(500, paired(0.02, 0.001, 0.04), SAME, SAME, SAME, SAME, ())
 GOOD = GateFigures(0.95, 0.97, 0.8, 0.6, 900.0, 1000.0, "the rule", True, BETTER)
 
 

@@ -10,9 +10,9 @@ import pytest
 from airflow.sdk import Connection
 from sqlalchemy import make_url
 
-from sniffer.contracts import SettingsError
-from sniffer.settings import database_settings, serving_settings
-from sniffer_airflow.connections import Connections, program_environ, secrets_of, without_secrets
+from sniffer.core.errors import SettingsError
+from sniffer.core.settings import database_settings, serving_settings
+from sniffer_airflow.executors.connections import Connections, program_environ, secrets_of, without_secrets
 
 NASTY = "p@ss:w/o?r#d %2F&=+ö'\"\\"
 

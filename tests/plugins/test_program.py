@@ -13,7 +13,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError
 from airflow.sdk.execution_time.comms import ErrorResponse
 
-from sniffer_airflow.program import ProgramOperator
+from sniffer_airflow.executors.program import ProgramOperator
 
 PASSWORD = "p@ss w/ö%rd:+"
 SECRETS = (PASSWORD, "p%40ss%20w%2F%C3%B6%25rd%3A%2B", "aws-secret-key-1", "aws-session-token-1")
@@ -52,10 +52,10 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SNIFFER_BATCH_SIZE", "16")
 
 
-def run(*arguments: str, store: StateStore | None = None, **kwargs: Any) -> Any:
+def run(*arguments: str, database: StateStore | None = None, **kwargs: Any) -> Any:
     flags = {"report_flag": "--report", "progress_flag": "--progress"}
     operator = ProgramOperator(task_id="program", module="pretend", arguments=list(arguments), **flags | kwargs)
-    return operator.execute({"task_state_store": store or StateStore()})  # type: ignore[typeddict-item]
+    return operator.execute({"task_state_store": database or StateStore()})  # type: ignore[typeddict-item]
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def test_settings_come_by_environment() -> None:
 
 
 def test_no_secret_is_on_a_command_line() -> None:
-    program, keeper = run()["command_lines"]
-    assert "pretend" in program and "keeper.py" in keeper
-    assert not [secret for secret in SECRETS if secret in program + keeper]
+    program, supervisor = run()["command_lines"]
+    assert "pretend" in program and "supervisor.py" in supervisor
+    assert not [secret for secret in SECRETS if secret in program + supervisor]
 
 
 def test_no_secret_is_in_log_or_exception_even_if_the_program_tells(log: list[tuple[int, str]]) -> None:
@@ -124,12 +124,12 @@ def test_success_without_the_report_it_owes_is_a_failure() -> None:
 
 def test_log_lines_keep_their_level_and_tracebacks_that_of_their_error(log: list[tuple[int, str]]) -> None:
     lines = [
-        "2026-11-05T00:00:00Z WARNING sniffer.produce [scan-1] S3: slow down",
+        "2026-11-05T00:00:00Z WARNING sniffer.scan.produce [scan-1] S3: slow down",
         "2026-11-05T00:00:01Z ERROR sniffer.scan [scan-1] it broke",
         "Traceback (most recent call last):",
     ]
     run(*(f"--say={line}" for line in lines))
-    assert (logging.WARNING, "sniffer.produce: S3: slow down") in log
+    assert (logging.WARNING, "sniffer.scan.produce: S3: slow down") in log
     assert (logging.ERROR, "sniffer.scan: it broke") in log
     assert (logging.ERROR, "Traceback (most recent call last):") in log
     assert (logging.INFO, "the result, for a person") in log
@@ -143,13 +143,13 @@ def test_a_line_without_end_is_cut_not_collected(log: list[tuple[int, str]]) -> 
 
 
 def test_progress_is_shown_in_the_state_store() -> None:
-    store = StateStore()
-    run(store=store)
-    assert store.values == [("progress", {"listed": 7, "done": 3})]
+    database = StateStore()
+    run(database=database)
+    assert database.values == [("progress", {"listed": 7, "done": 3})]
 
 
 def test_a_failing_state_store_does_not_fail_the_program(log: list[tuple[int, str]]) -> None:
-    report = run(store=StateStore(AirflowRuntimeError(ErrorResponse(detail={"message": "down"}))))
+    report = run(database=StateStore(AirflowRuntimeError(ErrorResponse(detail={"message": "down"}))))
     assert report["holds"] is True
     assert [level for level, text in log if "Progress cannot be shown" in text] == [logging.WARNING]
 

@@ -12,10 +12,9 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi.testclient import TestClient
 from support.dag_runs import connection_of
 
-from sniffer import migrate
-from sniffer.contracts import ModelRecord, ModelStatus
-from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.settings import DatabaseSettings
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +28,10 @@ def judged(database_url: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """A version with a report."""
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
     record = ModelRecord(0, "", "b" * 64, "1", 0.5, {}, ModelStatus.REJECTED, "t" * 64, {"blessed": False})
-    with Store(DatabaseSettings(database_url)) as store:
-        store.migrate(migrate.upgrade)
-        version = store.reserve_model(record)
-        store.record_verdict(version, record, "<p>Ä figure</p>")
+    with Database(DatabaseSettings(database_url)) as database:
+        database.migrate()
+        version = database.models.reserve(record)
+        database.models.record_verdict(version, record, "<p>Ä figure</p>")
     return version
 
 

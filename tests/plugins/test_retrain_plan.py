@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sniffer.contracts import SettingsError
-from sniffer_airflow.retrain_form import export_params, retrain_params, watch_params
-from sniffer_airflow.retrain_plan import Retraining, TrainingSettings, plan_export, plan_training, plan_watch
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.training.form import export_params, retrain_params, watch_params
+from sniffer_airflow.training.plan import Retraining, TrainingSettings, plan_export, plan_training, plan_watch
 
 RUN = SimpleNamespace(dag_id="retrain_model", run_id="manual__2026-11-22T13:30:00+00:00")
 

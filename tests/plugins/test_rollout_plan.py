@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from sniffer.contracts import SettingsError
-from sniffer_airflow.rollout_form import ROLL_BACK, rollout_params
-from sniffer_airflow.rollout_plan import plan_rollout, summary
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.rollout.form import ROLL_BACK, rollout_params
+from sniffer_airflow.rollout.plan import plan_rollout, summary
 
 
 def form(**values: Any) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from sniffer.contracts import SCAN_ID_PATTERN, SettingsError
+from sniffer.core.errors import SettingsError
+from sniffer.core.records import SCAN_ID_PATTERN
 from sniffer_airflow.names import dag_run_text, name_of_run
-from sniffer_airflow.scan_form import scan_params
-from sniffer_airflow.scan_plan import ScanPlan, plan_scan
-from sniffer_airflow.window import RunDates
+from sniffer_airflow.scan.form import scan_params
+from sniffer_airflow.scan.plan import ScanPlan, plan_scan
+from sniffer_airflow.scan.window import RunDates
 
 DAY, NEXT = datetime(2026, 11, 5, tzinfo=UTC), datetime(2026, 11, 6, tzinfo=UTC)
 NIGHTLY = RunDates("scheduled", run_after=NEXT, logical_date=DAY, interval_start=DAY, interval_end=NEXT)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sniffer.contracts import SettingsError
-from sniffer_airflow.window import RunDates, Window, day_of, fill_in_day, is_dated, window_of
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.scan.window import RunDates, Window, day_of, fill_in_day, is_dated, window_of
 
 DAY = datetime(2026, 11, 5, tzinfo=UTC)
 NEXT = DAY + timedelta(days=1)

@@ -11,9 +11,8 @@ from support.published import save_kinds
 from support.replicas import Replica, Site
 from support.shared import made_once
 
-from sniffer import migrate
-from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.settings import DatabaseSettings
 from sniffer_rollout.aspired import CONFIG_FILE
 
 
@@ -64,8 +63,8 @@ def rollout_environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def rollout_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty migrated database, in the environment too."""
-    with Store(DatabaseSettings(database_url)) as store:
-        store.migrate(migrate.upgrade)
+    with Database(DatabaseSettings(database_url)) as database:
+        database.migrate()
     monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
     return database_url
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sniffer.contracts import MODEL_NAME, ContractError
-from sniffer_model.serving.config import ModelEntry, parse_model_config
-from sniffer_model.serving.versions import Specific
+from sniffer.core.errors import ContractError
+from sniffer.core.model_records import MODEL_NAME
 from sniffer_rollout.aspired import Aspired, parse_aspired, read_aspired
+from sniffer_serve.config import ModelEntry, parse_model_config
+from sniffer_serve.versions import Specific
 
 versions = st.integers(1, 2**31)
 

@@ -8,8 +8,10 @@ import pytest
 from support.programs import Program, eventually
 from support.replicas import Site
 
-from sniffer.contracts import ModelStatus, ScanRequest, TransientError
-from sniffer.store import Store
+from sniffer.adapters.mysql.models import ModelRegistry
+from sniffer.core.errors import TransientError
+from sniffer.core.model_records import ModelStatus
+from sniffer.core.records import ScanRequest
 
 
 class Killed(BaseException):
@@ -17,7 +19,7 @@ class Killed(BaseException):
 
 
 def start(site: Site, *argv: str) -> Program:
-    return Program("sniffer_rollout.rollout", *site.argv(argv[0]), *argv[1:])
+    return Program("sniffer_rollout", *site.argv(argv[0]), *argv[1:])
 
 
 @pytest.fixture
@@ -52,15 +54,15 @@ def test_a_promotion_that_dies_around_its_transaction_is_finished_by_a_rerun(
     second: Site, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     prove(second)
-    promote = Store.promote
+    promote = ModelRegistry.promote
 
-    def dying(store: Store, version: int) -> None:
+    def dying(registry: ModelRegistry, version: int) -> None:
         if committed:
-            promote(store, version)
+            promote(registry, version)
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "promote", dying)
+        patched.setattr(ModelRegistry, "promote", dying)
         with pytest.raises(Killed):
             second.step("promote", "--version=2")
     # Scans ask by number, and both numbers answer.
@@ -75,15 +77,15 @@ def test_restore_follows_the_database_after_a_promotion_that_died(
     second: Site, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     prove(second)
-    promote = Store.promote
+    promote = ModelRegistry.promote
 
-    def dying(store: Store, version: int) -> None:
+    def dying(registry: ModelRegistry, version: int) -> None:
         if committed:
-            promote(store, version)
+            promote(registry, version)
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "promote", dying)
+        patched.setattr(ModelRegistry, "promote", dying)
         with pytest.raises(Killed):
             second.step("promote", "--version=2")
     second.step("restore")
@@ -105,8 +107,8 @@ def test_a_run_that_is_told_to_end_restores_first(second: Site) -> None:
 
 def test_a_rollback_swaps_stable_and_previous_and_a_pinned_scan_goes_on(second: Site) -> None:
     second.step("run", "--latency-floor-ms=10000")
-    with second.store() as store:
-        store.open_scan(ScanRequest("scan-1", "bkt"), 2)
+    with second.database() as database:
+        database.scans.open(ScanRequest("scan-1", "bkt"), 2)
     found = second.step("rollback", "--version=1")
     assert (found["former"], found["stable"], found["previous"]) == (2, 1, 2)
     assert second.served() == [([1, 2], 1, None)] * 2
@@ -171,11 +173,11 @@ def test_a_database_that_is_away_stops_a_promotion_before_it_counts(
 ) -> None:
     prove(second)
 
-    def away(store: Store, version: int) -> None:
+    def away(registry: ModelRegistry, version: int) -> None:
         raise TransientError("MySQL does not answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "promote", away)
+        patched.setattr(ModelRegistry, "promote", away)
         second.step("promote", "--version=2", status=1)
     assert second.statuses() == {1: "stable", 2: "blessed"}
     second.step("restore")

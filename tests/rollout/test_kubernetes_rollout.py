@@ -14,7 +14,7 @@ from support.kubernetes_api import KubernetesApi, Pod
 from support.programs import Program
 from support.replicas import Replica, Site
 
-from sniffer.contracts import SnifferError
+from sniffer.core.errors import SnifferError
 from sniffer_rollout.aspired import ASPIRED_FILE
 from sniffer_rollout.sync import Sync, SyncSettings
 

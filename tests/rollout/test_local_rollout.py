@@ -9,10 +9,11 @@ import pytest
 from support.published import photo
 from support.replicas import Site
 
-from sniffer.contracts import MODEL_NAME, ModelStatus, ScanRequest
-from sniffer.images import decode
-from sniffer.serving import ModelServer
-from sniffer.settings import ServingSettings
+from sniffer.adapters.images import decode
+from sniffer.adapters.serving import ModelServer
+from sniffer.core.model_records import MODEL_NAME, ModelStatus
+from sniffer.core.records import ScanRequest
+from sniffer.core.settings import ServingSettings
 
 
 def test_the_first_version_is_rolled_out_in_one_go(site: Site) -> None:
@@ -53,14 +54,14 @@ def test_the_version_before_the_previous_one_leaves_unless_a_scan_is_pinned_to_i
     for version in (1, 2):
         site.publish(version)
         site.step("run", "--latency-floor-ms=10000")
-    with site.store() as store:
-        store.open_scan(ScanRequest("scan-1", "bkt"), 1)
+    with site.database() as database:
+        database.scans.open(ScanRequest("scan-1", "bkt"), 1)
     site.publish(3)
     site.step("run", "--latency-floor-ms=10000")
     site.eventually_served([1, 2, 3], stable=3)
     assert site.replicas[0].score(1, pixels) == pytest.approx(200 / 255, abs=0.02)
-    with site.store() as store:
-        store.open_scan(ScanRequest("scan-1", "bkt"), 3)
+    with site.database() as database:
+        database.scans.open(ScanRequest("scan-1", "bkt"), 3)
     site.step("restore")
     site.eventually_served([2, 3], stable=3)
     assert site.statuses() == {1: "blessed", 2: "previous", 3: "stable"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sniffer_rollout.pods import base_url, spare_gpu_node, trouble
+from sniffer_rollout.targets.pods import base_url, spare_gpu_node, trouble
 
 
 def pod(status: dict[str, Any], *, port: int | None = 9000, **metadata: str) -> dict[str, Any]:

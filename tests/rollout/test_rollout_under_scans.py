@@ -14,7 +14,8 @@ from support.fleet import Fleet
 from support.programs import Program, eventually
 from support.replicas import Site
 
-from sniffer.contracts import MODEL_NAME, Certificate
+from sniffer.core.model_records import MODEL_NAME
+from sniffer.core.records import Certificate
 
 IMAGES = 60
 
@@ -37,7 +38,7 @@ def fleet(site: Site, bucket: Any, tmp_path: Path) -> Fleet:
 def held_up(program: Program) -> Iterator[None]:
     """The scan hands out nothing meanwhile. (A consumer that is held up may hold MySQL's locks.)"""
     children = psutil.Process(program.process.pid).children()
-    [producer] = [child for child in children if "sniffer.produce" in child.cmdline()]
+    [producer] = [child for child in children if "sniffer.scan.produce" in child.cmdline()]
     producer.suspend()
     try:
         yield

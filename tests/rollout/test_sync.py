@@ -13,9 +13,10 @@ from support.flaky_s3 import FlakyS3
 from support.programs import Program, eventually
 from support.published import golden_examples
 
-from sniffer.contracts import LABELS, SnifferError
-from sniffer_model.golden import write_golden
-from sniffer_model.publish import SIGNATURES, ModelFacts, digest_directory, publish, staging
+from sniffer.core.errors import SnifferError
+from sniffer.core.model_records import LABELS
+from sniffer_model.export.choose_golden import write_golden
+from sniffer_model.release.publish import SIGNATURES, ModelFacts, digest_directory, publish, staging
 from sniffer_rollout import sync
 from sniffer_rollout.aspired import Aspired
 

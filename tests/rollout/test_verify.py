@@ -11,18 +11,11 @@ import pytest
 from support.published import photo
 from support.replicas import Site
 
-from sniffer.contracts import (
-    Certificate,
-    ContractError,
-    ListedObject,
-    ModelStatus,
-    Outcome,
-    Result,
-    ScanRequest,
-    SettingsError,
-)
-from sniffer_rollout.latency import Latency, LatencyLimits, _excess, measure
-from sniffer_rollout.shadow import Comparison, ShadowLimits, _check_limits, compare_scores
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.model_records import ModelStatus
+from sniffer.core.records import Certificate, ListedObject, Outcome, Result, ScanRequest
+from sniffer_rollout.proofs.latency import Latency, LatencyLimits, _excess, measure
+from sniffer_rollout.proofs.shadow import DecisionComparison, ShadowLimits, _check_limits, compare_scores
 
 WHEN = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -77,12 +70,14 @@ def test_each_version_decides_at_its_own_threshold() -> None:
 @pytest.mark.parametrize(
     ("found", "limits", "message"),
     [
-        (Comparison(3, 0, 0, ()), ShadowLimits(least=4), "only 3 scanned images .*--least-shadow-images"),
-        (Comparison(10, 1, 9, ()), ShadowLimits(flag_change=0.5), r"\+80.0% .*\+400 flagged images a night"),
-        (Comparison(10, 9, 1, ()), ShadowLimits(flag_change=0.5), r"-80.0%"),
+        (DecisionComparison(3, 0, 0, ()), ShadowLimits(least=4), "only 3 scanned images .*--least-shadow-images"),
+        (DecisionComparison(10, 1, 9, ()), ShadowLimits(flag_change=0.5), r"\+80.0% .*\+400 flagged images a night"),
+        (DecisionComparison(10, 9, 1, ()), ShadowLimits(flag_change=0.5), r"-80.0%"),
     ],
 )
-def test_too_much_change_is_refused_with_its_figures(found: Comparison, limits: ShadowLimits, message: str) -> None:
+def test_too_much_change_is_refused_with_its_figures(
+    found: DecisionComparison, limits: ShadowLimits, message: str
+) -> None:
     nightly = found.flag_change * 500
     with pytest.raises(ContractError, match=message):
         _check_limits(found, 2, limits, nightly, left_out={})  # type: ignore[arg-type]
@@ -98,10 +93,10 @@ def scan(site: Site, bucket: Any, reds: list[int], version: int) -> None:
         results.append(Result(image, Outcome.PREDICTED, red / 255, number.to_bytes(32)))
     bucket.delete("images/0.jpg")
     bucket.put("images/1.jpg", photo(77))
-    with site.store() as store:
-        store.open_scan(ScanRequest("scan-1", bucket.name), version)
-        store.record(results, model_version=version, scan_id="scan-1")
-        store.close_scan(
+    with site.database() as database:
+        database.scans.open(ScanRequest("scan-1", bucket.name), version)
+        database.images.record(results, model_version=version, scan_id="scan-1")
+        database.scans.close(
             Certificate(
                 "scan-1",
                 bucket.name,
@@ -153,15 +148,15 @@ def test_what_may_not_be_rolled_out_is_refused_beforehand(site: Site) -> None:
     assert "no blessed, complete version above the stable one (none yet)" in refusal()
     assert "version 1 is not in `models`" in refusal("--version=1")
     site.publish(1)
-    with site.store() as store:
-        (record,) = store.models_of(ModelStatus.BLESSED)
+    with site.database() as database:
+        (record,) = database.models.of_status(ModelStatus.BLESSED)
         for version, changes in (
             (2, {"status": ModelStatus.REJECTED}),
             (3, {"digest": "0" * 64}),
             (4, {"preprocessing_version": "another"}),
         ):
             row = {name: getattr(record, name) for name in record.__slots__} | {"candidate_digest": str(version)}
-            store.register_model(type(record)(**row | {"version": version} | changes))
+            database.models.register(type(record)(**row | {"version": version} | changes))
     assert "version 2 is rejected" in refusal("--version=2")
     assert "no complete version 3" in refusal("--version=3")
     (site.base / "1").rename(site.base / "3")
@@ -196,7 +191,7 @@ def test_preflight_tells_servers_that_answer_from_those_that_do_not(
     ],
 )
 def test_wrong_usage_is_told(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from sniffer_rollout import rollout
+    from sniffer_rollout import __main__ as rollout
 
     with pytest.raises(SystemExit) as ended:
         rollout.main(flags)

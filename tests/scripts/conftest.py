@@ -10,11 +10,10 @@ import pytest
 from support.fleet import Fleet, ModelServerProcess
 from support.tiny_model import save_tiny_model
 
-from sniffer import migrate
-from sniffer.contracts import ModelRecord, ModelStatus
-from sniffer.images import PREPROCESSING_VERSION
-from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
+from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.settings import DatabaseSettings
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +37,12 @@ def model_server(model_server_process: ModelServerProcess) -> ModelServerProcess
 @pytest.fixture
 def fleet(bucket: Any, database_url: str, model_server: ModelServerProcess, tmp_path: Path) -> Fleet:
     """An empty bucket, an empty migrated database with stable model 1, and settings for quick failures."""
-    with Store(DatabaseSettings(database_url)) as store:
-        store.migrate(migrate.upgrade)
-        store.register_model(ModelRecord(1, "d" * 64, "b" * 64, PREPROCESSING_VERSION, 0.5, {}, ModelStatus.BLESSED))
-        store.promote(1)
+    with Database(DatabaseSettings(database_url)) as database:
+        database.migrate()
+        database.models.register(
+            ModelRecord(1, "d" * 64, "b" * 64, PREPROCESSING_VERSION, 0.5, {}, ModelStatus.BLESSED)
+        )
+        database.models.promote(1)
     environ = {
         "SNIFFER_DATABASE_URL": database_url,
         "SNIFFER_SERVING_URL": model_server.url,

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from support.flaky_s3 import DENIED, FlakyS3
 
-from sniffer.bucket import Bucket, NotFetched, StoredObject
-from sniffer.contracts import ListedObject, Outcome, SettingsError, TransientError
+from sniffer.adapters.s3.bucket import Bucket, NotFetched, StoredObject
+from sniffer.core.errors import SettingsError, TransientError
+from sniffer.core.records import ListedObject, Outcome
 
 AWKWARD_KEYS = [
     "plain.jpg",

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from sniffer.certify import StoredRows, certify, describe
-from sniffer.contracts import Certificate, FailureSample, ModelRecord, ModelStatus, Outcome, ScanRequest
-from sniffer.listing import ListingTally
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.records import Certificate, FailureSample, Outcome, ScanRequest
+from sniffer.scan.certificate import StoredRows, certify, describe
+from sniffer.scan.listing import ListingTally
 
 MODEL = ModelRecord(3, "d" * 64, "b" * 64, "p1", 0.5, {}, ModelStatus.STABLE)
 P, U, F, R = Outcome.PREDICTED, Outcome.UNREADABLE, Outcome.FAILED, Outcome.REUSED

@@ -15,7 +15,7 @@ from support.flaky_s3 import DENIED, FlakyS3
 from support.fleet import Fleet, ModelServerProcess, counted
 from support.programs import Program, eventually
 
-from sniffer.wire import PROTOCOL, Beat, ConsumerSocket, HandBack, Hello, Welcome, Work
+from sniffer.scan.wire import PROTOCOL, ConsumerSocket, HandBack, Heartbeat, Hello, Welcome, Work
 from sniffer_local.mariadb import MariaDb
 from sniffer_local.processes import free_port
 
@@ -48,7 +48,7 @@ def test_consumers_killed_at_any_moment_lose_nothing(fleet: Fleet, flaky: FlakyS
     with fleet.start("--consumers=3") as program:
         for rows in (5, 40, 80):
             under_way(fleet, rows)
-            random.Random(rows).choice(program.children("sniffer.consume")).kill()
+            random.Random(rows).choice(program.children("sniffer.scan.consume")).kill()
         finish(fleet, program, 160)
     assert program.text().count("starting it again") == 3
     assert counted(fleet.certificate()) == {"predicted": 160}
@@ -58,7 +58,7 @@ def test_a_killed_producer_leaves_work_that_a_rerun_finishes(fleet: Fleet, flaky
     fleet.fill(120)
     with fleet.start("--consumers=2", "--scan-id=one") as program:
         under_way(fleet, 20)
-        program.children("sniffer.produce")[0].kill()
+        program.children("sniffer.scan.produce")[0].kill()
         assert program.wait() == 1
         assert "the producer ended with signal 9 (SIGKILL)" in program.text()
         assert program.children() == []
@@ -72,11 +72,11 @@ def test_a_killed_producer_leaves_work_that_a_rerun_finishes(fleet: Fleet, flaky
 def test_a_consumer_outlives_its_producer_and_works_for_the_next(fleet: Fleet, flaky: FlakyS3) -> None:
     fleet.fill(80)
     endpoint = f"tcp://127.0.0.1:{free_port()}"
-    with Program("sniffer.consume", f"--endpoint={endpoint}", environ=fleet.environ) as consumer:
-        with fleet.start(f"--endpoint={endpoint}", program="sniffer.produce") as producer:
+    with Program("sniffer.scan.consume", f"--endpoint={endpoint}", environ=fleet.environ) as consumer:
+        with fleet.start(f"--endpoint={endpoint}", program="sniffer.scan.produce") as producer:
             under_way(fleet)
             producer.process.kill()
-        with fleet.start(f"--endpoint={endpoint}", program="sniffer.produce") as producer:
+        with fleet.start(f"--endpoint={endpoint}", program="sniffer.scan.produce") as producer:
             finish(fleet, producer, 80)
         assert consumer.wait() == 0
 
@@ -107,7 +107,7 @@ def test_a_consumer_stopped_past_its_deadline_and_continued_doubles_nothing(flee
     with fleet.start("--consumers=2") as program:
         eventually(lambda: program.text().count(" joins") == 2, "both consumers have joined")
         under_way(fleet)
-        stopped = program.children("sniffer.consume")[0]
+        stopped = program.children("sniffer.scan.consume")[0]
         stopped.suspend()
         eventually(lambda: "images go to others" in program.text(), "the stopped consumer is buried")
         stopped.resume()
@@ -120,18 +120,18 @@ def test_images_lost_with_a_connection_are_sent_again(fleet: Fleet) -> None:
     fleet.fill(30)
     endpoint = f"tcp://127.0.0.1:{free_port()}"
     with (
-        fleet.start(f"--endpoint={endpoint}", program="sniffer.produce") as producer,
+        fleet.start(f"--endpoint={endpoint}", program="sniffer.scan.produce") as producer,
         ConsumerSocket(endpoint, b"leaky") as leaky,
     ):
         leaky.send(Hello(PROTOCOL, "leaky", 8))
         arrived: list[object] = []
         eventually(lambda: arrived.extend(leaky.receive(0.1)) or len(arrived) > 8, "a welcome and eight images")
         (session,) = [message.session for message in arrived if isinstance(message, Welcome)]
-        with Program("sniffer.consume", f"--endpoint={endpoint}", environ=fleet.environ):
+        with Program("sniffer.scan.consume", f"--endpoint={endpoint}", environ=fleet.environ):
             while producer.process.poll() is None:
                 later = tuple(m.number for m in leaky.receive(0.1) if isinstance(m, Work))
                 leaky.send(HandBack(session, later))
-                leaky.send(Beat(session))
+                leaky.send(Heartbeat(session))
             finish(fleet, producer, 30)
     assert "images never reached leaky" in producer.text()
 
@@ -170,7 +170,7 @@ def test_an_image_that_kills_consumers_is_failed_and_the_others_are_scored(fleet
     fleet.put("images/0010-poison.jpg", b"\xff\xd8POISON")
     endpoint = f"tcp://127.0.0.1:{free_port()}"
     fleet.environ |= {"SNIFFER_ERROR_BUDGET": "0.1", "SNIFFER_CONSUMER_DEADLINE_S": "1"}
-    with fleet.start(f"--endpoint={endpoint}", program="sniffer.produce") as producer:
+    with fleet.start(f"--endpoint={endpoint}", program="sniffer.scan.produce") as producer:
         ended = threading.Event()
         nurse = threading.Thread(target=_keep_fragile_consumer, args=(fleet, endpoint, ended))
         nurse.start()

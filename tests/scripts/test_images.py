@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from sniffer.contracts import IMAGE_SHAPE, IMAGE_SIDE, UnreadableImage
-from sniffer.images import PREPROCESSING_VERSION, decode
+from sniffer.adapters.images import PREPROCESSING_VERSION, decode
+from sniffer.core.errors import UnreadableImage
+from sniffer.core.model_records import IMAGE_SHAPE, IMAGE_SIDE
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ORIENTATION_TAG = 0x0112

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sniffer.contracts import ListedObject, Outcome, Verdict
-from sniffer.ledger import Entry, Ledger
+from sniffer.core.records import ListedObject, Outcome, Unscored
+from sniffer.scan.ledger import Entry, Ledger
 
 WHEN = datetime(2026, 11, 20, tzinfo=UTC)
-FAILED = Verdict(Outcome.FAILED, "kills_consumers", "poison")
+FAILED = Unscored(Outcome.FAILED, "kills_consumers", "poison")
 
 
 def image(name: str, size_bytes: int = 10) -> ListedObject:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sniffer.contracts import ListedObject, ListingDigest, ScanRequest
-from sniffer.listing import ListingTally, images_to_score
+from sniffer.core.records import ListedObject, ListingDigest, ScanRequest
+from sniffer.scan.listing import ListingTally, images_to_score
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from sniffer.contracts import SettingsError
-from sniffer.request import ScanOptions, add_scan_flags, parse, scan_argv, scan_options
-from sniffer.settings import default_consumers
+from sniffer.core.errors import SettingsError
+from sniffer.core.settings import default_consumers
+from sniffer.scan.request import ScanOptions, add_scan_flags, parse, scan_argv, scan_options
 
 
 def options(*argv: str) -> ScanOptions:

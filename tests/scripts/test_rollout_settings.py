@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sniffer.contracts import SettingsError
-from sniffer.settings import rollout_settings
+from sniffer.core.errors import SettingsError
+from sniffer.core.settings import rollout_settings
 
 GIVEN = {"SNIFFER_ROLLOUT_TARGET": "local:/srv/serving", "SNIFFER_MODEL_BASE_PATH": "s3://models/prefix"}
 

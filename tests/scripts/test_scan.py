@@ -12,11 +12,11 @@ from sqlalchemy import create_engine, text
 from support.fleet import Fleet, counted, jpeg
 from support.programs import Program, eventually
 
-from sniffer.contracts import ModelRecord, ModelStatus
-from sniffer.images import PREPROCESSING_VERSION
-from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
-from sniffer.wire import PROTOCOL, Bye, ConsumerSocket, Hello
+from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.settings import DatabaseSettings
+from sniffer.scan.wire import PROTOCOL, ConsumerSocket, Hello, Leave
 from sniffer_local.processes import free_port
 
 AWKWARD_KEYS = [
@@ -130,10 +130,10 @@ def test_one_consumer_or_eight_do_the_same(fleet: Fleet, consumers: int) -> None
 def test_consumers_may_come_before_and_during_the_scan(fleet: Fleet) -> None:
     fleet.fill(60)
     endpoint = f"tcp://127.0.0.1:{free_port()}"
-    consume = ("sniffer.consume", f"--endpoint={endpoint}")
+    consume = ("sniffer.scan.consume", f"--endpoint={endpoint}")
     with Program(*consume, environ=fleet.environ) as early:
         eventually(lambda: "Traceback" not in early.text() and early.process.poll() is None, "an early consumer waits")
-        with fleet.start(f"--endpoint={endpoint}", program="sniffer.produce") as producer:
+        with fleet.start(f"--endpoint={endpoint}", program="sniffer.scan.produce") as producer:
             eventually(lambda: "joins" in producer.text(), "the early consumer joins")
             with Program(*consume, environ=fleet.environ) as late:
                 assert producer.wait() == 0
@@ -147,13 +147,13 @@ def test_a_peer_whose_name_is_no_text_ends_no_scan(fleet: Fleet) -> None:
     # ZeroMQ gives such a name to a connection that another one has replaced.
     fleet.fill(3)
     endpoint = f"tcp://127.0.0.1:{free_port()}"
-    with fleet.start(f"--endpoint={endpoint}", program="sniffer.produce") as producer:
+    with fleet.start(f"--endpoint={endpoint}", program="sniffer.scan.produce") as producer:
         with ConsumerSocket(endpoint, b"\x8b\xff") as peer:
             peer.send(Hello(PROTOCOL, "odd", 0))
             eventually(lambda: "odd joins" in producer.text(), "the peer joins")
-            peer.send(Bye())
+            peer.send(Leave())
             eventually(lambda: r"\x8b\xff leaves" in producer.text(), "the peer leaves")
-        with Program("sniffer.consume", f"--endpoint={endpoint}", environ=fleet.environ) as consumer:
+        with Program("sniffer.scan.consume", f"--endpoint={endpoint}", environ=fleet.environ) as consumer:
             assert (producer.wait(), consumer.wait()) == (0, 0)
     assert counted(fleet.certificate()) == {"predicted": 3}
 
@@ -162,11 +162,11 @@ def test_a_consumer_after_the_end_and_a_producer_without_any_say_so(fleet: Fleet
     fleet.fill(3)
     endpoint = f"tcp://127.0.0.1:{free_port()}"
     quick = {"SNIFFER_NO_CONSUMER_S": "1.5"}
-    with fleet.start(f"--endpoint={endpoint}", program="sniffer.produce", **quick) as producer:
+    with fleet.start(f"--endpoint={endpoint}", program="sniffer.scan.produce", **quick) as producer:
         assert producer.wait() == 1
     assert f"no consumer at {endpoint} for 1.5 s" in producer.text()
     assert not fleet.certificate().holds
-    with Program("sniffer.consume", f"--endpoint={endpoint}", environ=fleet.environ | quick) as consumer:
+    with Program("sniffer.scan.consume", f"--endpoint={endpoint}", environ=fleet.environ | quick) as consumer:
         assert consumer.wait() == 1
     assert f"no word from a producer at {endpoint}" in consumer.text()
     assert counted(fleet.scan()) == {"predicted": 3}
@@ -220,9 +220,11 @@ def test_a_wrong_password_and_an_unserved_version_are_named(fleet: Fleet, databa
     with fleet.start(**wrong) as program:
         assert program.wait() == 2
     assert "access denied" in program.text() and "wrong-one" not in program.text()
-    with Store(DatabaseSettings(database_url)) as store:
+    with Database(DatabaseSettings(database_url)) as database:
         for version, preprocessing in ((2, PREPROCESSING_VERSION), (3, "another")):
-            store.register_model(ModelRecord(version, "e" * 64, "b" * 64, preprocessing, 0.5, {}, ModelStatus.BLESSED))
+            database.models.register(
+                ModelRecord(version, "e" * 64, "b" * 64, preprocessing, 0.5, {}, ModelStatus.BLESSED)
+            )
     for version, message in ((2, "model version 2 is not served at"), (3, "preprocessing another")):
         with fleet.start(f"--model-version={version}") as program:
             assert program.wait() == 2

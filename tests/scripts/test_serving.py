@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from sniffer.contracts import PIXEL_BYTES, ContractError, SettingsError, TransientError
-from sniffer.serving import ModelServer, VersionState
-from sniffer.settings import ServingSettings
+from sniffer.adapters.serving import ModelServer, ServedVersion
+from sniffer.core.errors import ContractError, SettingsError, TransientError
+from sniffer.core.model_records import PIXEL_BYTES
+from sniffer.core.settings import ServingSettings
 
 Answer = tuple[int, Any]
 METADATA = {
@@ -205,12 +206,14 @@ def states(*lines: dict[str, Any]) -> Answer:
                 {"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}},
                 {"version": "2", "state": "END", "status": {}},
             ),
-            (VersionState(4, "END", "INTERNAL: no graph"), VersionState(3, "AVAILABLE"), VersionState(2, "END")),
+            (ServedVersion(4, "END", "INTERNAL: no graph"), ServedVersion(3, "AVAILABLE"), ServedVersion(2, "END")),
         ),
         ((404, {"error": "Could not find any versions of model drug_detector"}), ()),
     ],
 )
-def test_the_state_of_every_version(server: ScriptedServer, answer: Answer, expected: tuple[VersionState, ...]) -> None:
+def test_the_state_of_every_version(
+    server: ScriptedServer, answer: Answer, expected: tuple[ServedVersion, ...]
+) -> None:
     server.answer = lambda _path, _body: answer  # type: ignore[method-assign]
     with client(server) as model:
         found = model.version_states()

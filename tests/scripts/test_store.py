@@ -12,22 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from sniffer import migrate, schema
-from sniffer.contracts import (
-    Certificate,
-    ContractError,
-    FailureSample,
-    ListedObject,
-    ModelRecord,
-    ModelStatus,
-    Outcome,
-    Result,
-    ScanRequest,
-    SettingsError,
-    TransientError,
-)
-from sniffer.settings import DatabaseSettings
-from sniffer.store import Store
+from sniffer.adapters.mysql import schema
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.errors import ContractError, SettingsError, TransientError
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.records import Certificate, FailureSample, ListedObject, Outcome, Result, ScanRequest
+from sniffer.core.settings import DatabaseSettings
 from sniffer_local.mariadb import MariaDb
 
 WHEN = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
@@ -73,12 +63,12 @@ def model(version: int, threshold: float = 0.5, digest: str = "d" * 64) -> Model
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    with Store(DatabaseSettings(database_url, patience_s=30)) as store:
-        store.migrate(migrate.upgrade)
-        store.register_model(model(1))
-        store.register_model(model(2))
-        yield store
+def database(database_url: str) -> Iterator[Database]:
+    with Database(DatabaseSettings(database_url, patience_s=30)) as database:
+        database.migrate()
+        database.models.register(model(1))
+        database.models.register(model(2))
+        yield database
 
 
 def rows(database_url: str, query: str) -> list[tuple[object, ...]]:
@@ -89,76 +79,80 @@ def rows(database_url: str, query: str) -> list[tuple[object, ...]]:
     return found
 
 
-def test_every_awkward_key_is_a_row_of_its_own(store: Store, database_url: str) -> None:
-    outcomes = store.record([predicted(key) for key in AWKWARD_KEYS], model_version=1, scan_id="s")
+def test_every_awkward_key_is_a_row_of_its_own(database: Database, database_url: str) -> None:
+    outcomes = database.images.record([predicted(key) for key in AWKWARD_KEYS], model_version=1, scan_id="s")
     assert outcomes == [Outcome.PREDICTED] * len(AWKWARD_KEYS)
     stored = {row[0] for row in rows(database_url, "SELECT object_key FROM images")}
     assert stored == {key.encode() for key in AWKWARD_KEYS}
-    assert store.settled([listed(key).identity for key in AWKWARD_KEYS], 1) == {
+    assert database.images.settled([listed(key).identity for key in AWKWARD_KEYS], 1) == {
         listed(key).identity for key in AWKWARD_KEYS
     }
 
 
-def test_recording_twice_doubles_nothing_and_keeps_the_first(store: Store, database_url: str) -> None:
+def test_recording_twice_doubles_nothing_and_keeps_the_first(database: Database, database_url: str) -> None:
     assert (
-        store.record([predicted("a", 0.1), predicted("b", 0.2)], model_version=1, scan_id="s")
+        database.images.record([predicted("a", 0.1), predicted("b", 0.2)], model_version=1, scan_id="s")
         == [Outcome.PREDICTED] * 2
     )
     assert (
-        store.record([predicted("b", 0.9), predicted("c", 0.3)], model_version=1, scan_id="s")
+        database.images.record([predicted("b", 0.9), predicted("c", 0.3)], model_version=1, scan_id="s")
         == [Outcome.PREDICTED] * 2
     )
     assert rows(database_url, "SELECT score FROM predictions ORDER BY score") == [(0.1,), (0.2,), (0.3,)]
 
 
-def test_what_another_scan_stored_first_counts_as_unchanged(store: Store, database_url: str) -> None:
-    store.record([predicted("a", 0.1)], model_version=1, scan_id="first")
-    assert store.record([predicted("a", 0.9)], model_version=1, scan_id="second") == [Outcome.UNCHANGED]
+def test_what_another_scan_stored_first_counts_as_unchanged(database: Database, database_url: str) -> None:
+    database.images.record([predicted("a", 0.1)], model_version=1, scan_id="first")
+    assert database.images.record([predicted("a", 0.9)], model_version=1, scan_id="second") == [Outcome.UNCHANGED]
     assert rows(database_url, "SELECT scan_id, score FROM predictions") == [("first", 0.1)]
 
 
-def test_a_failure_is_replaced_by_a_result_but_never_the_other_way(store: Store, database_url: str) -> None:
-    store.record([failed("a")], model_version=1, scan_id="s")
-    assert store.settled([listed("a").identity], 1) == set()
-    assert store.record([predicted("a")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
-    assert store.record([failed("a")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
+def test_a_failure_is_replaced_by_a_result_but_never_the_other_way(database: Database, database_url: str) -> None:
+    database.images.record([failed("a")], model_version=1, scan_id="s")
+    assert database.images.settled([listed("a").identity], 1) == set()
+    assert database.images.record([predicted("a")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
+    assert database.images.record([failed("a")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
     assert rows(database_url, "SELECT outcome, error_code FROM predictions") == [("predicted", None)]
 
 
-def test_a_rescan_overwrites_once_and_resumes(store: Store, database_url: str) -> None:
-    store.record([predicted("a", 0.1)], model_version=1, scan_id="old")
+def test_a_rescan_overwrites_once_and_resumes(database: Database, database_url: str) -> None:
+    database.images.record([predicted("a", 0.1)], model_version=1, scan_id="old")
     identities = [listed("a").identity]
-    assert store.settled(identities, 1, scan_id="new") == set()
-    assert store.record([predicted("a", 0.7)], model_version=1, scan_id="new", rescan=True) == [Outcome.PREDICTED]
-    assert store.record([predicted("a", 0.9)], model_version=1, scan_id="new", rescan=True) == [Outcome.PREDICTED]
-    assert store.settled(identities, 1, scan_id="new") == set(identities)
+    assert database.images.settled(identities, 1, scan_id="new") == set()
+    assert database.images.record([predicted("a", 0.7)], model_version=1, scan_id="new", rescan=True) == [
+        Outcome.PREDICTED
+    ]
+    assert database.images.record([predicted("a", 0.9)], model_version=1, scan_id="new", rescan=True) == [
+        Outcome.PREDICTED
+    ]
+    assert database.images.settled(identities, 1, scan_id="new") == set(identities)
     assert rows(database_url, "SELECT scan_id, score FROM predictions") == [("new", 0.7)]
 
 
-def test_results_belong_to_a_model_version_and_to_an_etag(store: Store) -> None:
-    store.record([predicted("a")], model_version=1, scan_id="s")
-    assert store.settled([listed("a").identity], 2) == set()
-    assert store.settled([listed("a", etag="e2").identity], 1) == set()
+def test_results_belong_to_a_model_version_and_to_an_etag(database: Database) -> None:
+    database.images.record([predicted("a")], model_version=1, scan_id="s")
+    assert database.images.settled([listed("a").identity], 2) == set()
+    assert database.images.settled([listed("a", etag="e2").identity], 1) == set()
 
 
-def test_scores_are_found_again_by_content_and_only_for_bytes_the_model_saw(store: Store) -> None:
-    store.record([predicted("a", 0.25, b"same")], model_version=1, scan_id="s")
+def test_scores_are_found_again_by_content_and_only_for_bytes_the_model_saw(database: Database) -> None:
+    database.images.record([predicted("a", 0.25, b"same")], model_version=1, scan_id="s")
     same = hashlib.sha256(b"same").digest()
-    store.record([Result(listed("b"), Outcome.REUSED, 0.25, same)], model_version=1, scan_id="s")
-    assert store.scored_bytes([same, b"?" * 32], 1) == {same: 0.25}
-    assert store.scored_bytes([same], 2) == {}
+    database.images.record([Result(listed("b"), Outcome.REUSED, 0.25, same)], model_version=1, scan_id="s")
+    assert database.images.scored_bytes([same, b"?" * 32], 1) == {same: 0.25}
+    assert database.images.scored_bytes([same], 2) == {}
 
 
-def test_concurrent_writers_of_the_same_images_agree(store: Store, database_url: str) -> None:
+def test_concurrent_writers_of_the_same_images_agree(database: Database, database_url: str) -> None:
     keys = [f"k{i}" for i in range(200)]
     counted: dict[str, list[Outcome]] = {}
 
     def write(scan_id: str, order: int) -> None:
-        with Store(DatabaseSettings(database_url, patience_s=30)) as own:
+        with Database(DatabaseSettings(database_url, patience_s=30)) as own:
             counted[scan_id] = []
             for start in range(0, len(keys), 20):
                 batch = [predicted(key) for key in keys[start : start + 20]][::order]
-                counted[scan_id] += own.record(batch, model_version=1, scan_id=scan_id)
+                counted[scan_id] += own.images.record(batch, model_version=1, scan_id=scan_id)
 
     threads = [threading.Thread(target=write, args=(f"s{i}", 1 if i % 2 else -1)) for i in range(4)]
     for thread in threads:
@@ -167,18 +161,18 @@ def test_concurrent_writers_of_the_same_images_agree(store: Store, database_url:
         thread.join()
     assert rows(database_url, "SELECT COUNT(*) FROM predictions") == [(200,)]
     for scan_id, outcomes in counted.items():
-        owned = store.stored_outcomes(scan_id).get(Outcome.PREDICTED, 0)
+        owned = database.scans.stored_outcomes(scan_id).get(Outcome.PREDICTED, 0)
         assert outcomes.count(Outcome.PREDICTED) == owned
         assert outcomes.count(Outcome.UNCHANGED) == len(keys) - owned
 
 
-def test_a_killed_database_is_waited_for(store: Store, mariadb: MariaDb, database_url: str) -> None:
-    store.record([predicted("before")], model_version=1, scan_id="s")
+def test_a_killed_database_is_waited_for(database: Database, mariadb: MariaDb, database_url: str) -> None:
+    database.images.record([predicted("before")], model_version=1, scan_id="s")
     mariadb.kill()
     restart = threading.Timer(2.0, mariadb.start)
     restart.start()
     try:
-        assert store.record([predicted("after")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
+        assert database.images.record([predicted("after")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
     finally:
         restart.join()
     assert rows(database_url, "SELECT COUNT(*) FROM predictions") == [(2,)]
@@ -187,19 +181,19 @@ def test_a_killed_database_is_waited_for(store: Store, mariadb: MariaDb, databas
 def test_patience_ends_with_the_address_and_without_the_password() -> None:
     url = "mysql+mysqldb://u:pa%40ss@127.0.0.1:1/db"
     with (
-        Store(DatabaseSettings(url, patience_s=0.1)) as away,
+        Database(DatabaseSettings(url, patience_s=0.1)) as away,
         pytest.raises(TransientError, match=r"127\.0\.0\.1:1/db does not answer") as caught,
     ):
-        away.stored_outcomes("s")
+        away.scans.stored_outcomes("s")
     assert "pa%40ss" not in str(caught.value)
 
 
 def test_a_password_that_was_not_quoted_is_not_shown() -> None:
     with (
-        Store(DatabaseSettings("mysql+mysqldb://u:pa@geheim@127.0.0.1:1/db")) as store,
+        Database(DatabaseSettings("mysql+mysqldb://u:pa@geheim@127.0.0.1:1/db")) as database,
         pytest.raises(SettingsError, match="percent-encoded") as caught,
     ):
-        store.check()
+        database.check()
     assert "geheim" not in str(caught.value)
 
 
@@ -209,20 +203,20 @@ def test_a_password_that_was_not_quoted_is_not_shown() -> None:
         (lambda url: url.replace(url.split(":")[2].split("@")[0], "wrong"), "access denied"),
         (lambda url: url.replace("127.0.0.1", "no-such-host.invalid"), "unknown host"),
         (lambda url: url.replace("?", "_absent?"), "unknown database|access denied"),
-        (lambda url: url, "run `python -m sniffer.migrate`"),
+        (lambda url: url, "run `python -m sniffer.scan.migrate`"),
     ],
 )
 def test_wrong_settings_are_said_in_one_line(database_url: str, change: object, message: str) -> None:
     with (
-        Store(DatabaseSettings(change(database_url))) as store,  # type: ignore[operator]
+        Database(DatabaseSettings(change(database_url))) as database,  # type: ignore[operator]
         pytest.raises(SettingsError, match=message) as caught,
     ):
-        store.check()
+        database.check()
     assert "\n" not in str(caught.value)
 
 
-def test_the_migrations_make_the_tables_that_the_code_knows(store: Store, database_url: str) -> None:
-    store.check()
+def test_the_migrations_make_the_tables_that_the_code_knows(database: Database, database_url: str) -> None:
+    database.check()
     engine = create_engine(database_url)
     for table in schema.metadata.sorted_tables:
         found = {column["name"] for column in inspect(engine).get_columns(table.name)}
@@ -230,33 +224,33 @@ def test_the_migrations_make_the_tables_that_the_code_knows(store: Store, databa
     engine.dispose()
 
 
-def test_flagged_images_follow_the_threshold_without_a_rescan(store: Store, database_url: str) -> None:
-    store.record([predicted("lo", 0.4), predicted("hi 😀", 0.6)], model_version=1, scan_id="s")
+def test_flagged_images_follow_the_threshold_without_a_rescan(database: Database, database_url: str) -> None:
+    database.images.record([predicted("lo", 0.4), predicted("hi 😀", 0.6)], model_version=1, scan_id="s")
     assert rows(database_url, "SELECT object_key FROM flagged_images") == [("hi 😀",)]
-    assert store.flagged_count("s", 0.5) == 1
+    assert database.scans.flagged_count("s", 0.5) == 1
     engine = create_engine(database_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE models SET threshold = 0.3 WHERE version = 1"))
     engine.dispose()
     assert len(rows(database_url, "SELECT object_key FROM flagged_images")) == 2
-    assert [image.key for image in store.top_images(1)] == ["hi 😀", "lo"]
+    assert [image.key for image in database.images.top_images(1)] == ["hi 😀", "lo"]
 
 
-def test_a_promotion_moves_stable_and_remembers_previous(store: Store) -> None:
-    store.promote(1)
-    store.promote(2)
-    store.promote(2)
-    stable, former = store.stable_model(), store.model(1)
+def test_a_promotion_moves_stable_and_remembers_previous(database: Database) -> None:
+    database.models.promote(1)
+    database.models.promote(2)
+    database.models.promote(2)
+    stable, former = database.models.stable(), database.models.get(1)
     assert stable is not None and stable.version == 2
     assert former is not None and former.status is ModelStatus.PREVIOUS
     with pytest.raises(ContractError, match="not registered"):
-        store.promote(9)
+        database.models.promote(9)
 
 
-def test_a_version_belongs_to_one_digest(store: Store) -> None:
-    store.register_model(model(1))
+def test_a_version_belongs_to_one_digest(database: Database) -> None:
+    database.models.register(model(1))
     with pytest.raises(ContractError, match="already registered"):
-        store.register_model(model(1, digest="e" * 64))
+        database.models.register(model(1, digest="e" * 64))
 
 
 def candidate(name: str, **changes: Any) -> ModelRecord:
@@ -264,26 +258,26 @@ def candidate(name: str, **changes: Any) -> ModelRecord:
     return dataclasses.replace(record, **changes)
 
 
-def test_a_candidate_gets_the_next_version_and_keeps_it(store: Store) -> None:
-    assert [store.reserve_model(candidate("a")) for _ in range(2)] == [3, 3]
-    assert store.reserve_model(candidate("c"), above=7) == 8
-    assert store.reserve_model(candidate("e"), above=7) == 9
-    reserved = store.model(3)
+def test_a_candidate_gets_the_next_version_and_keeps_it(database: Database) -> None:
+    assert [database.models.reserve(candidate("a")) for _ in range(2)] == [3, 3]
+    assert database.models.reserve(candidate("c"), above=7) == 8
+    assert database.models.reserve(candidate("e"), above=7) == 9
+    reserved = database.models.get(3)
     assert reserved == candidate("a", version=3)
     assert reserved is not None and reserved.verdict is None
     with pytest.raises(ContractError, match="not exported: export it first"):
-        store.promote(3)
+        database.models.promote(3)
 
 
-def test_candidates_at_once_get_versions_of_their_own(store: Store, database_url: str) -> None:
+def test_candidates_at_once_get_versions_of_their_own(database: Database, database_url: str) -> None:
     found: dict[str, int] = {}
     ready = threading.Barrier(4)
 
     def reserve(name: str) -> None:
-        with Store(DatabaseSettings(database_url, patience_s=30)) as own:
+        with Database(DatabaseSettings(database_url, patience_s=30)) as own:
             own.check()
             ready.wait()
-            found[name] = own.reserve_model(candidate(name))
+            found[name] = own.models.reserve(candidate(name))
 
     threads = [threading.Thread(target=reserve, args=(name,)) for name in "abcd"]
     for thread in threads:
@@ -293,88 +287,92 @@ def test_candidates_at_once_get_versions_of_their_own(store: Store, database_url
     assert sorted(found.values()) == [3, 4, 5, 6]
 
 
-def test_an_export_completes_the_reserved_version_and_leaves_the_verdict(store: Store) -> None:
-    version = store.reserve_model(candidate("a"))
+def test_an_export_completes_the_reserved_version_and_leaves_the_verdict(database: Database) -> None:
+    version = database.models.reserve(candidate("a"))
     verdict = {"blessed": True, "reasons": ["better"]}
-    assert store.report(version) is None
-    store.record_verdict(version, candidate("a", status=ModelStatus.BLESSED, threshold=0.3, verdict=verdict), REPORT)
-    assert store.report(version) == REPORT
+    assert database.models.report(version) is None
+    database.models.record_verdict(
+        version, candidate("a", status=ModelStatus.BLESSED, threshold=0.3, verdict=verdict), REPORT
+    )
+    assert database.models.report(version) == REPORT
     exported = candidate("a", version=version, digest="f" * 64, threshold=0.3, metrics={"pr_auc": 0.9})
     for _ in range(2):
-        store.register_model(exported)
-        assert store.model(version) == dataclasses.replace(exported, status=ModelStatus.BLESSED, verdict=verdict)
+        database.models.register(exported)
+        assert database.models.get(version) == dataclasses.replace(
+            exported, status=ModelStatus.BLESSED, verdict=verdict
+        )
     with pytest.raises(ContractError, match="already registered"):
-        store.register_model(dataclasses.replace(exported, digest="0" * 64))
-    store.promote(version)
+        database.models.register(dataclasses.replace(exported, digest="0" * 64))
+    database.models.promote(version)
 
 
-def test_an_export_cannot_take_what_is_reserved_for_another_candidate(store: Store) -> None:
-    version = store.reserve_model(candidate("a"))
+def test_an_export_cannot_take_what_is_reserved_for_another_candidate(database: Database) -> None:
+    version = database.models.reserve(candidate("a"))
     with pytest.raises(ContractError, match="is reserved for the candidate aaaaaaaaaaaa"):
-        store.register_model(candidate("c", version=version, digest="f" * 64))
+        database.models.register(candidate("c", version=version, digest="f" * 64))
     with pytest.raises(ContractError, match="has another version than 9 already"):
-        store.register_model(candidate("a", version=9, digest="f" * 64))
-    assert store.model(9) is None
+        database.models.register(candidate("a", version=9, digest="f" * 64))
+    assert database.models.get(9) is None
     with pytest.raises(ContractError, match="is not reserved for"):
-        store.record_verdict(version, candidate("c", status=ModelStatus.BLESSED), REPORT)
+        database.models.record_verdict(version, candidate("c", status=ModelStatus.BLESSED), REPORT)
 
 
-def test_a_second_verdict_replaces_the_first_but_not_what_is_in_production(store: Store) -> None:
-    version = store.reserve_model(candidate("a"))
+def test_a_second_verdict_replaces_the_first_but_not_what_is_in_production(database: Database) -> None:
+    version = database.models.reserve(candidate("a"))
     for status in (ModelStatus.BLESSED, ModelStatus.REJECTED):
-        store.record_verdict(version, candidate("a", status=status, verdict={"status": status}), REPORT)
-        found = store.model(version)
+        database.models.record_verdict(version, candidate("a", status=status, verdict={"status": status}), REPORT)
+        found = database.models.get(version)
         assert found is not None
         assert (found.status, found.verdict) == (status, {"status": status})
     with pytest.raises(ContractError, match="export it first"):
-        store.promote(version)
-    store.record_verdict(version, candidate("a", status=ModelStatus.BLESSED), REPORT)
-    store.register_model(candidate("a", version=version, digest="f" * 64))
-    store.promote(version)
+        database.models.promote(version)
+    database.models.record_verdict(version, candidate("a", status=ModelStatus.BLESSED), REPORT)
+    database.models.register(candidate("a", version=version, digest="f" * 64))
+    database.models.promote(version)
     late = candidate("a", status=ModelStatus.REJECTED, threshold=0.9, verdict={"late": True})
-    store.record_verdict(version, late, "<p>later</p>")
-    assert store.report(version) == "<p>later</p>"
-    found = store.model(version)
+    database.models.record_verdict(version, late, "<p>later</p>")
+    assert database.models.report(version) == "<p>later</p>"
+    found = database.models.get(version)
     assert found is not None
     assert (found.status, found.threshold, found.verdict) == (ModelStatus.STABLE, 0.4, {"late": True})
 
 
 def test_versions_of_before_the_verdicts_survive_the_migration(database_url: str) -> None:
-    with Store(DatabaseSettings(database_url, patience_s=30)) as store:
-        store.migrate(lambda connection: migrate.upgrade(connection, "0001"))
+    with Database(DatabaseSettings(database_url, patience_s=30)) as database:
+        database.migrate("0001")
         with pytest.raises(SettingsError, match="is at schema 0001"):
-            store.check()
+            database.check()
         row = f"(4, '{'d' * 64}', '{'b' * 64}', 'p1', 0.5, '{{}}', 'stable', NOW(6))"
         engine = create_engine(database_url)
         with engine.begin() as connection:
             connection.execute(text(f"INSERT INTO models VALUES {row}"))
         engine.dispose()
-        store.migrate(migrate.upgrade)
-        store.check()
-        stable = store.stable_model()
+        database.migrate()
+        database.check()
+        stable = database.models.stable()
         assert stable == ModelRecord(4, "d" * 64, "b" * 64, "p1", 0.5, {}, ModelStatus.STABLE)
-        store.register_model(stable)
-        assert store.reserve_model(candidate("a")) == 5
+        database.models.register(stable)
+        assert database.models.reserve(candidate("a")) == 5
 
 
 def test_a_version_reserved_before_thresholds_counted_has_to_be_judged_again(database_url: str) -> None:
-    with Store(DatabaseSettings(database_url, patience_s=30)) as store:
-        store.migrate(lambda connection: migrate.upgrade(connection, "0003"))
+    with Database(DatabaseSettings(database_url, patience_s=30)) as database:
+        database.migrate("0003")
         row = f"(4, '', '{'b' * 64}', 'p1', 0.5, '{{}}', 'blessed', NOW(6), '{'a' * 64}', NULL)"
         engine = create_engine(database_url)
         with engine.begin() as connection:
             connection.execute(text(f"INSERT INTO models VALUES {row}"))
         engine.dispose()
-        store.migrate(migrate.upgrade)
+        database.migrate()
         with pytest.raises(ContractError, match="is reserved for the candidate \\(none\\)"):
-            store.register_model(candidate("a", version=4, digest="f" * 64))
-        assert store.reserve_model(candidate("a")) == 5
+            database.models.register(candidate("a", version=4, digest="f" * 64))
+        assert database.models.reserve(candidate("a")) == 5
 
 
-def test_a_certificate_comes_back_as_it_went(store: Store) -> None:
+def test_a_certificate_comes_back_as_it_went(database: Database) -> None:
     request = ScanRequest("scan-1", "bkt", "p/", since=WHEN)
-    store.open_scan(request, 1)
-    assert store.certificate("scan-1") is None
+    database.scans.open(request, 1)
+    assert database.scans.certificate("scan-1") is None
     certificate = Certificate(
         scan_id="scan-1",
         bucket="bkt",
@@ -395,36 +393,38 @@ def test_a_certificate_comes_back_as_it_went(store: Store) -> None:
         failure_samples=(FailureSample("k 😀", Outcome.GONE, "deleted", "no longer there"),),
         problems=(),
     )
-    store.close_scan(certificate)
-    assert store.certificate("scan-1") == certificate
+    database.scans.close(certificate)
+    assert database.scans.certificate("scan-1") == certificate
     with pytest.raises(ContractError, match=r"s3://bkt/p/"):
-        store.open_scan(ScanRequest("scan-1", "other"), 1)
+        database.scans.open(ScanRequest("scan-1", "other"), 1)
 
 
-def test_failed_objects_come_back_as_they_were_listed(store: Store) -> None:
-    store.record([failed("p/a"), failed("p/b 😀"), failed("q/c"), predicted("p/d")], model_version=1, scan_id="s")
-    pages = list(store.failed_objects("bkt", "p/", 1, page_size=1))
+def test_failed_objects_come_back_as_they_were_listed(database: Database) -> None:
+    database.images.record(
+        [failed("p/a"), failed("p/b 😀"), failed("q/c"), predicted("p/d")], model_version=1, scan_id="s"
+    )
+    pages = list(database.images.failed_objects("bkt", "p/", 1, page_size=1))
     assert sorted((image for page in pages for image in page), key=lambda i: i.key) == [listed("p/a"), listed("p/b 😀")]
 
 
-def test_versions_by_status_newest_first_without_those_that_are_not_exported(store: Store) -> None:
-    store.register_model(model(3))
-    store.reserve_model(candidate("a"))
-    assert [found.version for found in store.models_of(ModelStatus.BLESSED)] == [3, 2, 1]
-    assert store.previous_model() is None
-    store.promote(1)
-    store.promote(3)
-    previous = store.previous_model()
+def test_versions_by_status_newest_first_without_those_that_are_not_exported(database: Database) -> None:
+    database.models.register(model(3))
+    database.models.reserve(candidate("a"))
+    assert [found.version for found in database.models.of_status(ModelStatus.BLESSED)] == [3, 2, 1]
+    assert database.models.previous() is None
+    database.models.promote(1)
+    database.models.promote(3)
+    previous = database.models.previous()
     assert previous is not None
     assert previous.version == 1
-    assert [found.version for found in store.models_of(ModelStatus.STABLE, ModelStatus.PREVIOUS)] == [3, 1]
+    assert [found.version for found in database.models.of_status(ModelStatus.STABLE, ModelStatus.PREVIOUS)] == [3, 1]
 
 
-def test_promoting_the_previous_version_swaps_it_with_the_stable_one(store: Store) -> None:
-    store.register_model(model(3))
+def test_promoting_the_previous_version_swaps_it_with_the_stable_one(database: Database) -> None:
+    database.models.register(model(3))
     for version in (1, 2, 3, 2, 2):
-        store.promote(version)
-    statuses = {found.version: found.status for found in store.models_of(*ModelStatus)}
+        database.models.promote(version)
+    statuses = {found.version: found.status for found in database.models.of_status(*ModelStatus)}
     assert statuses == {1: ModelStatus.BLESSED, 2: ModelStatus.STABLE, 3: ModelStatus.PREVIOUS}
 
 
@@ -445,36 +445,38 @@ def rewind(database_url: str, scan_id: str, days: float) -> None:
     engine.dispose()
 
 
-def test_running_scans_pin_their_versions_until_they_end_or_are_given_up(store: Store, database_url: str) -> None:
-    assert store.running_versions() == set()
-    store.open_scan(ScanRequest("scan-1", "bkt"), 1)
-    store.open_scan(ScanRequest("scan-2", "bkt"), 2)
-    assert store.running_versions() == {1, 2}
-    store.close_scan(ended("scan-1", 3))
-    assert store.running_versions() == {2}
+def test_running_scans_pin_their_versions_until_they_end_or_are_given_up(database: Database, database_url: str) -> None:
+    assert database.scans.running_versions() == set()
+    database.scans.open(ScanRequest("scan-1", "bkt"), 1)
+    database.scans.open(ScanRequest("scan-2", "bkt"), 2)
+    assert database.scans.running_versions() == {1, 2}
+    database.scans.close(ended("scan-1", 3))
+    assert database.scans.running_versions() == {2}
     rewind(database_url, "scan-2", 13)
-    assert store.running_versions() == {2}
+    assert database.scans.running_versions() == {2}
     rewind(database_url, "scan-2", 2)
-    assert store.running_versions() == set()
+    assert database.scans.running_versions() == set()
 
 
-def test_images_a_day_are_those_that_got_a_score_over_the_days_with_scans(store: Store, database_url: str) -> None:
-    assert store.images_per_day() is None
+def test_images_a_day_are_those_that_got_a_score_over_the_days_with_scans(
+    database: Database, database_url: str
+) -> None:
+    assert database.scans.images_per_day() is None
     for number, days in enumerate((8, 2, 1, 0)):
-        store.open_scan(ScanRequest(f"scan-{number}", "bkt"), 1)
-        store.close_scan(ended(f"scan-{number}", 100 * (number + 1), reused=50))
+        database.scans.open(ScanRequest(f"scan-{number}", "bkt"), 1)
+        database.scans.close(ended(f"scan-{number}", 100 * (number + 1), reused=50))
         rewind(database_url, f"scan-{number}", days)
     # The one of eight days ago is too old; the others stand for three days.
-    assert store.images_per_day() == pytest.approx((250 + 350 + 450) / 3, rel=0.01)
+    assert database.scans.images_per_day() == pytest.approx((250 + 350 + 450) / 3, rel=0.01)
 
 
-def test_recent_images_are_those_that_any_model_was_asked_about_newest_first(store: Store) -> None:
+def test_recent_images_are_those_that_any_model_was_asked_about_newest_first(database: Database) -> None:
     for key in "abc":
-        store.record([predicted(key, 0.1)], model_version=1, scan_id="s")
-    store.record([failed("d")], model_version=1, scan_id="s")
+        database.images.record([predicted(key, 0.1)], model_version=1, scan_id="s")
+    database.images.record([failed("d")], model_version=1, scan_id="s")
     copy = Result(listed("e"), Outcome.REUSED, 0.3, hashlib.sha256(b"c").digest())
-    store.record([copy], model_version=1, scan_id="s")
-    store.record([predicted("f", 0.9), predicted("b", 0.8)], model_version=2, scan_id="s")
-    assert store.recent_images(2) == [listed("f"), listed("c")]
-    assert [image.key for image in store.recent_images(9)] == ["f", "c", "b", "a"]
-    assert store.recent_images(0) == []
+    database.images.record([copy], model_version=1, scan_id="s")
+    database.images.record([predicted("f", 0.9), predicted("b", 0.8)], model_version=2, scan_id="s")
+    assert database.images.recent_images(2) == [listed("f"), listed("c")]
+    assert [image.key for image in database.images.recent_images(9)] == ["f", "c", "b", "a"]
+    assert database.images.recent_images(0) == []

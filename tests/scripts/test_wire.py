@@ -11,21 +11,22 @@ from typing import Any
 import pytest
 import zmq
 
-from sniffer.contracts import ContractError, ListedObject, Outcome, SettingsError, Verdict
-from sniffer.settings import CurveKeys
-from sniffer.wire import (
-    Beat,
-    Bye,
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.records import ListedObject, Outcome, Unscored
+from sniffer.core.settings import CurveKeys
+from sniffer.scan.wire import (
     ConsumerLost,
     ConsumerSocket,
     Done,
-    End,
     HandBack,
+    Heartbeat,
     Hello,
+    Leave,
     ProducerSocket,
     Refused,
+    Reregister,
+    ScanFinished,
     Welcome,
-    Who,
     Work,
     decode,
     encode,
@@ -36,13 +37,13 @@ MESSAGES = [
     Hello(1, "consumer-0", 64),
     Done("s", ((1, Outcome.PREDICTED), (2, Outcome.UNREADABLE)), 2),
     HandBack("s", (3, 4)),
-    Bye("MySQL is away", fatal=True),
-    Beat("s", (1, 2)),
-    Who(),
+    Leave("MySQL is away", fatal=True),
+    Heartbeat("s", (1, 2)),
+    Reregister(),
     Welcome("s", "scan-1", 7, rescan=True),
     Work("s", 5, IMAGE, None, b"\x00\xff" * 1000),
-    Work("s", 6, IMAGE, Verdict(Outcome.GONE, "deleted", "it is gone"), b""),
-    End(),
+    Work("s", 6, IMAGE, Unscored(Outcome.GONE, "deleted", "it is gone"), b""),
+    ScanFinished(),
     Refused("another protocol"),
 ]
 
@@ -83,7 +84,7 @@ def test_both_ways_over_a_private_socket(tmp_path: Path) -> None:
 
 def test_sending_to_nobody_says_so(tmp_path: Path) -> None:
     with ProducerSocket(f"ipc://{tmp_path}/fleet") as producer, pytest.raises(ConsumerLost):
-        producer.send(b"nobody", End())
+        producer.send(b"nobody", ScanFinished())
 
 
 def test_the_waker_ends_a_wait_from_any_thread(tmp_path: Path) -> None:
@@ -114,8 +115,8 @@ def test_with_curve_a_known_key_is_heard_and_an_unknown_one_gets_nothing() -> No
         with ConsumerSocket(producer.endpoint, b"known", CurveKeys(known, known_secret, server)) as consumer:
             consumer.send(Hello(1, "known", 1))
             assert [name for name, _ in wait_for(producer.receive)] == [b"known"]
-            producer.send(b"known", End())
-            assert wait_for(consumer.receive) == [End()]
+            producer.send(b"known", ScanFinished())
+            assert wait_for(consumer.receive) == [ScanFinished()]
         for intruder in (CurveKeys(stranger, stranger_secret, server), None):
             with ConsumerSocket(producer.endpoint, b"intruder", intruder) as consumer:
                 consumer.send(Hello(1, "intruder", 1))

@@ -12,10 +12,11 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import create_engine, text
 
-from sniffer.contracts import MODEL_NAME, Certificate, Outcome
+from sniffer.core.model_records import MODEL_NAME
+from sniffer.core.records import Certificate, Outcome
 from sniffer_local.processes import Child, free_port
 from sniffer_local.serving import serving_service, serving_url
-from sniffer_model.serving.command import newest_of
+from sniffer_serve.command import newest_of
 from support.programs import Program
 
 

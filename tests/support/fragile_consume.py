@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 
-from sniffer import consume, images
+from sniffer.adapters import images
+from sniffer.scan import consume
 
 _decode = images.decode
 

@@ -14,7 +14,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-OURS = {"sniffer": "scripts", "sniffer_model": "model", "sniffer_rollout": "model", "sniffer_airflow": "plugins"}
+OURS = {
+    "sniffer": "scripts",
+    "sniffer_model": "model",
+    "sniffer_serve": "model",
+    "sniffer_rollout": "model",
+    "sniffer_airflow": "plugins",
+    "sniffer_local": "local",
+}
 
 
 @dataclass(frozen=True)

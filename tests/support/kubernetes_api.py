@@ -113,12 +113,12 @@ class KubernetesApi:
 
     def _apply(self, kind: str, name: str, query: dict[str, list[str]], body: dict[str, Any]) -> Answer:
         manager, force = query["fieldManager"][0], query["force"] == ["true"]
-        store = self.config_maps if kind == CONFIG_MAPS else self.deployments
+        database = self.config_maps if kind == CONFIG_MAPS else self.deployments
         owner = self.owners.get(name, manager)
-        if owner != manager and not force and store[name]["data"] != body["data"]:
+        if owner != manager and not force and database[name]["data"] != body["data"]:
             return _status(409, f'Apply failed with 1 conflict: conflict with "{owner}" using v1: .data.aspired.json')
-        created = name not in store
-        store[name], self.owners[name] = body, manager
+        created = name not in database
+        database[name], self.owners[name] = body, manager
         if kind == DEPLOYMENTS and created:
             self.on_create(name, body)
         return (201 if created else 200), body

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sniffer.contracts import IMAGE_SHAPE, LABELS, ModelRecord, ModelStatus
-from sniffer.images import PREPROCESSING_VERSION, decode
-from sniffer_model.golden import GoldenExample, GoldenImage, write_golden
-from sniffer_model.publish import SIGNATURES, ModelFacts, digest_directory, publish, staging
+from sniffer.adapters.images import PREPROCESSING_VERSION, decode
+from sniffer.core.model_records import IMAGE_SHAPE, LABELS, ModelRecord, ModelStatus
+from sniffer_model.export.choose_golden import write_golden
+from sniffer_model.release.golden import GoldenExample, GoldenImage
+from sniffer_model.release.publish import SIGNATURES, ModelFacts, digest_directory, publish, staging
 
 GAINS = {"good": 1.0, "other": 0.8, "slow": 1.0, "nan": float("nan")}
 KINDS = (*GAINS, "corrupt")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from sniffer.contracts import MODEL_NAME, ModelStatus
-from sniffer.serving import ModelServer
-from sniffer.settings import DatabaseSettings, ServingSettings
-from sniffer.store import Store
+from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.serving import ModelServer
+from sniffer.core.model_records import MODEL_NAME, ModelStatus
+from sniffer.core.settings import DatabaseSettings, ServingSettings
 from sniffer_local.processes import Child, Service, answers_on, free_port
-from sniffer_rollout import rollout
+from sniffer_rollout import __main__ as rollout
 from sniffer_rollout.aspired import CONFIG_FILE
 from support.programs import eventually
 from support.published import publish_kind
@@ -38,7 +38,7 @@ class Replica(Child):
         command = (
             sys.executable,
             "-m",
-            "sniffer_model.serve",
+            "sniffer_serve.server",
             f"--model_config_file={self.config}",
             f"--model_config_file_poll_wait_seconds={CONFIG_POLL_S}",
             f"--rest_api_port={self.port}",
@@ -95,13 +95,13 @@ class Site:
     def publish(self, version: int, kind: str = "good", *, status: ModelStatus | None = None, **how: Any) -> None:
         """Publish and register a version; `status` promotes it to there in the database."""
         record = publish_kind(self.kinds, kind, self.base, version, **how)
-        with self.store() as store:
-            store.register_model(record)
+        with self.database() as database:
+            database.models.register(record)
             if status is ModelStatus.STABLE:
-                store.promote(version)
+                database.models.promote(version)
 
-    def store(self) -> Store:
-        return Store(DatabaseSettings(self.database_url, patience_s=30))
+    def database(self) -> Database:
+        return Database(DatabaseSettings(self.database_url, patience_s=30))
 
     def step(self, step: str, *flags: str, status: int = 0) -> dict[str, Any]:
         """Run one step as the program does, expect that exit status, and return its report."""
@@ -115,8 +115,8 @@ class Site:
 
     def statuses(self) -> dict[int, str]:
         """What `models` says."""
-        with self.store() as store:
-            return {model.version: str(model.status) for model in store.models_of(*ModelStatus)}
+        with self.database() as database:
+            return {model.version: str(model.status) for model in database.models.of_status(*ModelStatus)}
 
     def served(self) -> list[tuple[list[int], int | None, int | None]]:
         """Of each replica: what is loaded, and what `stable` and `canary` stand for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from sniffer_model.metrics import Scores, Truth
+from sniffer_model.statistics.metrics import Scores, Truth
 
 
 @st.composite

@@ -9,7 +9,7 @@ def save_tiny_model(directory: Path) -> None:
     """Write it as one version directory."""
     import tensorflow as tf
 
-    from sniffer.contracts import IMAGE_SHAPE
+    from sniffer.core.model_records import IMAGE_SHAPE
 
     class Tiny(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="pixels")])

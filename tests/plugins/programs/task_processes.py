@@ -16,7 +16,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import TimeoutPosix
 
-from sniffer_airflow.program import ProgramOperator
+from sniffer_airflow.executors.program import ProgramOperator
 
 
 class NoStore:

@@ -1,0 +1,1 @@
+"""Label data: tables of labels, sources of images, snapshots and their splits."""

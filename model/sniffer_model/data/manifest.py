@@ -1,0 +1,189 @@
+"""The frozen list of labelled images that a model is trained and judged on: types, split rule, digest, file.
+
+Everything downstream names the digest, so a figure can always be traced to the very bytes behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.files import read_text, write_text
+from sniffer.core.model_records import LABELS
+
+_FORMAT = 2
+
+
+class Split(StrEnum):
+    """What an image is for: fitting the head, stopping and choosing the threshold, or the final judgement."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFractions:
+    """How much of the data is held out. The rest is for training."""
+
+    validation: float = 0.2
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not (self.validation > 0 and self.test > 0 and self.validation + self.test < 1):
+            raise SettingsError(
+                f"the validation and test fractions must be above 0 and together below 1, not {self.validation:g} "
+                f"and {self.test:g}"
+            )
+
+    def split_of(self, content_sha256: str) -> Split:
+        """The split that these bytes draw: always the same, and independent of what else there is."""
+        # Salted, so that other choices made by content hash are independent of this one.
+        draw = hashlib.sha256(f"split:{content_sha256}".encode()).digest()
+        position = int.from_bytes(draw[:8], "big") / 2**64
+        if position < self.test:
+            return Split.TEST
+        return Split.VALIDATION if position < self.test + self.validation else Split.TRAIN
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """One image of a source, and what its owner says of it. Without a slice, source or date these are empty."""
+
+    key: str
+    label: str
+    slice: str = ""
+    source: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """One labelled image: where it is, what bytes it had, what it shows. `slice` is a finer kind, or empty.
+
+    `etag` is S3's, or what S3 would give the file in one part: the MD5 of its bytes. `perceptual_hash` is as in
+    near_duplicates.py. `source` (who gave the image) and `date` (ISO 8601) are as the table says, or empty.
+    """
+
+    key: str
+    content_sha256: str
+    label: str
+    slice: str
+    split: Split
+    etag: str = ""
+    perceptual_hash: str = ""
+    source: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A file under `labels/` that is not in the manifest, and why. `code` is stable and short."""
+
+    key: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SplitImage:
+    """An image whose split is settled, by what it takes to recognise it and its near-duplicates."""
+
+    content_sha256: str
+    perceptual_hash: str
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A snapshot. The digest covers the entries; not the location, so that data may move, nor what was left out.
+
+    `former` is of images that earlier snapshots held and this one does not: models may have been trained on them.
+    `hash_name` says by which perceptual hash the splits were made.
+    """
+
+    source: str
+    fractions: SplitFractions
+    entries: tuple[ManifestEntry, ...]
+    excluded: tuple[Exclusion, ...] = ()
+    former: tuple[SplitImage, ...] = ()
+    hash_name: str = ""
+
+    def digest(self) -> str:
+        """64 hexadecimal digits: SHA-256 over the entries in the manifest's order."""
+        digest = hashlib.sha256(f"manifest {_FORMAT} {json.dumps(LABELS)}\n".encode())
+        for entry in self.entries:
+            row = [entry.key, entry.etag, entry.content_sha256, entry.label, entry.slice, entry.split]
+            row += [entry.source, entry.date]
+            digest.update(json.dumps(row).encode() + b"\n")
+        return digest.hexdigest()
+
+    def of(self, split: Split) -> list[ManifestEntry]:
+        """The entries of one split, in order."""
+        return [entry for entry in self.entries if entry.split is split]
+
+    def split_images(self) -> Iterator[SplitImage]:
+        """Each image, by content, whose split this or an earlier snapshot settled."""
+        by_content = {entry.content_sha256: entry for entry in self.entries}
+        for entry in by_content.values():
+            yield SplitImage(entry.content_sha256, entry.perceptual_hash, entry.split)
+        yield from self.former
+
+    def sizes(self) -> Mapping[str, Mapping[str, int]]:
+        """Number of images by split and label."""
+        counts = Counter((entry.split, entry.label) for entry in self.entries)
+        return {split: {label: counts[split, label] for label in LABELS} for split in Split}
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write the manifest once. Rewriting the same is harmless; a different one at that path is a SettingsError."""
+    if path.exists() and (found := read_manifest(path)).digest() != manifest.digest():
+        raise SettingsError(
+            f"{path} already holds another snapshot ({found.digest()[:12]}…); manifests never change: "
+            "use a new --workdir"
+        )
+    document = {"format": _FORMAT, "digest": manifest.digest(), **asdict(manifest)}
+    write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in that file; raises SettingsError when there is none, ContractError when it was altered."""
+    text = read_text(path, made_by="sniffer_model.data.snapshot")
+    try:
+        document = json.loads(text)
+        manifest = _parsed(document)
+        intact = document["format"] == _FORMAT and document["digest"] == manifest.digest()
+    except (ValueError, KeyError, TypeError) as error:
+        raise ContractError(f"{path} is not a manifest of this program ({error!r}): take a new snapshot") from error
+    if not intact:
+        raise ContractError(f"{path} does not match its own digest: it was altered; take a new snapshot")
+    return manifest
+
+
+def _parsed(document: dict[str, object]) -> Manifest:
+    entries, excluded, former = (_rows(document, name) for name in ("entries", "excluded", "former"))
+    fractions = document["fractions"]
+    if not isinstance(fractions, dict):
+        raise TypeError("fractions")
+    return Manifest(
+        source=str(document["source"]),
+        fractions=SplitFractions(**fractions),
+        entries=tuple(ManifestEntry(**{**row, "split": Split(row["split"])}) for row in entries),
+        excluded=tuple(Exclusion(**row) for row in excluded),
+        former=tuple(SplitImage(**{**row, "split": Split(row["split"])}) for row in former),
+        hash_name=str(document["hash_name"]),
+    )
+
+
+def _rows(document: dict[str, object], name: str) -> list[dict[str, Any]]:
+    rows = document[name]
+    if not isinstance(rows, list):
+        raise TypeError(name)
+    return rows

@@ -1,0 +1,255 @@
+"""`python -m sniffer_model.data.snapshot`: freeze labelled images into the manifest of a training run.
+
+In: a directory or an S3 prefix that holds `labels/<class>/<slice>-<number>.<ext>`, or a CSV or Parquet table of S3
+objects with columns bucket, key, label and, where there are some, slice, source and date; and the previous manifest,
+whose splits are kept. Out: manifest.json in the workdir and, with --lineage, the previous manifest for the next time.
+What cannot be read or decoded, or has contradictory labels, is left out and reported. S3 is found by the AWS_*
+variables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from sniffer.adapters.images import decode
+from sniffer.core.count_progress import StageProgress
+from sniffer.core.errors import SettingsError, SnifferError, UnreadableImage
+from sniffer.core.files import write_text
+from sniffer.core.logs import configure_logging
+from sniffer.core.model_records import LABELS
+from sniffer.core.result import add_result_flag, give_result
+from sniffer.core.settings import ImageSettings, image_settings
+from sniffer_model.data.manifest import (
+    Exclusion,
+    LabelledImage,
+    Manifest,
+    Split,
+    SplitFractions,
+    SplitImage,
+    read_manifest,
+    write_manifest,
+)
+from sniffer_model.data.near_duplicates import HASH_NAME, perceptual_hash
+from sniffer_model.data.source import ImageSource, open_source
+from sniffer_model.data.splitting import InspectedImage, split_images
+from sniffer_model.workdir import Workdir
+
+log = logging.getLogger(__name__)
+
+_REPORTED_EXCLUSIONS = 20
+_AHEAD_OF_EACH_READER = 4
+# With fewer, a rate's 95 % interval is wider than a third (30) or than six tenths (10) of its whole range.
+_SMALL_CLASS, _SMALL_SLICE = 30, 10
+
+Inspection = InspectedImage | Exclusion
+
+
+def take_snapshot(
+    source: ImageSource, fractions: SplitFractions, limits: ImageSettings, previous: Manifest | None = None
+) -> Manifest:
+    """Read and decode every labelled image once. The same images and previous manifest give the same digest.
+
+    Raises SettingsError without labels, with one class only, with an unknown class, when a split would lack a class,
+    or when the previous manifest was split by another perceptual hash; TransientError when the source stays away.
+    """
+    settled = _settled(previous)
+    inspected = list(_inspected(source, source.images(), limits))
+    unreadable = [item for item in inspected if isinstance(item, Exclusion)]
+    images, repeated = _without_repeats(item for item in inspected if isinstance(item, InspectedImage))
+    entries, contradicted = split_images(images, settled, fractions)
+    entries.sort(key=lambda entry: entry.key)
+    excluded = (*unreadable, *repeated, *contradicted)
+    present = {entry.content_sha256 for entry in entries}
+    former = tuple(image for content, image in sorted(settled.items()) if content not in present)
+    manifest = Manifest(source.location, fractions, tuple(entries), excluded, former, HASH_NAME)
+    _check_splits(manifest)
+    return manifest
+
+
+def _settled(previous: Manifest | None) -> dict[str, SplitImage]:
+    if previous is None:
+        return {}
+    if previous.hash_name != HASH_NAME:
+        raise SettingsError(
+            f"the previous manifest was split by {previous.hash_name!r}, this program splits by {HASH_NAME!r}: take "
+            "the snapshot without --previous; its test split is then not comparable with the former one"
+        )
+    return {image.content_sha256: image for image in previous.split_images()}
+
+
+def _inspected(source: ImageSource, images: Sequence[LabelledImage], limits: ImageSettings) -> Iterator[Inspection]:
+    progress = StageProgress("snapshot", len(images))
+    with ThreadPoolExecutor(source.readers) as pool:
+        for found in _in_order(pool, lambda image: _inspect(source, image, limits), images, source.readers):
+            progress.advance()
+            yield found
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    inspect: Callable[[LabelledImage], Inspection],
+    images: Iterable[LabelledImage],
+    readers: int,
+) -> Iterator[Inspection]:
+    """Inspect a bounded number of images ahead; the first that raises ends it, and what waits is not begun."""
+    waiting: deque[Future[Inspection]] = deque()
+    try:
+        for image in images:
+            waiting.append(pool.submit(inspect, image))
+            if len(waiting) >= _AHEAD_OF_EACH_READER * readers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _inspect(source: ImageSource, image: LabelledImage, limits: ImageSettings) -> Inspection:
+    try:
+        stored = source.read_stored(image.key)
+        pixels = decode(stored.data, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
+    except UnreadableImage as error:
+        return Exclusion(image.key, error.code, str(error))
+    except FileNotFoundError as error:
+        return Exclusion(image.key, "gone", str(error.strerror))
+    except OSError as error:
+        return Exclusion(image.key, "unreadable_file", str(error.strerror))
+    content_sha256 = hashlib.sha256(stored.data).hexdigest()
+    return InspectedImage(image, stored.etag, content_sha256, perceptual_hash(pixels))
+
+
+def _without_repeats(images: Iterable[InspectedImage]) -> tuple[list[InspectedImage], list[Exclusion]]:
+    """Of rows that give one object the same label, the first counts."""
+    first: dict[tuple[str, str], InspectedImage] = {}
+    repeated = []
+    for image in images:
+        if first.setdefault((image.labelled.key, image.labelled.label), image) is not image:
+            message = "the table names it more than once, with another slice, source or date: the first row counts"
+            repeated.append(Exclusion(image.labelled.key, "repeated_key", message))
+    return list(first.values()), repeated
+
+
+def _check_splits(manifest: Manifest) -> None:
+    counts = {label: sum(entry.label == label for entry in manifest.entries) for label in LABELS}
+    for label, count in counts.items():
+        if not count:
+            reason = f" ({len(manifest.excluded)} files were left out)" if manifest.excluded else ""
+            raise SettingsError(
+                f"{manifest.source} holds no usable image of the class {label!r}{reason}; a classifier needs "
+                f"images of both: {' and '.join(LABELS)}"
+            )
+    for split, sizes in manifest.sizes().items():
+        for label in LABELS:
+            if not sizes[label]:
+                raise SettingsError(
+                    f"of {counts[label]} images of the class {label!r} none fell into the {Split(split)} split: "
+                    "add images of that class, or enlarge the held-out fractions"
+                )
+
+
+def small_parts(manifest: Manifest) -> list[str]:
+    """A sentence for each class and slice with too few images to be judged by. They are kept all the same."""
+    sentences = [
+        f"only {count} images of the class {label!r} in the {Split(split)} split: its figures will be rough"
+        for split, sizes in manifest.sizes().items()
+        for label, count in sizes.items()
+        if count < _SMALL_CLASS
+    ]
+    slices = Counter(entry.slice for entry in manifest.entries if entry.slice)
+    tested = Counter(entry.slice for entry in manifest.of(Split.TEST))
+    return sentences + [
+        f"only {tested[name]} of {slices[name]} images of the slice {name!r} in the test split: "
+        "its own figures will say little"
+        for name in sorted(slices)
+        if tested[name] < _SMALL_SLICE
+    ]
+
+
+def _report(manifest: Manifest) -> None:
+    for exclusion in manifest.excluded[:_REPORTED_EXCLUSIONS]:
+        log.warning("left out %s: %s: %s", exclusion.key, exclusion.code, exclusion.message)
+    if len(manifest.excluded) > _REPORTED_EXCLUSIONS:
+        log.warning("… and %d more; the manifest names them all", len(manifest.excluded) - _REPORTED_EXCLUSIONS)
+    for sentence in small_parts(manifest):
+        log.warning("%s", sentence)
+    for split, sizes in manifest.sizes().items():
+        log.info("%s: %s", split, ", ".join(f"{count} {label}" for label, count in sizes.items()))
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "manifest_digest": manifest.digest(),
+        "sizes": manifest.sizes(),
+        "left_out": len(manifest.excluded),
+        "left_out_by_code": dict(sorted(Counter(exclusion.code for exclusion in manifest.excluded).items())),
+        "small_parts": small_parts(manifest),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sniffer_model.data.snapshot", description=__doc__)
+    default = SplitFractions()
+    parser.add_argument(
+        "--source",
+        required=True,
+        metavar="DIR|s3://BUCKET/PREFIX|TABLE",
+        help="what holds labels/<class>/…, or a .csv or .parquet table (a file or s3://…)",
+    )
+    parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run; made if missing")
+    former = parser.add_mutually_exclusive_group()
+    former.add_argument(
+        "--previous",
+        type=Path,
+        metavar="MANIFEST",
+        help="the last snapshot's manifest.json: what it knows keeps its split, near-duplicates follow it",
+    )
+    former.add_argument(
+        "--lineage",
+        type=Path,
+        metavar="MANIFEST",
+        help="the same for a series: read where it exists, and replaced by this snapshot",
+    )
+    parser.add_argument(
+        "--validation-fraction", type=float, default=default.validation, help="for early stopping and the threshold"
+    )
+    parser.add_argument("--test-fraction", type=float, default=default.test, help="for the final figures only")
+    add_result_flag(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program: log what was found, print one JSON line with the digest, the sizes and what is left out."""
+    arguments = _parser().parse_args(argv)
+    configure_logging("snapshot")
+    try:
+        fractions = SplitFractions(arguments.validation_fraction, arguments.test_fraction)
+        manifest = take_snapshot(open_source(arguments.source), fractions, image_settings(), _previous(arguments))
+        _report(manifest)
+        path = Workdir(arguments.workdir).manifest
+        write_manifest(manifest, path)
+        if arguments.lineage:
+            write_text(arguments.lineage, path.read_text(encoding="utf-8"))
+        give_result(_summary(manifest), arguments.result)
+    except SnifferError as error:
+        print(f"snapshot: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _previous(arguments: argparse.Namespace) -> Manifest | None:
+    if arguments.lineage and arguments.lineage.exists():
+        return read_manifest(arguments.lineage)
+    return read_manifest(arguments.previous) if arguments.previous else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

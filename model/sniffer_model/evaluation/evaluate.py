@@ -1,0 +1,201 @@
+"""`python -m sniffer_model.evaluation.evaluate`: judge the trained model on the test split, calibrate it,
+choose its threshold.
+
+In: a complete training in the workdir. Out, in the workdir: metrics.json, model_card.md and report.html.
+Temperature and threshold come from the validation split, the figures of quality from the test split. Every score,
+threshold and figure is of calibrated scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sniffer.core.errors import SettingsError, SnifferError
+from sniffer.core.files import write_json, write_text
+from sniffer.core.logs import configure_logging
+from sniffer.core.model_records import LABELS
+from sniffer.core.result import add_result_flag, give_result
+from sniffer.core.settings import ImageSettings, image_settings
+from sniffer_model.data.manifest import Split, read_manifest
+from sniffer_model.data.source import ImageSource, open_source
+from sniffer_model.evaluation.evaluated_run import check_trained, score_splits
+from sniffer_model.evaluation.figures import CONFIDENCE, Operation, ScoredImages, SplitFigures, document_of, judge
+from sniffer_model.release.model_card import model_card
+from sniffer_model.statistics.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, calibrated, fit_temperature
+from sniffer_model.statistics.metrics import Resampling
+from sniffer_model.statistics.review_load import ReviewPlan, ThresholdChoice, choose_threshold
+from sniffer_model.workdir import TrainingRecord, Workdir, read_training
+
+log = logging.getLogger(__name__)
+
+MISTAKES_SHOWN = 12
+"""Of each kind, in the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the model is judged for, and by which draws."""
+
+    plan: ReviewPlan
+    resampling: Resampling
+
+
+def evaluate(workdir: Workdir, cache_root: Path, options: Options, limits: ImageSettings) -> dict[str, Any]:
+    """Compute the document of metrics.json, and write it, the model card and the report. Repeatable."""
+    manifest, training = read_manifest(workdir.manifest), read_training(workdir)
+    check_trained(workdir, manifest, training)
+    scored = score_splits(workdir, manifest, training, cache_root, limits, (Split.VALIDATION, Split.TEST))
+    operation, choice = _operation(scored[Split.VALIDATION], options.plan)
+    judgements = {split: judge(images, operation, options.resampling) for split, images in scored.items()}
+    document = _document(training, choice, judgements, options)
+    page = _report(document, judgements[Split.TEST], open_source(manifest.source), limits)
+    write_text(workdir.report, page)
+    write_text(workdir.model_card, model_card(document))
+    # Last: the steps that follow read this one.
+    write_json(workdir.metrics, document)
+    return document
+
+
+_OF_SPLIT = (
+    "images",
+    "pr_auc",
+    "roc_auc",
+    "precision",
+    "recall",
+    "false_positive_rate",
+    "intervals",
+    "confusion",
+    "night",
+)
+
+
+def headline(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics without curves, slices and the validation split: what a log or an event can hold."""
+    test = document[Split.TEST]
+    whole = {name: value for name, value in document.items() if name not in tuple(Split)}
+    return {**whole, Split.TEST: {name: test[name] for name in _OF_SPLIT}}
+
+
+def _report(document: Mapping[str, Any], test: SplitFigures, source: ImageSource, limits: ImageSettings) -> str:
+    # Here since it needs TensorFlow, see score_splits().
+    from sniffer_model.evaluation.mistakes import worst_mistakes
+    from sniffer_model.evaluation.report import render_report
+
+    missed, alarms = worst_mistakes(test, source, limits, MISTAKES_SHOWN)
+    return render_report(document, test, missed, alarms)
+
+
+def _operation(validation: ScoredImages, plan: ReviewPlan) -> tuple[Operation, ThresholdChoice]:
+    temperature = fit_temperature(validation.truth, validation.scores)
+    if temperature in (MIN_TEMPERATURE, MAX_TEMPERATURE):
+        log.warning("the temperature that calibrates the scores is at its bound, %g", temperature)
+    choice = choose_threshold(validation.truth, calibrated(validation.scores, temperature), plan)
+    if not choice.kept:
+        log.warning("no threshold keeps to the rule on the validation split: %s", plan.in_words())
+    return Operation(temperature, choice.threshold, plan), choice
+
+
+def _document(
+    training: TrainingRecord, choice: ThresholdChoice, judgements: Mapping[Split, SplitFigures], options: Options
+) -> dict[str, Any]:
+    test, plan = judgements[Split.TEST], options.plan
+    return {
+        **_origin(training, test.images),
+        "bootstrap": {
+            "seed": options.resampling.seed,
+            "resamples": options.resampling.resamples,
+            "confidence": CONFIDENCE,
+        },
+        "temperature": test.operation.temperature,
+        "threshold": choice.threshold,
+        "threshold_rule": plan.in_words(),
+        "threshold_by": choice.rule,
+        "threshold_rule_kept": choice.kept,
+        "target_precision": plan.target_precision,
+        "target_precision_reached": choice.target_precision_reached,
+        "review": {
+            "prevalence": plan.prevalence,
+            "nightly_volume": plan.nightly_volume,
+            "capacity": plan.capacity,
+        },
+        **{split: document_of(judgement) for split, judgement in judgements.items()},
+    }
+
+
+def _origin(training: TrainingRecord, test: ScoredImages) -> dict[str, Any]:
+    sizes = {label: sum(entry.label == label for entry in test.entries) for label in LABELS}
+    return {
+        "manifest_digest": training.manifest_digest,
+        "training_digest": training.digest,
+        "backbone": {"weights": training.backbone_weights, "digest": training.backbone_digest},
+        "head_digest": training.head_digest,
+        "preprocessing_version": training.preprocessing_version,
+        "seed": training.seed,
+        "sizes": {**training.sizes, Split.TEST: sizes},
+        "images_left_out": training.images_left_out + test.left_out,
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    default, draws = ReviewPlan(), Resampling()
+    parser = argparse.ArgumentParser(
+        prog="python -m sniffer_model.evaluation.evaluate",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run, trained")
+    parser.add_argument(
+        "--feature-cache", required=True, type=Path, metavar="DIR", help="folder of cached features, shared by runs"
+    )
+    parser.add_argument(
+        "--prevalence", type=float, default=default.prevalence, help="assumed share of drugs among a night's images"
+    )
+    parser.add_argument("--nightly-volume", type=int, default=default.nightly_volume, help="images scanned per night")
+    parser.add_argument(
+        "--capacity", type=float, help="reviews per night; when given, it chooses the threshold, not the precision"
+    )
+    parser.add_argument(
+        "--target-precision",
+        type=float,
+        default=default.target_precision,
+        help="share of a night's flags that must be right; chooses the threshold where no capacity is given",
+    )
+    parser.add_argument("--seed", type=int, default=draws.seed, help="seed of the bootstrap")
+    parser.add_argument("--resamples", type=int, default=draws.resamples, help="draws of the bootstrap")
+    add_result_flag(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program: log the figures, print those that matter most as one JSON line."""
+    arguments = _parser().parse_args(argv)
+    configure_logging("evaluate")
+    try:
+        options = _options(arguments)
+        document = evaluate(Workdir(arguments.workdir), arguments.feature_cache, options, image_settings())
+        give_result(headline(document), arguments.result)
+    except SnifferError as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return error.exit_status
+    test = document[Split.TEST]
+    log.info("test split: ROC-AUC %.4f, PR-AUC %.4f", test["roc_auc"], test["pr_auc"])
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    if arguments.seed < 0:
+        raise SettingsError(f"--seed must not be negative, not {arguments.seed}")
+    if arguments.resamples < 100:
+        raise SettingsError(f"--resamples must be at least 100, not {arguments.resamples}")
+    plan = ReviewPlan(arguments.prevalence, arguments.nightly_volume, arguments.capacity, arguments.target_precision)
+    return Options(plan, Resampling(arguments.seed, arguments.resamples))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The report: metrics.json as one self-contained page, with curves and the worst mistakes.
+
+The page loads nothing and runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from sniffer.core.model_records import LABELS, MODEL_NAME
+from sniffer_model.data.manifest import Split
+from sniffer_model.evaluation.figures import CURVE_POINTS, SplitFigures
+from sniffer_model.evaluation.mistakes import Mistake
+from sniffer_model.evaluation.plots import band_plot, reliability_plot
+
+_TEMPLATE = "report.html.j2"
+
+
+def render_report(
+    document: Mapping[str, Any], test: SplitFigures, missed: Sequence[Mistake], alarms: Sequence[Mistake]
+) -> str:
+    """The page's HTML; the same input gives the same text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"share": _share, "count": _count, "spread": _spread}
+    return environment.get_template(_TEMPLATE).render(
+        name=MODEL_NAME,
+        labels=LABELS,
+        document=document,
+        test=document[Split.TEST],
+        plots=[Markup(plot) for plot in _plots(document[Split.TEST], test)],
+        missed=missed,
+        alarms=alarms,
+    )
+
+
+def _plots(figures: Mapping[str, Any], test: SplitFigures) -> list[str]:
+    bands, chosen = test.bands, test.chosen
+    recall, precision = figures["recall"] or 0.0, figures["precision"]
+    at_precision = (recall, 1.0 if precision is None else precision)
+    at_recall = (float(bands["false_positive_rate"].values[chosen]), recall)
+    bins = figures["reliability"]
+    return [
+        band_plot("Precision by recall", ("recall", "precision"), CURVE_POINTS, bands["pr_curve"], at=at_precision),
+        band_plot("ROC", ("false alarms", "recall"), CURVE_POINTS, bands["roc_curve"], at=at_recall, diagonal=True),
+        reliability_plot(bins, [one["drugs_share_interval"] for one in bins]),
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _spread(found: Mapping[str, float] | None, digits: int = 3) -> str:
+    """An estimate with its interval."""
+    if found is None:
+        return "–"
+    value, low, high = (f"{found[name]:,.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,216 @@
+"""Where published versions are: a folder, or a prefix of S3. Both give out whole versions only.
+
+S3 has no rename. There a publisher first creates `VERSION/claim`, which S3 gives to one of several, then uploads, and
+puts FACTS_FILE last: a version without it is not complete, and nobody must load it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from sniffer.adapters.s3.bucket import Bucket, NotFetched
+from sniffer.adapters.s3.s3_images import S3_SCHEME, open_bucket, split_s3
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.settings import fetch_settings
+from sniffer_model.release.publish import (
+    FACTS_FILE,
+    ModelFacts,
+    all_taken,
+    digest_directory,
+    find_published,
+    parse_facts,
+    publish,
+    published_versions,
+    read_facts,
+    staging,
+)
+
+CLAIM_FILE = "claim"
+_LARGEST_FILE_BYTES = 5 << 30
+
+
+class ModelBase(Protocol):
+    """A place of versions, each under its number."""
+
+    location: str
+
+    def staging(self) -> AbstractContextManager[Path]:
+        """A fresh local directory to make a version in; what is left of it at the end is removed."""
+
+    def versions(self) -> list[int]:
+        """The complete versions, ascending."""
+
+    def taken(self) -> list[int]:
+        """The versions that are complete, or claimed by somebody who may be at work."""
+
+    def find(self, facts: ModelFacts) -> ModelFacts | None:
+        """The newest complete version of the same model, or None."""
+
+    def publish(self, staged: Path, facts: ModelFacts, versions: Iterable[int]) -> ModelFacts:
+        """Publish the staged directory under the first of `versions` that is free; the facts with that version.
+
+        Raises ContractError when none is free.
+        """
+
+    def fetch(self, version: int, into: Path) -> Path:
+        """A local directory with that version, intact; downloaded below `into` if need be.
+
+        Raises SettingsError when it is not there, ContractError when it is not what its facts say.
+        """
+
+
+def open_model_base(location: str) -> ModelBase:
+    """The place at that location, `s3://bucket/prefix` or a folder; raises SettingsError or TransientError."""
+    if location.startswith(S3_SCHEME):
+        name, prefix = split_s3(location)
+        return S3Base(open_bucket(name, fetch_settings(), _LARGEST_FILE_BYTES), prefix)
+    if "://" in location:
+        raise SettingsError(f"the model base path must be a folder or s3://bucket/prefix, not {location!r}")
+    return LocalBase(Path(location))
+
+
+class LocalBase:
+    """A folder, as a model server's --model_base_path is."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.location = str(root)
+
+    def staging(self) -> AbstractContextManager[Path]:
+        """A fresh directory on the same file system, so that it can be renamed into place."""
+        return staging(self._root)
+
+    def versions(self) -> list[int]:
+        """The folders with integer names: what a model server would load."""
+        return published_versions(self._root)
+
+    def taken(self) -> list[int]:
+        """The same: a rename is whole."""
+        return self.versions()
+
+    def find(self, facts: ModelFacts) -> ModelFacts | None:
+        """The newest intact version of the same model, or None."""
+        return find_published(self._root, facts)
+
+    def publish(self, staged: Path, facts: ModelFacts, versions: Iterable[int]) -> ModelFacts:
+        """Rename the staged directory into place."""
+        return publish(staged, self._root, facts, versions)
+
+    def fetch(self, version: int, into: Path) -> Path:  # noqa: ARG002 - nothing is downloaded here
+        """The version's own directory."""
+        directory = self._root / str(version)
+        if not directory.is_dir():
+            raise _absent(version, self.location)
+        return _intact(directory, read_facts(directory))
+
+
+class S3Base:
+    """A prefix of a bucket. A version is complete once its FACTS_FILE is there, which is put last."""
+
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self.location = f"{S3_SCHEME}{bucket.name}/{self._prefix}".rstrip("/")
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A temporary directory of this machine."""
+        with tempfile.TemporaryDirectory(prefix="sniffer-export-") as folder:
+            yield Path(folder)
+
+    def versions(self) -> list[int]:
+        """The versions with a FACTS_FILE."""
+        return sorted(version for version, names in self._files().items() if FACTS_FILE in names)
+
+    def taken(self) -> list[int]:
+        """Every version that anything is under."""
+        return sorted(self._files())
+
+    def find(self, facts: ModelFacts) -> ModelFacts | None:
+        """The newest complete version of the same model, by its facts; S3 itself keeps its bytes."""
+        for version in reversed(self.versions()):
+            found = self._facts(version)
+            if found.same_model(facts):
+                return found
+        return None
+
+    def publish(self, staged: Path, facts: ModelFacts, versions: Iterable[int]) -> ModelFacts:
+        """Claim a version, upload everything, and put FACTS_FILE last. What was interrupted is taken up again."""
+        for version in versions:
+            if self._claim(version, facts.identity):
+                self._upload(version, staged)
+                return self._complete(version, facts)
+        raise all_taken(self.location)
+
+    def fetch(self, version: int, into: Path) -> Path:
+        """Download the version to `into`/VERSION, unless it is there intact already."""
+        names = self._files().get(version, [])
+        if FACTS_FILE not in names:
+            raise _absent(version, self.location)
+        directory, facts = into / str(version), self._facts(version)
+        if not (directory.is_dir() and digest_directory(directory) == facts.digest):
+            for name in names:
+                if name != CLAIM_FILE:
+                    self._download(version, name, directory / name)
+        return _intact(directory, facts)
+
+    def _key(self, version: int, name: str) -> str:
+        return f"{self._prefix}{version}/{name}"
+
+    def _files(self) -> dict[int, list[str]]:
+        """Names of the files of each version, complete or not."""
+        found: dict[int, list[str]] = {}
+        for page in self._bucket.pages(self._prefix):
+            for entry in page:
+                version, _, name = entry.key.removeprefix(self._prefix).partition("/")
+                if version.isdecimal() and name:
+                    found.setdefault(int(version), []).append(name)
+        return found
+
+    def _facts(self, version: int) -> ModelFacts:
+        key = self._key(version, FACTS_FILE)
+        try:
+            document = json.loads(self._bucket.read(key).data)
+        except ValueError as error:
+            raise ContractError(f"{S3_SCHEME}{self._bucket.name}/{key} is not JSON ({error})") from error
+        return parse_facts(document, f"{S3_SCHEME}{self._bucket.name}/{key}")
+
+    def _claim(self, version: int, identity: str) -> bool:
+        """Whether the version is ours: nobody's before, or claimed by an interrupted publish of this very model."""
+        key = self._key(version, CLAIM_FILE)
+        if self._bucket.create(key, identity.encode()):
+            return True
+        return self._bucket.read(key).data == identity.encode()
+
+    def _upload(self, version: int, staged: Path) -> None:
+        for path in sorted(staged.rglob("*")):
+            if path.is_file():
+                self._bucket.upload(path, self._key(version, path.relative_to(staged).as_posix()))
+
+    def _complete(self, version: int, facts: ModelFacts) -> ModelFacts:
+        numbered = dataclasses.replace(facts, version=version)
+        self._bucket.create(self._key(version, FACTS_FILE), json.dumps(dataclasses.asdict(numbered)).encode())
+        return numbered
+
+    def _download(self, version: int, name: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._bucket.download(self._key(version, name), path)
+        except NotFetched as error:
+            raise ContractError(f"{name} of version {version} in {self.location} cannot be read: {error}") from error
+
+
+def _absent(version: int, location: str) -> SettingsError:
+    return SettingsError(f"there is no complete version {version} in {location}: check --model-base-path")
+
+
+def _intact(directory: Path, facts: ModelFacts) -> Path:
+    if digest_directory(directory) != facts.digest:
+        raise ContractError(f"{directory} is not what was published as version {facts.version}: its digest differs")
+    return directory

@@ -1,0 +1,1 @@
+"""Training: the backbone, its features, the head."""

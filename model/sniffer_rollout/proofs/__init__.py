@@ -1,0 +1,1 @@
+"""What is checked of a new version beside the stable one."""

@@ -1,0 +1,1 @@
+"""Where a rollout goes: a Kubernetes deployment or a local folder."""

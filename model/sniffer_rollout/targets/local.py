@@ -1,0 +1,63 @@
+"""A target on this machine: a directory with aspired.json and the config file that its model servers watch."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from sniffer.core.errors import SettingsError
+from sniffer.core.files import write_text
+from sniffer_rollout.aspired import ASPIRED_FILE, CONFIG_FILE, Aspired, read_aspired
+from sniffer_rollout.targets.target import IN_PLACE, Mode, Replicas, Target
+
+
+class LocalTarget:
+    """Model servers with `--model_config_file=FOLDER/models.config` that poll it and load from the local model base."""
+
+    def __init__(self, folder: Path, model_base: str, replicas: tuple[str, ...]) -> None:
+        if "://" in model_base:
+            raise SettingsError(
+                f"a local target serves from a folder, not from {model_base}: bring the versions there by `python -m "
+                "sniffer_rollout.sync`, and give that folder as --model-base-path"
+            )
+        if not replicas:
+            raise SettingsError(
+                "a local target needs its model servers: set SNIFFER_SERVING_REPLICAS to http://host:port,…, or "
+                "SNIFFER_SERVING_URL"
+            )
+        self.description = f"local:{folder}"
+        self._folder = folder
+        self._base = Path(model_base)
+        self._replicas = replicas
+
+    @property
+    def config(self) -> Path:
+        """The model servers' --model_config_file."""
+        return self._folder / CONFIG_FILE
+
+    def mode(self) -> Mode:
+        """In place: there is but this machine."""
+        return Mode(IN_PLACE, "on one machine a new version is loaded beside the others")
+
+    def read_aspired(self) -> Aspired:
+        """What the servers were last told."""
+        return read_aspired(self._folder / ASPIRED_FILE)
+
+    def apply(self, aspired: Aspired) -> None:
+        """Replace both files, each as a whole. SettingsError when a version is not in the model base."""
+        for version in aspired.versions:
+            if not (self._base / str(version)).is_dir():
+                raise SettingsError(f"there is no version {version} in {self._base}: check --model-base-path")
+        write_text(self._folder / ASPIRED_FILE, aspired.json() + "\n")
+        write_text(self.config, aspired.server_config(self._base))
+
+    def replicas(self) -> Replicas:
+        """The servers that the settings name."""
+        return Replicas(self._replicas, len(self._replicas))
+
+    def canary(self, aspired: Aspired) -> AbstractContextManager[Target]:
+        """There is none here."""
+        raise NotImplementedError(f"{self.description} has no room for {aspired}")
+
+    def tidy(self) -> None:
+        """Nothing is ever left beside the two files."""

@@ -1,0 +1,48 @@
+"""Where programs run: the one switch, SNIFFER_RUN_IN, of the processes that read the DAG files and run the tasks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator, XComArg
+
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.executors.program import ProgramOperator
+
+PLACE_VARIABLE = "SNIFFER_RUN_IN"
+PROCESSES, PODS = "processes", "pods"
+
+
+def program(
+    *,
+    module: str,
+    arguments: Sequence[str] | XComArg = (),
+    needs: Collection[str] = ("aws", "mysql", "serving"),
+    report_flag: str | None = None,
+    progress_flag: str | None = None,
+    leave_out: Collection[str] = (),
+    **kwargs: Any,
+) -> BaseOperator:
+    """The operator that runs `python -m MODULE` as a process of the worker (the default) or as a pod.
+
+    `needs` names the Connections that a process gets its settings from; a pod has its own, from Kubernetes. The
+    progress of a pod is in its log.
+    """
+    place = os.environ.get(PLACE_VARIABLE) or PROCESSES
+    common: dict[str, Any] = {"module": module, "arguments": arguments, "leave_out": leave_out, **kwargs}
+    if place == PROCESSES:
+        return ProgramOperator(
+            aws="aws" in needs,
+            mysql="mysql" in needs,
+            serving="serving" in needs,
+            report_flag=report_flag,
+            progress_flag=progress_flag,
+            **common,
+        )
+    if place == PODS:
+        from sniffer_airflow.executors.pod import PodProgramOperator
+
+        return PodProgramOperator(report_flag=report_flag, **common)
+    raise SettingsError(f"{PLACE_VARIABLE} must be {PROCESSES} or {PODS}, not {place!r}")

@@ -1,0 +1,139 @@
+"""The operator that runs one of our programs as a pod: the templates of k8s/pods, with the images that Kustomize names.
+
+Loaded only where programs run in pods: the Kubernetes client takes seconds to import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from airflow.sdk import Context, XComArg
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from kubernetes.client import models as k8s
+
+from sniffer.core.errors import SettingsError
+
+MANIFESTS = Path(__file__).parents[3] / "k8s"
+GPU_VARIABLE = "SNIFFER_TRAINER_GPU"
+"""`1`: trainings ask for a GPU."""
+
+_TRAINER = "sniffer_model"
+_TEMPLATES = {"sniffer": "fleet", _TRAINER: "trainer", "sniffer_rollout": "rollout"}
+_RESULT_FILE = "/airflow/xcom/return.json"
+_SIDECAR = "airflow-xcom-sidecar"
+_START_LIMIT_S = 1800
+"""A pod may wait for a node, and the node for an image of gigabytes."""
+
+
+class PodProgramOperator(KubernetesPodOperator):
+    """Runs `python -m MODULE ARGUMENTS` in a pod of its own; returns its JSON report, without the fields to leave out.
+
+    Exit status 2 (wrong usage or settings) fails the task for good, any other but 0 is retried as the DAG says. A retry
+    after the worker was lost finds the pod that still runs. Settings and secrets are those of the pod's template.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: str,
+        arguments: Sequence[str] | XComArg = (),
+        report_flag: str | None = None,
+        leave_out: Collection[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        package = module.partition(".")[0]
+        super().__init__(
+            pod_template_dict=pod_template(package),
+            full_pod_spec=_gpu_changes() if package == _TRAINER and os.environ.get(GPU_VARIABLE) == "1" else None,
+            cmds=["python", "-m", module],
+            arguments=arguments,  # type: ignore[arg-type]  # an XComArg is resolved by the time it is read
+            do_xcom_push=report_flag is not None,
+            startup_timeout_seconds=_START_LIMIT_S,
+            schedule_timeout_seconds=_START_LIMIT_S,
+            log_pod_spec_on_failure=False,
+            log_events_on_failure=True,
+            xcom_sidecar_container_security_context=k8s.V1SecurityContext(
+                allow_privilege_escalation=False, capabilities=k8s.V1Capabilities(drop=["ALL"])
+            ),
+            **kwargs,
+        )
+        self.module = module
+        self.report_flag = report_flag
+        self.leave_out = tuple(leave_out)
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Run the pod to its end; see the class."""
+        report = super().execute(context)
+        if self.report_flag is None:
+            return None
+        if not isinstance(report, dict):
+            raise AirflowFailException(f"{self.module} ended well but wrote no JSON object to its {self.report_flag}")
+        return {name: value for name, value in report.items() if name not in self.leave_out}
+
+    def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> k8s.V1Pod:
+        """The pod, with the report's flag; Airflow's side-car runs our own image, so that no other is needed."""
+        pod = super().build_pod_request_obj(context, dry_run=dry_run)
+        [base] = [container for container in pod.spec.containers if container.name == self.base_container_name]
+        if self.report_flag is not None:
+            base.args = [*(base.args or ()), f"{self.report_flag}={_RESULT_FILE}"]
+        for container in pod.spec.containers:
+            if container.name == _SIDECAR:
+                container.image = base.image
+        return pod
+
+    def cleanup(
+        self, pod: k8s.V1Pod, remote_pod: k8s.V1Pod, xcom_result: Any = None, context: Context | None = None
+    ) -> None:
+        """Delete the pod; the exception says whether a retry would help."""
+        try:
+            super().cleanup(pod, remote_pod, xcom_result, context)
+        except AirflowSkipException:
+            raise
+        except AirflowException as error:
+            status = _exit_status(remote_pod, self.base_container_name)
+            if status == SettingsError.exit_status:
+                raise AirflowFailException(
+                    f"{self.module}: exit status {status}, wrong usage or settings; a retry would not help. {error}"
+                ) from error
+            raise
+
+
+def pod_template(package: str) -> dict[str, Any]:
+    """The template for the programs of that package, its images as k8s/components/images says."""
+    template: dict[str, Any] = yaml.safe_load((MANIFESTS / "pods" / f"{_TEMPLATES[package]}.yaml").read_text())
+    images = _images()
+    for container in template["spec"]["containers"]:
+        container["image"] = images[container["image"]]
+    return template
+
+
+def _gpu_changes() -> k8s.V1Pod:
+    """What a training on a GPU changes in its template."""
+    return PodGenerator.deserialize_model_dict(yaml.safe_load((MANIFESTS / "pods" / "trainer-gpu.yaml").read_text()))
+
+
+def _images() -> dict[str, str]:
+    """Each image by the name that the manifests use, with registry and tag."""
+    listed = yaml.safe_load((MANIFESTS / "components" / "images" / "kustomization.yaml").read_text())["images"]
+    return {image["name"]: _reference(image) for image in listed}
+
+
+def _reference(image: dict[str, str]) -> str:
+    name = image.get("newName", image["name"])
+    return f"{name}@{image['digest']}" if "digest" in image else f"{name}:{image['newTag']}"
+
+
+def _exit_status(pod: k8s.V1Pod, container: str) -> int | None:
+    """The container's exit status; None while it runs, or when nothing is known of it."""
+    statuses = pod.status.container_statuses if pod is not None and pod.status is not None else None
+    for status in statuses or ():
+        if status.name == container and status.state is not None and status.state.terminated is not None:
+            code: int = status.state.terminated.exit_code
+            return code
+    return None

@@ -1,0 +1,183 @@
+"""The operator that runs one of our programs: settings in by environment, log and progress out, its report as XCom.
+
+DAGs name a program, never a place: choose.py chooses between this operator and the one of pod.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from airflow.sdk import BaseOperator, Context, XComArg
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError
+from airflow.sdk.log import mask_secret
+
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.executors.connections import Connections, fetch, program_environ, secrets_of, without_secrets
+from sniffer_airflow.executors.process import Line, ProgramProcess
+
+WRONG_SETTINGS = SettingsError.exit_status
+
+_LOOK_S = 0.5
+_PROGRESS_S = 5.0
+_TAIL_LINES = 8
+
+
+class ProgramOperator(BaseOperator):
+    """Runs `python -m MODULE ARGUMENTS` to its end and returns its JSON report, without the fields to leave out.
+
+    Exit status 0 is success; 2 (wrong usage or settings) fails the task for good; any other is retried as the DAG
+    says. The last lines of standard error are in the exception. However the task ends (failed or cleared by hand,
+    timed out, worker stopped, task process killed), nothing that the program started outlives it by more than
+    seconds. The connections' secrets reach the program through its environment only.
+
+    `report_flag` and `progress_flag` name the flags by which the program takes the files to write its report to,
+    and its progress; the latter is shown as *Task State Store* > `progress`.
+    """
+
+    template_fields: Sequence[str] = ("arguments",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"arguments": "json"}
+    ui_color = "#e8f0ea"
+
+    def __init__(
+        self,
+        *,
+        module: str,
+        arguments: Sequence[str] | XComArg = (),
+        aws: bool = True,
+        mysql: bool = True,
+        serving: bool = True,
+        report_flag: str | None = None,
+        progress_flag: str | None = None,
+        leave_out: Collection[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.module = module
+        self.arguments = arguments
+        self.needs = {"aws": aws, "mysql": mysql, "serving": serving}
+        self.report_flag = report_flag
+        self.progress_flag = progress_flag
+        self.leave_out = tuple(leave_out)
+        self._program: ProgramProcess | None = None
+        self._stop_asked = False
+        self._secrets: list[str] = []
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Run the program; see the class."""
+        connections = self._connections()
+        self._secrets = secrets_of(connections)
+        for secret in self._secrets:
+            mask_secret(secret)
+        with tempfile.TemporaryDirectory(prefix="sniffer-") as folder:
+            report, progress = Path(folder, "report.json"), Path(folder, "progress.json")
+            command = self._command(report, progress)
+            self.log.info("Running %s", " ".join(command))
+            shown = _ShownProgress(progress, context, self.log)
+            tail: deque[str] = deque(maxlen=_TAIL_LINES)
+            status = self._run(command, program_environ(os.environ, connections), shown, tail)
+            self._judge(status, tail)
+            return self._report(report)
+
+    def on_kill(self) -> None:
+        """Called in a signal handler while execute() is anywhere: only tells the program to stop."""
+        self._stop_asked = True
+        if self._program is not None:
+            self._program.stop()
+
+    def _connections(self) -> Connections:
+        try:
+            return fetch(**self.needs)
+        except SettingsError as error:
+            raise AirflowFailException(str(error)) from error
+
+    def _command(self, report: Path, progress: Path) -> list[str]:
+        # -P: what lies in the worker's current folder must not shadow our packages.
+        arguments = cast("Sequence[str]", self.arguments)  # Airflow has resolved them by now
+        command = [sys.executable, "-P", "-m", self.module, *arguments]
+        if self.report_flag:
+            command.append(f"{self.report_flag}={report}")
+        if self.progress_flag:
+            command.append(f"{self.progress_flag}={progress}")
+        return command
+
+    def _run(self, command: Sequence[str], environ: Mapping[str, str], shown: _ShownProgress, tail: deque[str]) -> int:
+        with ProgramProcess(command, environ) as program:
+            self._program = program
+            while (status := program.exit_status) is None:
+                if self._stop_asked:  # it may have been asked before there was a program to stop
+                    program.stop()
+                for line in program.lines(_LOOK_S):
+                    self._log_line(line, tail)
+                shown.update()
+            for line in program.rest():
+                self._log_line(line, tail)
+            shown.update(now=True)
+        return status
+
+    def _log_line(self, line: Line, tail: deque[str]) -> None:
+        # Airflow masks the task's log; the exception goes further.
+        text = without_secrets(line.text, self._secrets)
+        self.log.log(line.level, "%s", text)
+        if line.is_error_stream and text:
+            tail.append(text)
+
+    def _judge(self, status: int, tail: Collection[str]) -> None:
+        last_lines = "".join(f"\n  {line}" for line in tail)
+        if status == 0:
+            return
+        if self._stop_asked:
+            raise AirflowException(f"{self.module} was stopped by Airflow (exit status {status}){last_lines}")
+        if status == WRONG_SETTINGS:
+            raise AirflowFailException(
+                f"{self.module}: exit status {status}, wrong usage or settings; a retry would not help{last_lines}"
+            )
+        raise AirflowException(f"{self.module}: exit status {status}; a retry takes up what is left{last_lines}")
+
+    def _report(self, path: Path) -> dict[str, Any] | None:
+        if not self.report_flag:
+            return None
+        report = _read_json(path)
+        if report is None:
+            raise AirflowFailException(f"{self.module} ended well but wrote no JSON object to its {self.report_flag}")
+        return {name: value for name, value in report.items() if name not in self.leave_out}
+
+
+class _ShownProgress:
+    """Copies the program's progress file to the task's state store, where the UI shows it; every few seconds."""
+
+    def __init__(self, path: Path, context: Context, log: Any) -> None:
+        self._path = path
+        self._store = context["task_state_store"]
+        self._log = log
+        self._shown: dict[str, Any] | None = None
+        self._next = time.monotonic()
+
+    def update(self, *, now: bool = False) -> None:
+        if not now and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _PROGRESS_S
+        progress = _read_json(self._path)
+        if progress is None or progress == self._shown:
+            return
+        try:
+            self._store.set("progress", progress)
+        except AirflowRuntimeError as error:  # a scan of hours does not die of a progress bar
+            self._log.warning("Progress cannot be shown: %s", error)
+        self._shown = progress
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, None when there is none (yet)."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None

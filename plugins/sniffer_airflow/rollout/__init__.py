@@ -1,0 +1,1 @@
+"""The rollout DAG: form, plan, tasks."""

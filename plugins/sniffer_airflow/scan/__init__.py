@@ -1,0 +1,1 @@
+"""The scan DAG: form, plan, tasks."""

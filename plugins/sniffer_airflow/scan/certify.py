@@ -1,0 +1,61 @@
+"""Certify stage of `scan_bucket`: the certificate as MySQL holds it, judged apart from the program that wrote it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sniffer.core.errors import ContractError, IncompleteScan
+from sniffer.core.records import Certificate
+from sniffer.core.settings import database_settings
+from sniffer_airflow.executors.connections import fetch, program_environ
+
+
+def stored_certificate(scan_id: str) -> Certificate | None:
+    """Read a scan's certificate by the Connection mysql_default; raises the store's errors."""
+    from sniffer.adapters.mysql.database import Database  # SQLAlchemy: 0.5 s that parsing a DAG file must not pay
+
+    environ = program_environ(os.environ, fetch(aws=False, serving=False))
+    with Database(database_settings(environ)) as database:
+        return database.scans.certificate(scan_id)
+
+
+def judge(scan_id: str, certificate: Certificate | None) -> Certificate:
+    """The certificate, if it is this scan's, its counts add up and it holds; else IncompleteScan or ContractError."""
+    if certificate is None:
+        raise IncompleteScan(f"scan {scan_id} has no certificate in MySQL: clear the task `scan` to resume it")
+    if certificate.scan_id != scan_id:
+        raise ContractError(f"MySQL holds the certificate of {certificate.scan_id} under {scan_id}")
+    total = sum(certificate.outcomes.values())
+    if total != certificate.listed:
+        raise ContractError(
+            f"scan {scan_id}: {certificate.listed} objects were listed but {total} are accounted for "
+            f"({_counts(certificate)})"
+        )
+    if not certificate.holds:
+        raise IncompleteScan(
+            f"scan {scan_id}: the certificate does not hold: {'; '.join(certificate.problems)}. Clear the task `scan` "
+            "to resume it"
+        )
+    return certificate
+
+
+def asset_extra(certificate: Certificate) -> dict[str, Any]:
+    """What an event of the Asset `scanned_images` tells its consumers, as JSON-ready values."""
+    return {
+        "scan_id": certificate.scan_id,
+        "bucket": certificate.bucket,
+        "prefix": certificate.prefix,
+        "since": certificate.since and certificate.since.isoformat(),
+        "until": certificate.until and certificate.until.isoformat(),
+        "limited": certificate.limited,
+        "model_version": certificate.model_version,
+        "listed": certificate.listed,
+        **{str(outcome): count for outcome, count in certificate.outcomes.items()},
+        "flagged": certificate.flagged,
+        "images_per_s": round(certificate.images_per_s, 2),
+    }
+
+
+def _counts(certificate: Certificate) -> str:
+    return ", ".join(f"{outcome} {count}" for outcome, count in certificate.outcomes.items())

@@ -1,0 +1,1 @@
+"""The training DAGs: form, plan, tasks."""

@@ -1,0 +1,143 @@
+"""The tasks of `watch_labels`, `retrain_model` and `export_model`, as their graphs use them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import BaseOperator, BaseOperatorLink, XComArg, task
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.execution_time.xcom import XCom
+
+from sniffer_airflow.executors.choose import program
+from sniffer_airflow.executors.errors import errors_by_reaction
+from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, report_url
+from sniffer_airflow.training.plan import plan_export, plan_training, plan_watch, settings_of_airflow
+
+TRAININGS_AT_A_TIME = 1
+"""Over all runs: a training fills its machine."""
+
+_HEADLINE = ("pr_auc", "roc_auc", "precision", "recall", "night", "intervals")
+
+log = logging.getLogger(__name__)
+
+
+class ReportLink(BaseOperatorLink):
+    """The button that opens the report of the version that `gate` judged."""
+
+    name = "Report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        """The report's address; empty when the task has ended without a verdict."""
+        verdict = XCom.get_value(ti_key=ti_key, key=BaseXCom.XCOM_RETURN_KEY)
+        return report_url(verdict["version"]) if verdict else ""
+
+
+PROGRAMS = {
+    "count_labels": "sniffer_model.data.count_labels",
+    "snapshot": "sniffer_model.data.snapshot",
+    "train": "sniffer_model.training.train",
+    "evaluate": "sniffer_model.evaluation.evaluate",
+    "gate": "sniffer_model.gate",
+    "export": "sniffer_model.export.export",
+}
+"""The module of each step, as `python -m` takes it."""
+
+
+def training_program(step: str, arguments: XComArg, *, mysql: bool = False) -> BaseOperator:
+    """The program of that step; its XCom is the JSON that the program hands on."""
+    operator = program(
+        task_id=step,
+        module=PROGRAMS[step],
+        arguments=arguments,
+        needs=("aws", "mysql") if mysql else ("aws",),
+        report_flag="--result",
+        max_active_tis_per_dag=TRAININGS_AT_A_TIME,
+    )
+    if step == "gate":
+        operator.operator_extra_links = (ReportLink(),)
+    return operator
+
+
+@task(task_id="plan", multiple_outputs=True)
+def plan_of_watch(*, params: Any = None) -> dict[str, Any]:
+    """What is counted, and how many new labels are enough."""
+    with errors_by_reaction():
+        return plan_watch(params, settings_of_airflow())
+
+
+@task(outlets=[LABELLED_IMAGES])
+def announce_labels(counted: dict[str, Any], enough: int, *, outlet_events: Any = None) -> dict[str, Any]:
+    """An event of the Asset `labelled_images` when enough came in; skipped when not."""
+    if counted["new"] < enough:
+        raise AirflowSkipException(
+            f"{counted['new']} of {counted['labelled']} labelled images are new; {enough} start a retraining"
+        )
+    log.info("%d of %d labelled images are new: a retraining is due", counted["new"], counted["labelled"])
+    outlet_events[LABELLED_IMAGES].extra = counted
+    return counted
+
+
+@task(task_id="plan", multiple_outputs=True)
+def plan_of_training(*, dag_run: Any = None, params: Any = None) -> dict[str, Any]:
+    """What this run trains on and how: every default filled in, and the flags of each program."""
+    with errors_by_reaction():
+        planned = plan_training(dag_run, params, settings_of_airflow())
+    for name, value in planned.items():
+        log.info("%-10s %s", name, value)
+    return planned
+
+
+@task(outlets=[BLESSED_MODEL])
+def bless(
+    planned: dict[str, Any], metrics: dict[str, Any], verdict: dict[str, Any], *, outlet_events: Any = None
+) -> dict[str, Any]:
+    """An event of the Asset `blessed_model` if the gate let the model pass; skipped with its reasons if not."""
+    report = report_url(verdict["version"])
+    if not verdict["blessed"]:
+        for reason in verdict["reasons"]:
+            log.warning("rejected: %s", reason)
+        raise AirflowSkipException(
+            f"the candidate is rejected, the stable model stays: {'; '.join(verdict['reasons'])}. Report: {report}"
+        )
+    extra = blessed_extra(planned, metrics, verdict)
+    log.info("blessed as version %s; report: %s", extra["version"], report)
+    outlet_events[BLESSED_MODEL].extra = extra
+    return extra
+
+
+def blessed_extra(planned: Mapping[str, Any], metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event of the Asset `blessed_model` tells its consumers, as JSON-ready values."""
+    from_verdict = ("version", "manifest_digest", "candidate_digest", "stable_version", "overridden_by", "reasons")
+    return {
+        "workdir": planned["workdir"],
+        "report": report_url(verdict["version"]),
+        **{name: verdict[name] for name in from_verdict},
+        "threshold": metrics["threshold"],
+        "metrics": {name: metrics["test"][name] for name in _HEADLINE},
+    }
+
+
+@task(task_id="plan", inlets=[BLESSED_MODEL], multiple_outputs=True)
+def plan_of_export(
+    *, params: Any = None, triggering_asset_events: Any = None, inlet_events: Any = None
+) -> dict[str, Any]:
+    """Which blessed model is exported: the form's, else the newest."""
+    events = triggering_asset_events.get(BLESSED_MODEL) or inlet_events[BLESSED_MODEL]
+    extras = [event.extra for event in events]
+    for extra in extras[:-1]:
+        log.info("version %s is superseded by a model that was blessed after it", extra["version"])
+    with errors_by_reaction():
+        return {"export": plan_export(params, extras, settings_of_airflow())}
+
+
+@task(outlets=[SAVEDMODEL])
+def announce_savedmodel(facts: dict[str, Any], *, outlet_events: Any = None) -> dict[str, Any]:
+    """An event of the Asset `savedmodel` with the published version."""
+    told = ("version", "digest", "path", "manifest_digest", "preprocessing_version", "threshold", "decoder_difference")
+    extra = {name: facts[name] for name in told}
+    log.info("version %s is published at %s", extra["version"], extra["path"])
+    outlet_events[SAVEDMODEL].extra = extra
+    return extra

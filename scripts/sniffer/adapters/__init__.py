@@ -1,0 +1,1 @@
+"""One foreign system per module or folder: S3, MySQL, TensorFlow Serving, Pillow."""

@@ -1,0 +1,1 @@
+"""MySQL: the schema, its migrations, and a repository for each kind of row."""

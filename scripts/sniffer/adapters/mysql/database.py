@@ -1,0 +1,61 @@
+"""MySQL as the programs see it: one connection, and a repository for each kind of row."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from sniffer.adapters.mysql.images import ImageRepository
+from sniffer.adapters.mysql.models import ModelRegistry
+from sniffer.adapters.mysql.scans import ScanRepository
+from sniffer.adapters.mysql.schema import SCHEMA_VERSION
+from sniffer.adapters.mysql.transactions import Transactions, error_number
+from sniffer.core.errors import SettingsError
+from sniffer.core.settings import DatabaseSettings
+
+
+class Database:
+    """The images, the scans and the models of one database, over one connection. Not shared between threads."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._transactions = Transactions(settings)
+        self.images = ImageRepository(self._transactions)
+        self.scans = ScanRepository(self._transactions)
+        self.models = ModelRegistry(self._transactions)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back; it can be used again afterwards."""
+        self._transactions.close()
+
+    def check(self) -> None:
+        """Fail at once, in one line, when the database cannot be used: SettingsError or TransientError."""
+        found = self._transactions.transact(_schema_version, patience_s=0.0)
+        if found != SCHEMA_VERSION:
+            raise SettingsError(
+                f"the database {self._transactions.place} is at schema {found or 'none'}, this program "
+                f"needs {SCHEMA_VERSION}: run `python -m sniffer.scan.migrate`"
+            )
+
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the tables to that revision, with check()'s errors; not retried, since DDL is not idempotent."""
+        # Alembic takes a moment to import, and only this needs it.
+        from sniffer.adapters.mysql.upgrade import upgrade
+
+        self._transactions.transact(lambda connection: upgrade(connection, revision), patience_s=0.0)
+
+
+def _schema_version(connection: Connection) -> str | None:
+    try:
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except DBAPIError as error:
+        if error_number(error) == 1146:
+            return None
+        raise

@@ -1,0 +1,184 @@
+"""The table `models`: which versions there are, what they are worth, and which one is in production."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy.dialects.mysql import insert
+
+from sniffer.adapters.mysql.schema import models, reports
+from sniffer.adapters.mysql.transactions import Transactions, utc_now
+from sniffer.core.errors import ContractError
+from sniffer.core.model_records import ModelRecord, ModelStatus
+
+_FIGURE_COLUMNS = ("backbone_digest", "preprocessing_version", "threshold", "metrics")
+"""What an export may still settle of a reserved model version."""
+
+
+class ModelRegistry:
+    """Model versions and their status. Every method is one transaction."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transact = transactions.transact
+
+    def register(self, record: ModelRecord) -> None:
+        """Add a model version, or complete a reserved one, whose status and verdict stay. Idempotent.
+
+        Raises ContractError when the version is of another digest or candidate, or the candidate has another version.
+        """
+        self._transact(lambda connection: _register_model(connection, record))
+
+    def reserve(self, record: ModelRecord, *, above: int = 0) -> int:
+        """The version kept for this record's candidate: the next one, or the one that it has already.
+
+        The next is above every registered version and above `above`; the record's own version and digest do not count.
+        Of several at once, each candidate gets a version of its own. Raises ValueError without a candidate digest.
+        """
+        if not record.candidate_digest:
+            raise ValueError("a version is reserved for a candidate digest")
+        return self._transact(lambda connection: _reserve_model(connection, record, above))
+
+    def record_verdict(self, version: int, record: ModelRecord, report: str) -> None:
+        """Store the verdict and status of a reserved version, the report as HTML, and its figures while not exported.
+
+        Idempotent. What is or was in production keeps its status. ContractError unless it is that candidate's version.
+        """
+        page = zlib.compress(report.encode())
+        self._transact(lambda connection: _record_verdict(connection, version, record, page))
+
+    def report(self, version: int) -> str | None:
+        """The report of that version, as HTML; None when it was never judged."""
+        query = select(reports.c.page).where(reports.c.version == version)
+        page = self._transact(lambda connection: connection.execute(query).scalar())
+        return None if page is None else zlib.decompress(page).decode()
+
+    def get(self, version: int) -> ModelRecord | None:
+        """The registered model of that version, or None."""
+        query = select(models).where(models.c.version == version)
+        return _model(self._transact(lambda connection: connection.execute(query).first()))
+
+    def stable(self) -> ModelRecord | None:
+        """The model version that is in production, or None before the first rollout."""
+        query = select(models).where(models.c.status == ModelStatus.STABLE).order_by(models.c.version.desc())
+        return _model(self._transact(lambda connection: connection.execute(query).first()))
+
+    def previous(self) -> ModelRecord | None:
+        """The model version that was in production before the stable one, or None."""
+        found = self.of_status(ModelStatus.PREVIOUS)
+        return found[0] if found else None
+
+    def of_status(self, *statuses: ModelStatus) -> list[ModelRecord]:
+        """The exported versions of these statuses, newest first."""
+        query = (
+            select(models).where(models.c.status.in_(statuses), models.c.digest != "").order_by(models.c.version.desc())
+        )
+        return [_read(row) for row in self._transact(lambda connection: connection.execute(query).all())]
+
+    def promote(self, version: int) -> None:
+        """Make that version stable and the former one previous: of the previous one, this swaps the two.
+
+        Idempotent; ContractError if unknown or rejected.
+        """
+        self._transact(lambda connection: _promote(connection, version))
+
+
+def _model(row: Row[Any] | None) -> ModelRecord | None:
+    return None if row is None else _read(row)
+
+
+def _read(row: Row[Any]) -> ModelRecord:
+    return ModelRecord(
+        row.version,
+        row.digest,
+        row.backbone_digest,
+        row.preprocessing_version,
+        row.threshold,
+        row.metrics,
+        ModelStatus(row.status),
+        row.candidate_digest,
+        row.verdict,
+    )
+
+
+def _register_model(connection: Connection, record: ModelRecord) -> None:
+    # A version or a candidate that is there already is left as it is, and looked at below.
+    connection.execute(insert(models).values(_model_row(record)).on_duplicate_key_update(version=models.c.version))
+    known = connection.execute(select(models).where(models.c.version == record.version).with_for_update()).first()
+    if known is None:
+        raise ContractError(
+            f"the candidate {_short(record.candidate_digest)} has another version than {record.version} already: "
+            "publish under that one"
+        )
+    if known.digest == "":
+        _complete_reserved(connection, known, record)
+    elif known.digest != record.digest:
+        raise ContractError(
+            f"model version {record.version} is already registered with digest {_short(known.digest)}, not "
+            f"{_short(record.digest)}: publish under a new version"
+        )
+
+
+def _complete_reserved(connection: Connection, reserved: Row[Any], record: ModelRecord) -> None:
+    if record.candidate_digest not in (None, reserved.candidate_digest):
+        raise ContractError(
+            f"model version {record.version} is reserved for the candidate {_short(reserved.candidate_digest)}, not "
+            f"{_short(record.candidate_digest)}: publish under a new version"
+        )
+    row = _model_row(record)
+    fresh = {name: row[name] for name in (*_FIGURE_COLUMNS, "digest", "registered_at")}
+    connection.execute(update(models).where(models.c.version == record.version).values(fresh))
+
+
+def _reserve_model(connection: Connection, record: ModelRecord, above: int) -> int:
+    own = select(models.c.version).where(models.c.candidate_digest == record.candidate_digest)
+    while (version := connection.execute(own).scalar()) is None:
+        highest = connection.execute(select(func.max(models.c.version))).scalar() or 0
+        row = _model_row(record) | {"version": max(highest, above) + 1, "digest": "", "verdict": None}
+        # Another one may take the number first; then nothing is inserted, and the next number is tried.
+        connection.execute(insert(models).values(row).on_duplicate_key_update(version=models.c.version))
+    return int(version)
+
+
+def _record_verdict(connection: Connection, version: int, record: ModelRecord, page: bytes) -> None:
+    known = connection.execute(select(models).where(models.c.version == version).with_for_update()).first()
+    if known is None or known.candidate_digest != record.candidate_digest:
+        raise ContractError(f"model version {version} is not reserved for {_short(record.candidate_digest)}")
+    row = _model_row(record)
+    fresh = {"verdict": row["verdict"]}
+    if known.status not in (ModelStatus.STABLE, ModelStatus.PREVIOUS):
+        fresh["status"] = row["status"]
+    if known.digest == "":
+        fresh |= {name: row[name] for name in _FIGURE_COLUMNS}
+    connection.execute(update(models).where(models.c.version == version).values(fresh))
+    connection.execute(insert(reports).values(version=version, page=page).on_duplicate_key_update(page=page))
+
+
+def _model_row(record: ModelRecord) -> dict[str, Any]:
+    row = dataclasses.asdict(dataclasses.replace(record, metrics=dict(record.metrics)))
+    return row | {"status": str(record.status), "registered_at": utc_now()}
+
+
+def _short(digest: str | None) -> str:
+    return f"{digest[:12]}…" if digest else "(none)"
+
+
+def _promote(connection: Connection, version: int) -> None:
+    query = select(models.c.status, models.c.digest).where(models.c.version == version)
+    row = connection.execute(query.with_for_update()).first()
+    if row is None or row.digest == "":
+        raise ContractError(f"model version {version} is not {'exported' if row else 'registered'}: export it first")
+    status = row.status
+    if status == ModelStatus.REJECTED:
+        raise ContractError(f"model version {version} was rejected: it cannot become stable")
+    if status == ModelStatus.STABLE:
+        return
+    # Who was previous before is simply blessed again; who was stable is what a rollback goes back to.
+    for former, now in (
+        (ModelStatus.PREVIOUS, ModelStatus.BLESSED),
+        (ModelStatus.STABLE, ModelStatus.PREVIOUS),
+    ):
+        connection.execute(update(models).where(models.c.status == former).values(status=now))
+    connection.execute(update(models).where(models.c.version == version).values(status=ModelStatus.STABLE))

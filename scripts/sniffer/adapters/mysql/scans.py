@@ -1,0 +1,161 @@
+"""MySQL: the scans, what was asked of them and how they ended. Every method is one transaction."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects.mysql import insert
+
+from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, predictions, scans
+from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
+from sniffer.core.errors import ContractError
+from sniffer.core.records import Certificate, FailureSample, Outcome, ScanRequest
+
+_UNENDED_SCAN = timedelta(days=14)
+"""So long a scan that has not ended counts as running; after that it died without saying so."""
+
+
+class ScanRepository:
+    """Scans, their counts and certificates. Every method is one transaction."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transact = transactions.transact
+
+    def open(self, request: ScanRequest, model_version: int) -> None:
+        """Note that the scan runs (again, after a resume). ContractError when its id belongs to another bucket."""
+        self._transact(lambda connection: _open_scan(connection, request, model_version))
+
+    def close(self, certificate: Certificate) -> None:
+        """Store the certificate and the final state. Idempotent."""
+        row: dict[str, Any] = {
+            "listed": certificate.listed,
+            "state": "complete" if certificate.holds else "incomplete",
+            "images_per_s": certificate.images_per_s,
+            "certificate": certificate.document(),
+            "finished_at": utc_now(),
+        } | {str(outcome): count for outcome, count in certificate.outcomes.items()}
+        statement = update(scans).where(scans.c.scan_id == certificate.scan_id).values(row)
+        self._transact(lambda connection: connection.execute(statement) and None)
+
+    def certificate(self, scan_id: str) -> Certificate | None:
+        """The certificate of a scan that has ended, or None."""
+        query = select(scans.c.certificate).where(scans.c.scan_id == scan_id)
+        document = self._transact(lambda connection: connection.execute(query).scalar())
+        return None if document is None else Certificate.parse(document)
+
+    def stored_outcomes(self, scan_id: str) -> dict[Outcome, int]:
+        """How many predictions this scan owns now, by outcome: counted from the rows, not from memory."""
+        query = (
+            select(predictions.c.outcome, func.count())
+            .where(predictions.c.scan_id == scan_id)
+            .group_by(predictions.c.outcome)
+        )
+        return self._transact(lambda connection: {Outcome(row[0]): row[1] for row in connection.execute(query)})
+
+    def flagged_count(self, scan_id: str, threshold: float) -> int:
+        """How many images of this scan are at or above the threshold."""
+        query = select(func.count()).where(
+            predictions.c.scan_id == scan_id,
+            predictions.c.outcome.in_((Outcome.PREDICTED, Outcome.REUSED)),
+            predictions.c.score >= threshold,
+        )
+        return self._transact(lambda connection: connection.execute(query).scalar_one())
+
+    def failure_samples(self, scan_id: str, count: int) -> tuple[FailureSample, ...]:
+        """Examples of images of this scan without a score: the failed first, then gone, then unreadable."""
+        query = (
+            select(
+                images.c.object_key,
+                predictions.c.outcome,
+                predictions.c.error_code,
+                predictions.c.error_message,
+            )
+            .join_from(predictions, images, predictions.c.image_id == images.c.image_id)
+            .where(predictions.c.scan_id == scan_id)
+            .order_by(predictions.c.image_id)
+            .limit(count)
+        )
+
+        def read(connection: Connection) -> tuple[FailureSample, ...]:
+            samples: list[FailureSample] = []
+            for outcome in (Outcome.FAILED, Outcome.GONE, Outcome.UNREADABLE):
+                rows = connection.execute(query.where(predictions.c.outcome == outcome)).all()
+                samples += [FailureSample(row[0].decode(), outcome, row[2], row[3]) for row in rows]
+            return tuple(samples[:count])
+
+        return self._transact(read)
+
+    def rival_rescans(self, scan_id: str, bucket: str, since: datetime) -> list[str]:
+        """Rescans of the bucket that were at work at or after `since`: only they take over another scan's rows.
+
+        A rescan that died without an end counts for _UNENDED_SCAN, clocks may differ by five minutes.
+        """
+        query = select(scans.c.scan_id, scans.c.request).where(
+            scans.c.bucket == bucket,
+            scans.c.scan_id != scan_id,
+            scans.c.started_at >= naive_utc(since - _UNENDED_SCAN),
+            scans.c.finished_at.is_(None) | (scans.c.finished_at >= naive_utc(since - timedelta(minutes=5))),
+        )
+        found = self._transact(lambda connection: connection.execute(query).all())
+        return [row.scan_id for row in found if row.request["rescan"]]
+
+    def running_versions(self) -> set[int]:
+        """The model versions that scans which have not ended are pinned to."""
+        query = (
+            select(scans.c.model_version)
+            .distinct()
+            .where(scans.c.state == "running", scans.c.started_at >= naive_utc(datetime.now(UTC) - _UNENDED_SCAN))
+        )
+        return self._transact(lambda connection: set(connection.execute(query).scalars()))
+
+    def images_per_day(self, days: int = 7) -> float | None:
+        """Images that got a score, a day, over the last `days` with scans that ended in them; None without any."""
+        query = select(func.sum(scans.c.predicted + scans.c.reused), func.min(scans.c.finished_at)).where(
+            scans.c.finished_at >= naive_utc(datetime.now(UTC) - timedelta(days=days))
+        )
+        scored, first = self._transact(lambda connection: connection.execute(query).one())
+        if first is None:
+            return None
+        # One night's scan stands for its day, also when it ended a minute ago.
+        span: timedelta = utc_now() - first + timedelta(days=1)
+        return float(scored) / max(1.0, span / timedelta(days=1))
+
+    def last_rate(self) -> float | None:
+        """Images per second of the last scan that scored enough to measure it, or None."""
+        query = (
+            select(scans.c.images_per_s)
+            .where(scans.c.images_per_s > 0, scans.c.predicted >= 32)
+            .order_by(scans.c.finished_at.desc())
+            .limit(1)
+        )
+        return self._transact(lambda connection: connection.execute(query).scalar())
+
+
+def _open_scan(connection: Connection, request: ScanRequest, model_version: int) -> None:
+    stored = connection.execute(
+        select(scans.c.bucket, scans.c.prefix).where(scans.c.scan_id == request.scan_id).with_for_update()
+    ).first()
+    asked = (request.bucket, request.prefix.encode())
+    if stored is not None and tuple(stored) != asked:
+        raise ContractError(
+            f"scan {request.scan_id} was of s3://{stored.bucket}/{stored.prefix.decode()}: resume it with the same "
+            "bucket and prefix, or leave --scan-id away"
+        )
+    row: dict[str, Any] = {
+        "bucket": request.bucket,
+        "prefix": request.prefix.encode(),
+        "window_since": request.since and naive_utc(request.since),
+        "window_until": request.until and naive_utc(request.until),
+        "model_version": model_version,
+        "dag_run": request.dag_run,
+        "request": json.loads(json.dumps(dataclasses.asdict(request), default=str)),
+        "state": "running",
+        "certificate": None,
+        "started_at": utc_now(),
+        "finished_at": None,
+    } | dict.fromkeys(COUNT_COLUMNS, 0)
+    connection.execute(insert(scans).values(scan_id=request.scan_id, **row).on_duplicate_key_update(row))

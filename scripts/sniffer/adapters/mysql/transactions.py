@@ -1,0 +1,139 @@
+"""One process's connection to MySQL: transactions that are retried after transient errors, and errors in plain words.
+
+A lost connection, a deadlock or a lock time-out repeats the transaction, for at most the settings' patience. Repeating
+is safe because every write is an upsert on a natural key.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from sniffer.core.errors import SettingsError, TransientError
+from sniffer.core.settings import DatabaseSettings, without_password
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+# Server and client error numbers of MySQL 8.4 and MariaDB 10.11.
+_WRONG_SETTINGS = {
+    1044: "access denied",
+    1045: "access denied",
+    1130: "this machine is not allowed to connect",
+    1049: "unknown database",
+    2005: "unknown host",
+}
+_PASSING = frozenset(
+    {
+        1040,  # too many connections
+        1053,  # server shutdown in progress
+        1205,  # lock wait time-out
+        1213,  # deadlock
+        1290,  # read-only for the moment: a fail-over
+        1836,  # the same, MySQL
+        1927,  # connection was killed
+        2002,  # cannot connect (socket or host)
+        2003,  # cannot connect (TCP)
+        2006,  # server has gone away
+        2013,  # lost connection during query
+        2055,  # the same, with errno
+        4031,  # disconnected for inactivity
+    }
+)
+_LAST_BACKOFF_S = 5.0
+
+
+class Transactions:
+    """One process's connection to MySQL. Not shared between threads; opened on first use."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        try:
+            self._engine: Engine = create_engine(
+                settings.url,
+                pool_size=1,
+                max_overflow=0,
+                pool_recycle=1800,
+                # Gap locks of REPEATABLE READ would make concurrent consumers deadlock on neighbouring rows.
+                isolation_level="READ COMMITTED",
+                connect_args={"connect_timeout": 5, "read_timeout": 600, "write_timeout": 60},
+            )
+        except (ArgumentError, ValueError) as error:
+            raise SettingsError(f"SNIFFER_DATABASE_URL cannot be parsed: {error}") from error
+
+    def close(self) -> None:
+        """Give the connection back; it can be used again afterwards."""
+        self._engine.dispose()
+
+    @property
+    def place(self) -> str:
+        """The URL without its password, for messages."""
+        return without_password(self._settings.url)
+
+    def transact(self, work: Callable[[Connection], _T], *, patience_s: float | None = None) -> _T:
+        """Run `work` in a transaction, again after a passing trouble, for at most the patience.
+
+        Raises SettingsError for what the user must change, TransientError when patience ends.
+        """
+        patience_s = self._settings.patience_s if patience_s is None else patience_s
+        deadline = time.monotonic() + patience_s
+        pause_s = 0.05
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                self._translate(error, out_of_time=time.monotonic() >= deadline, patience_s=patience_s)
+                log.warning("MySQL: %s; trying again in %.1f s", _brief(error), pause_s)
+            time.sleep(pause_s * random.uniform(0.5, 1.0))
+            pause_s = min(2 * pause_s, _LAST_BACKOFF_S)
+
+    def _translate(self, error: DBAPIError, *, out_of_time: bool, patience_s: float) -> None:
+        """Raise what the caller must react to; return when the transaction should be tried again."""
+        url = without_password(self._settings.url)
+        number = error_number(error)
+        if number in _WRONG_SETTINGS:
+            # The server's own text is left out: of a URL with an unquoted `@` it would show half the password.
+            raise SettingsError(
+                f"MySQL at {url}: {_WRONG_SETTINGS[number]} (error {number}): check SNIFFER_DATABASE_URL, with the "
+                "password percent-encoded"
+            ) from error
+        if number == 1146:
+            raise SettingsError(
+                f"MySQL at {url}: a table is missing ({_brief(error)}): run `python -m sniffer.scan.migrate`"
+            ) from error
+        if not (error.connection_invalidated or number in _PASSING):
+            raise error
+        if out_of_time:
+            waited = f" for {patience_s:g} s" if patience_s else ""
+            raise TransientError(
+                f"MySQL at {url} does not answer{waited} ({_brief(error)}): check that it runs, then run again"
+            ) from error
+
+
+def error_number(error: DBAPIError) -> int | None:
+    """MySQL's number of that error, if it has one."""
+    arguments = getattr(error.orig, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else None
+
+
+def _brief(error: DBAPIError) -> str:
+    return f"{error_number(error)}: {error.orig.args[-1]}" if error.orig and error.orig.args else str(error.orig)
+
+
+def utc_now() -> datetime:
+    """This moment, as MySQL keeps it."""
+    return naive_utc(datetime.now(UTC))
+
+
+def naive_utc(moment: datetime) -> datetime:
+    """MySQL's DATETIME has no zone; ours are always UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,43 @@
+"""S3 as the training path reads it: buckets that are known to be there, and whole objects by `s3://bucket/key`."""
+
+from __future__ import annotations
+
+import errno
+
+from sniffer.adapters.s3.bucket import Bucket, NotFetched, StoredObject
+from sniffer.core.errors import SettingsError, TransientError, UnreadableImage
+from sniffer.core.records import Outcome
+from sniffer.core.settings import FetchSettings
+
+S3_SCHEME = "s3://"
+
+
+def split_s3(location: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/key`; raises SettingsError without a bucket."""
+    name, _, key = location.removeprefix(S3_SCHEME).partition("/")
+    if not name:
+        raise SettingsError(f"{location!r} names no bucket: it must look like s3://bucket/prefix")
+    return name, key
+
+
+def open_bucket(name: str, fetch: FetchSettings, max_bytes: int) -> Bucket:
+    """The bucket, known to be there and ours to list; raises SettingsError or TransientError."""
+    bucket = Bucket(name, patience_s=fetch.patience_s, max_bytes=max_bytes, connections=fetch.threads)
+    bucket.check()
+    return bucket
+
+
+def read_object(bucket: Bucket, key: str) -> StoredObject:
+    """The object and its ETag; raises as ImageSource.read_stored does."""
+    where = f"{S3_SCHEME}{bucket.name}/{key}"
+    try:
+        return bucket.read(key)
+    except NotFetched as error:
+        verdict = error.verdict
+        if verdict.outcome is Outcome.GONE:
+            raise FileNotFoundError(errno.ENOENT, verdict.message, where) from error
+        if verdict.outcome is Outcome.UNREADABLE:
+            raise UnreadableImage(verdict.code, verdict.message) from error
+        if verdict.code == "access_denied":
+            raise SettingsError(f"no permission to read {where}: the credentials need s3:GetObject") from error
+        raise TransientError(f"cannot read {where} ({verdict.message}): run again later") from error

@@ -1,0 +1,251 @@
+"""TensorFlow Serving's REST API: images in, scores out, by one pinned model version. It is touched here only.
+
+API: https://www.tensorflow.org/tfx/serving/api_rest. Pixels travel as base64 of raw bytes (0.2 MB an image), never as
+JSON numbers (0.8 to 3 MB).
+"""
+
+from __future__ import annotations
+
+import binascii
+import logging
+import math
+import random
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from sniffer.core.errors import ContractError, SettingsError, TransientError
+from sniffer.core.model_records import PIXEL_BYTES, PIXELS_SIGNATURE
+from sniffer.core.settings import ServingSettings
+
+log = logging.getLogger(__name__)
+
+_RETRIED = frozenset({429, 502, 503, 504})
+_LAST_BACKOFF_S = 5.0
+# "Task size 64 is larger than maximum input batch size 32" (batching_session.cc) and what proxies say with 413.
+_TOO_LARGE = re.compile(r"batch size|larger than|too large", re.IGNORECASE)
+_ENCODED_SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedVersion:
+    """A line of the status URL: START, LOADING, AVAILABLE, UNLOADING or END, the last with an error if it failed."""
+
+    version: int
+    state: str
+    error: str = ""
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it answers requests."""
+        return self.state == "AVAILABLE"
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended by an error: it could not be loaded."""
+        return self.state == "END" and bool(self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    document: Any
+    text: str
+
+    @property
+    def error(self) -> str:
+        """The server's own words, on one line."""
+        error = self.document.get("error") if isinstance(self.document, dict) else None
+        return " ".join(str(error or self.text).split())[:300]
+
+
+class ModelServer:
+    """A model on a TensorFlow Serving server. One per thread: it holds one connection.
+
+    Transient answers (429, 502, 503, 504) and connection errors are retried with capped back-off for at most
+    the settings' patience, then raise TransientError. Anything else that is not a score raises ContractError.
+    """
+
+    def __init__(self, settings: ServingSettings) -> None:
+        self._settings = settings
+        self._session = requests.Session()
+        # A proxy variable meant for the internet must not catch the traffic to the cluster's own server.
+        self._session.trust_env = False
+        self._session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
+        self._batch_limit: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def check(self, version: int) -> None:
+        """Fail at once, in one line, unless that version is served with our signature."""
+        answer = self._request("GET", f"/versions/{version}/metadata", patience_s=0.0)
+        if answer.status == 404:
+            raise ContractError(
+                f"model version {version} is not served at {self._settings.url} ({answer.error}); it serves "
+                f"{self._served_versions()}"
+            )
+        signature = self._signature(answer)
+        inputs, outputs = set(signature.get("inputs", ())), set(signature.get("outputs", ()))
+        if inputs != {"pixels"} or outputs != {"score"}:
+            raise ContractError(
+                f"signature {PIXELS_SIGNATURE!r} of model version {version} at {self._settings.url} must take 'pixels' "
+                f"and give 'score', not {sorted(inputs)} and {sorted(outputs)}: export the model again"
+            )
+
+    def predict(self, version: int, images: Sequence[bytes]) -> list[float]:
+        """Scores in [0, 1] of images given as raw 224×224×3 uint8 RGB bytes, in their order.
+
+        A server that refuses the batch's size is asked again with halves, and that size is remembered.
+        """
+        if any(len(pixels) != PIXEL_BYTES for pixels in images):
+            raise ValueError(f"an image must be {PIXEL_BYTES} bytes")
+        return self._predict(version, PIXELS_SIGNATURE, images)
+
+    def predict_encoded(self, version: int, images: Sequence[bytes]) -> list[float]:
+        """Scores in [0, 1] of images given as files, JPEG or PNG: the way of `curl` and people."""
+        return self._predict(version, _ENCODED_SIGNATURE, images)
+
+    def version_states(self) -> tuple[ServedVersion, ...]:
+        """Every version that the server knows of, newest first; none when it does not know the model (yet).
+
+        Asked once, without patience: raises TransientError when the server does not answer.
+        """
+        answer = self._request("GET", "", patience_s=0.0)
+        if answer.status == 404 and isinstance(answer.document, dict):
+            return ()
+        try:
+            return tuple(_version_state(line) for line in answer.document["model_version_status"])
+        except (KeyError, TypeError, ValueError):
+            raise self._foreign(answer) from None
+
+    def labelled_version(self, label: str) -> int | None:
+        """The version that a label stands for and that is served, or None. Asked once, without patience."""
+        answer = self._request("GET", f"/labels/{label}/metadata", patience_s=0.0)
+        if answer.status in (400, 404) and isinstance(answer.document, dict):
+            return None
+        try:
+            return int(answer.document["model_spec"]["version"])
+        except (KeyError, TypeError, ValueError):
+            raise self._foreign(answer) from None
+
+    def _predict(self, version: int, signature: str, images: Sequence[bytes]) -> list[float]:
+        scores: list[float] = []
+        while len(scores) < len(images):
+            step = self._batch_limit or len(images)
+            scores += self._predict_batch(version, signature, images[len(scores) : len(scores) + step])
+        return scores
+
+    def _predict_batch(self, version: int, signature: str, images: Sequence[bytes]) -> list[float]:
+        answer = self._request("POST", f"/versions/{version}:predict", body=_request_body(signature, images))
+        if answer.status == 200:
+            return self._scores(answer, len(images))
+        if len(images) > 1 and (answer.status == 413 or (answer.status == 400 and _TOO_LARGE.search(answer.error))):
+            self._batch_limit = (len(images) + 1) // 2
+            log.warning("the model server refuses %d images at once: %s", len(images), answer.error)
+            return self._predict(version, signature, images)
+        raise ContractError(
+            f"model version {version} at {self._settings.url} refuses to predict: {answer.status} {answer.error}"
+        )
+
+    def _scores(self, answer: _Answer, expected: int) -> list[float]:
+        predictions = answer.document.get("predictions") if isinstance(answer.document, dict) else None
+        if not isinstance(predictions, list) or len(predictions) != expected:
+            raise ContractError(f"{self._settings.url} answered no {expected} predictions but {answer.text[:200]!r}")
+        if not all(isinstance(score, int | float) and 0 <= score <= 1 for score in predictions):
+            wrong = next(s for s in predictions if not (isinstance(s, int | float) and 0 <= s <= 1))
+            nan = isinstance(wrong, float) and math.isnan(wrong)
+            raise ContractError(f"{self._settings.url} answered the score {'NaN' if nan else wrong}, not one in [0, 1]")
+        return [float(score) for score in predictions]
+
+    def _signature(self, answer: _Answer) -> dict[str, Any]:
+        try:
+            signatures = answer.document["metadata"]["signature_def"]["signature_def"]
+            found: dict[str, Any] | None = signatures.get(PIXELS_SIGNATURE)
+        except (KeyError, TypeError, AttributeError):
+            raise self._foreign(answer) from None
+        if found is None:
+            raise ContractError(
+                f"the model at {self._settings.url} has no signature {PIXELS_SIGNATURE!r}, only {sorted(signatures)}: "
+                "export it with sniffer_model.export.export"
+            )
+        return found
+
+    def _foreign(self, answer: _Answer) -> SettingsError:
+        return SettingsError(
+            f"{self._settings.url} does not answer like TensorFlow Serving ({answer.status} {answer.error}): check "
+            "SNIFFER_SERVING_URL"
+        )
+
+    def _served_versions(self) -> str:
+        available = sorted(state.version for state in self.version_states() if state.is_available)
+        return f"only {available}" if available else "no version of that model: check SNIFFER_SERVING_URL"
+
+    def _request(
+        self, method: str, path: str, *, body: bytes | None = None, patience_s: float | None = None
+    ) -> _Answer:
+        patience_s = self._settings.patience_s if patience_s is None else patience_s
+        deadline = time.monotonic() + patience_s
+        pause_s = 0.05
+        while True:
+            try:
+                answer = self._exchange(method, path, body)
+                if answer.status not in _RETRIED:
+                    return answer
+                reason = f"{answer.status} {answer.error}"
+            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+                reason = _root(error)
+            except requests.RequestException as error:
+                raise SettingsError(f"SNIFFER_SERVING_URL {self._settings.url}: {_root(error)}") from error
+            if time.monotonic() >= deadline:
+                waited = f" for {patience_s:g} s" if patience_s else ""
+                raise TransientError(
+                    f"the model server at {self._settings.url} does not answer{waited} ({reason}): check that it runs "
+                    "and SNIFFER_SERVING_URL"
+                )
+            log.warning("model server: %s; trying again in %.1f s", reason, pause_s)
+            time.sleep(pause_s * random.uniform(0.5, 1.0))
+            pause_s = min(2 * pause_s, _LAST_BACKOFF_S)
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> _Answer:
+        response = self._session.request(
+            method,
+            self._settings.url + path,
+            data=body,
+            headers={"Content-Type": "application/json"} if body else None,
+            timeout=(self._settings.connect_timeout_s, self._settings.read_timeout_s),
+        )
+        try:
+            document = response.json()
+        except ValueError:
+            document = None
+        return _Answer(response.status_code, document, response.text)
+
+
+def _version_state(line: dict[str, Any]) -> ServedVersion:
+    status = line.get("status") or {}
+    code, message = status.get("error_code", "OK"), status.get("error_message", "")
+    return ServedVersion(int(line["version"]), line["state"], "" if code in ("OK", 0) else f"{code}: {message}")
+
+
+def _request_body(signature: str, images: Sequence[bytes]) -> bytes:
+    """The JSON of a row-form predict request, put together by hand: json.dumps would scan 6 MB for escapes."""
+    items = [b'{"b64":"%b"}' % binascii.b2a_base64(pixels, newline=False) for pixels in images]
+    return b'{"signature_name":"%b","instances":[%b]}' % (signature.encode(), b",".join(items))
+
+
+def _root(error: BaseException) -> str:
+    """The innermost reason, since requests and urllib3 wrap it three times."""
+    while True:
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        if not isinstance(inner, BaseException):
+            return " ".join(str(error).split())[:200]
+        error = inner

@@ -1,0 +1,45 @@
+"""The errors, named by how a caller must react.
+
+SnifferError
+├── SettingsError      the user must change a flag, a variable or a right; exit status 2
+├── ContractError      a model version, signature, schema or protocol is not what it must be; stop now; exit status 2
+├── TransientError     a foreign system did not answer, and retrying was given up; exit status 1
+├── IncompleteScan     the scan ended without an outcome for every image; exit status 1
+└── UnreadableImage    this one image cannot be decoded; record the reason and go on
+"""
+
+from __future__ import annotations
+
+
+class SnifferError(Exception):
+    """Base of every error that sniffer-bot raises on purpose; its text is one line that says what to do."""
+
+    exit_status = 1
+
+
+class SettingsError(SnifferError):
+    """Wrong usage, settings or rights; nothing was done."""
+
+    exit_status = 2
+
+
+class ContractError(SnifferError):
+    """A peer is not what this scan needs (model version, signature, schema); going on would give wrong results."""
+
+    exit_status = 2
+
+
+class TransientError(SnifferError):
+    """A foreign system stayed away longer than our patience; a rerun continues where this run stopped."""
+
+
+class IncompleteScan(SnifferError):
+    """The scan ended before every listed image had an outcome; a rerun does only what is left."""
+
+
+class UnreadableImage(SnifferError):
+    """These bytes are not an image we can decode; `code` is stable and short, the text is for a person."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,50 @@
+"""Files that are replaced as a whole, and read with an error that says which program makes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sniffer.core.errors import ContractError, SettingsError
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace the file by that document, with sorted keys, so that the same content is the same bytes."""
+    write_text(path, json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
+    """The JSON object in that file; raises SettingsError when missing, ContractError when it is no JSON object."""
+    try:
+        document = json.loads(read_text(path, made_by=made_by))
+    except ValueError as error:
+        raise ContractError(f"{path} is not JSON ({error}): run `python -m {made_by}` again") from error
+    if not isinstance(document, dict):
+        raise ContractError(f"{path} holds no JSON object: run `python -m {made_by}` again")
+    return document
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file as a whole; folders are made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not tempfile's: its files are private, but a model server may run as another user.
+        part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise SettingsError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_text(path: Path, *, made_by: str) -> str:
+    """The file's text; raises SettingsError that names the program which makes it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"{path} does not exist: run `python -m {made_by}` first") from None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,182 @@
+"""The types that cross the seams between stages of a scan."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+
+class Outcome(StrEnum):
+    """How a listed object ended; each has exactly one. Meanings: README, "Every image is accounted for"."""
+
+    UNCHANGED = "unchanged"
+    PREDICTED = "predicted"
+    REUSED = "reused"
+    UNREADABLE = "unreadable"
+    GONE = "gone"
+    FAILED = "failed"
+
+
+SETTLED = frozenset({Outcome.PREDICTED, Outcome.REUSED, Outcome.UNREADABLE})
+"""Outcomes that a later scan by the same model version has no reason to try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """One object as the bucket's listing showed it. `etag` is bare (no quotes); `last_modified` is aware UTC."""
+
+    bucket: str
+    key: str
+    etag: str
+    size_bytes: int
+    last_modified: datetime
+
+    @property
+    def identity(self) -> bytes:
+        """SHA-256 of (bucket, ETag, key), 32 bytes: what makes an image one row. Only the key may contain NUL."""
+        return hashlib.sha256(f"{self.bucket}\0{self.etag}\0{self.key}".encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one image, ready to be stored. A score comes with predicted and reused, a code with the others."""
+
+    image: ListedObject
+    outcome: Outcome
+    score: float | None = None
+    content_hash: bytes | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+    def __post_init__(self) -> None:
+        scored = self.outcome in (Outcome.PREDICTED, Outcome.REUSED)
+        if scored != (self.score is not None):
+            raise ValueError(f"{self.outcome} with score {self.score}")
+        if scored == (self.error_code is not None):
+            raise ValueError(f"{self.outcome} with error code {self.error_code}")
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """An outcome that needs no model: why an image is not scored. `code` is stable, `message` for a person."""
+
+    outcome: Outcome
+    code: str
+    message: str
+
+    def of(self, image: ListedObject, content_hash: bytes | None = None) -> Result:
+        """The verdict as the result of that image."""
+        return Result(image, self.outcome, None, content_hash, self.code, self.message)
+
+
+SCAN_ID_PATTERN = re.compile(r"[A-Za-z0-9._:+-]{1,120}")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRequest:
+    """What one scan was asked to do, after every default has been filled in.
+
+    The window is half-open on LastModified: since <= t < until. `limit` bounds the images handed to the fleet,
+    not those found unchanged, so that repeated limited scans make progress.
+    """
+
+    scan_id: str
+    bucket: str
+    prefix: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int | None = None
+    rescan: bool = False
+    retry_failed: bool = False
+    dag_run: str | None = None
+
+    def in_window(self, last_modified: datetime) -> bool:
+        """Whether an object of that time belongs to this scan."""
+        return (self.since is None or last_modified >= self.since) and (
+            self.until is None or last_modified < self.until
+        )
+
+
+class ListingDigest:
+    """Order-independent digest of a listing: the sum of the images' identities modulo 2**256 (AdHash).
+
+    Unlike XOR, a sum does not lose an object that is listed twice. Bellare & Micciancio, "A New Paradigm for
+    Collision-Free Hashing", 1997; against accidents, not against an adversary who chooses keys.
+    """
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def add(self, identities: Iterable[bytes]) -> None:
+        """Take in 32-byte identities."""
+        self._sum = (self._sum + sum(int.from_bytes(i, "big") for i in identities)) % (1 << 256)
+
+    def hex(self) -> str:
+        """64 hexadecimal digits."""
+        return f"{self._sum:064x}"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureSample:
+    """One of the certificate's examples of an image that was not scored."""
+
+    key: str
+    outcome: Outcome
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The proof of a scan: what was listed, how each object ended, by which model. Kept in MySQL and as JSON."""
+
+    scan_id: str
+    bucket: str
+    prefix: str
+    since: datetime | None
+    until: datetime | None
+    limited: bool
+    listing_digest: str
+    listed: int
+    outcomes: Mapping[Outcome, int]
+    flagged: int
+    model_version: int
+    model_digest: str
+    preprocessing_version: str
+    threshold: float
+    duration_s: float
+    images_per_s: float
+    failure_samples: tuple[FailureSample, ...] = ()
+    problems: tuple[str, ...] = field(default=())
+    """Why the certificate does not hold; empty when it does."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether every listed object is accounted for within the error budget."""
+        return not self.problems
+
+    def document(self) -> dict[str, Any]:
+        """As JSON-ready values; times as ISO 8601, plus `holds`."""
+        document = dataclasses.asdict(self) | {"holds": self.holds}
+        for name in ("since", "until"):
+            document[name] = document[name] and document[name].isoformat()
+        return document
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Self:
+        """The inverse of document()."""
+        fields = {field.name: document[field.name] for field in dataclasses.fields(cls)}
+        for name in ("since", "until"):
+            fields[name] = fields[name] and datetime.fromisoformat(fields[name])
+        fields["outcomes"] = {Outcome(name): count for name, count in fields["outcomes"].items()}
+        fields["failure_samples"] = tuple(
+            FailureSample(**(sample | {"outcome": Outcome(sample["outcome"])})) for sample in fields["failure_samples"]
+        )
+        fields["problems"] = tuple(fields["problems"])
+        return cls(**fields)

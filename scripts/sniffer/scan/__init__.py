@@ -1,0 +1,1 @@
+"""The scan: listing, ledger, dispatch, scoring, certificate, and its programs."""

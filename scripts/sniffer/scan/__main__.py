@@ -1,0 +1,178 @@
+"""`python -m sniffer.scan`: one whole scan on this machine. Spawns the producer and N consumers, restarts a consumer
+that crashes, and ends with the producer's exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+from sniffer.core.errors import IncompleteScan, SettingsError, SnifferError
+from sniffer.core.logs import configure_logging
+from sniffer.core.settings import database_settings, default_consumers, fleet_settings, image_settings, serving_settings
+from sniffer.scan.request import add_scan_flags, parse, positive, scan_argv, scan_options
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+STOP_GRACE_S = 2.5
+"""How long children may take to finish after SIGTERM, before SIGKILL: Airflow gives a killed task five seconds."""
+_PR_SET_PDEATHSIG = 1
+
+
+class Fleet:
+    """The producer and the consumers of one scan, as child processes that cannot outlive this one."""
+
+    def __init__(self, producer_argv: Sequence[str], consumers: int, endpoint: str, max_restarts: int) -> None:
+        self._producer_argv = producer_argv
+        self._endpoint = endpoint
+        self._restarts_left = max_restarts
+        self._wanted = consumers
+        self._consumers: dict[int, subprocess.Popen[bytes]] = {}
+        self._producer: subprocess.Popen[bytes]
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End soon, incomplete: the producer says goodbye to everyone. Safe in a signal handler."""
+        self._stopping = True
+        if self._producer.poll() is None:
+            self._producer.terminate()
+
+    def run(self) -> int:
+        """Run until the producer ends; returns its exit status. Raises IncompleteScan when the fleet breaks down."""
+        self._producer = _spawn("sniffer.scan.produce", [*self._producer_argv, f"--endpoint=ipc://{self._endpoint}"])
+        try:
+            while self._producer.poll() is None:
+                self._tend_consumers()
+                self._wait_a_moment()
+        finally:
+            self._reap()
+        return self._status(self._producer.returncode)
+
+    def _wait_a_moment(self) -> None:
+        try:
+            self._producer.wait(POLL_S)
+        except subprocess.TimeoutExpired:
+            return
+
+    def _tend_consumers(self) -> None:
+        if self._stopping:
+            return
+        for number in range(self._wanted):
+            consumer = self._consumers.get(number)
+            if consumer is None:
+                self._start_consumer(number)
+            elif consumer.poll() not in (None, 0):
+                self._restart_consumer(number, consumer.returncode)
+
+    def _start_consumer(self, number: int) -> None:
+        # They start while the producer checks everything; it alone says what is wrong.
+        flags = [f"--endpoint=ipc://{self._endpoint}", f"--name=consumer-{number}", "--skip-checks"]
+        self._consumers[number] = _spawn("sniffer.scan.consume", flags)
+
+    def _restart_consumer(self, number: int, status: int) -> None:
+        if status == SettingsError.exit_status:
+            self._end_producer()
+            raise SettingsError(f"consumer {number} cannot work with its settings: its own line above says why")
+        if self._restarts_left <= 0:
+            self._end_producer()
+            raise IncompleteScan(
+                f"consumer {number} ended with {_ending(status)}, and no restart is left (SNIFFER_MAX_RESTARTS): see "
+                "its last log lines, then run again with the same flags to do what is left"
+            )
+        self._restarts_left -= 1
+        log.warning("consumer %d ended with %s: starting it again", number, _ending(status))
+        time.sleep(POLL_S)
+        self._start_consumer(number)
+
+    def _end_producer(self) -> None:
+        """Let it certify what there is; it may be ending already, told by the consumer what was wrong."""
+        self.stop()
+        try:
+            self._producer.wait(STOP_GRACE_S)
+        except subprocess.TimeoutExpired:
+            log.warning("the producer takes longer than %g s to stop: it is ended", STOP_GRACE_S)
+
+    def _status(self, status: int) -> int:
+        if status >= 0:
+            return status
+        raise IncompleteScan(
+            f"the producer ended with {_ending(status)}: what it had handed out is stored; run again with the same "
+            "flags to do what is left"
+        )
+
+    def _reap(self) -> None:
+        children = [self._producer, *self._consumers.values()]
+        for child in children:
+            if child.poll() is None:
+                child.terminate()
+                child.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + STOP_GRACE_S
+        for child in children:
+            try:
+                child.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program. Exit status: 0 the certificate holds, 1 the scan is incomplete, 2 wrong usage or settings."""
+    parser = argparse.ArgumentParser(prog="python -m sniffer.scan", description=__doc__)
+    add_scan_flags(parser)
+    parser.add_argument(
+        "--consumers", type=positive, metavar="N", help="processes (default: SNIFFER_CONSUMERS, else cores + 1)"
+    )
+    flags = parse(parser, argv)
+    configure_logging("scan")
+    try:
+        options = scan_options(flags)
+        configure_logging("scan", options.request.scan_id)
+        if options.dry_run:
+            return _spawn("sniffer.scan.produce", scan_argv(options)).wait()
+        return _run(scan_argv(options), flags.consumers or default_consumers())
+    except SnifferError as error:
+        print(f"sniffer: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _run(producer_argv: Sequence[str], consumers: int) -> int:
+    # Whatever can be seen without asking anybody is refused here, once, and not by every process of the fleet.
+    for read in (database_settings, serving_settings, image_settings):
+        read()
+    # The folder is ours alone (mode 0700), so nobody else on this machine can reach the socket in it.
+    folder = tempfile.mkdtemp(prefix="sniffer-")
+    try:
+        fleet = Fleet(producer_argv, consumers, f"{folder}/fleet", fleet_settings().max_restarts)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: fleet.stop())
+        return fleet.run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _spawn(module: str, flags: Sequence[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", module, *flags]
+    # Safe here: this process has no threads.
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_us)  # noqa: PLW1509
+
+
+def _die_with_us() -> None:
+    """In the child: SIGTERM when its parent dies, even by SIGKILL (prctl(2), Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _ending(status: int) -> str:
+    return f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

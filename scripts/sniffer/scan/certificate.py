@@ -1,0 +1,131 @@
+"""The certificate: whether every listed object is accounted for, and why not. Pure; the counts come from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sniffer.core.model_records import ModelRecord
+from sniffer.core.records import SETTLED, Certificate, FailureSample, Outcome, ScanRequest
+from sniffer.scan.listing import ListingTally
+
+MAX_SAMPLES = 100
+_SHOWN_SAMPLES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """The rows that this scan owned in MySQL before and after, and what of it is worth showing."""
+
+    before: Mapping[Outcome, int]
+    after: Mapping[Outcome, int]
+    flagged: int
+    samples: tuple[FailureSample, ...]
+    rivals: tuple[str, ...] = ()
+    """Rescans of the bucket that were at work meanwhile and may have taken rows over."""
+
+
+def certify(
+    request: ScanRequest,
+    model: ModelRecord,
+    preprocessing_version: str,
+    tally: ListingTally,
+    counts: Mapping[Outcome, int],
+    stored: StoredRows,
+    *,
+    duration_s: float,
+    error_budget: float,
+    interruption: str | None = None,
+) -> Certificate:
+    """Put the certificate together; `interruption` says why the scan ended early, if it did."""
+    outcomes = {outcome: counts.get(outcome, 0) for outcome in Outcome}
+    outcomes[Outcome.UNCHANGED] += tally.unchanged
+    processed = sum(counts.values())
+    problems = (
+        *([interruption] if interruption else ()),
+        *_arithmetic_problems(tally.listed, outcomes),
+        *_budget_problems(processed, outcomes[Outcome.FAILED], error_budget),
+        *_storage_problems(counts, stored),
+    )
+    return Certificate(
+        scan_id=request.scan_id,
+        bucket=request.bucket,
+        prefix=request.prefix,
+        since=request.since,
+        until=request.until,
+        limited=tally.limited,
+        listing_digest=tally.digest.hex(),
+        listed=tally.listed,
+        outcomes=outcomes,
+        flagged=stored.flagged,
+        model_version=model.version,
+        model_digest=model.digest,
+        preprocessing_version=preprocessing_version,
+        threshold=model.threshold,
+        duration_s=round(duration_s, 3),
+        images_per_s=round(processed / duration_s, 3) if duration_s > 0 else 0.0,
+        failure_samples=stored.samples[:MAX_SAMPLES],
+        problems=problems,
+    )
+
+
+def over_budget(processed: int, failed: int, error_budget: float) -> bool:
+    """Whether more images failed than the budget allows, as a share of those that were not unchanged."""
+    return failed > error_budget * processed
+
+
+def _arithmetic_problems(listed: int, outcomes: Mapping[Outcome, int]) -> list[str]:
+    missing = listed - sum(outcomes.values())
+    if missing > 0:
+        return [f"{missing} of {listed} listed images have no outcome yet"]
+    if missing < 0:
+        return [f"{-missing} more outcomes than listed images: this must not happen, please report it"]
+    return []
+
+
+def _budget_problems(processed: int, failed: int, error_budget: float) -> list[str]:
+    if not over_budget(processed, failed, error_budget):
+        return []
+    return [f"{failed} of {processed} images failed, more than the error budget of {error_budget:.2%}"]
+
+
+def _storage_problems(counts: Mapping[Outcome, int], stored: StoredRows) -> list[str]:
+    """Compare what was acknowledged with the rows that are there: memory is not proof.
+
+    Only settled rows are compared: their number never shrinks but through a rival rescan, while failed and gone
+    ones may have become settled since, through this scan or another.
+    """
+    if stored.rivals:
+        return []
+    problems = []
+    for outcome in sorted(SETTLED):
+        expected = counts.get(outcome, 0)
+        found = stored.after.get(outcome, 0) - stored.before.get(outcome, 0)
+        if found < expected:
+            problems.append(f"{expected} images were acknowledged as {outcome}, but MySQL holds {found} of their rows")
+    return problems
+
+
+def describe(certificate: Certificate) -> str:
+    """The certificate for a person, as a few lines of text."""
+    counts = certificate.outcomes
+    window = f"{certificate.since or '…'} to {certificate.until or '…'}"
+    lines = [
+        f"scan       {certificate.scan_id}",
+        f"listing    s3://{certificate.bucket}/{certificate.prefix}, modified {window}"
+        + (" (stopped at --limit)" if certificate.limited else ""),
+        f"digest     {certificate.listing_digest}",
+        f"model      version {certificate.model_version}, digest {certificate.model_digest[:16]}, "
+        f"preprocessing {certificate.preprocessing_version}, threshold {certificate.threshold:.4f}",
+        f"listed     {certificate.listed} = "
+        + " + ".join(f"{counts.get(outcome, 0)} {outcome}" for outcome in Outcome),
+        f"flagged    {certificate.flagged}",
+        f"speed      {certificate.images_per_s:.1f} images/s over {certificate.duration_s:.1f} s",
+        "verdict    " + ("the certificate holds" if certificate.holds else "THE CERTIFICATE DOES NOT HOLD"),
+    ]
+    lines += [f"           - {problem}" for problem in certificate.problems]
+    samples = certificate.failure_samples
+    lines += [f"{sample.outcome:<10} {sample.key}: {sample.code}" for sample in samples[:_SHOWN_SAMPLES]]
+    if len(samples) > _SHOWN_SAMPLES:
+        lines.append(f"           … and {len(samples) - _SHOWN_SAMPLES} more in the certificate")
+    return "\n".join(lines)

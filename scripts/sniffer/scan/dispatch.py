@@ -1,0 +1,324 @@
+"""The producer's loop: takes listed images, fetches them, hands them to consumers against credit, accounts for each.
+
+One thread lists, a few fetch; the loop alone owns the ledger and the socket.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from sniffer.adapters.s3.bucket import NotFetched
+from sniffer.core.errors import ContractError, IncompleteScan
+from sniffer.core.records import ListedObject, Outcome, Unscored
+from sniffer.core.settings import FleetSettings
+from sniffer.scan.certificate import over_budget
+from sniffer.scan.ledger import Entry, Ledger
+from sniffer.scan.progress import ScanProgress
+from sniffer.scan.wire import (
+    PROTOCOL,
+    ConsumerLost,
+    Done,
+    FromConsumer,
+    HandBack,
+    Heartbeat,
+    Hello,
+    Leave,
+    ProducerSocket,
+    Refused,
+    Reregister,
+    ScanFinished,
+    Welcome,
+    Work,
+)
+
+log = logging.getLogger(__name__)
+
+PAGES_AHEAD = 2
+"""Listed pages that wait for the loop; with what the ledger holds, all the memory that the listing takes."""
+
+EARLY_FAILURES = 100
+"""Once so many images failed, a scan that is over its error budget stops instead of failing forty million times."""
+
+FAREWELL_S = 2.0
+"""How long the end waits for the consumers' goodbyes."""
+
+
+class Lister(threading.Thread):
+    """Lists on a thread of its own, a few pages ahead of the loop. An error in it is raised by `take`."""
+
+    def __init__(self, pages: Iterator[list[ListedObject]], wake: Callable[[], None]) -> None:
+        super().__init__(name="list", daemon=True)
+        self._pages = pages
+        self._wake = wake
+        self._queue: queue.Queue[list[ListedObject] | BaseException | None] = queue.Queue(PAGES_AHEAD)
+        self._stopped = threading.Event()
+        self.finished = False
+
+    def run(self) -> None:
+        """Put page after page, then None, or the error that ended the listing."""
+        try:
+            for page in self._pages:
+                self._put(page)
+                if self._stopped.is_set():
+                    return
+            self._put(None)
+        except Exception as error:  # noqa: BLE001 - carried over to the loop, which raises it
+            self._put(error)
+
+    def take(self) -> list[ListedObject] | None:
+        """The next page, or None when none is there now; raises what ended the listing, if that was an error."""
+        try:
+            item = self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if isinstance(item, BaseException):
+            raise item
+        self.finished = item is None
+        return item
+
+    def stop(self) -> None:
+        """List no further."""
+        self._stopped.set()
+
+    def _put(self, item: list[ListedObject] | BaseException | None) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._queue.put(item, timeout=0.5)
+            except queue.Full:
+                continue
+            self._wake()
+            return
+
+
+class Dispatcher:
+    """The loop that owns the ledger. It ends when every listed image has an outcome, or with an error that says why."""
+
+    def __init__(
+        self,
+        socket: ProducerSocket,
+        lister: Lister,
+        fetch: Callable[[ListedObject], bytes],
+        job: Welcome,
+        settings: FleetSettings,
+        progress: ScanProgress,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._socket = socket
+        self._lister = lister
+        self._fetch = fetch
+        self._job = job
+        self._settings = settings
+        self._progress = progress
+        self._clock = clock
+        self.ledger = Ledger(deadline_s=settings.consumer_deadline_s, held_bytes=settings.held_bytes)
+        self._pool = ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch")
+        self._fetched: queue.SimpleQueue[tuple[int, bytes | Unscored | BaseException]] = queue.SimpleQueue()
+        self._last_beat = 0.0
+        self._last_consumer = self._last_progress = clock()
+        self._seen = -1
+        self._complaint = ""
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End soon, incomplete. Safe in a signal handler."""
+        self._stopping = True
+        self._socket.waker.wake()
+
+    def run(self) -> None:
+        """Hand out images until all have an outcome. Raises SnifferError when that cannot be reached."""
+        self._lister.start()
+        try:
+            while not (self._lister.finished and self.ledger.in_flight == 0):
+                self._turn()
+        finally:
+            self._lister.stop()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._dismiss()
+
+    def _turn(self) -> None:
+        for name, message in self._socket.receive(self._settings.beat_s / 2):
+            self._hear(name, message)
+        self._take_listed()
+        self._take_fetched()
+        self._start_fetches()
+        self._hand_out()
+        self._bury_expired()
+        self._beat()
+        self._progress.report(self.ledger.done, self.ledger.in_flight)
+        self._check_limits()
+
+    # ---- listing and fetching -------------------------------------------------------------------------------
+
+    def _take_listed(self) -> None:
+        while not self._lister.finished and self.ledger.to_fetch < self._settings.batch_size:
+            page = self._lister.take()
+            if page is None:
+                return
+            for image in page:
+                self.ledger.add(image)
+
+    def _start_fetches(self) -> None:
+        ahead = self.ledger.open_credit + self._settings.fetch_threads
+        while self.ledger.to_fetch and self.ledger.on_hand < ahead and self._has_room():
+            entry = self.ledger.next_to_fetch()
+            if entry is not None:
+                self._start_fetch(entry)
+
+    def _has_room(self) -> bool:
+        return self.ledger.on_hand_bytes < self._settings.held_bytes
+
+    def _start_fetch(self, entry: Entry) -> None:
+        if entry.is_poison:
+            reason = f"{entry.deaths} consumers died while they held it, the last one with nothing else"
+            self.ledger.fetched(entry.number, Unscored(Outcome.FAILED, "kills_consumers", reason))
+        else:
+            self._pool.submit(self._fetch_one, entry.number, entry.image)
+
+    def _fetch_one(self, number: int, image: ListedObject) -> None:
+        content: bytes | Unscored | BaseException
+        try:
+            content = self._fetch(image)
+        except NotFetched as error:
+            content = error.verdict
+        except Exception as error:  # noqa: BLE001 - carried over to the loop, which raises it
+            content = error
+        self._fetched.put((number, content))
+        self._socket.waker.wake()
+
+    def _take_fetched(self) -> None:
+        while not self._fetched.empty():
+            number, content = self._fetched.get_nowait()
+            if isinstance(content, BaseException):
+                raise content
+            self.ledger.fetched(number, content)
+
+    # ---- consumers ------------------------------------------------------------------------------------------
+
+    def _hear(self, name: bytes, message: FromConsumer) -> None:
+        if isinstance(message, Hello):
+            self._welcome(name, message)
+            return
+        if not self.ledger.knows(name):
+            self._send(name, Reregister())
+            return
+        if self.ledger.heard(name, self._clock()):
+            log.warning("%s is back", shown(name))
+        match message:
+            case Done() if message.session == self._job.session:
+                self._settle(message)
+                self.ledger.grant_credit(name, message.credit)
+            case HandBack() if message.session == self._job.session:
+                self.ledger.hand_back(name, message.numbers)
+            case Heartbeat() if message.session == self._job.session:
+                self._reconcile(name, message)
+            case Heartbeat():
+                self._send(name, self._job)  # our welcome was lost with a connection
+            case Leave():
+                self._part(name, message)
+
+    def _welcome(self, name: bytes, hello: Hello) -> None:
+        if hello.protocol != PROTOCOL:
+            reason = f"it speaks protocol {hello.protocol}, this producer {PROTOCOL}: run the same release"
+            self._send(name, Refused(reason))
+            log.error("%s is refused: %s", hello.name, reason)
+            return
+        log.info("%s joins", hello.name)
+        self.ledger.join(name, hello.credit, self._clock())
+        self._send(name, self._job)
+
+    def _reconcile(self, name: bytes, beat: Heartbeat) -> None:
+        lost = self.ledger.reconcile(name, beat.holds, self._clock())
+        if lost:
+            log.warning("%d images never reached %s, or its answer us: they go to others", lost, shown(name))
+
+    def _settle(self, done: Done) -> None:
+        for number, outcome in done.outcomes:
+            self.ledger.settle(number, outcome)
+
+    def _part(self, name: bytes, bye: Leave) -> None:
+        self.ledger.leave(name)
+        log.info("%s leaves%s", shown(name), f": {bye.error}" if bye.error else "")
+        if bye.fatal:
+            raise ContractError(bye.error)
+        self._complaint = bye.error or self._complaint
+
+    def _hand_out(self) -> None:
+        while grant := self.ledger.next_grant(self._clock()):
+            name, entry = grant
+            self._send(name, Work(self._job.session, entry.number, entry.image, entry.verdict, entry.release()))
+
+    def _send(self, name: bytes, message: Reregister | Welcome | Work | ScanFinished | Refused | Heartbeat) -> None:
+        try:
+            self._socket.send(name, message)
+        except ConsumerLost:
+            # A connection that was replaced may still speak; ZeroMQ then gives it a name that nobody knows.
+            if self.ledger.knows(name):
+                self._bury(name, "has vanished")
+
+    def _bury_expired(self) -> None:
+        for name in self.ledger.expired(self._clock()):
+            self._bury(name, f"has been silent for {self._settings.consumer_deadline_s:g} s")
+
+    def _bury(self, name: bytes, why: str) -> None:
+        returned = self.ledger.bury(name)
+        log.warning("%s %s: its %d images go to others", shown(name), why, len(returned))
+
+    def _beat(self) -> None:
+        now = self._clock()
+        if now - self._last_beat >= self._settings.beat_s:
+            self._last_beat = now
+            for name in self.ledger.alive:
+                self._send(name, Heartbeat(self._job.session))
+
+    def _dismiss(self) -> None:
+        """Tell every consumer that it is over, and give each the time to finish its last batch and say goodbye."""
+        deadline = self._clock() + FAREWELL_S
+        for name in self.ledger.alive:
+            self._send(name, ScanFinished())
+        while self.ledger.alive and self._clock() < deadline:
+            for name, message in self._socket.receive(0.1):
+                if isinstance(message, Done) and message.session == self._job.session:
+                    self._settle(message)
+                elif isinstance(message, Leave):
+                    self.ledger.leave(name)
+                elif isinstance(message, Hello):
+                    self._send(name, ScanFinished())
+
+    # ---- limits ---------------------------------------------------------------------------------------------
+
+    def _check_limits(self) -> None:
+        if self._stopping:
+            raise IncompleteScan("stopped before the end: run again with the same flags to do what is left")
+        now = self._clock()
+        if self.ledger.alive or not self.ledger.in_flight:
+            self._last_consumer = now
+        elif now - self._last_consumer > self._settings.no_consumer_s:
+            why = f" (the last one said: {self._complaint})" if self._complaint else ""
+            raise IncompleteScan(
+                f"no consumer at {self._socket.endpoint} for {self._settings.no_consumer_s:g} s{why}: start some "
+                "with `python -m sniffer.scan.consume`, then run again"
+            )
+        self._check_progress(now)
+        failed = self.ledger.counts[Outcome.FAILED]
+        if failed >= EARLY_FAILURES and over_budget(self.ledger.done, failed, self._settings.error_budget):
+            raise IncompleteScan(f"{failed} of the first {self.ledger.done} images failed: see the samples for why")
+
+    def _check_progress(self, now: float) -> None:
+        seen = self.ledger.done + self._progress.tally.listed
+        if seen != self._seen:
+            self._seen, self._last_progress = seen, now
+        elif now - self._last_progress > self._settings.no_progress_s:
+            raise IncompleteScan(
+                f"nothing has moved for {self._settings.no_progress_s:g} s with {self.ledger.in_flight} images under "
+                "way: look at the consumers' logs, then run again"
+            )
+
+
+def shown(name: bytes) -> str:
+    """A consumer's name for people. A name that ZeroMQ gave is not text."""
+    return name.decode(errors="backslashreplace")

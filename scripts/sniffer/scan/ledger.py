@@ -1,0 +1,311 @@
+"""The ledger: who holds which image, what has expired, what is done. Pure: no sockets, no clock of its own.
+
+An image is waiting, then ready (its bytes are here), then held by one consumer, and leaves only when a consumer has
+committed its row and acknowledged it. Times are seconds on any monotonic clock, passed in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sniffer.core.records import ListedObject, Outcome, Unscored
+
+DEATHS_BEFORE_QUARANTINE = 2
+"""An image that was in the hands of this many consumers that died is handed out alone."""
+DEATHS_BEFORE_FAILURE = 3
+"""An image that took this many down is not decoded again; it is recorded as failed."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One image on its way: when ready, with its encoded bytes or with a verdict that needs none.
+
+    `deaths` counts the consumers that died while they held it.
+    """
+
+    number: int
+    image: ListedObject
+    body: bytes = b""
+    verdict: Unscored | None = None
+    deaths: int = 0
+    size_bytes: int = 0
+    granted_at: float = 0.0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what kills consumers, so that it must be handed out alone."""
+        return self.deaths >= DEATHS_BEFORE_QUARANTINE and self.verdict is None
+
+    @property
+    def is_poison(self) -> bool:
+        """Whether it must not be decoded again."""
+        return self.deaths >= DEATHS_BEFORE_FAILURE
+
+    def release(self) -> bytes:
+        """Its bytes, which are no longer kept here."""
+        body, self.body = self.body, b""
+        return body
+
+
+@dataclass(slots=True)
+class _Consumer:
+    credit: int = 0
+    last_heard: float = 0.0
+    alive: bool = True
+    held: dict[int, Entry] = field(default_factory=dict)
+    held_bytes: int = 0
+
+    def take(self, entry: Entry) -> None:
+        self.held[entry.number] = entry
+        self.held_bytes += entry.size_bytes
+        self.credit -= 1
+
+    def drop(self, number: int) -> Entry:
+        entry = self.held.pop(number)
+        self.held_bytes -= entry.size_bytes
+        return entry
+
+
+class Ledger:
+    """Accounts for every image between listing and acknowledgement; memory is that of the images in flight.
+
+    `deadline_s`: a consumer not heard of for so long is taken for dead and its images go to others.
+    `held_bytes`: encoded bytes one consumer may hold; a larger image goes to a consumer that holds nothing.
+    """
+
+    def __init__(self, *, deadline_s: float, held_bytes: int) -> None:
+        self._deadline_s = deadline_s
+        self._held_bytes = held_bytes
+        self._next_number = 0
+        self._waiting: deque[Entry] = deque()
+        self._fetching: dict[int, Entry] = {}
+        self._ready: deque[Entry] = deque()
+        self._consumers: dict[bytes, _Consumer] = {}
+        self._holder: dict[int, bytes] = {}
+        self._given_up: set[int] = set()
+        self.counts: Counter[Outcome] = Counter()
+        self._on_hand_bytes = 0
+
+    # ---- what the producer knows ----------------------------------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """Images that are listed and have no outcome yet."""
+        return len(self._waiting) + len(self._fetching) + len(self._ready) + len(self._holder)
+
+    @property
+    def done(self) -> int:
+        """Images with an outcome."""
+        return self.counts.total()
+
+    @property
+    def to_fetch(self) -> int:
+        """Images whose bytes nobody has asked for yet."""
+        return len(self._waiting)
+
+    @property
+    def on_hand(self) -> int:
+        """Images being fetched or ready to be handed out."""
+        return len(self._fetching) + len(self._ready)
+
+    @property
+    def on_hand_bytes(self) -> int:
+        """Encoded bytes of those, as listed: what fetching them takes or will take."""
+        return self._on_hand_bytes
+
+    @property
+    def open_credit(self) -> int:
+        """Images that the living consumers would take now."""
+        return sum(consumer.credit for consumer in self._consumers.values() if consumer.alive)
+
+    @property
+    def alive(self) -> list[bytes]:
+        """The consumers that are taken for alive."""
+        return [name for name, consumer in self._consumers.items() if consumer.alive]
+
+    # ---- from the listing to the hand-out -------------------------------------------------------------------
+
+    def add(self, image: ListedObject) -> None:
+        """Take in a listed image that needs an outcome."""
+        self._waiting.append(Entry(self._next_number, image))
+        self._next_number += 1
+
+    def next_to_fetch(self) -> Entry | None:
+        """The next image whose bytes are needed, now being fetched; None when none waits."""
+        if not self._waiting:
+            return None
+        entry = self._waiting.popleft()
+        self._fetching[entry.number] = entry
+        self._on_hand_bytes += entry.image.size_bytes
+        return entry
+
+    def fetched(self, number: int, content: bytes | Unscored) -> None:
+        """The image can be handed out: with its bytes, or with the verdict that there is nothing to decode."""
+        entry = self._fetching.pop(number, None)
+        if entry is None:
+            return  # acknowledged meanwhile by a consumer that had been taken for dead
+        if isinstance(content, Unscored):
+            entry.verdict = content
+        else:
+            entry.body, entry.size_bytes = content, len(content)
+        # What went out before and came back is what the end of the scan would otherwise wait for.
+        if entry.deaths:
+            self._ready.appendleft(entry)
+        else:
+            self._ready.append(entry)
+
+    def next_grant(self, now: float) -> tuple[bytes, Entry] | None:
+        """Give the next ready image to the living consumer that holds least; None when nobody can take it.
+
+        The caller takes the bytes out with `Entry.release()`: the ledger keeps none of what is held, and an image
+        that comes back is fetched again. A suspect goes only to a consumer that holds nothing, and that consumer
+        gets nothing beside it.
+        """
+        if not self._ready:
+            return None
+        entry = self._ready[0]
+        name = self._taker(entry)
+        if name is None and entry.is_suspect:
+            # Others must not wait for the one consumer that is being emptied for the suspect.
+            entry = next((other for other in self._ready if not other.is_suspect), entry)
+            name = None if entry.is_suspect else self._taker(entry, spare=self._emptying())
+        if name is None:
+            return None
+        self._ready.remove(entry)
+        self._on_hand_bytes -= entry.image.size_bytes
+        entry.granted_at = now
+        self._consumers[name].take(entry)
+        self._holder[entry.number] = name
+        return name, entry
+
+    def _taker(self, entry: Entry, spare: bytes | None = None) -> bytes | None:
+        fits = [name for name in self._consumers if name != spare and self._can_take(name, entry)]
+        return min(fits, key=lambda name: len(self._consumers[name].held), default=None)
+
+    def _can_take(self, name: bytes, entry: Entry) -> bool:
+        consumer = self._consumers[name]
+        if not consumer.alive or consumer.credit <= 0:
+            return False
+        if entry.is_suspect or not consumer.held:
+            return not consumer.held
+        if any(held.is_suspect for held in consumer.held.values()):
+            return False
+        return consumer.held_bytes + entry.size_bytes <= self._held_bytes
+
+    def _emptying(self) -> bytes | None:
+        """The consumer to leave without new work until it holds nothing: the living one that holds least."""
+        return min(self.alive, key=lambda name: len(self._consumers[name].held), default=None)
+
+    # ---- from the consumers ---------------------------------------------------------------------------------
+
+    def knows(self, name: bytes) -> bool:
+        """Whether that consumer has joined, and not left; it may be dead."""
+        return name in self._consumers
+
+    def join(self, name: bytes, credit: int, now: float) -> None:
+        """That consumer says hello: it would take `credit` images."""
+        consumer = self._consumers.setdefault(name, _Consumer())
+        consumer.credit, consumer.last_heard, consumer.alive = credit, now, True
+
+    def heard(self, name: bytes, now: float) -> bool:
+        """A message from a known consumer arrived; returns whether it is back from the dead."""
+        consumer = self._consumers[name]
+        was_alive, consumer.alive, consumer.last_heard = consumer.alive, True, now
+        return not was_alive
+
+    def grant_credit(self, name: bytes, images: int) -> None:
+        """That consumer will take so many more images."""
+        self._consumers[name].credit += images
+
+    def settle(self, number: int, outcome: Outcome) -> bool:
+        """The image's row is committed. Returns whether this was news; a late duplicate changes no count.
+
+        An image that was given up as failed, and then turned out to have been scored after all, counts as scored.
+        """
+        entry = self._remove(number)
+        if entry is not None:
+            self.counts[outcome] += 1
+            if outcome is Outcome.FAILED:
+                self._given_up.add(number)
+            return True
+        if number in self._given_up and outcome is not Outcome.FAILED:
+            self._given_up.discard(number)
+            self.counts[Outcome.FAILED] -= 1
+            self.counts[outcome] += 1
+            return True
+        return False
+
+    def hand_back(self, name: bytes, numbers: Iterable[int]) -> None:
+        """That consumer returns images untouched: they go first to whoever asks next."""
+        for number in numbers:
+            if self._holder.get(number) == name:
+                self._return(name, number)
+
+    def reconcile(self, name: bytes, holds: Iterable[int], now: float) -> int:
+        """That consumer says what it holds. What it should hold and does not was lost on the way, with a connection.
+
+        Such images go to others and blame nobody, and the credit they took is given back; returns how many there
+        were. Younger grants than the deadline may still be travelling.
+        """
+        consumer = self._consumers[name]
+        there = set(holds)
+        lost = [
+            entry.number
+            for entry in consumer.held.values()
+            if entry.number not in there and now - entry.granted_at > self._deadline_s
+        ]
+        self.hand_back(name, lost)
+        consumer.credit += len(lost)
+        return len(lost)
+
+    def leave(self, name: bytes) -> None:
+        """That consumer ended in good order; whatever it still held goes to others, and counts against no image."""
+        consumer = self._consumers.get(name)
+        self.hand_back(name, list(consumer.held) if consumer else ())
+        self._consumers.pop(name, None)
+
+    def bury(self, name: bytes) -> list[Entry]:
+        """That consumer died: its images go to others, first of all; returns them.
+
+        It stays known, since a consumer that was only stopped may come back and acknowledge what it holds.
+        """
+        consumer = self._consumers.get(name)
+        if consumer is None:
+            return []
+        consumer.alive = False
+        returned = [self._return(name, number) for number in list(consumer.held)]
+        for entry in returned:
+            entry.deaths += 1
+        return returned
+
+    def expired(self, now: float) -> list[bytes]:
+        """Consumers that have not been heard of for longer than the deadline."""
+        return [
+            name
+            for name, consumer in self._consumers.items()
+            if consumer.alive and now - consumer.last_heard > self._deadline_s
+        ]
+
+    def _return(self, name: bytes, number: int) -> Entry:
+        entry = self._consumers[name].drop(number)
+        del self._holder[number]
+        self._waiting.appendleft(entry)
+        return entry
+
+    def _remove(self, number: int) -> Entry | None:
+        """Take the image out, wherever it is: an acknowledgement may come late, from a consumer buried meanwhile."""
+        holder = self._holder.pop(number, None)
+        if holder is not None:
+            return self._consumers[holder].drop(number)
+        entry = next((entry for entry in self._waiting if entry.number == number), None)
+        if entry is not None:
+            self._waiting.remove(entry)
+            return entry
+        entry = self._fetching.pop(number, None) or next((e for e in self._ready if e.number == number), None)
+        if entry is not None:
+            self._on_hand_bytes -= entry.image.size_bytes
+            if entry in self._ready:
+                self._ready.remove(entry)
+        return entry

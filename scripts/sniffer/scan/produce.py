@@ -1,0 +1,200 @@
+"""`python -m sniffer.scan.produce`: the producer of the fleet. Checks what can be wrong beforehand, dispatches the
+images of the bucket to the consumers that connect, and certifies the scan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.serving import ModelServer
+from sniffer.core.errors import ContractError, SettingsError, SnifferError
+from sniffer.core.files import write_json
+from sniffer.core.logs import configure_logging
+from sniffer.core.model_records import ModelRecord
+from sniffer.core.records import Certificate, ListedObject, Outcome, ScanRequest
+from sniffer.core.settings import (
+    FleetSettings,
+    curve_clients,
+    curve_keys,
+    database_settings,
+    fleet_settings,
+    image_settings,
+    serving_settings,
+)
+from sniffer.scan.certificate import MAX_SAMPLES, StoredRows, certify, describe
+from sniffer.scan.dispatch import Dispatcher, Lister
+from sniffer.scan.estimate import ScanEstimate
+from sniffer.scan.listing import ListingTally, images_to_score
+from sniffer.scan.progress import ScanProgress
+from sniffer.scan.request import STABLE, ScanOptions, add_scan_flags, parse, scan_options
+from sniffer.scan.wire import ProducerSocket, Welcome
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program. Exit status: 0 the certificate holds, 1 it does not, 2 wrong usage or settings."""
+    parser = argparse.ArgumentParser(prog="python -m sniffer.scan.produce", description=__doc__)
+    add_scan_flags(parser)
+    parser.add_argument("--endpoint", help="where consumers connect: tcp://127.0.0.1:5555, or ipc://path")
+    flags = parse(parser, argv)
+    configure_logging("produce")
+    try:
+        options = scan_options(flags)
+        configure_logging("produce", options.request.scan_id)
+        return _dry_run(options) if options.dry_run else _scan(options, flags.endpoint)
+    except SnifferError as error:
+        print(f"sniffer: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _scan(options: ScanOptions, endpoint: str | None) -> int:
+    if not endpoint:
+        raise SettingsError("--endpoint is needed, for example tcp://127.0.0.1:5555 (only --dry-run does without)")
+    fleet = fleet_settings()
+    with Database(database_settings()) as database:
+        model, bucket = _check_everything(database, options, fleet)
+        with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket:
+            certificate = _run_scan(options, database, model, bucket, socket, fleet)
+    if options.certificate:
+        write_json(options.certificate, certificate.document())
+    print(describe(certificate), flush=True)
+    return 0 if certificate.holds else 1
+
+
+def _check_everything(database: Database, options: ScanOptions, fleet: FleetSettings) -> tuple[ModelRecord, Bucket]:
+    """Everything that can be known to be wrong before the first image is touched."""
+    database.check()
+    model = _resolve_model(database, options.model_version)
+    with ModelServer(serving_settings()) as server:
+        server.check(model.version)
+    return model, _open_bucket(options, fleet)
+
+
+def _open_bucket(options: ScanOptions, fleet: FleetSettings) -> Bucket:
+    bucket = Bucket(
+        options.request.bucket,
+        patience_s=fleet.fetch_patience_s,
+        max_bytes=image_settings().max_bytes,
+        connections=fleet.fetch_threads,
+    )
+    bucket.check()
+    return bucket
+
+
+def _resolve_model(database: Database, version: int | None) -> ModelRecord:
+    model = database.models.stable() if version is None else database.models.get(version)
+    if model is None:
+        raise ContractError(
+            f"no model is {STABLE} yet: roll one out, or name one with --model-version"
+            if version is None
+            else f"model version {version} is not registered in MySQL: export it with sniffer_model.export.export"
+        )
+    if model.preprocessing_version != PREPROCESSING_VERSION:
+        raise ContractError(
+            f"model version {model.version} was trained on pixels of preprocessing {model.preprocessing_version}, this "
+            f"program makes {PREPROCESSING_VERSION}: scan with the release it was trained with, or retrain"
+        )
+    return model
+
+
+def _run_scan(
+    options: ScanOptions,
+    database: Database,
+    model: ModelRecord,
+    bucket: Bucket,
+    socket: ProducerSocket,
+    fleet: FleetSettings,
+) -> Certificate:
+    request, began, began_at = options.request, time.monotonic(), datetime.now(UTC)
+    before = database.scans.stored_outcomes(request.scan_id)
+    database.scans.open(request, model.version)
+    job = Welcome(secrets.token_hex(8), request.scan_id, model.version, request.rescan)
+    tally = ListingTally()
+    progress = ScanProgress(tally, options.progress)
+    # The listing looks up on a thread of its own, so on a connection of its own.
+    with Database(database_settings()) as listing_database:
+        pages = _images(request, listing_database, model, bucket, tally)
+        dispatcher = Dispatcher(socket, Lister(pages, socket.waker.wake), bucket.fetch, job, fleet, progress)
+        error = _run(dispatcher)
+    progress.report(dispatcher.ledger.done, dispatcher.ledger.in_flight, at_once=True)
+    certificate = certify(
+        request,
+        model,
+        PREPROCESSING_VERSION,
+        tally,
+        dispatcher.ledger.counts,
+        _stored_rows(database, request, model, before, began_at),
+        duration_s=time.monotonic() - began,
+        error_budget=fleet.error_budget,
+        interruption=str(error) if error else None,
+    )
+    database.scans.close(certificate)
+    if isinstance(error, SettingsError | ContractError):
+        raise error
+    return certificate
+
+
+def _run(dispatcher: Dispatcher) -> SnifferError | None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: dispatcher.stop())
+    try:
+        dispatcher.run()
+    except SnifferError as error:
+        return error
+    return None
+
+
+def _stored_rows(
+    database: Database, request: ScanRequest, model: ModelRecord, before: dict[Outcome, int], began_at: datetime
+) -> StoredRows:
+    return StoredRows(
+        before=before,
+        after=database.scans.stored_outcomes(request.scan_id),
+        flagged=database.scans.flagged_count(request.scan_id, model.threshold),
+        samples=database.scans.failure_samples(request.scan_id, MAX_SAMPLES),
+        rivals=tuple(database.scans.rival_rescans(request.scan_id, request.bucket, began_at)),
+    )
+
+
+def _images(
+    request: ScanRequest, database: Database, model: ModelRecord, bucket: Bucket, tally: ListingTally
+) -> Iterator[list[ListedObject]]:
+    if request.retry_failed:
+        pages = database.images.failed_objects(request.bucket, request.prefix, model.version)
+    else:
+        pages = bucket.pages(request.prefix)
+    only_this_scan = request.scan_id if request.rescan else None
+    return images_to_score(
+        pages,
+        request,
+        lambda identities: database.images.settled(identities, model.version, scan_id=only_this_scan),
+        tally,
+    )
+
+
+def _dry_run(options: ScanOptions) -> int:
+    """List and look up as a scan would; say what it would do and for how long. Changes nothing."""
+    fleet = fleet_settings()
+    with Database(database_settings()) as database:
+        database.check()
+        model = _resolve_model(database, options.model_version)
+        bucket = _open_bucket(options, fleet)
+        tally = ListingTally()
+        new = sum(len(page) for page in _images(options.request, database, model, bucket, tally))
+        estimate = ScanEstimate.of(options.request, model.version, tally, new, database.scans.last_rate())
+    if options.certificate:
+        write_json(options.certificate, estimate.document())
+    print(estimate.describe(), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What a running scan says of itself: a log line and a JSON file at an interval, with counts of confirmed rows only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from sniffer.core.files import write_json
+from sniffer.scan.listing import ListingTally
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 10.0
+RATE_WINDOW_S = 60.0
+"""The rate is that of the last minute, so that the time left follows a fleet that grows or shrinks."""
+
+
+class ScanProgress:
+    """Reports on a scan. `path`, if given, always holds one whole JSON document."""
+
+    def __init__(
+        self, tally: ListingTally, path: Path | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.tally = tally
+        self._path = path
+        self._clock = clock
+        self._history: deque[tuple[float, int]] = deque([(clock(), 0)])
+
+    def report(self, done: int, in_flight: int, *, at_once: bool = False) -> None:
+        """Report if the interval has passed; `done` are images with a committed row, `in_flight` those without."""
+        now = self._clock()
+        if now - self._history[-1][0] < (0.001 if at_once else INTERVAL_S):
+            return
+        while len(self._history) > 1 and now - self._history[0][0] > RATE_WINDOW_S:
+            self._history.popleft()
+        rate = (done - self._history[0][1]) / (now - self._history[0][0])
+        self._history.append((now, done))
+        left_s = in_flight / rate if rate > 0 and self.tally.finished else None
+        self._say(done, rate, left_s)
+
+    def _say(self, done: int, rate: float, left_s: float | None) -> None:
+        tally = self.tally
+        left = "listing still runs" if not tally.finished else "stalled" if left_s is None else f"{left_s:.0f} s left"
+        log.info(
+            "listed %d (%d unchanged), done %d, %.1f images/s, %s", tally.listed, tally.unchanged, done, rate, left
+        )
+        if self._path:
+            document = {
+                "listed": tally.listed,
+                "unchanged": tally.unchanged,
+                "done": done,
+                "images_per_s": round(rate, 2),
+                "time_left_s": left_s and round(left_s, 1),
+                "listing_done": tally.finished,
+            }
+            write_json(self._path, document)

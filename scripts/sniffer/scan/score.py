@@ -1,0 +1,74 @@
+"""One batch in a consumer: bytes in, committed rows out. Decode, ask the model, store; the same twice does no harm."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Sequence
+
+from sniffer.adapters import images
+from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.serving import ModelServer
+from sniffer.core.errors import UnreadableImage
+from sniffer.core.records import Outcome, Result, Unscored
+from sniffer.core.settings import ImageSettings
+from sniffer.scan.wire import Welcome, Work
+
+
+class Scorer:
+    """Turns work into rows by one model version. For one thread at a time."""
+
+    def __init__(self, database: Database, server: ModelServer, limits: ImageSettings) -> None:
+        self._database = database
+        self._server = server
+        self._limits = limits
+
+    def score(self, job: Welcome, batch: Sequence[Work]) -> list[tuple[int, Outcome]]:
+        """Give every image of the batch its row, in one transaction; returns how each one counts, by number."""
+        hashes = {work.number: hashlib.sha256(work.body).digest() for work in batch if work.verdict is None}
+        scores = (
+            {} if job.rescan else self._database.images.scored_bytes(sorted(set(hashes.values())), job.model_version)
+        )
+        asked, refused = self._decode(batch, hashes, known=scores.keys())
+        scores |= dict(zip(asked, self._server.predict(job.model_version, list(asked.values())), strict=True))
+        fresh = set(asked)
+        results = [self._result(work, hashes, scores, refused, fresh) for work in batch]
+        outcomes = self._database.images.record(
+            results, model_version=job.model_version, scan_id=job.scan_id, rescan=job.rescan
+        )
+        return [(work.number, outcome) for work, outcome in zip(batch, outcomes, strict=True)]
+
+    def _decode(
+        self, batch: Sequence[Work], hashes: dict[int, bytes], known: Container[bytes]
+    ) -> tuple[dict[bytes, bytes], dict[bytes, Unscored]]:
+        """Pixels of the distinct bytes that no score is known for, and verdicts on those that cannot be decoded."""
+        pixels: dict[bytes, bytes] = {}
+        refused: dict[bytes, Unscored] = {}
+        for work in batch:
+            content = hashes.get(work.number)
+            if content is None or content in pixels or content in refused or content in known:
+                continue
+            try:
+                decoded = images.decode(work.body, max_pixels=self._limits.max_pixels, max_bytes=self._limits.max_bytes)
+            except UnreadableImage as error:
+                refused[content] = Unscored(Outcome.UNREADABLE, error.code, str(error))
+            else:
+                pixels[content] = decoded.tobytes()
+        return pixels, refused
+
+    def _result(
+        self,
+        work: Work,
+        hashes: dict[int, bytes],
+        scores: dict[bytes, float],
+        refused: dict[bytes, Unscored],
+        fresh: set[bytes],
+    ) -> Result:
+        if work.verdict is not None:
+            return work.verdict.of(work.image)
+        content = hashes[work.number]
+        if content in refused:
+            return refused[content].of(work.image, content)
+        # The first of equal images in a batch is what the model was asked about; the others share its score.
+        outcome = Outcome.PREDICTED if content in fresh else Outcome.REUSED
+        fresh.discard(content)
+        return Result(work.image, outcome, scores[content], content)

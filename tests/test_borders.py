@@ -1,0 +1,116 @@
+"""The house: who may import whom is kept by the linter, programs stay light, and no name means two things."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+SOURCES = ("scripts", "model", "plugins", "local")
+
+PLANTED = [
+    ("sniffer.core.logs", "sniffer.scan.ledger"),
+    ("sniffer.core.logs", "sniffer.adapters.images"),
+    ("sniffer.adapters.images", "sniffer.adapters.serving"),
+    ("sniffer.scan.ledger", "boto3"),
+    ("sniffer.scan.ledger", "zmq"),
+    ("sniffer.scan.score", "PIL"),
+    ("sniffer.scan.score", "requests"),
+    ("sniffer.scan.score", "sqlalchemy"),
+    ("sniffer.scan.listing", "tensorflow"),
+    ("sniffer.scan.listing", "airflow"),
+    ("sniffer.scan.listing", "sniffer_model.data.manifest"),
+    ("sniffer.scan.estimate", "sniffer_airflow.names"),
+    ("sniffer.scan.estimate", "sniffer_local.layout"),
+    ("sniffer_model.data.manifest", "sniffer_model.training.head"),
+    ("sniffer_model.release.golden", "sniffer_model.export.export"),
+    ("sniffer_model.statistics.metrics", "sniffer_model.data.manifest"),
+    ("sniffer_model.data.source", "sniffer.scan.dispatch"),
+    ("sniffer_serve.errors", "sniffer.adapters.images"),
+    ("sniffer_serve.errors", "sniffer_model.release.publish"),
+    ("sniffer_rollout.steps", "tensorflow"),
+    ("sniffer_rollout.steps", "kubernetes"),
+    ("sniffer_rollout.steps", "sniffer_model.training.network"),
+    ("sniffer_rollout.steps", "sniffer.scan.produce"),
+    ("sniffer_rollout.steps", "sniffer_serve.config"),
+    ("sniffer_rollout.sync", "sniffer_rollout.steps"),
+    ("sniffer_airflow.names", "sniffer_airflow.executors.choose"),
+    ("sniffer_airflow.scan.plan", "sniffer_airflow.training.plan"),
+    ("sniffer_airflow.scan.plan", "sniffer.scan.request"),
+    ("sniffer_airflow.scan.plan", "sniffer_model.workdir"),
+]
+
+
+def test_the_linter_refuses_every_import_that_crosses_a_border(repository: Path, tmp_path: Path) -> None:
+    for source in SOURCES:
+        shutil.copytree(repository / source, tmp_path / source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(repository / "pyproject.toml", tmp_path)
+    for importer, imported in PLANTED:
+        file = _file(tmp_path, importer)
+        file.write_text(f"{file.read_text()}\nimport {imported}\n")
+    said = _lint_imports(tmp_path)
+    missed = [pair for pair in PLANTED if f"{pair[0]} -> {pair[1]} (l." not in said]
+    assert missed == []
+
+
+def _file(root: Path, module: str) -> Path:
+    return next(path for source in SOURCES if (path := root / source / f"{module.replace('.', '/')}.py").is_file())
+
+
+def _lint_imports(checkout: Path) -> str:
+    code = f"import sys; sys.path[:0] = {[str(checkout / source) for source in SOURCES]!r}; " + (
+        "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    )
+    command = [sys.executable, "-c", code, "--no-cache"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["__main__", "sync", "targets.kubernetes", "targets.local"])
+def test_a_program_of_the_rollout_loads_nothing_heavy(module: str) -> None:
+    heavy = "'tensorflow', 'keras', 'airflow', 'zmq', 'scipy', 'sklearn', 'matplotlib'"
+    code = f"import sys, sniffer_rollout.{module}; print([name for name in ({heavy}) if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def _modules(repository: Path) -> dict[str, ast.Module]:
+    return {
+        ".".join(file.relative_to(repository / source).with_suffix("").parts): ast.parse(file.read_text())
+        for source in SOURCES
+        for file in (repository / source).rglob("*.py")
+        if "migrations" not in file.parts
+    }
+
+
+def test_programs_import_no_programs(repository: Path) -> None:
+    modules = _modules(repository)
+    programs = {
+        name
+        for name, tree in modules.items()
+        if any(isinstance(n, ast.If) and "__main__" in ast.unparse(n.test) for n in tree.body)
+    }
+    assert len(programs) > 10
+    crossings = [
+        (name, node.module)
+        for name in programs
+        for node in ast.walk(modules[name])
+        if isinstance(node, ast.ImportFrom) and node.module in programs and not name.startswith("sniffer_local")
+    ]
+    assert crossings == []
+
+
+def test_no_two_classes_share_a_name(repository: Path) -> None:
+    names = Counter(
+        node.name
+        for tree in _modules(repository).values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []

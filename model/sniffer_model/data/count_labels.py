@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sniffer.core.errors import SnifferError
 from sniffer.core.logs import configure_logging
-from sniffer.core.result import add_result_flag, give_result
+from sniffer.core.result import add_result_flag, write_result
 from sniffer_model.data.manifest import read_manifest
 from sniffer_model.data.source import ImageSource, open_source
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     configure_logging("count_labels")
     try:
-        give_result(count_labels(open_source(arguments.source), arguments.lineage), arguments.result)
+        write_result(count_labels(open_source(arguments.source), arguments.lineage), arguments.result)
     except SnifferError as error:
         print(f"count_labels: {error}", file=sys.stderr)
         return error.exit_status

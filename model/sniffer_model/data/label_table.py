@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from sniffer.adapters.s3.bucket import Bucket, StoredObject
-from sniffer.adapters.s3.s3_images import S3_SCHEME, open_bucket, read_object, split_s3
+from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, read_object, split_s3
 from sniffer.core.errors import SettingsError, UnreadableImage
 from sniffer.core.model_records import LABELS
 from sniffer.core.settings import MIB, FetchSettings, image_settings, parse_utc

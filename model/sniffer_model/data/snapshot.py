@@ -25,7 +25,7 @@ from sniffer.core.errors import SettingsError, SnifferError, UnreadableImage
 from sniffer.core.files import write_text
 from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import LABELS
-from sniffer.core.result import add_result_flag, give_result
+from sniffer.core.result import add_result_flag, write_result
 from sniffer.core.settings import ImageSettings, image_settings
 from sniffer_model.data.manifest import (
     Exclusion,
@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_manifest(manifest, path)
         if arguments.lineage:
             write_text(arguments.lineage, path.read_text(encoding="utf-8"))
-        give_result(_summary(manifest), arguments.result)
+        write_result(_summary(manifest), arguments.result)
     except SnifferError as error:
         print(f"snapshot: {error}", file=sys.stderr)
         return error.exit_status

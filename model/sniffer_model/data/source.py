@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from sniffer.adapters.s3.bucket import Bucket, StoredObject
-from sniffer.adapters.s3.s3_images import S3_SCHEME, open_bucket, read_object, split_s3
+from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, read_object, split_s3
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import LABELS
 from sniffer.core.settings import FetchSettings, fetch_settings, image_settings

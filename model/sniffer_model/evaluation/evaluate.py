@@ -20,7 +20,7 @@ from sniffer.core.errors import SettingsError, SnifferError
 from sniffer.core.files import write_json, write_text
 from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import LABELS
-from sniffer.core.result import add_result_flag, give_result
+from sniffer.core.result import add_result_flag, write_result
 from sniffer.core.settings import ImageSettings, image_settings
 from sniffer_model.data.manifest import Split, read_manifest
 from sniffer_model.data.source import ImageSource, open_source
@@ -179,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _options(arguments)
         document = evaluate(Workdir(arguments.workdir), arguments.feature_cache, options, image_settings())
-        give_result(headline(document), arguments.result)
+        write_result(headline(document), arguments.result)
     except SnifferError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return error.exit_status

@@ -25,7 +25,7 @@ from sniffer.core.errors import ContractError, SettingsError, SnifferError
 from sniffer.core.files import read_json, write_json
 from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import LABELS, PIXELS_SIGNATURE, ModelRecord, ModelStatus
-from sniffer.core.result import add_result_flag, give_result
+from sniffer.core.result import add_result_flag, write_result
 from sniffer.core.settings import ImageSettings, database_settings, image_settings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
@@ -250,7 +250,7 @@ def _run(arguments: argparse.Namespace) -> int:
             database.check()
             facts = export_model(blessed, base, image_settings())
             register(facts, blessed, database)
-    give_result({**asdict(facts), "path": f"{base.location}/{facts.version}"}, arguments.result)
+    write_result({**asdict(facts), "path": f"{base.location}/{facts.version}"}, arguments.result)
     return 0
 
 

@@ -21,7 +21,7 @@ from sniffer.core.errors import ContractError, SettingsError, SnifferError
 from sniffer.core.files import read_text, write_json
 from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import ModelRecord, ModelStatus
-from sniffer.core.result import add_result_flag, give_result
+from sniffer.core.result import add_result_flag, write_result
 from sniffer.core.settings import ImageSettings, database_settings, image_settings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
@@ -241,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure_logging("gate")
     try:
         document = _run(arguments)
-        give_result(document, arguments.result)
+        write_result(document, arguments.result)
     except SnifferError as error:
         print(f"gate: {error}", file=sys.stderr)
         return error.exit_status

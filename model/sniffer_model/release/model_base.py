@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sniffer.adapters.s3.bucket import Bucket, NotFetched
-from sniffer.adapters.s3.s3_images import S3_SCHEME, open_bucket, split_s3
+from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, split_s3
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.settings import fetch_settings
 from sniffer_model.release.publish import (

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.core.errors import SnifferError
 from sniffer.core.logs import configure_logging
-from sniffer.core.result import add_result_flag, give_result
+from sniffer.core.result import add_result_flag, write_result
 from sniffer.core.settings import ImageSettings, image_settings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import ImageSource, open_source
@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         manifest = read_manifest(workdir.manifest)
         options = TrainingOptions(arguments.backbone_weights, arguments.fine_tune, arguments.seed)
         record = train(workdir, manifest, arguments.feature_cache, options, image_settings())
-        give_result(asdict(record), arguments.result)
+        write_result(asdict(record), arguments.result)
     except SnifferError as error:
         print(f"train: {error}", file=sys.stderr)
         return error.exit_status

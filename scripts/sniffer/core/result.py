@@ -12,11 +12,11 @@ from sniffer.core.files import write_json
 
 
 def add_result_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--result FILE`, which `give_result` takes as its path."""
+    """Add `--result FILE`, which `write_result` takes as its path."""
     parser.add_argument("--result", type=Path, metavar="FILE", help="write the JSON that is printed there as well")
 
 
-def give_result(document: Mapping[str, Any], path: Path | None) -> None:
+def write_result(document: Mapping[str, Any], path: Path | None) -> None:
     """Print the document; write it to the file as well, if one is asked for. Raises SettingsError."""
     if path is not None:
         write_json(path, document)

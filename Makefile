@@ -2,7 +2,7 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-all bench lint format lock
+.PHONY: help setup demo down test test-all bench lint format lock docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -38,3 +38,6 @@ format: setup ## let ruff format and fix what it can
 lock: setup ## resolve requirements.in into requirements.txt again, keeping the pins that still fit
 	@$(python) -m uv pip compile -q --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make lock" requirements.in -o requirements.txt
+
+docs: setup ## write the reference pages of docs/ anew from the code
+	@$(python) -m sniffer_local.reference

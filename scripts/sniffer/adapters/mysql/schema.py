@@ -17,6 +17,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import DATETIME
 
+from sniffer.core.records import Outcome
+
 SCHEMA_VERSION = "0004"
 """The migration that this code needs; `python -m sniffer.scan.migrate` brings a database there."""
 
@@ -25,74 +27,120 @@ metadata = MetaData()
 models = Table(
     "models",
     metadata,
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    # Empty while the version is reserved and not yet exported.
-    Column("digest", String(64)),
-    Column("backbone_digest", String(64)),
-    Column("preprocessing_version", String(64)),
-    Column("threshold", Double),
-    Column("metrics", JSON),
-    Column("status", String(16)),
-    Column("registered_at", DATETIME(fsp=6)),
-    Column("candidate_digest", String(64), unique=True),
-    Column("verdict", JSON(none_as_null=True)),
+    Column(
+        "version",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        doc="counts up from 1; the folder of the version in the model base has this name",
+    ),
+    Column(
+        "digest",
+        String(64),
+        doc="SHA-256 of the published files, hex; empty while the version is reserved and not exported yet",
+    ),
+    Column("backbone_digest", String(64), doc="SHA-256 of the backbone's weights, hex"),
+    Column(
+        "preprocessing_version",
+        String(64),
+        doc="which release's decoding the model was trained on; a scan refuses any other",
+    ),
+    Column(
+        "threshold", Double, doc="an image is flagged when its score is at or above this; change it with one UPDATE"
+    ),
+    Column("metrics", JSON, doc="the figures of the evaluation"),
+    Column(
+        "status",
+        String(16),
+        doc="`candidate`, `blessed`, `rejected`, `stable` (at most one) or `previous` (at most one)",
+    ),
+    Column("registered_at", DATETIME(fsp=6), doc="UTC"),
+    Column(
+        "candidate_digest",
+        String(64),
+        unique=True,
+        doc="names the training at its threshold that the version is reserved for, hex",
+    ),
+    Column("verdict", JSON(none_as_null=True), doc="what the gate decided, with every reason"),
+    info={
+        "doc": "One row for each model version: which files it is, how good it is, and whether it is in production. "
+        "A scan reads it to find the stable version; a rollout changes `status`."
+    },
 )
 
 reports = Table(
     "reports",
     metadata,
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    # HTML, compressed by zlib; beside `models`, which every scan reads.
-    Column("page", LargeBinary),
+    Column("version", Integer, primary_key=True, autoincrement=False, doc="as in `models`"),
+    # Not in `models`, which every scan reads.
+    Column("page", LargeBinary, doc="the HTML page, compressed with zlib"),
+    info={"doc": "The page with the figures of each version that was judged, for Airflow's UI and for audits."},
 )
 
-COUNT_COLUMNS = ("listed", "unchanged", "predicted", "reused", "unreadable", "gone", "failed")
+COUNT_COLUMNS = {"listed": "objects that belong to the scan"} | {
+    outcome.value: f"objects that ended `{outcome}`" for outcome in Outcome
+}
 
 scans = Table(
     "scans",
     metadata,
-    Column("scan_id", String(120), primary_key=True),
-    Column("bucket", String(255)),
-    Column("prefix", VARBINARY(1024)),
-    Column("window_since", DATETIME(fsp=6)),
-    Column("window_until", DATETIME(fsp=6)),
-    Column("model_version", Integer),
-    Column("dag_run", String(255)),
-    Column("request", JSON),
-    Column("state", String(16)),
-    *(Column(name, BigInteger) for name in COUNT_COLUMNS),
-    Column("images_per_s", Double),
-    Column("certificate", JSON),
-    Column("started_at", DATETIME(fsp=6)),
-    Column("finished_at", DATETIME(fsp=6)),
+    Column(
+        "scan_id",
+        String(120),
+        primary_key=True,
+        doc="the name given with `--scan-id`, or one that sorts by time; Airflow's is DAG id and run id",
+    ),
+    Column("bucket", String(255), doc="the S3 bucket"),
+    Column("prefix", VARBINARY(1024), doc="only keys that start with it"),
+    Column("window_since", DATETIME(fsp=6), doc="only objects modified at or after, UTC; empty: no bound"),
+    Column("window_until", DATETIME(fsp=6), doc="only objects modified before, UTC; empty: no bound"),
+    Column("model_version", Integer, doc="the version that this scan asks, from start to end"),
+    Column("dag_run", String(255), doc="the Airflow run that asked, if one did"),
+    Column("request", JSON, doc="all that was asked, as JSON"),
+    Column("state", String(16), doc="`running`, `complete` (the certificate holds) or `incomplete`"),
+    *(Column(name, BigInteger, doc=doc) for name, doc in COUNT_COLUMNS.items()),
+    Column("images_per_s", Double, doc="images that were not unchanged, by the duration"),
+    Column("certificate", JSON, doc="the certificate as JSON; empty while the scan runs"),
+    Column("started_at", DATETIME(fsp=6), doc="UTC"),
+    Column("finished_at", DATETIME(fsp=6), doc="UTC; empty while the scan runs"),
+    info={"doc": "One row for each scan."},
 )
 
 images = Table(
     "images",
     metadata,
-    Column("image_id", BigInteger, primary_key=True),
-    Column("identity", BINARY(32), unique=True),
-    Column("bucket", String(255)),
+    Column("image_id", BigInteger, primary_key=True, doc="a number, for joins"),
+    Column("identity", BINARY(32), unique=True, doc="SHA-256 of bucket, ETag and key: makes the row unique"),
+    Column("bucket", String(255), doc="the S3 bucket"),
     # Binary: S3 compares keys byte by byte, and every MySQL collation pads, folds or both somewhere.
-    Column("object_key", VARBINARY(1024)),
-    Column("etag", String(255)),
-    Column("size_bytes", BigInteger),
-    Column("last_modified", DATETIME(fsp=6)),
-    Column("content_hash", BINARY(32)),
+    Column("object_key", VARBINARY(1024), doc="the key as bytes of UTF-8, compared byte by byte"),
+    Column("etag", String(255), doc="as S3 listed it, without quotes"),
+    Column("size_bytes", BigInteger, doc="as listed"),
+    Column("last_modified", DATETIME(fsp=6), doc="as listed, UTC"),
+    Column("content_hash", BINARY(32), doc="SHA-256 of the bytes; empty until they were read"),
+    info={
+        "doc": "One row for each object that a scan has seen: a key with an ETag. "
+        "An object that is replaced gets a second row."
+    },
 )
 
 predictions = Table(
     "predictions",
     metadata,
-    Column("image_id", BigInteger, primary_key=True),
-    Column("model_version", Integer, primary_key=True),
-    Column("scan_id", String(120)),
-    Column("outcome", String(16)),
-    Column("score", Double),
+    Column("image_id", BigInteger, primary_key=True, doc="as in `images`"),
+    Column("model_version", Integer, primary_key=True, doc="as in `models`"),
+    Column("scan_id", String(120), doc="the scan that wrote the row"),
+    Column("outcome", String(16), doc="see [outcomes](outcomes.md); `unchanged` is counted in `scans` and has no row"),
+    Column("score", Double, doc="0 to 1, the probability of drugs; empty unless `predicted` or `reused`"),
     # Set on `predicted` rows only: one row per distinct bytes, so that the look-up for reuse never walks a
     # million copies of one placeholder image.
-    Column("scored_hash", BINARY(32)),
-    Column("error_code", String(64)),
-    Column("error_message", String(500)),
-    Column("scored_at", DATETIME(fsp=6)),
+    Column(
+        "scored_hash",
+        BINARY(32),
+        doc="the content hash, set on `predicted` rows only: finds a score for the same bytes",
+    ),
+    Column("error_code", String(64), doc="see [outcomes](outcomes.md); empty when there is a score"),
+    Column("error_message", String(500), doc="the same for a person"),
+    Column("scored_at", DATETIME(fsp=6), doc="UTC"),
+    info={"doc": "What became of an image by one model version: one row for each image and version."},
 )

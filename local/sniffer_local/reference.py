@@ -1,0 +1,143 @@
+"""`make docs`: the reference pages of docs/, made from the code. --check writes nothing and names stale pages."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from sqlalchemy import Column, Table
+from sqlalchemy.dialects import mysql
+
+from sniffer.adapters.mysql import schema
+from sniffer.core.errors import SnifferError
+from sniffer.core.outcomes import CODES, OUTCOMES
+from sniffer_local.layout import CHECKOUT
+
+DOCS = CHECKOUT / "docs"
+_MIGRATIONS = Path(schema.__file__).parent / "migrations" / "versions"
+_NOTE = "<!-- Made from the code by `make docs`; do not edit. -->"
+
+
+def tables_page() -> str:
+    """The tables of MySQL: what a row is, what a column holds."""
+    parts = [
+        "# Tables of MySQL",
+        "For whoever writes SQL against sniffer-bot's database. `sniffer migrate` creates and changes the tables "
+        f"(Alembic, today at migration {schema.SCHEMA_VERSION}); text is `ascii` unless people write it, times are UTC "
+        "with microseconds, digests are SHA-256.",
+    ]
+    for table in schema.metadata.sorted_tables:
+        parts += [f"## `{table.name}`", table.info["doc"], _table(("column", "type", "holds"), _columns(table))]
+    parts += [
+        "## The view `flagged_images`",
+        "What reviewers read: every scored image at or above its version's threshold *now*. Several versions may have "
+        "scored one image; filter by `model_version` for one of them.",
+        f"```sql\n{inspect.cleandoc(_view())}\n```",
+    ]
+    return _page(parts)
+
+
+def outcomes_page() -> str:
+    """Outcomes of images, error codes, and exit statuses of programs."""
+    return _page(
+        [
+            "# Outcomes, error codes, exit statuses",
+            "For whoever reads a certificate, the table `predictions`, or a red task's log. "
+            "[Troubleshooting](troubleshooting.md) goes from a symptom to what to do.",
+            "## Outcomes",
+            "Each listed object ends in exactly one:\n\n    listed = " + " + ".join(OUTCOMES),
+            _table(
+                ("outcome", "meaning", "tried again"),
+                ((f"`{outcome}`", row.meaning, row.tried_again) for outcome, row in OUTCOMES.items()),
+            ),
+            "## Error codes of images",
+            "In `predictions.error_code`, and in the samples of a certificate.",
+            _table(
+                ("code", "outcome", "meaning", "what to do"),
+                ((f"`{code}`", f"`{row.outcome}`", row.meaning, row.what_to_do) for code, row in CODES.items()),
+            ),
+            "## Exit statuses of programs",
+            "Every program says in one line on standard error what went wrong and what to do. Airflow retries a task "
+            "whose program ended with 1 and fails one that ended with 2 at once.",
+            _table(("status", "when"), _exit_statuses()),
+        ]
+    )
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"tables.md": tables_page, "outcomes.md": outcomes_page}
+
+
+def stale_pages() -> list[str]:
+    """Names of the pages in docs/ that are missing or are not what the code says now."""
+    return [name for name, make in PAGES.items() if _read(DOCS / name) != make()]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program. Exit status: 0 the pages are up to date (now), 1 with --check when one is stale."""
+    parser = argparse.ArgumentParser(prog="python -m sniffer_local.reference", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
+    flags = parser.parse_args(argv)
+    stale = stale_pages()
+    for name in stale:
+        print(f"docs/{name} {'is stale: run `make docs`' if flags.check else 'is written'}")
+        if not flags.check:
+            (DOCS / name).write_text(PAGES[name](), encoding="utf-8")
+    return 1 if stale and flags.check else 0
+
+
+def _columns(table: Table) -> Iterator[tuple[str, str, str]]:
+    for column in table.columns:
+        key = " (key)" if column.primary_key else " (unique)" if column.unique else ""
+        yield f"`{column.name}`{key}", f"`{_type(column)}`", column.doc or ""
+
+
+def _type(column: Column[object]) -> str:
+    return column.type.compile(dialect=mysql.dialect()) if str(column.type) != "BLOB" else "MEDIUMBLOB"
+
+
+def _view() -> str:
+    """The SQL of the view, from the migration that creates it."""
+    spec = importlib.util.spec_from_file_location("first_migration", _MIGRATIONS / "0001_tables.py")
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(_MIGRATIONS / "0001_tables.py")
+    migration = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(migration)
+    return str(migration.VIEW)
+
+
+def _exit_statuses() -> Iterator[tuple[str, str]]:
+    yield "0", "the program did what it says; for a scan: the certificate holds"
+    for error in sorted(SnifferError.__subclasses__(), key=lambda error: error.exit_status):
+        if error.__name__ != "UnreadableImage":
+            yield str(error.exit_status), f"`{error.__name__}`: {_one_line(error.__doc__ or '')}"
+    yield "128 + N", "ended by signal N: 143 is SIGTERM, 137 is SIGKILL (out of memory, as a rule)"
+
+
+def _page(parts: Iterable[str]) -> str:
+    return "\n\n".join((_NOTE, *parts)) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [_row(head), "|" + "---|" * len(head), *(_row(row) for row in rows)]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

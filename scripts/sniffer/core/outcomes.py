@@ -1,0 +1,98 @@
+"""What each outcome and each error code of an image means, for a person: the reference page is made of these tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sniffer.core.records import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeMeaning:
+    """One outcome: how an image comes to it, and what makes a scan try it again."""
+
+    meaning: str
+    tried_again: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeMeaning:
+    """One error code: the outcome it comes with, what happened, and what a person can do."""
+
+    outcome: Outcome
+    meaning: str
+    what_to_do: str
+
+
+OUTCOMES: Mapping[Outcome, OutcomeMeaning] = {
+    Outcome.UNCHANGED: OutcomeMeaning(
+        "this object (bucket, key, ETag) already has a result from this model version; counted, not stored again",
+        "only with `--rescan`",
+    ),
+    Outcome.PREDICTED: OutcomeMeaning("scored now", "only with `--rescan`"),
+    Outcome.REUSED: OutcomeMeaning(
+        "the same bytes were scored under another key; that score is stored, the model is not asked",
+        "only with `--rescan`",
+    ),
+    Outcome.UNREADABLE: OutcomeMeaning(
+        "not an image that we can decode; the code says why", "by another model version, or with `--rescan`"
+    ),
+    Outcome.GONE: OutcomeMeaning(
+        "deleted, or replaced by other bytes, between listing and fetching", "when it is listed again"
+    ),
+    Outcome.FAILED: OutcomeMeaning(
+        "tried and given up; the code says why", "by the next scan that lists it, or by `--retry-failed`"
+    ),
+}
+
+CODES: Mapping[str, CodeMeaning] = {
+    "empty": CodeMeaning(Outcome.UNREADABLE, "the object has no bytes", "nothing; the upload was broken"),
+    "over_byte_limit": CodeMeaning(
+        Outcome.UNREADABLE,
+        "larger than `SNIFFER_MAX_IMAGE_BYTES`; it was not fetched",
+        "raise the limit and scan with `--rescan`, if such files matter",
+    ),
+    "over_pixel_limit": CodeMeaning(
+        Outcome.UNREADABLE,
+        "more pixels than `SNIFFER_MAX_IMAGE_PIXELS`; often a decompression bomb",
+        "raise the limit and give consumers the memory (4 bytes a pixel and more), if such pictures matter",
+    ),
+    "over_scan_limit": CodeMeaning(
+        Outcome.UNREADABLE,
+        "a progressive JPEG with so many passes that decoding would take more than about 15 s",
+        "nothing; it is an attack or a broken file",
+    ),
+    "not_an_image": CodeMeaning(
+        Outcome.UNREADABLE, "HTML, JSON, text, a video, an archive, …; the message says which", "nothing"
+    ),
+    "unsupported": CodeMeaning(
+        Outcome.UNREADABLE,
+        "an image in a format that is not decoded: HEIC, JPEG 2000, JPEG XL, Photoshop, icon, SVG",
+        "nothing; convert it before the upload, if you can",
+    ),
+    "truncated": CodeMeaning(Outcome.UNREADABLE, "the file ends before the picture does", "nothing; upload it again"),
+    "corrupt": CodeMeaning(
+        Outcome.UNREADABLE, "damaged in another way; the message has the decoder's words", "nothing; upload it again"
+    ),
+    "deleted": CodeMeaning(Outcome.GONE, "S3 says that there is no such object any more", "nothing"),
+    "replaced": CodeMeaning(
+        Outcome.GONE,
+        "its ETag is not the one that was listed: somebody wrote other bytes",
+        "nothing; the next scan that lists it scores the new bytes",
+    ),
+    "access_denied": CodeMeaning(
+        Outcome.FAILED, "S3 refused the read (401 or 403)", "give the role `s3:GetObject`, then `--retry-failed`"
+    ),
+    "fetch": CodeMeaning(
+        Outcome.FAILED,
+        "S3 did not give the object within `SNIFFER_FETCH_PATIENCE_S`, or answered with an error",
+        "see the message; then `--retry-failed`",
+    ),
+    "kills_consumers": CodeMeaning(
+        Outcome.FAILED,
+        "two consumers died while they held it among others, and a third one that held nothing else",
+        "look at memory first (`SNIFFER_MAX_IMAGE_PIXELS`); fetch the file with care, report it to Pillow",
+    ),
+}
+"""Of the column `predictions.error_code` and of a certificate's samples. A test compares them with the code."""

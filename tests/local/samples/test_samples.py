@@ -31,7 +31,7 @@ from sniffer_local.samples import (
 from sniffer_local.samples.generate import Order, draw_sample
 
 DAYS = ("uploads/2026-11-19/", "uploads/2026-11-20/", "uploads/2026-11-21/")
-FOLDERS = [str(Path(__file__).parents[2] / folder) for folder in ("scripts", "model")]
+FOLDERS = [str(Path(__file__).parents[3] / folder) for folder in ("scripts", "model")]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from sniffer.scan.wire import PROTOCOL, ConsumerSocket, HandBack, Heartbeat, Hel
 from sniffer_local.mariadb import MariaDb
 from sniffer_local.processes import free_port
 
-FRAGILE = str(Path(__file__).parents[1] / "support" / "fragile_consume.py")
+FRAGILE = str(Path(__file__).parents[2] / "support" / "fragile_consume.py")
 
 
 @pytest.fixture

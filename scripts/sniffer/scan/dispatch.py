@@ -1,45 +1,42 @@
 """The producer's loop: takes listed images, fetches them, hands them to consumers against credit, accounts for each.
 
-One thread lists, a few fetch; the loop alone owns the ledger and the socket.
+One thread lists, a few fetch; the loop alone owns the ledger and the channel.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor
 
 from sniffer.adapters.s3.bucket import NotFetched
 from sniffer.core.errors import ContractError, IncompleteScan
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.core.settings import FleetSettings
 from sniffer.scan.certificate import over_budget
+from sniffer.scan.channel import Clock, ConsumerLost, ProducerChannel
 from sniffer.scan.ledger import Entry, Ledger
-from sniffer.scan.progress import ScanProgress
-from sniffer.scan.wire import (
+from sniffer.scan.lister import Lister
+from sniffer.scan.messages import (
     PROTOCOL,
-    ConsumerLost,
     Done,
     FromConsumer,
+    FromProducer,
     HandBack,
     Heartbeat,
     Hello,
     Leave,
-    ProducerSocket,
     Refused,
     Reregister,
     ScanFinished,
+    Unintelligible,
     Welcome,
     Work,
 )
+from sniffer.scan.progress import ScanProgress
 
 log = logging.getLogger(__name__)
-
-PAGES_AHEAD = 2
-"""Listed pages that wait for the loop; with what the ledger holds, all the memory that the listing takes."""
 
 EARLY_FAILURES = 100
 """Once so many images failed, a scan that is over its error budget stops instead of failing forty million times."""
@@ -48,106 +45,85 @@ FAREWELL_S = 2.0
 """How long the end waits for the consumers' goodbyes."""
 
 
-class Lister(threading.Thread):
-    """Lists on a thread of its own, a few pages ahead of the loop. An error in it is raised by `take`."""
-
-    def __init__(self, pages: Iterator[list[ListedObject]], wake: Callable[[], None]) -> None:
-        super().__init__(name="list", daemon=True)
-        self._pages = pages
-        self._wake = wake
-        self._queue: queue.Queue[list[ListedObject] | BaseException | None] = queue.Queue(PAGES_AHEAD)
-        self._stopped = threading.Event()
-        self.finished = False
-
-    def run(self) -> None:
-        """Put page after page, then None, or the error that ended the listing."""
-        try:
-            for page in self._pages:
-                self._put(page)
-                if self._stopped.is_set():
-                    return
-            self._put(None)
-        except Exception as error:  # noqa: BLE001 - carried over to the loop, which raises it
-            self._put(error)
-
-    def take(self) -> list[ListedObject] | None:
-        """The next page, or None when none is there now; raises what ended the listing, if that was an error."""
-        try:
-            item = self._queue.get_nowait()
-        except queue.Empty:
-            return None
-        if isinstance(item, BaseException):
-            raise item
-        self.finished = item is None
-        return item
-
-    def stop(self) -> None:
-        """List no further."""
-        self._stopped.set()
-
-    def _put(self, item: list[ListedObject] | BaseException | None) -> None:
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(item, timeout=0.5)
-            except queue.Full:
-                continue
-            self._wake()
-            return
-
-
 class Dispatcher:
     """The loop that owns the ledger. It ends when every listed image has an outcome, or with an error that says why."""
 
     def __init__(
         self,
-        socket: ProducerSocket,
+        channel: ProducerChannel,
         lister: Lister,
         fetch: Callable[[ListedObject], bytes],
+        fetchers: Executor,
         job: Welcome,
         settings: FleetSettings,
         progress: ScanProgress,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock,
     ) -> None:
-        self._socket = socket
+        self._channel = channel
         self._lister = lister
         self._fetch = fetch
+        self._fetchers = fetchers
         self._job = job
         self._settings = settings
         self._progress = progress
         self._clock = clock
         self.ledger = Ledger(deadline_s=settings.consumer_deadline_s, held_bytes=settings.held_bytes)
-        self._pool = ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="fetch")
         self._fetched: queue.SimpleQueue[tuple[int, bytes | Unscored | BaseException]] = queue.SimpleQueue()
         self._last_beat = 0.0
         self._last_consumer = self._last_progress = clock()
         self._seen = -1
         self._complaint = ""
+        self._refused: set[bytes] = set()
         self._stopping = False
+        self._farewell_until: float | None = None
+        self._error: Exception | None = None
 
     def stop(self) -> None:
         """End soon, incomplete. Safe in a signal handler."""
         self._stopping = True
-        self._socket.waker.wake()
+        self._channel.wake()
 
     def run(self) -> None:
         """Hand out images until all have an outcome. Raises SnifferError when that cannot be reached."""
-        self._lister.start()
+        while self.turn():
+            self._channel.wait(self.wait_s)
+
+    @property
+    def wait_s(self) -> float:
+        """How long the loop may wait for something to arrive before its next turn."""
+        return self._settings.beat_s / 2 if self._farewell_until is None else FAREWELL_S / 20
+
+    def turn(self) -> bool:
+        """Do what there is to do now, without waiting; returns whether another turn is needed.
+
+        The last turn, after the farewell, raises what ended the scan early.
+        """
+        if self._farewell_until is None:
+            self._serve()
+        else:
+            self._hear_goodbyes()
+        if self._farewell_until is None or (self.ledger.alive and self._clock() < self._farewell_until):
+            return True
+        if self._error is not None:
+            raise self._error
+        return False
+
+    def _serve(self) -> None:
         try:
-            while not (self._lister.finished and self.ledger.in_flight == 0):
-                self._turn()
-        finally:
-            self._lister.stop()
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._move_images()
+        except Exception as error:  # noqa: BLE001 - the last turn raises it, after the consumers have been told
+            self._error = error
+        if self._error or (self._lister.finished and self.ledger.in_flight == 0):
             self._dismiss()
 
-    def _turn(self) -> None:
-        for name, message in self._socket.receive(self._settings.beat_s / 2):
+    def _move_images(self) -> None:
+        for name, message in self._channel.receive():
             self._hear(name, message)
         self._take_listed()
         self._take_fetched()
         self._start_fetches()
         self._hand_out()
-        self._bury_expired()
+        self._requeue_expired()
         self._beat()
         self._progress.report(self.ledger.done, self.ledger.in_flight)
         self._check_limits()
@@ -177,7 +153,7 @@ class Dispatcher:
             reason = f"{entry.deaths} consumers died while they held it, the last one with nothing else"
             self.ledger.fetched(entry.number, Unscored(Outcome.FAILED, "kills_consumers", reason))
         else:
-            self._pool.submit(self._fetch_one, entry.number, entry.image)
+            self._fetchers.submit(self._fetch_one, entry.number, entry.image)
 
     def _fetch_one(self, number: int, image: ListedObject) -> None:
         content: bytes | Unscored | BaseException
@@ -188,7 +164,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - carried over to the loop, which raises it
             content = error
         self._fetched.put((number, content))
-        self._socket.waker.wake()
+        self._channel.wake()
 
     def _take_fetched(self) -> None:
         while not self._fetched.empty():
@@ -200,13 +176,16 @@ class Dispatcher:
     # ---- consumers ------------------------------------------------------------------------------------------
 
     def _hear(self, name: bytes, message: FromConsumer) -> None:
+        if isinstance(message, Unintelligible):
+            self._refuse(name, message.reason)
+            return
         if isinstance(message, Hello):
             self._welcome(name, message)
             return
         if not self.ledger.knows(name):
             self._send(name, Reregister())
             return
-        if self.ledger.heard(name, self._clock()):
+        if self.ledger.mark_alive(name, self._clock()):
             log.warning("%s is back", shown(name))
         match message:
             case Done() if message.session == self._job.session:
@@ -223,13 +202,19 @@ class Dispatcher:
 
     def _welcome(self, name: bytes, hello: Hello) -> None:
         if hello.protocol != PROTOCOL:
-            reason = f"it speaks protocol {hello.protocol}, this producer {PROTOCOL}: run the same release"
-            self._send(name, Refused(reason))
-            log.error("%s is refused: %s", hello.name, reason)
+            self._refuse(name, f"it speaks protocol {hello.protocol}, this producer {PROTOCOL}: run the same release")
             return
         log.info("%s joins", hello.name)
         self.ledger.join(name, hello.credit, self._clock())
         self._send(name, self._job)
+
+    def _refuse(self, name: bytes, reason: str) -> None:
+        """A peer of another release gets no work, and whatever it says does not end the scan."""
+        self.ledger.leave(name)
+        self._send(name, Refused(reason))
+        if name not in self._refused:
+            self._refused.add(name)
+            log.error("%s is refused: %s", shown(name), reason)
 
     def _reconcile(self, name: bytes, beat: Heartbeat) -> None:
         lost = self.ledger.reconcile(name, beat.holds, self._clock())
@@ -252,20 +237,20 @@ class Dispatcher:
             name, entry = grant
             self._send(name, Work(self._job.session, entry.number, entry.image, entry.verdict, entry.release()))
 
-    def _send(self, name: bytes, message: Reregister | Welcome | Work | ScanFinished | Refused | Heartbeat) -> None:
+    def _send(self, name: bytes, message: FromProducer) -> None:
         try:
-            self._socket.send(name, message)
+            self._channel.send(name, message)
         except ConsumerLost:
             # A connection that was replaced may still speak; ZeroMQ then gives it a name that nobody knows.
             if self.ledger.knows(name):
-                self._bury(name, "has vanished")
+                self._mark_dead(name, "has vanished")
 
-    def _bury_expired(self) -> None:
+    def _requeue_expired(self) -> None:
         for name in self.ledger.expired(self._clock()):
-            self._bury(name, f"has been silent for {self._settings.consumer_deadline_s:g} s")
+            self._mark_dead(name, f"has been silent for {self._settings.consumer_deadline_s:g} s")
 
-    def _bury(self, name: bytes, why: str) -> None:
-        returned = self.ledger.bury(name)
+    def _mark_dead(self, name: bytes, why: str) -> None:
+        returned = self.ledger.mark_dead_and_requeue(name)
         log.warning("%s %s: its %d images go to others", shown(name), why, len(returned))
 
     def _beat(self) -> None:
@@ -277,17 +262,20 @@ class Dispatcher:
 
     def _dismiss(self) -> None:
         """Tell every consumer that it is over, and give each the time to finish its last batch and say goodbye."""
-        deadline = self._clock() + FAREWELL_S
+        self._farewell_until = self._clock() + FAREWELL_S
+        self._lister.stop()
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
         for name in self.ledger.alive:
             self._send(name, ScanFinished())
-        while self.ledger.alive and self._clock() < deadline:
-            for name, message in self._socket.receive(0.1):
-                if isinstance(message, Done) and message.session == self._job.session:
-                    self._settle(message)
-                elif isinstance(message, Leave):
-                    self.ledger.leave(name)
-                elif isinstance(message, Hello):
-                    self._send(name, ScanFinished())
+
+    def _hear_goodbyes(self) -> None:
+        for name, message in self._channel.receive():
+            if isinstance(message, Done) and message.session == self._job.session:
+                self._settle(message)
+            elif isinstance(message, Leave):
+                self.ledger.leave(name)
+            elif isinstance(message, Hello):
+                self._send(name, ScanFinished())
 
     # ---- limits ---------------------------------------------------------------------------------------------
 
@@ -300,7 +288,7 @@ class Dispatcher:
         elif now - self._last_consumer > self._settings.no_consumer_s:
             why = f" (the last one said: {self._complaint})" if self._complaint else ""
             raise IncompleteScan(
-                f"no consumer at {self._socket.endpoint} for {self._settings.no_consumer_s:g} s{why}: start some "
+                f"no consumer at {self._channel.endpoint} for {self._settings.no_consumer_s:g} s{why}: start some "
                 "with `python -m sniffer.scan.consume`, then run again"
             )
         self._check_progress(now)

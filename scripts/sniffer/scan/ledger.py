@@ -209,7 +209,7 @@ class Ledger:
         consumer = self._consumers.setdefault(name, _Consumer())
         consumer.credit, consumer.last_heard, consumer.alive = credit, now, True
 
-    def heard(self, name: bytes, now: float) -> bool:
+    def mark_alive(self, name: bytes, now: float) -> bool:
         """A message from a known consumer arrived; returns whether it is back from the dead."""
         consumer = self._consumers[name]
         was_alive, consumer.alive, consumer.last_heard = consumer.alive, True, now
@@ -266,7 +266,7 @@ class Ledger:
         self.hand_back(name, list(consumer.held) if consumer else ())
         self._consumers.pop(name, None)
 
-    def bury(self, name: bytes) -> list[Entry]:
+    def mark_dead_and_requeue(self, name: bytes) -> list[Entry]:
         """That consumer died: its images go to others, first of all; returns them.
 
         It stays known, since a consumer that was only stopped may come back and acknowledge what it holds.
@@ -295,7 +295,7 @@ class Ledger:
         return entry
 
     def _remove(self, number: int) -> Entry | None:
-        """Take the image out, wherever it is: an acknowledgement may come late, from a consumer buried meanwhile."""
+        """Take the image out, wherever it is: an acknowledgement may come late, from a dead consumer."""
         holder = self._holder.pop(number, None)
         if holder is not None:
             return self._consumers[holder].drop(number)

@@ -5,22 +5,23 @@ images of the bucket to the consumers that connect, and certifies the scan.
 from __future__ import annotations
 
 import argparse
-import secrets
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.serving import ModelServer
+from sniffer.core.background import BackgroundThread
 from sniffer.core.errors import ContractError, SettingsError, SnifferError
 from sniffer.core.files import write_json
 from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import ModelRecord
-from sniffer.core.records import Certificate, ListedObject, Outcome, ScanRequest
+from sniffer.core.records import Certificate, ListedObject, ScanRequest
 from sniffer.core.settings import (
     FleetSettings,
     curve_clients,
@@ -30,13 +31,12 @@ from sniffer.core.settings import (
     image_settings,
     serving_settings,
 )
-from sniffer.scan.certificate import MAX_SAMPLES, StoredRows, certify, describe
-from sniffer.scan.dispatch import Dispatcher, Lister
+from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate
 from sniffer.scan.listing import ListingTally, images_to_score
-from sniffer.scan.progress import ScanProgress
 from sniffer.scan.request import STABLE, ScanOptions, add_scan_flags, parse, scan_options
-from sniffer.scan.wire import ProducerSocket, Welcome
+from sniffer.scan.run import ScanRun, Source
+from sniffer.scan.wire import ProducerSocket
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,55 +113,30 @@ def _run_scan(
     socket: ProducerSocket,
     fleet: FleetSettings,
 ) -> Certificate:
-    request, began, began_at = options.request, time.monotonic(), datetime.now(UTC)
-    before = database.scans.stored_outcomes(request.scan_id)
-    database.scans.open(request, model.version)
-    job = Welcome(secrets.token_hex(8), request.scan_id, model.version, request.rescan)
-    tally = ListingTally()
-    progress = ScanProgress(tally, options.progress)
+    request, tally = options.request, ListingTally()
     # The listing looks up on a thread of its own, so on a connection of its own.
     with Database(database_settings()) as listing_database:
-        pages = _images(request, listing_database, model, bucket, tally)
-        dispatcher = Dispatcher(socket, Lister(pages, socket.waker.wake), bucket.fetch, job, fleet, progress)
-        error = _run(dispatcher)
-    progress.report(dispatcher.ledger.done, dispatcher.ledger.in_flight, at_once=True)
-    certificate = certify(
-        request,
-        model,
-        PREPROCESSING_VERSION,
-        tally,
-        dispatcher.ledger.counts,
-        _stored_rows(database, request, model, before, began_at),
-        duration_s=time.monotonic() - began,
-        error_budget=fleet.error_budget,
-        interruption=str(error) if error else None,
-    )
-    database.scans.close(certificate)
-    if isinstance(error, SettingsError | ContractError):
-        raise error
-    return certificate
-
-
-def _run(dispatcher: Dispatcher) -> SnifferError | None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: dispatcher.stop())
-    try:
-        dispatcher.run()
-    except SnifferError as error:
-        return error
-    return None
-
-
-def _stored_rows(
-    database: Database, request: ScanRequest, model: ModelRecord, before: dict[Outcome, int], began_at: datetime
-) -> StoredRows:
-    return StoredRows(
-        before=before,
-        after=database.scans.stored_outcomes(request.scan_id),
-        flagged=database.scans.flagged_count(request.scan_id, model.threshold),
-        samples=database.scans.failure_samples(request.scan_id, MAX_SAMPLES),
-        rivals=tuple(database.scans.rival_rescans(request.scan_id, request.bucket, began_at)),
-    )
+        source = Source(
+            _images(request, listing_database, model, bucket, tally),
+            tally,
+            bucket.fetch,
+            BackgroundThread("list"),
+            ThreadPoolExecutor(fleet.fetch_threads, thread_name_prefix="fetch"),
+        )
+        run = ScanRun(
+            request,
+            model,
+            database.scans,
+            source,
+            socket,
+            fleet,
+            time.monotonic,
+            lambda: datetime.now(UTC),
+            options.progress,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: run.stop())
+        return run.run()
 
 
 def _images(

@@ -1,169 +1,28 @@
-"""ZeroMQ: the messages between the producer (ROUTER) and its consumers (DEALER). ZeroMQ is touched here only.
+"""ZeroMQ: the channels between the producer (ROUTER) and its consumers (DEALER). ZeroMQ is touched here only.
 
-A message is a kind, a JSON header and, for work, the image's raw bytes as a frame of their own. Every message that
-names images carries the producer's session, so that a consumer that outlives its producer cannot acknowledge to the
-next one. Nothing here blocks but the two `receive` methods, and those only as long as they are told.
+Nothing here blocks but the two `wait` methods, and those only as long as they are told.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from sniffer.core.errors import ContractError, SettingsError
-from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.core.settings import CurveKeys
-
-PROTOCOL = 1
-"""Raised with every change of a message, so that an old consumer is refused rather than misunderstood."""
+from sniffer.scan.channel import ConsumerLost
+from sniffer.scan.messages import FromConsumer, FromProducer, ToProducer, Unintelligible, decode, encode
 
 LINGER_MS = 2_000
 """How long a closing socket tries to deliver its last messages."""
 
 HEARTBEAT_MS = 5_000
 """ZeroMQ's own ping, which drops a peer whose machine vanished without closing the connection."""
-
-
-class ConsumerLost(ConnectionError):
-    """The consumer this was sent to is not connected any more: bury it and give its images to others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """From a consumer, first and after every `Reregister`: it would like `credit` images."""
-
-    protocol: int
-    name: str
-    credit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """From a consumer: the rows of these images are committed, and it would like `credit` more."""
-
-    session: str
-    outcomes: tuple[tuple[int, Outcome], ...]
-    credit: int
-
-
-@dataclass(frozen=True, slots=True)
-class HandBack:
-    """From a consumer: these images were not touched; give them to others."""
-
-    session: str
-    numbers: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """From a consumer: it ends, in good order if `error` is empty; an error that stops the scan is `fatal`."""
-
-    error: str = ""
-    fatal: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """From either side, at an interval: it is alive; a consumer also says which images it holds."""
-
-    session: str = ""
-    holds: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Reregister:
-    """From the producer to a consumer it does not know: say hello (again)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """From the producer: what this scan is. Everything a consumer needs beside its own settings."""
-
-    session: str
-    scan_id: str
-    model_version: int
-    rescan: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """From the producer: one image with its bytes, or with the verdict to record instead of decoding."""
-
-    session: str
-    number: int
-    image: ListedObject
-    verdict: Unscored | None
-    body: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class ScanFinished:
-    """From the producer: every image has its outcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """From the producer: go away, for this reason."""
-
-    reason: str
-
-
-FromConsumer = Hello | Done | HandBack | Leave | Heartbeat
-FromProducer = Reregister | Welcome | Work | ScanFinished | Refused | Heartbeat
-
-_KINDS: dict[bytes, type[Any]] = {
-    kind.__name__.encode(): kind
-    for kind in (Hello, Done, HandBack, Leave, Heartbeat, Reregister, Welcome, Work, ScanFinished, Refused)
-}
-
-
-def encode(message: FromConsumer | FromProducer) -> list[bytes]:
-    """The frames of a message."""
-    header = {field.name: getattr(message, field.name) for field in dataclasses.fields(message)}
-    body = [header.pop("body")] if isinstance(message, Work) else []
-    return [type(message).__name__.encode(), json.dumps(header, default=_jsonable).encode(), *body]
-
-
-def decode(frames: Sequence[bytes]) -> Any:
-    """The message of these frames; raises ContractError when they are not one of ours."""
-    try:
-        kind = _KINDS[frames[0]]
-        header = json.loads(frames[1])
-        if kind is Done:
-            header["outcomes"] = tuple((number, Outcome(outcome)) for number, outcome in header["outcomes"])
-        elif kind is HandBack:
-            header["numbers"] = tuple(header["numbers"])
-        elif kind is Heartbeat:
-            header["holds"] = tuple(header["holds"])
-        elif kind is Work:
-            header |= {"image": _image(header["image"]), "verdict": _verdict(header["verdict"]), "body": frames[2]}
-        return kind(**header)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ContractError(f"a message that is not of protocol {PROTOCOL}: {error!r}") from error
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return [getattr(value, field.name) for field in dataclasses.fields(value)]
-
-
-def _image(fields: list[Any]) -> ListedObject:
-    bucket, key, etag, size_bytes, last_modified = fields
-    return ListedObject(bucket, key, etag, size_bytes, datetime.fromisoformat(last_modified))
-
-
-def _verdict(fields: list[Any] | None) -> Unscored | None:
-    return None if fields is None else Unscored(Outcome(fields[0]), *fields[1:])
 
 
 class Waker:
@@ -201,7 +60,7 @@ class _Socket:
         self._keys = keys
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes]
-        self.waker = Waker()
+        self._waker = Waker()
 
     def __enter__(self) -> Self:
         self.open()
@@ -219,15 +78,19 @@ class _Socket:
     def close(self) -> None:
         """Deliver what can be delivered within LINGER_MS, then close."""
         self._context.destroy(linger=LINGER_MS)
-        self.waker.close()
+        self._waker.close()
 
-    def _wait(self, timeout_s: float) -> None:
-        """Until something arrives or the waker is used, but at most so long."""
+    def wake(self) -> None:
+        """End the current wait, or the next one. Safe from any thread."""
+        self._waker.wake()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something has arrived or `wake` is called, but at most so long."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self.waker.fd, zmq.POLLIN)
+        poller.register(self._waker.fd, zmq.POLLIN)
         poller.poll(int(max(0.0, timeout_s) * 1000))
-        self.waker.clear()
+        self._waker.clear()
 
     def _make(self, kind: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
@@ -277,15 +140,14 @@ class ProducerSocket(_Socket):
             self._authenticator.stop()
         super().close()
 
-    def receive(self, timeout_s: float) -> Iterator[tuple[bytes, FromConsumer]]:
-        """What has arrived, as (consumer, message), after waiting at most `timeout_s`, or for the waker."""
-        self._wait(timeout_s)
+    def receive(self) -> Iterator[tuple[bytes, FromConsumer]]:
+        """What has arrived, as (consumer, message), without waiting."""
         while True:
             try:
                 name, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            yield name, decode(frames)
+            yield name, _decoded(frames)
 
     def send(self, name: bytes, message: FromProducer) -> None:
         """Send without waiting; raises ConsumerLost when that consumer is not connected."""
@@ -317,16 +179,15 @@ class ConsumerSocket(_Socket):
             self.close()
             raise SettingsError(f"cannot connect to {self.endpoint}: {error.strerror}") from error
 
-    def receive(self, timeout_s: float) -> Iterator[FromProducer]:
-        """What has arrived, after waiting at most `timeout_s` for the first, or for the waker."""
-        self._wait(timeout_s)
+    def receive(self) -> Iterator[FromProducer]:
+        """What has arrived, without waiting. Raises ContractError for what another release's producer sent."""
         while True:
             try:
                 yield decode(self._socket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 return
 
-    def send(self, message: FromConsumer) -> None:
+    def send(self, message: ToProducer) -> None:
         """Queue for the producer; never blocks."""
         self._socket.send_multipart(encode(message))
 
@@ -340,6 +201,15 @@ class _AllowedKeys:
     def callback(self, _domain: str, key: bytes) -> bool:
         """Whether the public key, as Z85 text, may connect."""
         return key.decode() in self._allowed
+
+
+def _decoded(frames: list[bytes]) -> FromConsumer:
+    """The message, or what stands for one that we cannot read: one odd peer must not end a scan."""
+    try:
+        message: FromConsumer = decode(frames)
+    except ContractError as error:
+        return Unintelligible(str(error))
+    return message
 
 
 def is_private(endpoint: str) -> bool:

@@ -15,7 +15,8 @@ from support.flaky_s3 import DENIED, FlakyS3
 from support.fleet import Fleet, ModelServerProcess, counted
 from support.programs import Program, eventually
 
-from sniffer.scan.wire import PROTOCOL, ConsumerSocket, HandBack, Heartbeat, Hello, Welcome, Work
+from sniffer.scan.messages import PROTOCOL, FromProducer, HandBack, Heartbeat, Hello, Welcome, Work
+from sniffer.scan.wire import ConsumerSocket
 from sniffer_local.mariadb import MariaDb
 from sniffer_local.processes import free_port
 
@@ -109,10 +110,15 @@ def test_a_consumer_stopped_past_its_deadline_and_continued_doubles_nothing(flee
         under_way(fleet)
         stopped = program.children("sniffer.scan.consume")[0]
         stopped.suspend()
-        eventually(lambda: "images go to others" in program.text(), "the stopped consumer is buried")
+        eventually(lambda: "images go to others" in program.text(), "the stopped consumer is taken for dead")
         stopped.resume()
         finish(fleet, program, 400)
     assert counted(fleet.certificate()) == {"predicted": 400}
+
+
+def heard(consumer: ConsumerSocket) -> list[FromProducer]:
+    consumer.wait(0.1)
+    return list(consumer.receive())
 
 
 def test_images_lost_with_a_connection_are_sent_again(fleet: Fleet) -> None:
@@ -125,11 +131,11 @@ def test_images_lost_with_a_connection_are_sent_again(fleet: Fleet) -> None:
     ):
         leaky.send(Hello(PROTOCOL, "leaky", 8))
         arrived: list[object] = []
-        eventually(lambda: arrived.extend(leaky.receive(0.1)) or len(arrived) > 8, "a welcome and eight images")
+        eventually(lambda: arrived.extend(heard(leaky)) or len(arrived) > 8, "a welcome and eight images")
         (session,) = [message.session for message in arrived if isinstance(message, Welcome)]
         with Program("sniffer.scan.consume", f"--endpoint={endpoint}", environ=fleet.environ):
             while producer.process.poll() is None:
-                later = tuple(m.number for m in leaky.receive(0.1) if isinstance(m, Work))
+                later = tuple(m.number for m in heard(leaky) if isinstance(m, Work))
                 leaky.send(HandBack(session, later))
                 leaky.send(Heartbeat(session))
             finish(fleet, producer, 30)

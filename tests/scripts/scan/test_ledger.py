@@ -83,7 +83,7 @@ def test_a_silent_consumer_expires_and_its_images_go_to_others_first() -> None:
     ledger.join(b"b", 3, now=9)
     assert ledger.expired(now=9) == []
     assert ledger.expired(now=10.5) == [b"a"]
-    ledger.bury(b"a")
+    ledger.mark_dead_and_requeue(b"a")
     fetch_all(ledger)
     assert sorted(entry.number for _, entry in grant_all(ledger)) == [0, 1, 2]
 
@@ -92,11 +92,11 @@ def test_a_consumer_back_from_the_dead_counts_once() -> None:
     ledger = loaded(1)
     ledger.join(b"a", 1, now=0)
     grant_all(ledger)
-    ledger.bury(b"a")
+    ledger.mark_dead_and_requeue(b"a")
     fetch_all(ledger)
     ledger.join(b"b", 1, now=11)
     grant_all(ledger)
-    assert ledger.heard(b"a", now=12)
+    assert ledger.mark_alive(b"a", now=12)
     assert ledger.settle(0, Outcome.PREDICTED)
     assert not ledger.settle(0, Outcome.PREDICTED)
     assert (ledger.in_flight, ledger.done) == (0, 1)
@@ -107,7 +107,7 @@ def test_a_late_acknowledgement_takes_the_image_out_wherever_it_is(stage: str) -
     ledger = loaded(1)
     ledger.join(b"a", 1, now=0)
     grant_all(ledger)
-    ledger.bury(b"a")
+    ledger.mark_dead_and_requeue(b"a")
     entry = ledger.next_to_fetch() if stage != "waiting" else None
     if stage == "ready" and entry:
         ledger.fetched(entry.number, b"x")
@@ -121,7 +121,7 @@ def kill_holder(ledger: Ledger, name: bytes, now: float) -> list[tuple[bytes, En
     ledger.join(name, 10, now)
     fetch_all(ledger)
     grants = grant_all(ledger)
-    ledger.bury(name)
+    ledger.mark_dead_and_requeue(name)
     return grants
 
 
@@ -214,19 +214,19 @@ def test_whatever_happens_every_image_ends_exactly_once(seed: int, images: int) 
             case 0:
                 ledger.join(name, rng.randrange(5), now)
             case 1:
-                ledger.bury(name)
+                ledger.mark_dead_and_requeue(name)
             case 2 if ledger.knows(name):
                 ledger.leave(name)
             case 3:
                 for expired in ledger.expired(now):
-                    ledger.bury(expired)
+                    ledger.mark_dead_and_requeue(expired)
             case 4 if sent:
                 ledger.settle(rng.choice(sent)[1], rng.choice([Outcome.PREDICTED, Outcome.REUSED]))
             case 5 if sent:
                 holder, number = rng.choice(sent)
                 ledger.hand_back(holder, [number])
             case 6 if ledger.knows(name):
-                ledger.heard(name, now)
+                ledger.mark_alive(name, now)
                 ledger.grant_credit(name, 1)
             case 7 if ledger.knows(name):
                 ledger.reconcile(name, {number for to, number in sent if to == name and number % 2}, now)
@@ -235,7 +235,7 @@ def test_whatever_happens_every_image_ends_exactly_once(seed: int, images: int) 
                 sent += [(to, entry.number) for to, entry in grant_all(ledger)]
         assert ledger.done + ledger.in_flight == images
     for name in names:
-        ledger.bury(name)
+        ledger.mark_dead_and_requeue(name)
     ledger.join(b"survivor", 10_000, now=1000)
     for _ in range(3 * images + 1):
         fetch_all(ledger)

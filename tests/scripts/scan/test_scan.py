@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import zmq
 from sqlalchemy import create_engine, text
 from support.fleet import Fleet, counted, jpeg
 from support.programs import Program, eventually
@@ -16,7 +17,8 @@ from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord, ModelStatus
 from sniffer.core.settings import DatabaseSettings
-from sniffer.scan.wire import PROTOCOL, ConsumerSocket, Hello, Leave
+from sniffer.scan.messages import PROTOCOL, Hello, Leave
+from sniffer.scan.wire import ConsumerSocket
 from sniffer_local.processes import free_port
 
 AWKWARD_KEYS = [
@@ -155,6 +157,29 @@ def test_a_peer_whose_name_is_no_text_ends_no_scan(fleet: Fleet) -> None:
             eventually(lambda: r"\x8b\xff leaves" in producer.text(), "the peer leaves")
         with Program("sniffer.scan.consume", f"--endpoint={endpoint}", environ=fleet.environ) as consumer:
             assert (producer.wait(), consumer.wait()) == (0, 0)
+    assert counted(fleet.certificate()) == {"predicted": 3}
+
+
+def test_a_peer_of_an_older_release_is_refused_and_ends_no_scan(fleet: Fleet) -> None:
+    fleet.fill(3)
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    with fleet.start(f"--endpoint={endpoint}", program="sniffer.scan.produce") as producer:
+        with zmq.Context() as context, context.socket(zmq.DEALER) as peer:
+            peer.identity = b"old-one"
+            peer.connect(endpoint)
+            # What release 1 said: a hello, a beat, and a fatal goodbye once it was refused.
+            for kind, header in (
+                (b"Hello", b'{"protocol": 1, "name": "old-one", "credit": 64}'),
+                (b"Beat", b'{"session": "", "holds": []}'),
+                (b"Bye", b'{"error": "the producer refuses us", "fatal": true}'),
+            ):
+                peer.send_multipart([kind, header])
+            assert peer.poll(10_000)
+            kind, header = peer.recv_multipart()
+            assert kind == b"Refused" and b"it speaks protocol 1, this producer 2" in header
+        with Program("sniffer.scan.consume", f"--endpoint={endpoint}", environ=fleet.environ) as consumer:
+            assert (producer.wait(), consumer.wait()) == (0, 0), producer.text()
+    assert producer.text().count("old-one is refused") == 1
     assert counted(fleet.certificate()) == {"predicted": 3}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,27 +13,28 @@ import zmq
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.core.settings import CurveKeys
-from sniffer.scan.wire import (
-    ConsumerLost,
-    ConsumerSocket,
+from sniffer.scan.channel import ConsumerChannel, ConsumerLost, ProducerChannel
+from sniffer.scan.messages import (
+    PROTOCOL,
     Done,
     HandBack,
     Heartbeat,
     Hello,
     Leave,
-    ProducerSocket,
     Refused,
     Reregister,
     ScanFinished,
+    Unintelligible,
     Welcome,
     Work,
     decode,
     encode,
 )
+from sniffer.scan.wire import ConsumerSocket, ProducerSocket
 
 IMAGE = ListedObject("bkt", "k 😀/%20+'\"", "etag-1", 5, datetime(2026, 11, 20, 1, 2, 3, tzinfo=UTC))
 MESSAGES = [
-    Hello(1, "consumer-0", 64),
+    Hello(PROTOCOL, "consumer-0", 64),
     Done("s", ((1, Outcome.PREDICTED), (2, Outcome.UNREADABLE)), 2),
     HandBack("s", (3, 4)),
     Leave("MySQL is away", fatal=True),
@@ -53,10 +53,11 @@ def key_pair() -> tuple[str, str]:
     return public.decode(), secret.decode()
 
 
-def wait_for(receive: Callable[[float], Any], timeout_s: float = 5.0) -> list[Any]:
+def wait_for(channel: ProducerChannel | ConsumerChannel, timeout_s: float = 5.0) -> list[Any]:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        found = list(receive(0.1))
+        channel.wait(0.1)
+        found = list(channel.receive())
         if found:
             return found
     return []
@@ -73,13 +74,32 @@ def test_foreign_frames_are_refused(frames: list[bytes]) -> None:
         decode(frames)
 
 
+def test_a_hello_of_any_protocol_is_understood_so_that_it_can_be_refused() -> None:
+    header = b'{"protocol": 7, "name": "newer", "credit": 4, "region": "eu"}'
+    assert decode([b"Hello", header]) == Hello(7, "newer", 0)
+
+
+def test_frames_of_another_release_reach_the_producer_as_such(tmp_path: Path) -> None:
+    with (
+        ProducerSocket(f"ipc://{tmp_path}/fleet") as producer,
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as peer,
+    ):
+        peer.identity = b"old"
+        peer.connect(producer.endpoint)
+        peer.send_multipart([b"Beat", b"{}"])
+        ((name, message),) = wait_for(producer)
+    assert name == b"old"
+    assert isinstance(message, Unintelligible) and "Beat" in message.reason
+
+
 def test_both_ways_over_a_private_socket(tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/fleet"
     with ConsumerSocket(endpoint, b"early") as consumer, ProducerSocket(endpoint) as producer:
         consumer.send(MESSAGES[0])
-        assert wait_for(producer.receive) == [(b"early", MESSAGES[0])]
+        assert wait_for(producer) == [(b"early", MESSAGES[0])]
         producer.send(b"early", MESSAGES[7])
-        assert wait_for(consumer.receive) == [MESSAGES[7]]
+        assert wait_for(consumer) == [MESSAGES[7]]
 
 
 def test_sending_to_nobody_says_so(tmp_path: Path) -> None:
@@ -89,9 +109,10 @@ def test_sending_to_nobody_says_so(tmp_path: Path) -> None:
 
 def test_the_waker_ends_a_wait_from_any_thread(tmp_path: Path) -> None:
     with ProducerSocket(f"ipc://{tmp_path}/fleet") as producer:
-        producer.waker.wake()
+        producer.wake()
         began = time.monotonic()
-        assert list(producer.receive(10)) == []
+        producer.wait(10)
+        assert list(producer.receive()) == []
         assert time.monotonic() - began < 5
 
 
@@ -113,11 +134,11 @@ def test_with_curve_a_known_key_is_heard_and_an_unknown_one_gets_nothing() -> No
     keys = CurveKeys(server, server_secret, server)
     with ProducerSocket("tcp://127.0.0.1:*", keys, frozenset({known})) as producer:
         with ConsumerSocket(producer.endpoint, b"known", CurveKeys(known, known_secret, server)) as consumer:
-            consumer.send(Hello(1, "known", 1))
-            assert [name for name, _ in wait_for(producer.receive)] == [b"known"]
+            consumer.send(Hello(PROTOCOL, "known", 1))
+            assert [name for name, _ in wait_for(producer)] == [b"known"]
             producer.send(b"known", ScanFinished())
-            assert wait_for(consumer.receive) == [ScanFinished()]
+            assert wait_for(consumer) == [ScanFinished()]
         for intruder in (CurveKeys(stranger, stranger_secret, server), None):
             with ConsumerSocket(producer.endpoint, b"intruder", intruder) as consumer:
-                consumer.send(Hello(1, "intruder", 1))
-                assert wait_for(producer.receive, 1.0) == []
+                consumer.send(Hello(PROTOCOL, "intruder", 1))
+                assert wait_for(producer, 1.0) == []

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.dialects.mysql import insert
 
+from sniffer.adapters.mysql.decisions import StoredPrediction, decide, reusable_hash
 from sniffer.adapters.mysql.schema import images, models, predictions
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
 from sniffer.core.records import SETTLED, ListedObject, Outcome, Result
@@ -134,21 +135,15 @@ def _record(
     owned = _stored_predictions(connection, image_ids, model_version)
     rows, counted = [], {}
     for identity, result in by_identity.items():
-        stored = owned.get(image_ids[identity])
-        if stored is not None and _stands(stored, scan_id, rescan):
-            counted[identity] = Outcome(stored.outcome) if stored.scan_id == scan_id else Outcome.UNCHANGED
-        else:
+        decision = decide(owned.get(image_ids[identity]), result, scan_id=scan_id, rescan=rescan)
+        counted[identity] = decision.counts_as
+        if decision.replaces:
             rows.append(_prediction_row(result, image_ids[identity], model_version, scan_id))
-            counted[identity] = result.outcome
     if rows:
         statement = insert(predictions)
         fresh = {name: statement.inserted[name] for name in rows[0] if name not in ("image_id", "model_version")}
         connection.execute(statement.on_duplicate_key_update(fresh), rows)
     return [counted[result.image.identity] for result in results]
-
-
-def _stands(stored: Any, scan_id: str, rescan: bool) -> bool:
-    return stored.outcome in SETTLED and (not rescan or stored.scan_id == scan_id)
 
 
 def _upsert_images(connection: Connection, by_identity: Mapping[bytes, Result]) -> dict[bytes, int]:
@@ -162,11 +157,13 @@ def _upsert_images(connection: Connection, by_identity: Mapping[bytes, Result]) 
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _stored_predictions(connection: Connection, image_ids: Mapping[bytes, int], model_version: int) -> dict[int, Any]:
+def _stored_predictions(
+    connection: Connection, image_ids: Mapping[bytes, int], model_version: int
+) -> dict[int, StoredPrediction]:
     query = select(predictions.c.image_id, predictions.c.outcome, predictions.c.scan_id).where(
         predictions.c.model_version == model_version, predictions.c.image_id.in_(list(image_ids.values()))
     )
-    return {row.image_id: row for row in connection.execute(query)}
+    return {row[0]: StoredPrediction(Outcome(row[1]), row[2]) for row in connection.execute(query)}
 
 
 def _image_row(identity: bytes, result: Result) -> dict[str, Any]:
@@ -189,7 +186,7 @@ def _prediction_row(result: Result, image_id: int, model_version: int, scan_id: 
         "scan_id": scan_id,
         "outcome": str(result.outcome),
         "score": result.score,
-        "scored_hash": result.content_hash if result.outcome is Outcome.PREDICTED else None,
+        "scored_hash": reusable_hash(result),
         "error_code": result.error_code,
         "error_message": result.error_message and result.error_message[:_MESSAGE_CHARS],
         "scored_at": utc_now(),

@@ -1,0 +1,216 @@
+"""The consumer's loop: takes images from the producer, has them scored and stored, acknowledges.
+
+One loop over the channel, and one thread for the work, so that a slow model server or database never silences the
+heartbeat. Images that were taken are either committed and acknowledged, or handed back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+
+from sniffer.core.errors import ContractError, SettingsError, SnifferError, TransientError
+from sniffer.core.records import Outcome
+from sniffer.core.settings import FleetSettings
+from sniffer.scan.channel import Clock, ConsumerChannel
+from sniffer.scan.messages import (
+    PROTOCOL,
+    Done,
+    FromProducer,
+    HandBack,
+    Heartbeat,
+    Hello,
+    Leave,
+    Refused,
+    Reregister,
+    ScanFinished,
+    Welcome,
+    Work,
+)
+
+log = logging.getLogger(__name__)
+
+LINGER_S = 0.05
+"""How long an incomplete batch waits for more images after the last one came."""
+
+STUCK_STATUS = 70
+"""Exit status of a consumer that ends itself because one batch takes for ever (EX_SOFTWARE)."""
+
+
+class Consumer:
+    """The loop of one consumer. `score` runs on the one thread of `scorer`; everything else on the caller's.
+
+    `on_welcome` is called when a producer's scan begins, and `end_process` with an exit status when a batch is stuck.
+    """
+
+    def __init__(
+        self,
+        channel: ConsumerChannel,
+        score: Callable[[Welcome, Sequence[Work]], list[tuple[int, Outcome]]],
+        scorer: Executor,
+        settings: FleetSettings,
+        name: str,
+        clock: Clock,
+        *,
+        end_process: Callable[[int], None],
+        on_welcome: Callable[[Welcome], None] = lambda _: None,
+    ) -> None:
+        self._channel = channel
+        self._score = score
+        self._scorer = scorer
+        self._settings = settings
+        self._name = name
+        self._clock = clock
+        self._end_process = end_process
+        self._on_welcome = on_welcome
+        self._job: Welcome | None = None
+        self._inbox: deque[Work] = deque()
+        self._batch: list[Work] = []
+        self._working: Future[list[tuple[int, Outcome]]] | None = None
+        self._work_started_at = 0.0
+        self._last_arrival = 0.0
+        self._last_heard = clock()
+        self._last_beat = 0.0
+        self._ending = False
+        self._error: SnifferError | None = None
+        self.done = 0
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether a producer has welcomed us."""
+        return self._job is not None
+
+    def stop(self) -> None:
+        """Take no more work: finish the batch in hand, hand the rest back, end. Safe in a signal handler."""
+        self._ending = True
+        self._channel.wake()
+
+    def run(self) -> None:
+        """Work until the producer says the scan has ended, or `stop` is called.
+
+        Raises TransientError when the producer, the model server or MySQL stays away, ContractError and
+        SettingsError when going on would be wrong. In every case what was taken has been handed back.
+        """
+        self.say_hello()
+        while self.turn():
+            self._channel.wait(self.wait_s)
+
+    @property
+    def wait_s(self) -> float:
+        """Until the next thing that happens by itself: a beat, or an incomplete batch that has waited enough."""
+        return LINGER_S if self._inbox and self._working is None else self._settings.beat_s / 2
+
+    def turn(self) -> bool:
+        """Do what there is to do now, without waiting; returns whether another turn is needed.
+
+        The last turn says goodbye, and raises the error that ended the work, if one did.
+        """
+        try:
+            self._work()
+        except SnifferError as error:
+            self._error = self._error or error
+            self._ending = True
+        if not self._ending or self._working is not None:
+            return True
+        self._leave()
+        if self._error is not None:
+            raise self._error
+        return False
+
+    def _work(self) -> None:
+        for message in self._channel.receive():
+            self._last_heard = self._clock()
+            self._take(message)
+        self._finish_batch()
+        self._start_batch()
+        self._beat()
+        self._check_deadlines()
+
+    # ---- messages -------------------------------------------------------------------------------------------
+
+    def say_hello(self) -> None:
+        """Ask to join: the first message of a consumer."""
+        self._channel.send(Hello(PROTOCOL, self._name, credit=2 * self._settings.batch_size))
+
+    def _take(self, message: FromProducer) -> None:
+        match message:
+            case Work():
+                self._receive_work(message)
+            case Welcome():
+                self._begin(message)
+            case Reregister():
+                self.say_hello()
+            case ScanFinished():
+                self._inbox.clear()
+                self._ending = True
+            case Refused():
+                raise ContractError(f"the producer at {self._channel.endpoint} refuses us: {message.reason}")
+            case Heartbeat():
+                pass  # hearing it was all
+
+    def _begin(self, welcome: Welcome) -> None:
+        """A producer has us. What an earlier one sent is listed again by this one, so it is dropped here."""
+        if self._job is None or self._job.session != welcome.session:
+            self._inbox.clear()
+            self._on_welcome(welcome)
+            log.info("working for model version %d", welcome.model_version)
+        self._job = welcome
+
+    def _receive_work(self, work: Work) -> None:
+        self._last_arrival = self._clock()
+        known = {held.number for held in (*self._inbox, *self._batch)}
+        # After we were taken for dead the same image may come a second time, and a late one from an earlier session.
+        if self._job is not None and work.session == self._job.session and work.number not in known:
+            self._inbox.append(work)
+
+    # ---- work -----------------------------------------------------------------------------------------------
+
+    def _start_batch(self) -> None:
+        size = self._settings.batch_size
+        if self._working or self._ending or not self._inbox or self._job is None:
+            return
+        if len(self._inbox) < size and self._clock() - self._last_arrival < LINGER_S:
+            return
+        self._batch = [self._inbox.popleft() for _ in range(min(size, len(self._inbox)))]
+        self._work_started_at = self._clock()
+        self._working = self._scorer.submit(self._score, self._job, self._batch)
+        self._working.add_done_callback(lambda _: self._channel.wake())
+
+    def _finish_batch(self) -> None:
+        if self._working is None or not self._working.done():
+            return
+        working, self._working = self._working, None
+        outcomes = working.result()
+        self._channel.send(Done(self._batch[0].session, tuple(outcomes), credit=len(self._batch)))
+        self.done += len(outcomes)
+        self._batch = []
+
+    # ---- time -----------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        now = self._clock()
+        if now - self._last_beat >= self._settings.beat_s:
+            self._last_beat = now
+            holds = tuple(work.number for work in (*self._batch, *self._inbox))
+            self._channel.send(Heartbeat(self._job.session if self._job else "", holds))
+
+    def _check_deadlines(self) -> None:
+        now = self._clock()
+        if self._working is not None and now - self._work_started_at > self._settings.work_limit_s:
+            # A thread cannot be ended from outside; dying gives the images to others, and the poison rule counts.
+            log.error("one batch has taken more than %g s: this consumer ends itself", self._settings.work_limit_s)
+            self._end_process(STUCK_STATUS)
+        limit_s = self._settings.producer_deadline_s if self._job else self._settings.no_consumer_s
+        if now - self._last_heard > limit_s and self._working is None:
+            raise TransientError(f"no word from a producer at {self._channel.endpoint} for {limit_s:g} s")
+
+    def _leave(self) -> None:
+        """Hand back what was not touched and say goodbye, with the reason if there is one."""
+        self._scorer.shutdown(wait=False)
+        untouched = [*self._batch, *self._inbox]
+        if untouched:
+            self._channel.send(HandBack(untouched[0].session, tuple(work.number for work in untouched)))
+        fatal = isinstance(self._error, ContractError | SettingsError)
+        self._channel.send(Leave(error=str(self._error) if self._error else "", fatal=fatal))

@@ -2,7 +2,7 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-all bench lint format lock docs
+.PHONY: help setup demo down test test-all bench lint format lock docs pictures
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -39,5 +39,8 @@ lock: setup ## resolve requirements.in into requirements.txt again, keeping the 
 	@$(python) -m uv pip compile -q --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make lock" requirements.in -o requirements.txt
 
-docs: setup ## write the reference pages of docs/ anew from the code
+docs: setup ## write the reference pages of docs/ from the code
 	@$(python) -m sniffer_local.reference
+
+pictures: setup ## take the screenshots in docs/pictures again, from the running demo
+	@$(python) -m sniffer_local.pictures

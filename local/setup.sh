@@ -95,7 +95,7 @@ install_requirements() {
         "$venv/bin/python" -m pip install -q --disable-pip-version-check "$uv"
     fi
     say "installing requirements.txt into .venv"
-    # Compiled now: the many short processes of a stack would each compile TensorFlow or Airflow anew wherever
+    # Compiled now: the many short processes of a stack would each compile TensorFlow or Airflow again wherever
     # PYTHONDONTWRITEBYTECODE is set.
     VIRTUAL_ENV=$venv "$venv/bin/uv" pip install -q --compile-bytecode -r "$root/requirements.txt" ||
         fail "the packages could not be installed; the lines above say why"

@@ -198,7 +198,7 @@ class AirflowClient:
         if "Authorization" not in self._session.headers:
             self._log_in()
         answer = self._send(method, f"/api/v2{path}", body)
-        if answer.status_code == 401:  # the token has expired, or Airflow has started anew
+        if answer.status_code == 401:  # the token has expired, or Airflow was restarted
             self._log_in()
             answer = self._send(method, f"/api/v2{path}", body)
         return answer

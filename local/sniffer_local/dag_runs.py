@@ -109,7 +109,7 @@ class DagRuns:
             f"the DAG run {run.run_id} failed in {' and '.join(failed) or 'no task'}; its log ends:\n"
             + (self.log_end(run, failed[0]) if failed else "")
             + f"\nMore at {self._page(run)} (login {LOGIN}, password in {self._site.passwords}) and in {self._logs}. "
-            "When the cause is mended, run `make demo` again; what is done already is kept."
+            "When the cause is fixed, run `make demo` again; what is done already is kept."
         )
 
     def _page(self, run: DagRun) -> str:

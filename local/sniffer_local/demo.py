@@ -110,7 +110,7 @@ def provide_model(demo: Demo) -> int:
     if stable is None:
         return _train_and_roll_out(demo)
     demo.registry.wait(demo.stack.serving_service)
-    # The model server may have been started anew, or by an older release.
+    # The model server may have been restarted, or started by an older release.
     demo.run_program("sniffer_rollout", "restore")
     demo.story.tell(f"model version {stable.version} is stable, and served")
     return stable.version

@@ -44,7 +44,7 @@ class Layout:
 
     @property
     def serving(self) -> Path:
-        """What the model server is told to serve."""
+        """What the model server has to serve."""
         return self.root / "serving"
 
     @property

@@ -31,7 +31,7 @@ class Service:
     start_limit_s: float = 60.0
     stop_limit_s: float = 30.0
     code: tuple[Path, ...] = ()
-    """Folders of Python code that the server holds in memory: when they change, it has to be started anew."""
+    """Folders of Python code that the server holds in memory: when they change, it has to be restarted."""
 
 
 def free_port() -> int:

@@ -42,11 +42,11 @@ def save(client: Any, folder: Path) -> int:
     if not _is_restored(client):
         return 0
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    former = _read_index(folder)
+    saved = _read_index(folder)
     index = {
         bucket: {
             "tags": bucket_tags(client, bucket),
-            "objects": _save_objects(client, bucket, folder, former.get(bucket, {"objects": {}})["objects"]),
+            "objects": _save_objects(client, bucket, folder, saved.get(bucket, {"objects": {}})["objects"]),
         }
         for bucket in _buckets(client)
     }
@@ -68,10 +68,10 @@ def bucket_tags(client: Any, bucket: str) -> list[dict[str, str]]:
     return tags
 
 
-def _save_objects(client: Any, bucket: str, folder: Path, former: dict[str, Any]) -> dict[str, Any]:
+def _save_objects(client: Any, bucket: str, folder: Path, saved: dict[str, Any]) -> dict[str, Any]:
     saved = {}
     for key, etag in _listing(client, bucket):
-        known = former.get(key)
+        known = saved.get(key)
         saved[key] = known if known and known["etag"] == etag else _save_object(client, bucket, key, etag, folder)
     return saved
 

@@ -13,7 +13,7 @@ SEED = 7
 PREFIXES = ("uploads/2026-11-18/", "uploads/2026-11-19/", "uploads/2026-11-20/")
 """Fixed days, so that the keys stay the same tomorrow; `uploads/{{ ds }}/` backfills them one by one."""
 RELEASE = 2
-"""Raise it when the generator draws other images, so that a bucket of the former ones is filled anew."""
+"""Raise it when the generator draws different images, so that a bucket with the old ones is filled again."""
 DONE_TAG = {"Key": "sample-images", "Value": f"{COUNT} of seed {SEED} release {RELEASE}"}
 
 

@@ -173,7 +173,7 @@ def test_the_model_server_is_of_one_version(images):
 @pytest.fixture(scope="module")
 def guide(k8s):
     """The guide, its continued lines joined."""
-    return (k8s / "README.md").read_text().replace("\\\n", " ")
+    return (k8s.parent / "docs" / "kubernetes.md").read_text().replace("\\\n", " ")
 
 
 def test_the_guide_makes_the_secrets_that_are_asked_for(guide, k8s):

@@ -1,0 +1,123 @@
+"""`make pictures`: the screenshots in docs/pictures, made anew from the running demo in a real browser."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image
+
+from sniffer.core.errors import SettingsError, SnifferError, TransientError
+from sniffer_local.airflow import LOGIN, AirflowClient
+from sniffer_local.browser import Page, open_browser
+from sniffer_local.layout import CHECKOUT, Layout, add_root_flag
+from sniffer_local.registry import Registry
+from sniffer_local.stack import API_SERVER, BUCKET, Stack, prepare_stack
+from sniffer_local.terminal import as_html, run_in_terminal
+
+PICTURES = CHECKOUT / "docs" / "pictures"
+SCAN_DAG = "scan_bucket"
+COLOURS = 128
+_SCALE = 1.5
+"""The picture's pixels for each of the page's: sharp enough for a dense screen, small enough for a repository."""
+
+
+def sign_in(page: Page, stack: Stack) -> None:
+    """Through Airflow's own form, as a person would."""
+    page.resize(1280, 720, _SCALE)
+    page.open(f"{stack.airflow.url}/")
+    page.wait_for("document.querySelector('input[name=username]')")
+    for name, text in (("username", LOGIN), ("password", stack.airflow.password)):
+        page.run(f"document.querySelector('input[name={name}]').focus()")
+        page.type(text)
+    page.run("document.querySelector('button[type=submit]').click()")
+    page.wait_for("!document.querySelector('input[name=password]') && document.querySelector('nav, aside, header')")
+    # What the UI keeps of a person's choices: the graph instead of the grid, and light colours.
+    page.run(
+        "localStorage.setItem('default_dag_view', JSON.stringify('graph')), localStorage.setItem('theme', 'light')"
+    )
+
+
+def graph_of_a_scan(page: Page, stack: Stack) -> bytes:
+    """Airflow's graph of the newest scan that succeeded."""
+    client = AirflowClient(stack.airflow)
+    succeeded = [run for run in sorted(client.run_ids(SCAN_DAG)) if client.run_state(SCAN_DAG, run) == "success"]
+    if not succeeded:
+        raise SettingsError(f"no run of {SCAN_DAG} has succeeded yet: run `make demo` first")
+    page.resize(1360, 560, _SCALE)
+    page.open(f"{stack.airflow.url}/dags/{SCAN_DAG}/runs/{quote(succeeded[-1])}")
+    page.wait_for("document.querySelectorAll('.react-flow__node').length > 2")
+    page.run("new Promise(done => setTimeout(done, 3000))")  # the layout is animated
+    return page.screenshot()
+
+
+def report(page: Page, stack: Stack) -> bytes:
+    """The top of the stable version's report."""
+    page.resize(1000, 900, _SCALE)
+    page.open(f"{stack.airflow.url}/sniffer/reports/1/")
+    page.wait_for("document.readyState === 'complete' && document.querySelector('h1')")
+    return page.screenshot()
+
+
+def certificate(page: Page, stack: Stack) -> bytes:
+    """A scan of the sample bucket on a terminal, down to its certificate."""
+    words = ["scan", "--bucket", BUCKET, "--rescan"]
+    program = Path(sys.executable).with_name("sniffer")
+    status, screen = run_in_terminal([str(program), *words], {**os.environ, **stack.program_environ()})
+    if status != 0:
+        text = "\n".join("".join(character for character, _ in line) for line in screen.lines)
+        raise TransientError(f"the scan for the picture ended with exit status {status}:\n{text}")
+    with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8") as file:
+        file.write(as_html(" ".join(["sniffer", *words]), screen))
+        file.flush()
+        page.resize(1200, 900, _SCALE)
+        page.open(Path(file.name).as_uri())
+        page.wait_for("document.readyState === 'complete'")
+        box = page.run("(({width, height}) => [width, height])(document.querySelector('pre').getBoundingClientRect())")
+        return page.screenshot((0, 0, *box))
+
+
+def small(png: bytes) -> bytes:
+    """The picture with a palette, which is a third of the size and looks the same for screenshots."""
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def make_pictures(layout: Layout, folder: Path) -> None:
+    """All of them. Raises SettingsError when the demo's stack does not run, or there is no browser."""
+    registry = Registry(layout.state)
+    if not registry.is_alive(API_SERVER):
+        raise SettingsError("the demo's stack does not run: `make demo` starts it")
+    stack = prepare_stack(layout, registry)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_browser() as page:
+        sign_in(page, stack)
+        for make in (graph_of_a_scan, report, certificate):
+            file = folder / f"{make.__name__.replace('_', '-')}.png"
+            file.write_bytes(small(make(page, stack)))
+            print(f"{file} ({file.stat().st_size // 1024} kB)", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program. Exit status: 0 the pictures are there, 1 something did not answer, 2 something is missing."""
+    parser = argparse.ArgumentParser(prog="python -m sniffer_local.pictures", description=__doc__)
+    add_root_flag(parser)
+    flags = parser.parse_args(argv)
+    try:
+        make_pictures(Layout(flags.root), PICTURES)
+    except SnifferError as error:
+        print(f"pictures: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,21 +15,26 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SnifferError
 from sniffer.core.files import write_json
+from sniffer.core.json_records import json_values
 from sniffer.core.logs import configure_logging
 from sniffer.core.settings import database_settings, fetch_settings, image_settings, rollout_settings
 from sniffer_rollout.interruption import Interruption
 from sniffer_rollout.proofs.golden_check import GoldenLimits
 from sniffer_rollout.proofs.latency import LatencyLimits
 from sniffer_rollout.proofs.shadow import ShadowLimits
-from sniffer_rollout.steps import Parts, Rollout, VerifyLimits
+from sniffer_rollout.reports import RunReport, StepReport
+from sniffer_rollout.steps import Rollout, RolloutContext
 from sniffer_rollout.targets.open import open_target
+from sniffer_rollout.verification import VerifyLimits
 
 log = logging.getLogger(__name__)
+
+ReportT = TypeVar("ReportT")
 
 STEPS = ("preflight", "load", "verify", "promote", "restore", "rollback", "run")
 _NEED_VERSION = ("load", "verify", "promote")
@@ -50,33 +55,38 @@ _LIMIT_FLAGS: dict[str, tuple[str, str, str]] = {
 _GROUPS: dict[str, type[Any]] = {"golden": GoldenLimits, "latency": LatencyLimits, "shadow": ShadowLimits}
 
 
-def run_all(rollout: Rollout, version: int | None, interruption: Interruption) -> dict[str, Any]:
-    """Preflight, load, verify, promote; restores and raises on whatever failure, also an interruption."""
-    found: dict[str, Any] = {"preflight": rollout.preflight(version)}
-    chosen: int = found["preflight"]["version"]
+def run_all(rollout: Rollout, version: int | None, interruption: Interruption) -> RunReport:
+    """Preflight, load, verify, promote; restores and raises on any failure, also an interruption."""
+    preflight = rollout.preflight(version)
+    chosen = preflight.version
+
+    def perform(name: str, step: Callable[[int], ReportT]) -> ReportT:
+        interruption.pause(0)
+        log.info("step %s of version %d", name, chosen)
+        return step(chosen)
+
     try:
-        for name, step in (("load", rollout.load), ("verify", rollout.verify), ("promote", rollout.promote)):
-            interruption.pause(0)
-            log.info("step %s of version %d", name, chosen)
-            found[name] = step(chosen)
+        load = perform("load", rollout.load)
+        verify = perform("verify", rollout.verify)
+        promote = perform("promote", rollout.promote)
     except BaseException as error:
         log.error("version %d is not rolled out, restoring: %s", chosen, error)
         interruption.ignore()
         _restore_after(rollout)
         raise
-    return {"version": chosen} | found
+    return RunReport(chosen, preflight, load, verify, promote)
 
 
 def _restore_after(rollout: Rollout) -> None:
-    """Restore; what stands in its way is logged, so that the rollout's own failure is what is reported."""
+    """Restore; a failure of that is only logged, so that the rollout's own failure is reported."""
     try:
         rollout.restore()
     except SnifferError as error:
         log.error("cannot restore, run `restore` later: %s", error)
 
 
-def _perform(rollout: Rollout, step: str, version: int | None, interruption: Interruption) -> dict[str, Any]:
-    steps: dict[str, Callable[[], dict[str, Any]]] = {
+def _perform(rollout: Rollout, step: str, version: int | None, interruption: Interruption) -> StepReport:
+    steps: dict[str, Callable[[], StepReport]] = {
         "preflight": lambda: rollout.preflight(version),
         "load": lambda: rollout.load(version or 0),
         "verify": lambda: rollout.verify(version or 0),
@@ -183,7 +193,8 @@ def _report(flags: argparse.Namespace) -> int:
     """Run, and write down what came of it, whatever that was."""
     document: dict[str, Any] = {"step": flags.step, "version": flags.version, "done": False}
     try:
-        document |= _run(flags) | {"done": True}
+        target, report = _run(flags)
+        document |= {"target": target, **json_values(report), "done": True}
     except SnifferError as error:
         document["error"] = str(error)
         raise
@@ -193,7 +204,8 @@ def _report(flags: argparse.Namespace) -> int:
     return 0
 
 
-def _run(flags: argparse.Namespace) -> dict[str, Any]:
+def _run(flags: argparse.Namespace) -> tuple[str, StepReport]:
+    """The description of the target, and what the step reports."""
     settings = rollout_settings(target=flags.target, model_base=flags.model_base_path)
     if flags.load_limit_s is not None:
         settings = dataclasses.replace(settings, load_limit_s=flags.load_limit_s)
@@ -202,7 +214,7 @@ def _run(flags: argparse.Namespace) -> dict[str, Any]:
     target = open_target(settings, force_conflicts=flags.force_conflicts)
     with Database(database_settings()) as database, tempfile.TemporaryDirectory(prefix="sniffer-rollout-") as downloads:
         database.check()
-        parts = Parts(
+        context = RolloutContext(
             database,
             target,
             settings,
@@ -212,7 +224,7 @@ def _run(flags: argparse.Namespace) -> dict[str, Any]:
             Path(downloads),
             interruption.pause,
         )
-        return {"target": target.description} | _perform(Rollout(parts), flags.step, flags.version, interruption)
+        return target.description, _perform(Rollout(context), flags.step, flags.version, interruption)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What the model servers shall serve: versions and labels, as aspired.json and as TensorFlow Serving's config file."""
+"""The desired serving state: versions and labels, as aspired.json and as TensorFlow Serving's config file.
+
+"Aspired" is TensorFlow Serving's own word for the versions that a server is asked to serve.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import MODEL_NAME
@@ -18,15 +19,15 @@ CONFIG_FILE = "models.config"
 STABLE = "stable"
 CANARY = "canary"
 VERIFIED = "verified"
-"""Beside CANARY: the step `verify` has let this version pass since it was loaded."""
+"""Set beside CANARY once the loaded version has passed the step `verify`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aspired:
-    """The versions to keep loaded, ascending, and labels that each name one of them. Raises ContractError otherwise."""
+    """The versions to keep loaded, ascending, and labels that each point to one of them. ContractError otherwise."""
 
     versions: tuple[int, ...] = ()
-    labels: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    labels: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if list(self.versions) != sorted(set(self.versions)) or any(version < 1 for version in self.versions):
@@ -37,7 +38,7 @@ class Aspired:
 
     @classmethod
     def of(cls, versions: Iterable[int], **labels: int | None) -> Aspired:
-        """The versions in order, and those of the labels that have one."""
+        """The versions in order, and those labels that point to one."""
         named = {label: version for label, version in labels.items() if version is not None}
         return cls(tuple(sorted(set(versions) | set(named.values()))), named)
 
@@ -51,7 +52,7 @@ class Aspired:
 
     @property
     def digest(self) -> str:
-        """64 hexadecimal digits that name what is aspired."""
+        """SHA-256 of the state, as 64 hexadecimal digits."""
         return hashlib.sha256(self.json().encode()).hexdigest()
 
     def json(self) -> str:
@@ -85,7 +86,7 @@ class Aspired:
 
 
 def parse_aspired(text: str, where: object) -> Aspired:
-    """What is aspired, from the JSON that comes from `where`; raises ContractError when it is of another form."""
+    """The state in JSON that comes from `where`; raises ContractError when it is of another form."""
     try:
         document = json.loads(text)
         versions, labels = document["versions"], document["labels"]
@@ -101,7 +102,7 @@ def parse_aspired(text: str, where: object) -> Aspired:
 
 
 def read_aspired(path: Path) -> Aspired:
-    """What is aspired by that file; nothing when it is missing. Raises SettingsError or ContractError."""
+    """The state in that file, empty when it is missing. Raises SettingsError or ContractError."""
     try:
         return parse_aspired(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
@@ -114,8 +115,3 @@ def _quoted(text: str) -> str:
     """A string literal of protobuf's text format; bytes that are not plain printable ASCII as three octal digits."""
     plain = "".join(chr(c) if 32 <= c < 127 and c not in b'"\\' else f"\\{c:03o}" for c in text.encode())
     return f'"{plain}"'
-
-
-def as_document(aspired: Aspired) -> dict[str, Any]:
-    """As JSON-ready values, for reports."""
-    return {"versions": list(aspired.versions), "labels": dict(aspired.labels)}

@@ -1,4 +1,4 @@
-"""Waiting until every model server has followed: a version is AVAILABLE, a label stands for it."""
+"""Tells the model servers of a target what to serve, and waits until every one of them does."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from sniffer.adapters.serving import ModelServer, ServedVersion
 from sniffer.core.errors import ContractError, TransientError
 from sniffer.core.settings import RolloutSettings
+from sniffer_rollout.aspired import CANARY, STABLE, Aspired
 from sniffer_rollout.targets.open import serving_at
-from sniffer_rollout.targets.target import Target
+from sniffer_rollout.targets.target import Replicas, Target
 
 log = logging.getLogger(__name__)
 
@@ -19,93 +20,138 @@ _READ_TIMEOUT_S = 10.0
 
 
 class LoadFailed(ContractError):
-    """A server has given up on a version; it will not come by itself."""
+    """A server has given up loading a version: waiting longer does not help."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lag:
-    """What one server still lacks, for a person; `failure` is set when it will never come by itself."""
+class NotReady:
+    """Why one server is not ready, for a person; `failed` when waiting longer does not help."""
 
     reason: str
-    failure: bool = False
+    failed: bool = False
 
 
-def version_lag(version: int) -> Callable[[ModelServer], Lag | None]:
-    """Asks a server whether the version answers; None when it does."""
+Question = Callable[[ModelServer], NotReady | None]
+"""Asks one server whether it is ready; None when it is."""
 
-    def ask(server: ModelServer) -> Lag | None:
+
+def serves_version(version: int) -> Question:
+    """Whether the server answers for the version."""
+
+    def ask(server: ModelServer) -> NotReady | None:
         state = next((state for state in server.version_states() if state.version == version), None)
         if state is None:
-            return Lag("has not begun to load it")
-        return None if state.is_available else Lag(_described(state), state.has_failed)
+            return NotReady("has not begun to load it")
+        return None if state.is_available else NotReady(_described(state), state.has_failed)
 
     return ask
 
 
-def label_lag(label: str, version: int | None) -> Callable[[ModelServer], Lag | None]:
-    """Asks a server whether the label stands for the version, or for none; None when it does."""
+def has_label(label: str, version: int | None) -> Question:
+    """Whether the label points to the version on that server, or to none."""
 
-    def ask(server: ModelServer) -> Lag | None:
+    def ask(server: ModelServer) -> NotReady | None:
         found = server.labelled_version(label)
-        return None if found == version else Lag(f"has the label {label!r} on {found or 'no version'}")
+        return None if found == version else NotReady(f"has the label {label!r} on {found or 'no version'}")
 
     return ask
 
 
-def lags(urls: Iterable[str], ask: Callable[[ModelServer], Lag | None]) -> dict[str, Lag]:
-    """What each server still lacks, by its base URL; those that lack nothing are left out."""
-    found: dict[str, Lag] = {}
+def answers(server: ModelServer) -> NotReady | None:
+    """Whether the server answers at all."""
+    server.version_states()
+    return None
+
+
+def not_ready(urls: Iterable[str], ask: Question) -> dict[str, NotReady]:
+    """The servers that are not ready, by base URL, and why."""
+    found: dict[str, NotReady] = {}
     for url in urls:
         with ModelServer(serving_at(url, read_timeout_s=_READ_TIMEOUT_S)) as server:
             try:
-                lag = ask(server)
+                problem = ask(server)
             except TransientError as error:
-                lag = Lag(str(error))
-        if lag is not None:
-            found[url] = lag
+                problem = NotReady(str(error))
+        if problem is not None:
+            found[url] = problem
     return found
 
 
-def wait_for_all(
-    target: Target,
-    ask: Callable[[ModelServer], Lag | None],
-    what: str,
-    limit_s: float,
-    settings: RolloutSettings,
-    pause: Callable[[float], None],
-    stale: Mapping[str, Lag] | None = None,
-) -> tuple[str, ...]:
-    """Return the base URLs once no server lacks anything, and there are as many as there must be.
+class Convergence:
+    """The servers of one target. `pause(seconds)` waits, and may raise to end a wait early."""
 
-    Raises LoadFailed as soon as one failed for good, with its message. A failure that is in `stale`, as it was seen
-    before the servers were told, counts only after `stale_s`. Raises TransientError at the limit, or when the target's
-    own troubles have stood for `trouble_s`, with everything that is known. `pause(seconds)` may raise to end the wait.
-    """
-    begun_s = time.monotonic()
-    fine_s, said = begun_s, ""
-    while True:
-        replicas, now_s = target.replicas(), time.monotonic()
-        lacking, wanted = lags(replicas.urls, ask), max(1, replicas.wanted)
-        if not lacking and len(replicas.urls) >= wanted:
-            return replicas.urls
-        _raise_failure(lacking, what, (stale or {}) if now_s - begun_s < settings.stale_s else {})
-        fine_s = fine_s if replicas.troubles else now_s
-        missing = [f"{len(replicas.urls)} of {wanted} servers run"] if len(replicas.urls) < wanted else []
-        reasons = "; ".join([*(f"{url} {lag.reason}" for url, lag in lacking.items()), *missing, *replicas.troubles])
-        if now_s - begun_s >= limit_s:
-            raise TransientError(f"{what}: not within {limit_s:g} s: {reasons}")
-        if now_s - fine_s >= settings.trouble_s:
-            raise TransientError(f"{what}: the servers are in trouble for {settings.trouble_s:g} s: {reasons}")
-        if reasons != said:
-            log.info("%s: waiting: %s", what, reasons)
-            said = reasons
-        pause(settings.poll_s)
+    def __init__(self, target: Target, settings: RolloutSettings, pause: Callable[[float], None]) -> None:
+        self._target = target
+        self._settings = settings
+        self._pause = pause
+
+    def of(self, target: Target) -> Convergence:
+        """The same for another target."""
+        return Convergence(target, self._settings, self._pause)
+
+    def tell(self, aspired: Aspired) -> None:
+        """Tell the servers what to serve; returns before they do."""
+        before = self._target.read_aspired()
+        self._target.apply(aspired)
+        if before != aspired:
+            log.info("%s is told to serve %s", self._target.description, aspired.json())
+
+    def wait_for_version(
+        self, version: int, what: str, limit_s: float, stale: Mapping[str, NotReady] | None = None
+    ) -> tuple[str, ...]:
+        """Wait until every server answers for the version, as `wait_for` does."""
+        return self.wait_for(serves_version(version), f"{what} version {version}", limit_s, stale)
+
+    def wait_for_labels(self, stable: int | None, canary: int | None, limit_s: float) -> None:
+        """Wait until the labels STABLE and CANARY point to these versions, or to none, as `wait_for` does."""
+        for label, version in ((STABLE, stable), (CANARY, canary)):
+            self.wait_for(has_label(label, version), f"moving the label {label}", limit_s)
+
+    def wait_for(
+        self, ask: Question, what: str, limit_s: float, stale: Mapping[str, NotReady] | None = None
+    ) -> tuple[str, ...]:
+        """Wait until all servers are ready, and there are as many as there must be; returns their base URLs.
+
+        Raises LoadFailed as soon as one server has failed for good. A failure in `stale`, seen before the servers were
+        told, counts only after the settings' `stale_s`. Raises TransientError after `limit_s`, or once the target has
+        had problems of its own for `trouble_s`.
+        """
+        started_at = healthy_since = time.monotonic()
+        last_logged = ""
+        while True:
+            replicas, now = self._target.replicas(), time.monotonic()
+            waiting = not_ready(replicas.urls, ask)
+            if not waiting and len(replicas.urls) >= _wanted(replicas):
+                return replicas.urls
+            _raise_failure(waiting, what, (stale or {}) if now - started_at < self._settings.stale_s else {})
+            healthy_since = healthy_since if replicas.problems else now
+            reasons = _reasons(replicas, waiting)
+            if now - started_at >= limit_s:
+                raise TransientError(f"{what}: not within {limit_s:g} s: {reasons}")
+            if now - healthy_since >= self._settings.trouble_s:
+                raise TransientError(
+                    f"{what}: the servers have had problems for {now - healthy_since:.0f} s: {reasons}"
+                )
+            if reasons != last_logged:
+                log.info("%s: waiting: %s", what, reasons)
+                last_logged = reasons
+            self._pause(self._settings.poll_s)
 
 
-def _raise_failure(lacking: Mapping[str, Lag], what: str, stale: Mapping[str, Lag]) -> None:
-    for url, lag in lacking.items():
-        if lag.failure and stale.get(url) != lag:
-            raise LoadFailed(f"{what}: {url} {lag.reason}")
+def _wanted(replicas: Replicas) -> int:
+    return max(1, replicas.wanted)
+
+
+def _reasons(replicas: Replicas, waiting: Mapping[str, NotReady]) -> str:
+    running, wanted = len(replicas.urls), _wanted(replicas)
+    missing = [f"{running} of {wanted} servers run"] if running < wanted else []
+    return "; ".join([*(f"{url} {found.reason}" for url, found in waiting.items()), *missing, *replicas.problems])
+
+
+def _raise_failure(waiting: Mapping[str, NotReady], what: str, stale: Mapping[str, NotReady]) -> None:
+    for url, found in waiting.items():
+        if found.failed and stale.get(url) != found:
+            raise LoadFailed(f"{what}: {url} {found.reason}")
 
 
 def _described(state: ServedVersion) -> str:

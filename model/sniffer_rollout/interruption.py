@@ -1,6 +1,6 @@
-"""SIGTERM and SIGINT, heeded at points where a rollout can stop: an exception out of a signal handler may be lost.
+"""SIGTERM and SIGINT, obeyed where a rollout can stop.
 
-(SQLAlchemy's pool and every `__del__` swallow what is raised within them.)
+A signal handler does not raise, since SQLAlchemy's pool and every `__del__` swallow exceptions that are raised in them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LOOK_S = 0.2
 
 
 class Interrupted(SnifferError):
-    """A signal asked the program to end; running the same step again does what is left."""
+    """A signal asked the program to end; the same step, run again, does what is left."""
 
 
 class Interruption:
@@ -22,22 +22,22 @@ class Interruption:
 
     def __init__(self) -> None:
         self._number: int | None = None
-        self._heeded = True
+        self._obeyed = True
 
     def listen(self) -> None:
-        """Take over both signals; for the main thread."""
+        """Handle both signals from now on; call it in the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
 
     def ignore(self) -> None:
-        """From now on nothing interrupts: what follows puts things right."""
-        self._heeded = False
+        """From now on no signal interrupts, so that what follows can clean up."""
+        self._obeyed = False
 
     def pause(self, seconds: float) -> None:
         """Wait so long; raises Interrupted as soon as a signal has come, also with 0 seconds."""
         deadline = time.monotonic() + seconds
         while True:
-            if self._number is not None and self._heeded:
+            if self._number is not None and self._obeyed:
                 raise Interrupted(f"ended by {signal.Signals(self._number).name}: run the same step again")
             left_s = deadline - time.monotonic()
             if left_s <= 0:

@@ -1,4 +1,4 @@
-"""What the database says is in production, and what the model servers shall serve by it."""
+"""What the database says is in production, and what the model servers are to serve because of it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,27 @@ class ProductionState:
 
     @property
     def stable_version(self) -> int | None:
-        """The version that the label `stable` stands for."""
+        """The version that the label `stable` points to."""
         return self.stable.version if self.stable else None
 
     @property
-    def optional(self) -> frozenset[int]:
-        """What stays loaded as long as it can be had: the previous version, and what scans are pinned to."""
+    def previous_version(self) -> int | None:
+        """The version that a rollback goes to."""
+        return self.previous.version if self.previous else None
+
+    @property
+    def retained_versions(self) -> frozenset[int]:
+        """What stays loaded beside the stable version while it can be had: the previous one, those of running scans."""
         previous = {self.previous.version} if self.previous else set()
         return (self.scanning | previous) - {self.stable_version}
 
-    def aspired(self, lost: Collection[int] = ()) -> Aspired:
-        """What the model servers serve when no rollout is under way; `lost` versions cannot be had any more."""
-        return Aspired.of(self.optional - set(lost), stable=self.stable_version)
+    def aspired(self, missing: Collection[int] = ()) -> Aspired:
+        """What the model servers serve when no rollout is under way; `missing` versions cannot be had any more."""
+        return Aspired.of(self.retained_versions - set(missing), stable=self.stable_version)
 
 
-def read_standing(database: Database) -> ProductionState:
-    """The standing now."""
+def read_production_state(database: Database) -> ProductionState:
+    """The state now."""
     return ProductionState(
         database.models.stable(), database.models.previous(), frozenset(database.scans.running_versions())
     )

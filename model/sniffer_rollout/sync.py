@@ -1,7 +1,7 @@
-"""`python -m sniffer_rollout.sync`: beside each model server, what is aspired comes onto disk and into its config.
+"""`python -m sniffer_rollout.sync`: beside each model server, keeps its disk and config at the desired serving state.
 
-In: the aspired file (a mounted ConfigMap) and the model base. Out: MODELS_DIR/<version>/, each whole and intact, and a
-config file that names a version only when its files are there. What fails is logged and tried again; the former config
+In: the aspired file (a mounted ConfigMap) and the model base. Out: MODELS_DIR/<version>/, each complete and intact, and
+a config file that names a version only when its files are there. Failures are logged and retried; the previous config
 stays. Init container (`--once`) and side-car are the same program.
 """
 
@@ -53,16 +53,16 @@ class Sync:
         self._settings = settings
         self._clock = clock
         self._intact: set[int] = set()
-        self._unwanted_since_s: dict[int, float] = {}
+        self._unwanted_since: dict[int, float] = {}
         self._failed: Aspired | None = None
-        self._trouble = ""
+        self._problem = ""
         self._pause_s = settings.poll_s
-        self._retry_at_s = 0.0
+        self._retry_at = 0.0
 
     def step(self) -> None:
-        """Bring the disk, then the config, where the aspired file says; again, it does only what is left.
+        """Bring the disk, then the config, to what the aspired file says. Run again, it does only what is left.
 
-        Raises what stands in the way: SettingsError, ContractError or TransientError. Then the former config stays.
+        Raises SettingsError, ContractError or TransientError for what cannot be done; the previous config stays.
         """
         aspired = self._read()
         for version in aspired.versions:
@@ -71,7 +71,7 @@ class Sync:
         self._remove_unwanted(aspired)
 
     def run(self) -> None:
-        """Step forever. A failure is said once, and tried again with back-off, or at once when the wish has changed."""
+        """Step forever. A failure is logged once, and retried with back-off, at once when the aspired file changes."""
         while True:
             if self._is_due():
                 self._attempt()
@@ -79,24 +79,24 @@ class Sync:
 
     def _is_due(self) -> bool:
         try:
-            return self._clock() >= self._retry_at_s or self._read() != self._failed
+            return self._clock() >= self._retry_at or self._read() != self._failed
         except SnifferError:
             return False
 
     def _attempt(self) -> None:
         try:
             self.step()
-            if self._trouble:
+            if self._problem:
                 log.info("in step again")
-            self._trouble, self._failed, self._pause_s = "", None, self._settings.poll_s
+            self._problem, self._failed, self._pause_s = "", None, self._settings.poll_s
         except SnifferError as error:
-            if str(error) != self._trouble:
-                log.error("the former config stays: %s", error)
-            self._trouble, self._failed = str(error), self._wish()
-            self._retry_at_s = self._clock() + self._pause_s
+            if str(error) != self._problem:
+                log.error("the previous config stays: %s", error)
+            self._problem, self._failed = str(error), self._aspired_or_none()
+            self._retry_at = self._clock() + self._pause_s
             self._pause_s = min(2 * self._pause_s, _LAST_BACKOFF_S)
 
-    def _wish(self) -> Aspired | None:
+    def _aspired_or_none(self) -> Aspired | None:
         try:
             return self._read()
         except SnifferError:
@@ -104,13 +104,13 @@ class Sync:
 
     def _read(self) -> Aspired:
         settings = self._settings
-        # An intended emptiness is written down; a ConfigMap that was deleted must not unload what serves.
+        # To serve nothing is written as such; a ConfigMap that was deleted must not unload what serves.
         if not settings.aspired.exists() and _text(settings.config) not in ("", Aspired().server_config(Path("/"))):
             raise TransientError(f"{settings.aspired} is gone: run `python -m sniffer_rollout restore`")
         return read_aspired(settings.aspired)
 
     def _provide(self, version: int) -> None:
-        """See to it that the version's directory is there, whole; what is there is checked once a process."""
+        """Make sure that the version's directory is there and complete; what is there already is checked once."""
         directory = self._settings.models_dir / str(version)
         if version in self._intact and directory.is_dir():
             return
@@ -125,9 +125,9 @@ class Sync:
         self._intact.add(version)
 
     def _fetch(self, version: int, directory: Path) -> None:
-        begun_s = self._clock()
+        started_at = self._clock()
         staging = self._settings.models_dir / f"{_STAGING_PREFIX}{version}"
-        # Left by an interruption: a file too many would spoil the digest for ever.
+        # Left by an interruption: one file too many would make every later digest wrong.
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         try:
@@ -141,7 +141,7 @@ class Sync:
             sync_path(directory.parent)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        log.info("fetched version %d in %.1f s", version, self._clock() - begun_s)
+        log.info("fetched version %d in %.1f s", version, self._clock() - started_at)
 
     def _write_config(self, aspired: Aspired) -> None:
         config, text = self._settings.config, aspired.server_config(self._settings.served_base)
@@ -158,17 +158,17 @@ class Sync:
         log.info("%s now asks for %s", config, aspired.json())
 
     def _remove_unwanted(self, aspired: Aspired) -> None:
-        """Remove what the config has not named for the grace; the model server may be reading it until then."""
-        now_s = self._clock()
+        """Remove versions that the config has not named for `grace_s`: the server may be reading them until then."""
+        now = self._clock()
         unwanted = set(published_versions(self._settings.models_dir)) - set(aspired.versions)
-        self._unwanted_since_s = {version: self._unwanted_since_s.get(version, now_s) for version in unwanted}
-        for version, since_s in sorted(self._unwanted_since_s.items()):
-            if now_s - since_s >= self._settings.grace_s:
+        self._unwanted_since = {version: self._unwanted_since.get(version, now) for version in unwanted}
+        for version, since in sorted(self._unwanted_since.items()):
+            if now - since >= self._settings.grace_s:
                 try:
                     self._remove(version)
                 except OSError as error:
                     raise TransientError(f"cannot remove version {version}: {error}") from error
-                log.info("removed version %d, which nothing asks for any more", version)
+                log.info("removed version %d, which is no longer needed", version)
 
     def _remove(self, version: int) -> None:
         # Renamed first: a model server must not see a directory that loses its files one by one.

@@ -10,6 +10,7 @@ from google.protobuf import text_format  # type: ignore[import-untyped]
 from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.text import one_line
 from sniffer_serve.versions import All, Latest, Specific, VersionPolicy
 
 _PLATFORM = "tensorflow"
@@ -42,7 +43,7 @@ def parse_model_config(text: str) -> list[ModelEntry]:
     try:
         config = text_format.Parse(text, config_pb2.ModelServerConfig())
     except text_format.ParseError as error:
-        raise SettingsError(f"not a ModelServerConfig in text form: {' '.join(str(error).split())}") from error
+        raise SettingsError(f"not a ModelServerConfig in text form: {one_line(error)}") from error
     match config.WhichOneof("config"):
         case None:  # also a file that is just being written
             raise SettingsError("there is no model_config_list in it")

@@ -27,7 +27,7 @@ from sniffer_serve.versions import (
     plan_changes,
 )
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 NEVER_S = float("inf")
 
@@ -69,7 +69,7 @@ class _Version(Generic[LoadedT]):
     loaded: LoadedT | None = None
     leases: int = 0
     failures: int = 0
-    retry_at_s: float = 0.0
+    retry_at: float = 0.0
     code: Code = Code.OK
     message: str = ""
 
@@ -196,22 +196,22 @@ class ModelManager(Generic[LoadedT]):
         return number, version, version.loaded
 
     def _run(self) -> None:
-        config_at_s, files_at_s = self._clock() + (self._settings.config_poll_s or NEVER_S), 0.0
+        config_at, files_at = self._clock() + (self._settings.config_poll_s or NEVER_S), 0.0
         while not self._stopping:
-            if self._clock() >= config_at_s:
+            if self._clock() >= config_at:
                 if self._reload_config():
-                    files_at_s = 0.0
-                config_at_s = self._clock() + self._settings.config_poll_s
-            if self._clock() >= files_at_s:
+                    files_at = 0.0
+                config_at = self._clock() + self._settings.config_poll_s
+            if self._clock() >= files_at:
                 self._look_for_versions()
-                files_at_s = self._clock() + (self._settings.file_system_poll_s or NEVER_S)
-            retry_at_s = self._make_changes()
+                files_at = self._clock() + (self._settings.file_system_poll_s or NEVER_S)
+            retry_at = self._make_changes()
             self._judge_readiness(final=self._settings.file_system_poll_s == 0)
-            self._sleep_until(min(config_at_s, files_at_s, retry_at_s))
+            self._sleep_until(min(config_at, files_at, retry_at))
 
-    def _sleep_until(self, when_s: float) -> None:
+    def _sleep_until(self, when: float) -> None:
         with self._changed:
-            wait_s = max(when_s - self._clock(), 0)
+            wait_s = max(when - self._clock(), 0)
             self._changed.wait_for(
                 lambda: self._stopping or bool(self._retired()), None if wait_s == NEVER_S else wait_s
             )
@@ -224,12 +224,12 @@ class ModelManager(Generic[LoadedT]):
             changed = entries != self._entries
             if changed:
                 self._accept(entries)
-                logger.info("took over the new config: models %s", [entry.name for entry in entries])
+                log.info("took over the new config: models %s", [entry.name for entry in entries])
             trouble = ""
         except SettingsError as error:
             changed, trouble = False, str(error)
         if trouble and trouble != self._config_trouble:
-            logger.error("the new config is not taken over, the old one stays: %s", trouble)
+            log.error("the new config is not taken over, the old one stays: %s", trouble)
         self._config_trouble = trouble
         return changed
 
@@ -270,13 +270,13 @@ class ModelManager(Generic[LoadedT]):
                 # A path that is away for the moment unloads nothing.
                 aspired, trouble = dict(model.aspired), f"cannot look for versions: {error}"
             if trouble and trouble != model.trouble:
-                logger.warning("model %s: %s", entry.name, trouble)
+                log.warning("model %s: %s", entry.name, trouble)
             with self._changed:
                 model.aspired, model.trouble = aspired, trouble
 
     def _make_changes(self) -> float:
         """Load and unload until nothing is due; when a failed load is due again."""
-        retry_at_s = NEVER_S
+        retry_at = NEVER_S
         for name in list(self._models):
             model = self._models[name]
             plan = self._plan(model)
@@ -288,29 +288,29 @@ class ModelManager(Generic[LoadedT]):
                 plan = self._plan(model)
             for number in plan.unload:
                 self._retire(model, number)
-            retry_at_s = min(retry_at_s, plan.next_retry_at_s or NEVER_S)
+            retry_at = min(retry_at, plan.next_retry_at or NEVER_S)
         self._close_retired()
-        return retry_at_s
+        return retry_at
 
     def _plan(self, model: _Model[LoadedT]) -> Plan:
         with self._changed:
             for number, version in model.versions.items():
                 if number not in model.aspired and version.state == State.END:
                     # Should it come back, it starts anew.
-                    version.failures, version.retry_at_s = 0, 0.0
-            standings = {
-                number: VersionState(version.state, version.failures, version.retry_at_s)
+                    version.failures, version.retry_at = 0, 0.0
+            states = {
+                number: VersionState(version.state, version.failures, version.retry_at)
                 for number, version in model.versions.items()
             }
-        return plan_changes(model.aspired, standings, self._settings.retry, self._clock())
+        return plan_changes(model.aspired, states, self._settings.retry, self._clock())
 
     def _load_version(self, model: _Model[LoadedT], number: int) -> None:
         folder, name = model.aspired[number], model.entry.name
         with self._changed:
             version = model.versions.setdefault(number, _Version(folder))
             version.folder, version.state, version.code, version.message = folder, State.LOADING, Code.OK, ""
-        logger.info("model %s: loading version %d from %s", name, number, folder)
-        begun_s = self._clock()
+        log.info("model %s: loading version %d from %s", name, number, folder)
+        started_at = self._clock()
         try:
             loaded = self._load(folder)
         except StatusError as error:
@@ -318,7 +318,7 @@ class ModelManager(Generic[LoadedT]):
             return
         with self._changed:
             version.loaded, version.state, version.failures = loaded, State.AVAILABLE, 0
-        logger.info("model %s: serving version %d after %.1f s", name, number, self._clock() - begun_s)
+        log.info("model %s: serving version %d after %.1f s", name, number, self._clock() - started_at)
         self._after_change()
 
     def _note_failure(self, model: _Model[LoadedT], number: int, error: StatusError) -> None:
@@ -327,13 +327,13 @@ class ModelManager(Generic[LoadedT]):
             version = model.versions[number]
             version.state, version.code, version.message = State.END, error.code, error.message
             version.failures += 1
-            version.retry_at_s = self._clock() + retry.interval_s
+            version.retry_at = self._clock() + retry.interval_s
             tries_left = retry.max_retries + 1 - version.failures
         outlook = f"trying again in {retry.interval_s:g} s" if tries_left > 0 else "not trying again"
-        logger.error("model %s: version %d failed, %s: %s", model.entry.name, number, outlook, error)
+        log.error("model %s: version %d failed, %s: %s", model.entry.name, number, outlook, error)
 
     def _retire(self, model: _Model[LoadedT], number: int) -> None:
-        logger.info("model %s: unloading version %d", model.entry.name, number)
+        log.info("model %s: unloading version %d", model.entry.name, number)
         with self._changed:
             model.versions[number].state = State.UNLOADING
 

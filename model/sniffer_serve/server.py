@@ -29,7 +29,7 @@ from sniffer_serve.manager import ModelManager, WatchSettings
 if TYPE_CHECKING:
     from sniffer_serve.servable import Servable
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _LOOK_S = 0.1
 """How often the main thread looks whether it should end while models load."""
@@ -141,7 +141,7 @@ def _loader(settings: ServeSettings) -> Callable[[Path], Servable]:
         except BaseException:
             servable.close()
             raise
-        logger.info("loaded %s and replayed %d warm-up records", folder, records)
+        log.info("loaded %s and replayed %d warm-up records", folder, records)
         return servable
 
     return load
@@ -176,7 +176,7 @@ class _HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the port and announce it in TensorFlow Serving's words."""
         await super().startup(sockets)
-        logger.info("Exporting HTTP/REST API at:%s ...", self._address)
+        log.info("Exporting HTTP/REST API at:%s ...", self._address)
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end, asked ten times a second."""
@@ -207,10 +207,10 @@ def _answer_requests(
 def _end(manager: ModelManager[Servable], status: int) -> int:
     if not manager.stop(timeout_s=1.0):
         # It is in the midst of a load, which nothing can interrupt, and Python would wait for it.
-        logger.info("ending while a version is being loaded")
+        log.info("ending while a version is being loaded")
         logging.shutdown()
         os._exit(status)
-    logger.info("ended")
+    log.info("ended")
     return status
 
 

@@ -51,7 +51,7 @@ class VersionState:
 
     state: State
     failures: int = 0
-    retry_at_s: float = 0.0
+    retry_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class RetryPolicy:
     max_retries: int = 5
     interval_s: float = 60.0
 
-    def gave_up(self, standing: VersionState) -> bool:
+    def gave_up(self, state: VersionState) -> bool:
         """Whether a version that failed is not tried again as long as it stays where it is."""
-        return standing.state == State.END and standing.failures > self.max_retries
+        return state.state == State.END and state.failures > self.max_retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Plan:
 
     unload: tuple[int, ...]
     load: tuple[int, ...]
-    next_retry_at_s: float | None
+    next_retry_at: float | None
 
 
 def parse_version(name: str) -> int | None:
@@ -106,26 +106,26 @@ def aspired_versions(policy: VersionPolicy, found: Mapping[int, Path]) -> dict[i
 
 
 def plan_changes(
-    aspired: Mapping[int, Path], standings: Mapping[int, VersionState], retry: RetryPolicy, now_s: float
+    aspired: Mapping[int, Path], states: Mapping[int, VersionState], retry: RetryPolicy, now: float
 ) -> Plan:
     """Load what is wanted and due, newest first; unload what is not wanted, but never the last thing served.
 
     TensorFlow Serving's availability-preserving policy: an unwanted version stays until a wanted one is available.
     With nothing wanted at all (every folder removed, model out of the config) everything goes.
     """
-    available = {version for version, standing in standings.items() if standing.state == State.AVAILABLE}
+    available = {version for version, state in states.items() if state.state == State.AVAILABLE}
     replaced = not aspired or any(version in available for version in aspired)
     due, later = [], []
     for version in sorted(aspired, reverse=True):
-        standing = standings.get(version, VersionState(State.START))
-        if standing.state not in (State.START, State.END) or retry.gave_up(standing):
+        state = states.get(version, VersionState(State.START))
+        if state.state not in (State.START, State.END) or retry.gave_up(state):
             continue
-        if standing.retry_at_s <= now_s:
+        if state.retry_at <= now:
             due.append(version)
         else:
-            later.append(standing.retry_at_s)
+            later.append(state.retry_at)
     return Plan(
         unload=tuple(sorted(available - set(aspired))) if replaced else (),
         load=tuple(due),
-        next_retry_at_s=min(later, default=None),
+        next_retry_at=min(later, default=None),
     )

@@ -39,7 +39,7 @@ def prove(site: Site) -> None:
 
 def test_a_killed_load_is_gone_on_with_and_restore_undoes_it(second: Site) -> None:
     with start(second, "load", "--version=2") as program:
-        eventually(lambda: any("now shall serve" in line for line in program.err), "the servers are told")
+        eventually(lambda: any("is told to serve" in line for line in program.err), "the servers are told")
         program.process.kill()
         program.process.wait()
     assert second.statuses() == {1: "stable", 2: "blessed"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sniffer_rollout.targets.pods import base_url, spare_gpu_node, trouble
+from sniffer_rollout.targets.pods import base_url, problem, spare_gpu_node
 
 
 def pod(status: dict[str, Any], *, port: int | None = 9000, **metadata: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def waiting(reason: str, message: str | None = None, **more: Any) -> dict[str, A
     ],
 )
 def test_what_keeps_a_pod_is_named(status: dict[str, Any], said: str | None) -> None:
-    found = trouble(pod(status))
+    found = problem(pod(status))
     assert found is None if said is None else re.search(said, found or "")
 
 

@@ -122,24 +122,24 @@ def test_what_is_damaged_on_the_disk_or_half_fetched_is_fetched_again(places: Pl
 def test_what_nothing_asks_for_stays_for_the_grace(places: Places) -> None:
     for version in (1, 2):
         publish_files(places.base, version)
-    now_s = [0.0]
-    program = places.step(lambda: now_s[0], grace_s=60)
+    now = [0.0]
+    program = places.step(lambda: now[0], grace_s=60)
     places.wish(1, 2)
     program.step()
     aspired = places.wish(2)
     program.step()
     assert places.asks_for(aspired)
-    now_s[0] = 59.0
+    now[0] = 59.0
     program.step()
     assert places.on_disk() == ["1", "2"]
     # Asked for again in between, the grace begins anew.
     places.wish(1, 2)
     program.step()
     places.wish(2)
-    now_s[0] = 100.0
+    now[0] = 100.0
     program.step()
     assert places.on_disk() == ["1", "2"]
-    now_s[0] = 160.0
+    now[0] = 160.0
     program.step()
     assert places.on_disk() == ["2"]
 
@@ -185,7 +185,7 @@ def test_the_side_car_waits_for_s3_logs_changes_only_and_ends_at_once(
             eventually(lambda: places.asks_for(first), "version 1")
             s3.away_for(3.0)
             second = places.wish(2)
-            eventually(lambda: "the former config stays" in program.text(), "the trouble is said")
+            eventually(lambda: "the previous config stays" in program.text(), "the problem is logged")
             assert places.asks_for(first)
             eventually(lambda: places.asks_for(second), "version 2")
             eventually(lambda: "removed version 1" in program.text(), "version 1 is removed")
@@ -196,8 +196,8 @@ def test_the_side_car_waits_for_s3_logs_changes_only_and_ends_at_once(
             s3.away_for(60.0)
             places.wish(1)
             time.sleep(0.3)
-            begun_s = time.monotonic()
+            started_at = time.monotonic()
             program.signal(signal.SIGTERM)
             assert program.wait() == 0
-            assert time.monotonic() - begun_s < 1.5
-    assert len([line for line in program.err if "the former config stays" in line]) <= 2
+            assert time.monotonic() - started_at < 1.5
+    assert len([line for line in program.err if "the previous config stays" in line]) <= 2

@@ -14,7 +14,8 @@ from support.replicas import Site
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import ModelStatus
 from sniffer.core.records import Certificate, ListedObject, Outcome, Result, ScanRequest
-from sniffer_rollout.proofs.latency import Latency, LatencyLimits, _excess, measure
+from sniffer.core.rollout_records import Latency
+from sniffer_rollout.proofs.latency import LatencyLimits, _excess, measure
 from sniffer_rollout.proofs.shadow import DecisionComparison, ShadowLimits, _check_limits, compare_scores
 
 WHEN = datetime(2026, 11, 20, tzinfo=UTC)
@@ -176,7 +177,7 @@ def test_preflight_tells_servers_that_answer_from_those_that_do_not(
     monkeypatch.setenv("SNIFFER_SERVING_REPLICAS", f"{nobody},{living}")
     found = site.step("preflight")
     assert found["servers"] == [living]
-    assert nobody in found["troubles"][0]
+    assert nobody in found["problems"][0]
     monkeypatch.setenv("SNIFFER_SERVING_REPLICAS", nobody)
     assert "no model server of local:" in site.step("preflight", status=1)["error"]
 

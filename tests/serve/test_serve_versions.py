@@ -54,9 +54,9 @@ def test_the_policy_picks_among_the_folders(policy, aspired, tmp_path):
     assert set(aspired_versions(policy, dict.fromkeys((1, 3, 9), tmp_path))) == aspired
 
 
-def plan(aspired, now_s=0.0, **standings):
-    states = {int(name[1:]): standing for name, standing in standings.items()}
-    return plan_changes(dict.fromkeys(aspired), states, RetryPolicy(1, 10.0), now_s)
+def plan(aspired, now=0.0, **versions):
+    states = {int(name[1:]): state for name, state in versions.items()}
+    return plan_changes(dict.fromkeys(aspired), states, RetryPolicy(1, 10.0), now)
 
 
 UP = VersionState(State.AVAILABLE)
@@ -69,12 +69,12 @@ def test_a_new_version_is_loaded_before_the_old_one_goes():
 
 
 def test_a_failed_version_leaves_the_old_one_and_is_due_again_later():
-    failed = VersionState(State.END, failures=1, retry_at_s=10.0)
-    early, late = plan({2}, v1=UP, v2=failed), plan({2}, now_s=10.0, v1=UP, v2=failed)
-    assert (early.load, early.unload, early.next_retry_at_s) == ((), (), 10.0)
+    failed = VersionState(State.END, failures=1, retry_at=10.0)
+    early, late = plan({2}, v1=UP, v2=failed), plan({2}, now=10.0, v1=UP, v2=failed)
+    assert (early.load, early.unload, early.next_retry_at) == ((), (), 10.0)
     assert late.load == (2,)
-    given_up = plan({2}, now_s=99.0, v1=UP, v2=VersionState(State.END, failures=2, retry_at_s=20.0))
-    assert (given_up.load, given_up.unload, given_up.next_retry_at_s) == ((), (), None)
+    given_up = plan({2}, now=99.0, v1=UP, v2=VersionState(State.END, failures=2, retry_at=20.0))
+    assert (given_up.load, given_up.unload, given_up.next_retry_at) == ((), (), None)
 
 
 def test_when_every_folder_is_gone_the_model_goes():

@@ -18,6 +18,7 @@ from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, read_object, s
 from sniffer.core.errors import SettingsError, UnreadableImage
 from sniffer.core.model_records import LABELS
 from sniffer.core.settings import MIB, FetchSettings, image_settings, parse_utc
+from sniffer.core.text import one_line
 from sniffer_model.data.manifest import LabelledImage
 
 _REQUIRED = ("bucket", "key", "label")
@@ -73,8 +74,7 @@ def _read_table(location: str, fetch: FetchSettings) -> pa.Table:
             return parquet.read_table(data)
         return csv.read_csv(data, convert_options=_all_text())
     except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SettingsError(f"{location} cannot be read as a table ({reason}): write it anew") from error
+        raise SettingsError(f"{location} cannot be read as a table ({one_line(error)}): write it anew") from error
 
 
 def _all_text() -> csv.ConvertOptions:

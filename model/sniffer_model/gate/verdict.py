@@ -166,7 +166,7 @@ def _gain(pr_auc: PairedFigure) -> Check:
         return Check("pr_auc_gain", False, "the gain in PR-AUC over the stable model is undefined")
     passed = gain.low > 0
     words = "is better than the stable model's" if passed else "is not shown to be better than the stable model's"
-    return Check("pr_auc_gain", passed, f"PR-AUC {words}: {_told(pr_auc)}")
+    return Check("pr_auc_gain", passed, f"PR-AUC {words}: {_values(pr_auc)}")
 
 
 def _loss(rule: str, name: str, figure: PairedFigure, limit: float, *, more_is_worse: bool = False) -> Check:
@@ -176,7 +176,7 @@ def _loss(rule: str, name: str, figure: PairedFigure, limit: float, *, more_is_w
     loss, least = (change.value, change.low) if more_is_worse else (-change.value, -change.high)
     passed = not (loss > limit and least > 0)
     words = f"no loss above {limit:g} is shown" if passed else f"a loss above {limit:g}"
-    return Check(rule, passed, f"{name}: {words}: {_told(figure)}")
+    return Check(rule, passed, f"{name}: {words}: {_values(figure)}")
 
 
 def _slice_loss(one: SliceComparison, limit: float) -> Check:
@@ -189,7 +189,7 @@ def _slice_name(one: SliceComparison) -> str:
     return f"{one.label}/{one.slice}" if one.slice else f"{one.label} without a slice"
 
 
-def _told(figure: PairedFigure) -> str:
+def _values(figure: PairedFigure) -> str:
     change = figure.difference
     values = f"{figure.candidate:.4f} against {figure.stable:.4f}"
     return values if change is None else f"{values}, {change.value:+.4f} [{change.low:+.4f}, {change.high:+.4f}]"

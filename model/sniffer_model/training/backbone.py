@@ -20,6 +20,7 @@ import numpy as np
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import IMAGE_SHAPE
+from sniffer.core.text import one_line
 from sniffer_model.training.random_weights import randomise
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def load_backbone(path: Path, weights: str) -> Backbone:
         with warnings.catch_warnings(action="ignore"):
             resnet.load_weights(path)
     except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
-        raise _not_resnet50(path, " ".join(str(error).split())[:160]) from error
+        raise _not_resnet50(path, one_line(error, 160)) from error
     for variable in resnet.variables:
         if not np.isfinite(variable.numpy()).all():
             raise _not_resnet50(path, f"{variable.path} is missing or not finite")

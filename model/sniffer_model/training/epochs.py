@@ -152,14 +152,14 @@ class _EpochLog:
 
     def __init__(self, name: str, done: int, max_epochs: int) -> None:
         self._name, self._done, self._max_epochs = name, done, max_epochs
-        self._start_s = self._logged_s = time.monotonic()
+        self._started_at = self._logged_at = time.monotonic()
 
     def note(self, epoch: int, judgement: ValidationScore) -> None:
-        now_s = time.monotonic()
-        if now_s - self._logged_s < _PROGRESS_S:
+        now = time.monotonic()
+        if now - self._logged_at < _PROGRESS_S:
             return
-        self._logged_s = now_s
-        left_s = (now_s - self._start_s) / (epoch - self._done) * (self._max_epochs - epoch)
+        self._logged_at = now
+        left_s = (now - self._started_at) / (epoch - self._done) * (self._max_epochs - epoch)
         figures = judgement.pr_auc, judgement.loss
         log.info(
             "%s: epoch %d, validation PR-AUC %.4f, loss %.4f; at most %.0f s left", self._name, epoch, *figures, left_s

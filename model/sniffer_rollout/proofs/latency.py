@@ -1,17 +1,17 @@
-"""How fast a version answers beside the stable one: the same batches to both, in turns, in the same minutes."""
+"""How fast a version answers beside the stable one: both get the same batches, in turns."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.rollout_records import Latency, LatencyComparison
 from sniffer_rollout.targets.open import serving_at
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _WARM_UP_ROUNDS = 2
 
 @dataclass(frozen=True, slots=True)
 class LatencyLimits:
-    """How much slower the candidate may be. Below `floor_ms` more, it never counts as slower."""
+    """How much slower the candidate may be. A difference of up to `floor_ms` never counts."""
 
     rounds: int = 30
     batch: int = 8
@@ -34,14 +34,6 @@ class LatencyLimits:
             raise SettingsError("latency needs at least one round of one image: --latency-rounds, --latency-batch")
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Milliseconds for one batch, as the client sees it."""
-
-    median_ms: float
-    p95_ms: float
-
-
 def compare_latency(
     replica: str,
     candidate: int,
@@ -50,7 +42,7 @@ def compare_latency(
     limits: LatencyLimits,
     patience_s: float,
     pause: Callable[[float], None],
-) -> dict[str, Any]:
+) -> LatencyComparison:
     """Both versions' figures; raises ContractError when the candidate is slower than the limits allow, twice in a row.
 
     Twice, since one busy moment of the server moves a percentile of so few batches.
@@ -68,12 +60,11 @@ def compare_latency(
             f"model version {candidate} at {replica} is slower than the stable version {stable}, measured twice: "
             f"{excess}"
         )
-    ours, theirs = asdict(found[candidate]), asdict(found[stable])
-    return {"batch": limits.batch, "rounds": limits.rounds, "candidate": ours, "stable": theirs}
+    return LatencyComparison(limits.batch, limits.rounds, found[candidate], found[stable])
 
 
 def _excess(ours: Latency, theirs: Latency, limits: LatencyLimits) -> str | None:
-    """What is over the limits, for a person."""
+    """What is above the limits, for a person; None when nothing is."""
     for name, mine_ms, other_ms, limit in (
         ("median", ours.median_ms, theirs.median_ms, limits.median_ratio),
         ("95th percentile", ours.p95_ms, theirs.p95_ms, limits.p95_ratio),
@@ -89,7 +80,7 @@ def _excess(ours: Latency, theirs: Latency, limits: LatencyLimits) -> str | None
 def measure(
     predict: Callable[[int], object], versions: tuple[int, int], rounds: int, pause: Callable[[float], None]
 ) -> dict[int, Latency]:
-    """Ask both versions in turns, the order changing each round, so that what slows the server slows both.
+    """Ask both versions in turns, in alternating order, so that whatever slows the server slows both.
 
     `pause(0)` may raise before each round.
     """
@@ -97,10 +88,10 @@ def measure(
     for number in range(_WARM_UP_ROUNDS + rounds):
         pause(0)
         for version in versions if number % 2 else reversed(versions):
-            begun_s = time.perf_counter()
+            started_at = time.perf_counter()
             predict(version)
             if number >= _WARM_UP_ROUNDS:
-                times_ms[version].append((time.perf_counter() - begun_s) * 1000)
+                times_ms[version].append((time.perf_counter() - started_at) * 1000)
     return {
         version: Latency(float(np.median(found)), float(np.percentile(found, 95)))
         for version, found in times_ms.items()

@@ -1,13 +1,12 @@
-"""The shadow check: images that were scanned lately, scored by the stable version and by the candidate."""
+"""The shadow check: the stable version and the candidate score images that were scanned lately."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from sniffer.adapters.images import decode
 from sniffer.adapters.s3.bucket import Bucket, NotFetched
@@ -15,6 +14,7 @@ from sniffer.adapters.serving import ModelServer
 from sniffer.core.errors import ContractError, TransientError, UnreadableImage
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.records import ListedObject, Outcome
+from sniffer.core.rollout_records import Flip, ShadowReport
 from sniffer.core.settings import FetchSettings, ImageSettings
 from sniffer_rollout.targets.open import serving_at
 
@@ -24,7 +24,7 @@ _BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class ShadowLimits:
-    """How many images are compared, and which shares of them may change. `least` images must be left to compare."""
+    """How many images are compared, and what share of them may change. `least` is the fewest that are enough."""
 
     images: int = 200
     least: int = 0
@@ -33,19 +33,8 @@ class ShadowLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
-    """An image that one version flags, at its own threshold, and the other does not."""
-
-    bucket: str
-    key: str
-    stable_score: float
-    candidate_score: float
-    flagged_now: bool
-
-
-@dataclass(frozen=True, slots=True)
 class DecisionComparison:
-    """What both versions said of the same images: how many each flags, and where they differ."""
+    """The decisions of both versions on the same images: how many each flags, and where they differ."""
 
     compared: int
     stable_flags: int
@@ -66,9 +55,9 @@ class DecisionComparison:
 def fetch_pixels(
     sample: Sequence[ListedObject], fetch: FetchSettings, limits: ImageSettings
 ) -> tuple[dict[ListedObject, bytes], Counter[str]]:
-    """Raw pixels of those objects that are still what they were, and how many are not, by reason.
+    """Raw pixels of the objects that have not changed, and how many have, by reason.
 
-    Raises SettingsError or TransientError when S3 does not let us see.
+    Raises SettingsError or TransientError when S3 refuses or does not answer.
     """
     pixels: dict[ListedObject, bytes] = {}
     left_out: Counter[str] = Counter()
@@ -86,7 +75,7 @@ def fetch_pixels(
 
 
 def _pixels(bucket: Bucket, limits: ImageSettings, image: ListedObject) -> bytes | str:
-    """The image's pixels, or why there are none any more."""
+    """The image's pixels, or the code of the reason why it has none any more."""
     try:
         data = bucket.fetch(image)
         return decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes).tobytes()
@@ -123,28 +112,28 @@ def check_shadow(
     replica: str,
     stable: ModelRecord,
     candidate: ModelRecord,
-    pixels: dict[ListedObject, bytes],
+    pixels: Mapping[ListedObject, bytes],
     left_out: Counter[str],
     images_per_day: float | None,
     limits: ShadowLimits,
     patience_s: float,
-) -> dict[str, Any]:
+) -> ShadowReport:
     """The comparison for the report; raises ContractError when it is over the limits, with its figures."""
     with ModelServer(serving_at(replica, patience_s)) as server:
         before, after = (_scores(server, model.version, list(pixels.values())) for model in (stable, candidate))
     found = compare_scores(pixels, before, after, (stable.threshold, candidate.threshold))
     nightly = None if images_per_day is None else found.flag_change * images_per_day
     _check_limits(found, candidate.version, limits, nightly, left_out)
-    return {
-        "compared": found.compared,
-        "left_out": dict(left_out),
-        "flagged_by_stable": found.stable_flags,
-        "flagged_by_candidate": found.candidate_flags,
-        "flip_share": found.flip_share,
-        "flag_change": found.flag_change,
-        "flag_change_per_night": nightly,
-        "flips": [asdict(flip) for flip in found.flips[:_SAMPLES]],
-    }
+    return ShadowReport(
+        compared=found.compared,
+        left_out=dict(left_out),
+        flagged_by_stable=found.stable_flags,
+        flagged_by_candidate=found.candidate_flags,
+        flip_share=found.flip_share,
+        flag_change=found.flag_change,
+        flag_change_per_night=nightly,
+        flips=found.flips[:_SAMPLES],
+    )
 
 
 def _check_limits(

@@ -19,8 +19,9 @@ from kubernetes import client, config
 
 from sniffer.core.errors import ContractError, SettingsError, TransientError
 from sniffer.core.settings import RolloutSettings
+from sniffer.core.text import one_line
 from sniffer_rollout.aspired import ASPIRED_FILE, Aspired, parse_aspired
-from sniffer_rollout.targets.pods import base_url, is_leaving, requested_gpus, spare_gpu_node, trouble
+from sniffer_rollout.targets.pods import base_url, is_leaving, problem, requested_gpus, spare_gpu_node
 from sniffer_rollout.targets.target import IN_PLACE, SURGE, Mode, Replicas, Target
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class KubernetesApi:
                 if error.status not in _RETRIED:
                     raise
                 cause = error
-            reason = " ".join(str(cause).split())[:300]
+            reason = one_line(cause)
             if time.monotonic() >= deadline:
                 raise TransientError(
                     f"the Kubernetes API has not answered for {self._patience_s:g} s ({reason}): run this step again"
@@ -142,13 +143,12 @@ class KubernetesApi:
             )
             return found
         except client.ApiException as error:
+            reason = one_line(_message(error))
             if error.status in (401, 403):
                 raise SettingsError(
-                    f"no permission to {method} {path} in Kubernetes ({_said(error)}): see k8s/base/rbac.yaml"
+                    f"no permission to {method} {path} in Kubernetes ({reason}): see k8s/base/rbac.yaml"
                 ) from error
-            raise _Refused(
-                error.status, f"Kubernetes refuses {method} {path}: {error.status} {_said(error)}"
-            ) from error
+            raise _Refused(error.status, f"Kubernetes refuses {method} {path}: {error.status} {reason}") from error
 
 
 class KubernetesTarget:
@@ -203,8 +203,8 @@ class KubernetesTarget:
         deployment = self._deployment()
         pods = [pod for pod in self._pods(deployment) if not is_leaving(pod)]
         urls = [url for pod in pods if (url := base_url(pod)) is not None]
-        troubles = [said for pod in pods if (said := trouble(pod)) is not None]
-        return Replicas(tuple(sorted(urls)), int(deployment["spec"].get("replicas", 1)), tuple(troubles))
+        problems = [found for pod in pods if (found := problem(pod)) is not None]
+        return Replicas(tuple(sorted(urls)), int(deployment["spec"].get("replicas", 1)), tuple(problems))
 
     @contextmanager
     def canary(self, aspired: Aspired) -> Iterator[Target]:
@@ -296,10 +296,9 @@ def connect(namespace: str, deployment: str, settings: RolloutSettings, *, force
     )
 
 
-def _said(error: Any) -> str:
-    """The API's own words on one line."""
+def _message(error: Any) -> object:
+    """What the API says of an error itself, or else HTTP's reason."""
     try:
-        message = json.loads(error.body)["message"]
+        return json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):
-        message = error.reason or error.body
-    return " ".join(str(message).split())[:300]
+        return error.reason or error.body

@@ -36,7 +36,7 @@ class LocalTarget:
         return self._folder / CONFIG_FILE
 
     def mode(self) -> Mode:
-        """In place: there is but this machine."""
+        """Always in place: there is only this machine."""
         return Mode(IN_PLACE, "on one machine a new version is loaded beside the others")
 
     def read_aspired(self) -> Aspired:
@@ -56,8 +56,8 @@ class LocalTarget:
         return Replicas(self._replicas, len(self._replicas))
 
     def canary(self, aspired: Aspired) -> AbstractContextManager[Target]:
-        """There is none here."""
-        raise NotImplementedError(f"{self.description} has no room for {aspired}")
+        """Not possible on one machine; `mode` never asks for it."""
+        raise NotImplementedError(f"{self.description} has no server of its own for {aspired}")
 
     def tidy(self) -> None:
-        """Nothing is ever left beside the two files."""
+        """Does nothing: there are only the two files."""

@@ -1,4 +1,4 @@
-"""What Kubernetes says of pods and nodes, read: a server's URL, what keeps a pod from serving, where a GPU is spare.
+"""Reads what Kubernetes says of pods and nodes: a server's URL, what keeps a pod from serving, where a GPU is free.
 
 Pure functions over the API's JSON.
 """
@@ -13,7 +13,7 @@ Json = Mapping[str, Any]
 GPU = "nvidia.com/gpu"
 REST_PORT = 8501
 _PORT_NAME = "rest"
-_PASSING_REASONS = ("ContainerCreating", "PodInitializing")
+_TRANSIENT_REASONS = ("ContainerCreating", "PodInitializing")
 _ENDED_PHASES = ("Succeeded", "Failed")
 
 
@@ -33,8 +33,8 @@ def base_url(pod: Json) -> str | None:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def trouble(pod: Json) -> str | None:
-    """What keeps the pod from serving and will not pass quickly: no place, no image, a crash loop. None otherwise."""
+def problem(pod: Json) -> str | None:
+    """What keeps the pod from serving for long: no node, no image, a crash loop. None otherwise."""
     status = pod.get("status", {})
     name = pod["metadata"]["name"]
     for condition in status.get("conditions", ()):
@@ -42,9 +42,9 @@ def trouble(pod: Json) -> str | None:
             return f"pod {name} has no node ({condition.get('message') or condition.get('reason')})"
     for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         waiting = container.get("state", {}).get("waiting")
-        if waiting and waiting.get("reason") not in (None, *_PASSING_REASONS):
-            said = ": ".join(text for text in (waiting["reason"], waiting.get("message")) if text)
-            return f"pod {name}, container {container['name']}: {said}{_last_end(container)}"
+        if waiting and waiting.get("reason") not in (None, *_TRANSIENT_REASONS):
+            reason = ": ".join(text for text in (waiting["reason"], waiting.get("message")) if text)
+            return f"pod {name}, container {container['name']}: {reason}{_last_end(container)}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Where a rollout goes: what a target can be asked and told, and which one the settings name."""
+"""Where a rollout goes: what every kind of target can be asked and told."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IN_PLACE = "in-place"
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How a new version is first loaded: `surge`, in a server of its own, or `in-place`, beside the others; and why."""
+    """How a new version is loaded first: `surge`, in a server of its own, or `in-place`, beside the others; and why."""
 
     name: str
     reason: str
@@ -22,35 +22,38 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """The model servers of a target now: base URLs `http://host:port`, how many there must be, and what keeps them."""
+    """The running model servers of a target: base URLs `http://host:port`, how many there must be, and problems of
+
+    those that do not run.
+    """
 
     urls: tuple[str, ...]
     wanted: int
-    troubles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class Target(Protocol):
-    """Model servers that follow one `Aspired`. Methods raise TransientError when the target stays away."""
+    """Model servers that serve what one `Aspired` says. Methods raise TransientError while they cannot reach it."""
 
     description: str
 
     def mode(self) -> Mode:
-        """How a new version is first loaded here."""
+        """How a new version is loaded first here."""
 
     def read_aspired(self) -> Aspired:
         """What the servers were last told; nothing before the first rollout."""
 
     def apply(self, aspired: Aspired) -> None:
-        """Tell the servers; returns before they have followed. Idempotent.
+        """Tell the servers; returns before they serve it. Idempotent.
 
         Raises ContractError when somebody else has changed what only a rollout writes.
         """
 
     def replicas(self) -> Replicas:
-        """The servers that must serve, as they are now."""
+        """The servers that run now."""
 
     def canary(self, aspired: Aspired) -> AbstractContextManager[Target]:
-        """A server of its own that is told this and that nobody else asks, for as long as the context lasts.
+        """A server of its own that is told this, and gets no other requests, until the context ends.
 
         Only where mode() says surge.
         """

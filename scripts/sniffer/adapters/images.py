@@ -32,6 +32,7 @@ from PIL import __version__ as pillow_version
 
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.model_records import IMAGE_SIDE
+from sniffer.core.text import one_line
 
 PREPROCESSING_VERSION = f"1-draft-bilinear-pillow{pillow_version.split('.')[0]}"
 """Names all that defines the pixels: our steps (the leading number; raise it with any change), the resampling, and
@@ -262,7 +263,7 @@ def _refusal(data: bytes, error: BaseException) -> UnreadableImage:
         return UnreadableImage("truncated", f"{kind} image ends early, after {len(data):,} bytes")
     if isinstance(error, UnidentifiedImageError):
         return UnreadableImage("corrupt", f"{kind} image is damaged: its header cannot be read")
-    what = " ".join(str(error).split())[:200] or type(error).__name__
+    what = one_line(error, 200) or type(error).__name__
     return UnreadableImage("corrupt", f"{kind} image is damaged: {what}")
 
 

@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from sniffer.core.errors import ContractError, SettingsError, TransientError
 from sniffer.core.model_records import PIXEL_BYTES, PIXELS_SIGNATURE
 from sniffer.core.settings import ServingSettings
+from sniffer.core.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class _Answer:
     def error(self) -> str:
         """The server's own words, on one line."""
         error = self.document.get("error") if isinstance(self.document, dict) else None
-        return " ".join(str(error or self.text).split())[:300]
+        return one_line(error or self.text)
 
 
 class ModelServer:
@@ -202,9 +203,11 @@ class ModelServer:
                     return answer
                 reason = f"{answer.status} {answer.error}"
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-                reason = _root(error)
+                reason = one_line(_innermost(error))
             except requests.RequestException as error:
-                raise SettingsError(f"SNIFFER_SERVING_URL {self._settings.url}: {_root(error)}") from error
+                raise SettingsError(
+                    f"SNIFFER_SERVING_URL {self._settings.url}: {one_line(_innermost(error))}"
+                ) from error
             if time.monotonic() >= deadline:
                 waited = f" for {patience_s:g} s" if patience_s else ""
                 raise TransientError(
@@ -242,10 +245,10 @@ def _request_body(signature: str, images: Sequence[bytes]) -> bytes:
     return b'{"signature_name":"%b","instances":[%b]}' % (signature.encode(), b",".join(items))
 
 
-def _root(error: BaseException) -> str:
-    """The innermost reason, since requests and urllib3 wrap it three times."""
+def _innermost(error: BaseException) -> BaseException:
+    """The first cause, which requests and urllib3 wrap three times."""
     while True:
         inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
         if not isinstance(inner, BaseException):
-            return " ".join(str(error).split())[:200]
+            return error
         error = inner

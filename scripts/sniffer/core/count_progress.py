@@ -19,15 +19,15 @@ class StageProgress:
         self._total = total
         self._clock = clock
         self._done = 0
-        self._start_s = self._logged_s = clock()
+        self._started_at = self._logged_at = clock()
 
     def advance(self, images: int = 1) -> None:
         """Count these images as done."""
         self._done += images
-        now_s = self._clock()
-        if now_s - self._logged_s < PROGRESS_S and self._done < self._total:
+        now = self._clock()
+        if now - self._logged_at < PROGRESS_S and self._done < self._total:
             return
-        self._logged_s = now_s
-        rate = self._done / max(now_s - self._start_s, 1e-9)
+        self._logged_at = now
+        rate = self._done / max(now - self._started_at, 1e-9)
         left_s = (self._total - self._done) / rate
         log.info("%s: %d of %d images, %.1f images/s, %.0f s left", self._stage, self._done, self._total, rate, left_s)

@@ -10,11 +10,11 @@ from sniffer.core.count_progress import PROGRESS_S, StageProgress
 
 
 def test_a_line_at_each_interval_and_one_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    now_s = 0.0
-    progress = StageProgress("reading", 100, clock=lambda: now_s)
+    now = 0.0
+    progress = StageProgress("reading", 100, clock=lambda: now)
     with caplog.at_level(logging.INFO):
         for _ in range(100):
-            now_s += PROGRESS_S / 40
+            now += PROGRESS_S / 40
             progress.advance()
     assert caplog.messages == [
         "reading: 40 of 100 images, 4.0 images/s, 15 s left",

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from sniffer.core.errors import SettingsError, TransientError
 from sniffer.core.settings import DatabaseSettings, without_password
+from sniffer.core.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class Transactions:
                     return work(connection)
             except DBAPIError as error:
                 self._translate(error, out_of_time=time.monotonic() >= deadline, patience_s=patience_s)
-                log.warning("MySQL: %s; trying again in %.1f s", _brief(error), pause_s)
+                log.warning("MySQL: %s; trying again in %.1f s", _reason(error), pause_s)
             time.sleep(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LAST_BACKOFF_S)
 
@@ -108,14 +109,14 @@ class Transactions:
             ) from error
         if number == 1146:
             raise SettingsError(
-                f"MySQL at {url}: a table is missing ({_brief(error)}): run `python -m sniffer.scan.migrate`"
+                f"MySQL at {url}: a table is missing ({_reason(error)}): run `python -m sniffer.scan.migrate`"
             ) from error
         if not (error.connection_invalidated or number in _PASSING):
             raise error
         if out_of_time:
             waited = f" for {patience_s:g} s" if patience_s else ""
             raise TransientError(
-                f"MySQL at {url} does not answer{waited} ({_brief(error)}): check that it runs, then run again"
+                f"MySQL at {url} does not answer{waited} ({_reason(error)}): check that it runs, then run again"
             ) from error
 
 
@@ -125,8 +126,8 @@ def error_number(error: DBAPIError) -> int | None:
     return arguments[0] if arguments and isinstance(arguments[0], int) else None
 
 
-def _brief(error: DBAPIError) -> str:
-    return f"{error_number(error)}: {error.orig.args[-1]}" if error.orig and error.orig.args else str(error.orig)
+def _reason(error: DBAPIError) -> str:
+    return one_line(f"{error_number(error)}: {error.orig.args[-1]}" if error.orig and error.orig.args else error.orig)
 
 
 def utc_now() -> datetime:

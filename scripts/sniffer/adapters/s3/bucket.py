@@ -40,6 +40,7 @@ from obstore.store import S3Store
 
 from sniffer.core.errors import SettingsError, SnifferError, TransientError
 from sniffer.core.records import ListedObject, Outcome, Unscored
+from sniffer.core.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Bucket:
         try:
             answer = self._client.list_objects_v2(Bucket=self.name, MaxKeys=1)
         except ParamValidationError as error:
-            raise SettingsError(f"{self.name!r} is not a bucket name: {_one_line(error)}") from error
+            raise SettingsError(f"{self.name!r} is not a bucket name: {one_line(error)}") from error
         except (BotoCoreError, ClientError) as error:
             raise self._explain(error) from error
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
@@ -171,7 +172,7 @@ class Bucket:
                 raise _PreconditionFailed from error
             if _status(error) in (401, 403):
                 raise SettingsError(f"no permission to write {where}: the credentials need s3:PutObject") from error
-            raise SettingsError(f"cannot write {where} ({_one_line(error)})") from error
+            raise SettingsError(f"cannot write {where} ({one_line(error)})") from error
 
     # ---- fetching -------------------------------------------------------------------------------------------
 
@@ -276,9 +277,9 @@ class Bucket:
                     raise self._explain(error) from error
                 if time.monotonic() >= deadline:
                     raise TransientError(
-                        f"S3 has not answered for {self._patience_s:g} s ({_one_line(error)}): run again later"
+                        f"S3 has not answered for {self._patience_s:g} s ({one_line(error)}): run again later"
                     ) from error
-                log.warning("S3: %s; trying again in %.1f s", _one_line(error), pause_s)
+                log.warning("S3: %s; trying again in %.1f s", one_line(error), pause_s)
             time.sleep(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LAST_BACKOFF_S)
 
@@ -287,7 +288,7 @@ class Bucket:
         if isinstance(error, NoCredentialsError | PartialCredentialsError):
             return SettingsError(f"no AWS credentials for {where}: set AWS_ACCESS_KEY_ID and its secret, or a role")
         if not isinstance(error, ClientError):
-            return TransientError(f"cannot reach {where} ({_one_line(error)}): check AWS_ENDPOINT_URL and the network")
+            return TransientError(f"cannot reach {where} ({one_line(error)}): check AWS_ENDPOINT_URL and the network")
         code = error.response["Error"]["Code"]
         if code == "NoSuchBucket" or _status(error) == 404:
             return SettingsError(f"{where} does not exist: check the name and AWS_ENDPOINT_URL")
@@ -296,8 +297,8 @@ class Bucket:
                 f"no permission to list {where} ({code}): the credentials need s3:ListBucket and s3:GetObject"
             )
         if _is_passing(error):
-            return TransientError(f"{where} does not answer ({_one_line(error)}): try again later")
-        return SettingsError(f"{where} cannot be listed ({_one_line(error)})")
+            return TransientError(f"{where} does not answer ({one_line(error)}): try again later")
+        return SettingsError(f"{where} cannot be listed ({one_line(error)})")
 
 
 def _is_passing(error: BotoCoreError | ClientError) -> bool:
@@ -315,8 +316,4 @@ def _gone() -> NotFetched:
 
 
 def _failed(code: str, error: Exception) -> NotFetched:
-    return NotFetched(Unscored(Outcome.FAILED, code, _one_line(error)))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    return NotFetched(Unscored(Outcome.FAILED, code, one_line(error)))

@@ -6,8 +6,8 @@
 #
 #   docker build --target fleet --tag sniffer-bot/fleet:0.1.0 .
 #
-# Which packages an image holds is in docker/*.in, their versions in requirements.txt. An index of your own, or one behind
-# a certificate of your own, comes as a secret that stays out of the image:
+# An image holds the packages of docker/TARGET.txt, which `make lock` makes, each checked by its hash, and our own wheel.
+# An index of your own, or one behind a certificate of your own, comes as a secret that stays out of the image:
 #   --secret id=pip_conf,src=/etc/pip.conf --secret id=ca_certificates,src=/etc/ssl/certs/ca-certificates.crt
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
@@ -19,46 +19,62 @@ RUN apt-get update \
     && { python -c 'import os, sysconfig as s; os.stat(os.path.join(s.get_path("include"), "Python.h"))' \
          || apt-get install -y --no-install-recommends libpython3.11-dev; } \
     && rm -rf /var/lib/apt/lists/*
-# Without pip and setuptools, which no program here needs.
-RUN python -m venv --without-pip /opt/venv
+# Without pip and setuptools, which no program here needs; what builds is in an environment of its own.
+RUN python -m venv --without-pip /opt/venv && python -m venv --without-pip /opt/build
 WORKDIR /build
-COPY requirements.txt .
-COPY docker/install-packages .
-COPY docker/*.in ./
+COPY docker/build-wheels docker/install-wheels docker/build.txt ./
+RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_certificates \
+    ca=/run/secrets/ca_certificates; [ ! -e $ca ] || export PIP_CERT=$ca; \
+    python -m pip --python /opt/build/bin/python install -q --require-hashes --no-deps --requirement build.txt
 
 FROM build AS fleet-packages
+COPY docker/fleet.txt .
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_certificates \
     --mount=type=cache,target=/root/.cache/pip \
-    ./install-packages fleet.in
+    ./build-wheels fleet.txt && ./install-wheels
 
 FROM build AS trainer-packages
+COPY docker/trainer.txt .
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_certificates \
     --mount=type=cache,target=/root/.cache/pip \
-    ./install-packages trainer.in
+    ./build-wheels trainer.txt && ./install-wheels
 
 FROM build AS airflow-packages
+COPY docker/airflow.txt .
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_certificates \
     --mount=type=cache,target=/root/.cache/pip \
-    ./install-packages airflow.in
+    ./build-wheels airflow.txt && ./install-wheels
 
 FROM build AS airflow-local-packages
+COPY docker/airflow-local.txt .
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_certificates \
     --mount=type=cache,target=/root/.cache/pip \
-    ./install-packages airflow.in fleet.in trainer.in
+    ./build-wheels airflow-local.txt && ./install-wheels
 
 
-# Our own code, compiled: with a read-only root nothing could be kept at run time. The checksum kind of .pyc holds
-# whatever times a builder gives the files.
-FROM build AS code
-COPY scripts /opt/sniffer/scripts
-COPY model /opt/sniffer/model
-RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/sniffer
+# Our own wheel, installed beside the packages so that it is a layer of its own. Compiled: with a read-only root nothing
+# could be kept at run time. The checksum kind of .pyc holds whatever times a builder gives the files.
+FROM build AS wheel
+COPY pyproject.toml LICENSE ./
+COPY k8s k8s
+COPY scripts scripts
+COPY model model
+COPY plugins plugins
+COPY local local
+RUN python -m pip --python /opt/build/bin/python wheel --no-index --no-deps --no-build-isolation --wheel-dir /dist . \
+    && python -m pip --python /opt/venv/bin/python install --no-index --no-deps --no-compile --root /own /dist/*.whl
 
-FROM code AS airflow-code
-COPY plugins /opt/sniffer/plugins
-COPY dags /opt/sniffer/dags
-COPY k8s /opt/sniffer/k8s
-RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/sniffer/plugins
+# The demo and its drawn pictures are for no cluster.
+FROM wheel AS code
+RUN cd /own/opt/venv/lib/python3.11/site-packages \
+    && rm -r sniffer_local && sed -i '/^sniffer_local\//d' sniffer_bot-*.dist-info/RECORD \
+    && python -m compileall -q --invalidation-mode unchecked-hash -s /own /own
+
+FROM wheel AS code-with-samples
+RUN cd /own/opt/venv/lib/python3.11/site-packages \
+    && find sniffer_local -mindepth 1 -maxdepth 1 ! -name __init__.py ! -name samples -exec rm -r {} + \
+    && sed -i '/^sniffer_local\/\(samples\/\|__init__\.py\)/b; /^sniffer_local\//d' sniffer_bot-*.dist-info/RECORD \
+    && python -m compileall -q --invalidation-mode unchecked-hash -s /own /own
 
 
 FROM ${PYTHON_IMAGE} AS runtime
@@ -76,7 +92,6 @@ RUN apt-get update \
 COPY docker/with-secrets /usr/local/bin/with-secrets
 # HOME is what can be written: the root is read-only in the cluster.
 ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONPATH=/opt/sniffer/scripts:/opt/sniffer/model \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONSAFEPATH=1 \
@@ -88,7 +103,7 @@ WORKDIR /tmp
 FROM runtime AS fleet
 LABEL org.opencontainers.image.title="sniffer-bot/fleet"
 COPY --from=fleet-packages /opt/venv /opt/venv
-COPY --from=code /opt/sniffer /opt/sniffer
+COPY --from=code /own/opt/venv /opt/venv
 USER 10001:10001
 CMD ["python", "-m", "sniffer.scan", "--help"]
 
@@ -96,7 +111,7 @@ CMD ["python", "-m", "sniffer.scan", "--help"]
 FROM runtime AS trainer
 LABEL org.opencontainers.image.title="sniffer-bot/trainer"
 COPY --from=trainer-packages /opt/venv /opt/venv
-COPY --from=code /opt/sniffer /opt/sniffer
+COPY --from=code /own/opt/venv /opt/venv
 USER 10001:10001
 CMD ["python", "-m", "sniffer_model.training.train", "--help"]
 
@@ -108,8 +123,8 @@ COPY docker/entrypoint docker/clean-logs /
 COPY docker/airflow-health docker/airflow-init /usr/local/bin/
 ENV AIRFLOW_HOME=/opt/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/sniffer/dags \
-    AIRFLOW__CORE__PLUGINS_FOLDER=/opt/sniffer/plugins \
-    AIRFLOW__CORE__LOAD_EXAMPLES=False
+    AIRFLOW__CORE__LOAD_EXAMPLES=False \
+    SNIFFER_POD_TEMPLATES=/opt/sniffer/k8s
 USER 10001:0
 WORKDIR /opt/airflow
 CMD ["airflow", "version"]
@@ -120,15 +135,16 @@ LABEL org.opencontainers.image.title="sniffer-bot/airflow"
 # Programs run in pods: what a task would start here is not.
 ENV SNIFFER_RUN_IN=pods
 COPY --from=airflow-packages /opt/venv /opt/venv
-COPY --from=airflow-code /opt/sniffer /opt/sniffer
+COPY --from=code /own/opt/venv /opt/venv
+COPY dags /opt/sniffer/dags
+COPY k8s /opt/sniffer/k8s
 
 
 FROM airflow-base AS airflow-local
 LABEL org.opencontainers.image.title="sniffer-bot/airflow-local"
 ENV SNIFFER_RUN_IN=processes
 COPY --from=airflow-local-packages /opt/venv /opt/venv
-COPY --from=airflow-code /opt/sniffer /opt/sniffer
-COPY local/sniffer_local/__init__.py /opt/sniffer/local/sniffer_local/
-COPY local/sniffer_local/samples /opt/sniffer/local/sniffer_local/samples
-ENV PYTHONPATH=/opt/sniffer/scripts:/opt/sniffer/model:/opt/sniffer/local
+COPY --from=code-with-samples /own/opt/venv /opt/venv
+COPY dags /opt/sniffer/dags
+COPY k8s /opt/sniffer/k8s
 COPY docker/prepare.py docker/sample_data.py /opt/sniffer/docker/

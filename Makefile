@@ -7,7 +7,7 @@ python := .venv/bin/python
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-setup: ## install what is missing (apt packages when root, .venv from requirements.txt)
+setup: ## install what is missing (apt packages when root, .venv from requirements.txt with this checkout)
 	@local/setup.sh
 
 demo: setup ## start the local stack, train a small model, scan a sample bucket through Airflow
@@ -35,9 +35,8 @@ format: setup ## let ruff format and fix what it can
 	@$(python) -m ruff format .
 	@$(python) -m ruff check --fix .
 
-lock: setup ## resolve requirements.in into requirements.txt again, keeping the pins that still fit
-	@$(python) -m uv pip compile -q --python-version 3.11 --no-emit-index-url \
-		--custom-compile-command "make lock" requirements.in -o requirements.txt
+lock: setup ## resolve pyproject.toml into requirements.txt and docker/*.txt, keeping the versions that still fit
+	@$(python) -m sniffer_local.lock
 
 docs: setup ## write the reference pages of docs/ from the code
 	@$(python) -m sniffer_local.reference

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Sets up what `make demo`, `make test` and `make bench` need: apt packages (when root), and .venv from the pinned
-# requirements.txt. Idempotent; returns at once when nothing has changed since the last time.
+# Sets up what `make demo`, `make test` and `make bench` need: apt packages (when root), .venv with the packages of
+# requirements.txt, each checked by its hash, and in it this checkout, editable. Idempotent; returns at once when nothing
+# has changed since the last time.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -16,8 +17,9 @@ fail() {
 
 wanted_stamp() {
     echo "$root"
-    sha256sum < "$root/requirements.txt"
-    sha256sum < "$root/local/setup.sh"
+    cat "$root/requirements.txt" "$root/docker/build.txt" "$root/local/setup.sh" | sha256sum
+    # What an editable install records of pyproject.toml: the command, the entry points, the source folders, the version.
+    awk '/^\[/ { wanted = /^\[(build-system|project|tool\.hatch)/ } wanted' "$root/pyproject.toml" | sha256sum
 }
 
 is_done() {
@@ -87,23 +89,33 @@ make_venv() {
     fi
 }
 
-install_requirements() {
-    local uv
-    uv=$(grep -Eo '^uv==[^ ;]+' "$root/requirements.txt")
-    if [[ $("$venv/bin/uv" --version 2> /dev/null) != "uv ${uv#uv==}"* ]]; then
-        say "installing $uv"
-        "$venv/bin/python" -m pip install -q --disable-pip-version-check "$uv"
-    fi
-    say "installing requirements.txt into .venv"
-    # Compiled now: the many short processes of a stack would each compile TensorFlow or Airflow again wherever
-    # PYTHONDONTWRITEBYTECODE is set.
-    VIRTUAL_ENV=$venv "$venv/bin/uv" pip install -q --compile-bytecode -r "$root/requirements.txt" ||
-        fail "the packages could not be installed; the lines above say why"
+# The lines of one package in requirements.txt: its version and its hashes.
+locked() {
+    sed -n "/^$1==/,/[^\\\\]\$/p" "$root/requirements.txt"
 }
 
-# The checkout is used in place: its four source folders are on the interpreter's path.
-link_sources() {
-    printf "$root/%s\n" scripts model plugins local > "$venv/lib/python3.11/site-packages/sniffer_bot.pth"
+install_uv() {
+    local uv
+    uv=$(locked uv | grep -Eo '^uv==[^ ]+')
+    [[ $("$venv/bin/uv" --version 2> /dev/null) != "uv ${uv#uv==} "* ]] || return 0
+    say "installing $uv"
+    locked uv > "$venv/uv.txt"
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$venv/uv.txt"
+}
+
+install() {
+    VIRTUAL_ENV=$venv "$venv/bin/uv" pip install -q "$@" || fail "the packages could not be installed; the lines above say why"
+}
+
+install_requirements() {
+    install_uv
+    say "installing requirements.txt into .venv"
+    install --require-hashes -r "$root/docker/build.txt"
+    # Without isolation, what comes as source is built with docker/build.txt, not with what an index has today.
+    # Compiled now: the many short processes of a stack would each compile TensorFlow or Airflow again wherever
+    # PYTHONDONTWRITEBYTECODE is set.
+    install --require-hashes --no-build-isolation --compile-bytecode -r "$root/requirements.txt"
+    install --no-deps --no-build-isolation --editable "$root"
 }
 
 main() {
@@ -119,7 +131,6 @@ main() {
     [[ -z $missing ]] || install_packages $missing
     make_venv "$python"
     install_requirements
-    link_sources
     wanted_stamp > "$stamp"
     say "done"
 }

@@ -1,4 +1,8 @@
-"""What Airflow loads of us at its start: our pages in the API server."""
+"""What Airflow loads of us at its start: our pages in the API server.
+
+Airflow finds it by the entry point `airflow.plugins` of the distribution, wherever that is installed. So the folder of
+plugins need not be set; where it is this one, .airflowignore keeps Airflow from loading the plugin a second time.
+"""
 
 from __future__ import annotations
 

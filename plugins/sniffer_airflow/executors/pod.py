@@ -19,9 +19,15 @@ from kubernetes.client import models as k8s
 
 from sniffer.core.errors import SettingsError
 
-MANIFESTS = Path(__file__).parents[3] / "k8s"
+TEMPLATES_VARIABLE = "SNIFFER_POD_TEMPLATES"
+"""A folder laid out as k8s/, with templates in pods/ and images in components/images/, in the place of our own."""
+
 GPU_VARIABLE = "SNIFFER_TRAINER_GPU"
 """`1`: trainings ask for a GPU."""
+
+_SHIPPED = Path(__file__).with_name("k8s")
+"""In a wheel, which holds a copy."""
+_IN_CHECKOUT = Path(__file__).parents[3] / "k8s"
 
 _TRAINER = "sniffer_model"
 _TEMPLATES = {"sniffer": "fleet", _TRAINER: "trainer", "sniffer_rollout": "rollout"}
@@ -104,9 +110,18 @@ class PodProgramOperator(KubernetesPodOperator):
             raise
 
 
+def manifests() -> Path:
+    """The folder of templates and images: SNIFFER_POD_TEMPLATES, or what we ship. Raises SettingsError without one."""
+    chosen = os.environ.get(TEMPLATES_VARIABLE)
+    folder = Path(chosen) if chosen else _SHIPPED if _SHIPPED.is_dir() else _IN_CHECKOUT
+    if not (folder / "pods").is_dir():
+        raise SettingsError(f"no pod templates in {folder}/pods: set {TEMPLATES_VARIABLE} to a folder laid out as k8s/")
+    return folder
+
+
 def pod_template(package: str) -> dict[str, Any]:
-    """The template for the programs of that package, its images as k8s/components/images says."""
-    template: dict[str, Any] = yaml.safe_load((MANIFESTS / "pods" / f"{_TEMPLATES[package]}.yaml").read_text())
+    """The template for the programs of that package, its images as components/images says."""
+    template: dict[str, Any] = yaml.safe_load((manifests() / "pods" / f"{_TEMPLATES[package]}.yaml").read_text())
     images = _images()
     for container in template["spec"]["containers"]:
         container["image"] = images[container["image"]]
@@ -115,12 +130,12 @@ def pod_template(package: str) -> dict[str, Any]:
 
 def _gpu_changes() -> k8s.V1Pod:
     """What a training on a GPU changes in its template."""
-    return PodGenerator.deserialize_model_dict(yaml.safe_load((MANIFESTS / "pods" / "trainer-gpu.yaml").read_text()))
+    return PodGenerator.deserialize_model_dict(yaml.safe_load((manifests() / "pods" / "trainer-gpu.yaml").read_text()))
 
 
 def _images() -> dict[str, str]:
     """Each image by the name that the manifests use, with registry and tag."""
-    listed = yaml.safe_load((MANIFESTS / "components" / "images" / "kustomization.yaml").read_text())["images"]
+    listed = yaml.safe_load((manifests() / "components" / "images" / "kustomization.yaml").read_text())["images"]
     return {image["name"]: _reference(image) for image in listed}
 
 

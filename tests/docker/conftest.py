@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from support.dockerfile import Stage, names_of, stages_of
+from support.dockerfile import Stage, stages_of
 from support.imports import CHECKOUT
+
+from sniffer_local.lock import LISTS, pins, requirements
 
 
 @pytest.fixture(scope="session")
@@ -18,24 +20,41 @@ def stages() -> dict[str, Stage]:
 
 
 @pytest.fixture(scope="session")
-def lists(stages: dict[str, Stage]) -> dict[str, frozenset[str]]:
-    """The requirements of each image: those of the lists that its stage of packages installs."""
+def lists(stages: dict[str, Stage]) -> dict[str, str]:
+    """For each image, the list that its stage of packages installs, by its path in the checkout."""
     found = {}
     for name, stage in stages.items():
         if name.endswith("-packages"):
-            (line,) = [each for each in stage.lines if "install-packages" in each]
-            files = line.split("install-packages ")[1].split()
-            found[name.removesuffix("-packages")] = frozenset(
-                requirement for file in files for requirement in names_of(CHECKOUT / "docker" / file)
-            )
+            (line,) = [each for each in stage.lines if "build-wheels" in each]
+            file = line.split("build-wheels ")[1].split()[0]
+            assert f"COPY docker/{file} ." in stage.lines
+            found[name.removesuffix("-packages")] = f"docker/{file}"
     return found
 
 
 @pytest.fixture(scope="session")
-def version() -> str:
+def installed(lists: dict[str, str]) -> dict[str, set[str]]:
+    """Every package that an image holds, but for our own."""
+    return {image: set(pins((CHECKOUT / path).read_text())) for image, path in lists.items()}
+
+
+@pytest.fixture(scope="session")
+def wanted(pyproject: dict[str, Any], lists: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    """The requirements of each image, as pyproject.toml states them."""
+    return {image: requirements(pyproject, LISTS[path]) for image, path in lists.items()}
+
+
+@pytest.fixture(scope="session")
+def pyproject() -> dict[str, Any]:
+    """pyproject.toml as a whole."""
+    return tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="session")
+def version(pyproject: dict[str, Any]) -> str:
     """The project's version, which is the tag of its images."""
-    project: dict[str, str] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    return project["version"]
+    found: str = pyproject["project"]["version"]
+    return found
 
 
 @pytest.fixture(scope="session")

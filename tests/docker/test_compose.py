@@ -279,7 +279,8 @@ def test_no_secret_is_in_git(services):
             assert not re.search(r"://[^:/@\s]+:[^@\s]+@", str(value)), name
     for path in [CHECKOUT / "Dockerfile", CHECKOUT / "docker-compose.yaml", *(CHECKOUT / "docker").iterdir()]:
         if path.is_file():
-            assert not re.search(r"AKIA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIVATE KEY|[A-Za-z0-9+/_-]{40,}=*$", path.read_text())
+            text = re.sub(r"sha256:[0-9a-f]{64}\b", "", path.read_text())  # of packages
+            assert not re.search(r"AKIA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIVATE KEY|[A-Za-z0-9+/_-]{40,}=*$", text)
 
 
 def test_the_gpu_server_takes_the_place_of_the_other(services):

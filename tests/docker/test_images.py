@@ -6,8 +6,8 @@ import re
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from support.dockerfile import chain, names_of
-from support.imports import CHECKOUT, closure, imports_of
+from support.dockerfile import chain
+from support.imports import CHECKOUT, imports_of
 
 PROGRAMS = {
     "fleet": (
@@ -63,40 +63,27 @@ def test_there_is_a_list_for_each_image(lists):
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_every_import_is_in_the_image(image, lists):
-    installed = closure(lists[image])
-    missing = {m: by for m, (brought_by, by) in code_of(image).distributions().items() if not brought_by & installed}
-    assert missing == {}
+def test_every_import_is_in_the_image(image, installed):
+    found = code_of(image).distributions().items()
+    assert {module: by for module, (brought_by, by) in found if not brought_by & installed[image]} == {}
 
 
-def test_an_import_that_no_list_brings_is_found():
+def test_an_import_that_a_list_does_not_bring_is_found(installed):
     found = imports_of(["sniffer_model.training.train"]).distributions()
-    assert not found["tensorflow"][0] & closure(frozenset({"numpy", "pillow"}))
+    assert found["tensorflow"][0] & installed["trainer"]
+    assert not found["tensorflow"][0] & installed["fleet"]
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_every_name_in_a_list_is_imported_or_has_its_reason(image, lists):
+def test_every_requirement_is_imported_or_has_its_reason(image, wanted):
     imported = set().union(*(brought_by for brought_by, _ in code_of(image).distributions().values()))
-    names = {Requirement(text).name for text in lists[image]}
+    names = {Requirement(text).name for text in wanted[image]}
     assert names - imported - NOT_IMPORTED.keys() == set()
 
 
-def test_every_name_is_one_of_requirements_in():
-    known = {}
-    for text in names_of(CHECKOUT / "requirements.in"):
-        requirement = Requirement(text)
-        known[requirement.name] = requirement.extras
-    files = list((CHECKOUT / "docker").glob("*.in"))
-    assert len(files) == 3
-    for file in files:
-        listed = [Requirement(text) for text in names_of(file)]
-        assert {each.name: each.extras for each in listed}.items() <= known.items(), file
-        assert not any(each.specifier for each in listed), f"{file}: versions are those of requirements.txt"
-
-
 @pytest.mark.parametrize("image", IMAGES)
-def test_what_an_image_is_to_be_free_of(image, lists):
-    assert closure(lists[image]) & (NOT_IN[image] | FOR_DEVELOPERS) == set()
+def test_what_an_image_is_to_be_free_of(image, installed):
+    assert installed[image] & (NOT_IN[image] | FOR_DEVELOPERS) == set()
 
 
 def test_base_images_are_build_arguments_that_default_to_a_pinned_one(stages):
@@ -119,22 +106,56 @@ def test_the_images_version_is_the_projects(stages, version):
     assert f"ARG VERSION={version}" in stages["runtime"].lines
 
 
-def test_airflows_image_has_what_its_code_reads_from_the_checkout(stages):
-    copied = {line.split()[1] for name in ("code", "airflow-code") for line in stages[name].lines if "COPY" in line}
-    assert copied == {"scripts", "model", "plugins", "dags", "k8s"}
+def copied(stage):
+    """What a stage copies of the checkout."""
+    return {line.split()[1] for line in stage.lines if line.startswith("COPY ") and "--from=" not in line}
+
+
+def test_only_airflows_images_hold_files_of_the_checkout_and_no_sources(stages):
+    held = {image: set().union(*(copied(stage) for stage in chain(stages, image))) for image in IMAGES}
+    scripts = {"docker/with-secrets"}
+    airflow = scripts | {"docker/entrypoint", "docker/airflow-health", "dags", "k8s"}
+    assert held == {
+        "fleet": scripts,
+        "trainer": scripts,
+        "airflow": airflow,
+        "airflow-local": airflow | {"docker/prepare.py"},
+    }
+
+
+def test_the_builder_gets_what_the_wheel_is_built_from_and_no_more(stages, pyproject):
+    built = pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]
+    sources = {path.partition("/")[0] for path in [*built["packages"], *built["force-include"]]}
+    assert copied(stages["wheel"]) == {"pyproject.toml", *sources}
     allowed = {line[1:] for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    samples = {"local/sniffer_local/__init__.py", "local/sniffer_local/samples"}
-    assert copied | samples | {"docker", "requirements.txt"} == allowed
+    assert {path.partition("/")[0] for path in allowed} == {"pyproject.toml", "LICENSE", "docker", "dags"} | sources
+
+
+def test_our_wheel_reaches_every_image_and_the_demo_none_in_production(stages):
+    own = {image: [line for line in stages[image].lines if "/own/" in line] for image in IMAGES}
+    assert own == {
+        image: [f"COPY --from={'code-with-samples' if image == 'airflow-local' else 'code'} /own/opt/venv /opt/venv"]
+        for image in IMAGES
+    }
+    assert any("rm -r sniffer_local " in line for line in stages["code"].lines)
+
+
+def test_every_package_of_an_image_is_checked_by_its_hash(stages):
+    script = (CHECKOUT / "docker" / "build-wheels").read_text()
+    assert "--require-hashes --no-deps --no-build-isolation" in script
+    for stage in stages.values():
+        for line in stage.lines:
+            if re.search(r"\bpip\b.* (install|wheel)\b", line):
+                assert "--require-hashes" in line or "--no-index" in line, line
+
+
+def test_nothing_sets_a_path_to_our_code():
+    for name in ("Dockerfile", "docker-compose.yaml", "local/setup.sh"):
+        assert "PYTHONPATH" not in (CHECKOUT / name).read_text(), name
+    for file in (CHECKOUT / "k8s").rglob("*.yaml"):
+        assert "PYTHONPATH" not in file.read_text(), file
 
 
 def test_the_charts_image_is_that_target(version):
     values = yaml.safe_load((CHECKOUT / "k8s" / "airflow-values.yaml").read_text())
     assert values["images"]["airflow"] == {"repository": "sniffer-bot/airflow", "tag": version}
-
-
-def test_the_lock_can_constrain_pip():
-    """pip takes no extras in a file of constraints."""
-    locked = (CHECKOUT / "requirements.txt").read_text()
-    assert not re.search(r"^[\w.-]+\[", locked, re.MULTILINE)
-    python = Requirement(re.search(r"^mysqlclient==\S+$", locked, re.MULTILINE)[0])
-    assert python.specifier

@@ -199,5 +199,13 @@ def test_clean_logs_refuses_what_is_no_number(tmp_path):
 
 
 def test_scripts_that_images_start_can_be_started():
-    for name in ("with-secrets", "entrypoint", "clean-logs", "airflow-health", "airflow-init", "install-packages"):
+    for name in (
+        "with-secrets",
+        "entrypoint",
+        "clean-logs",
+        "airflow-health",
+        "airflow-init",
+        "build-wheels",
+        "install-wheels",
+    ):
         assert os.access(DOCKER / name, os.X_OK), name

@@ -1,16 +1,10 @@
-"""The Dockerfile and the lists of packages beside it, as far as the tests ask."""
+"""The Dockerfile, as far as the tests ask."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-
-def names_of(file: Path) -> list[str]:
-    """The requirements of a list, without comments."""
-    lines = (line.partition("#")[0].strip() for line in file.read_text().splitlines())
-    return [line for line in lines if line]
 
 
 @dataclass(frozen=True)

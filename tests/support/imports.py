@@ -1,4 +1,4 @@
-"""What code imports, followed through our own modules, and what installing a requirement brings: read, not run."""
+"""What code imports, followed through our own modules, and which distribution brings it: read, not run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -105,21 +104,3 @@ def _read(file: Path, importer: str, importers: dict[str, set[str]]) -> list[str
                 key = ".".join(name.split(".")[:4]) if name.startswith("airflow.providers.") else top
                 importers.setdefault(key, set()).add(importer)
     return ours
-
-
-@cache
-def closure(requirements: frozenset[str]) -> frozenset[str]:
-    """Every distribution that installing these brings, by what is installed here."""
-    todo = [Requirement(text) for text in requirements]
-    seen: set[tuple[str, frozenset[str]]] = set()
-    while todo:
-        requirement = todo.pop()
-        key = canonicalize_name(requirement.name), frozenset(requirement.extras)
-        if key in seen:
-            continue
-        seen.add(key)
-        for text in metadata.distribution(requirement.name).requires or ():
-            needed = Requirement(text)
-            if needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in {"", *requirement.extras}):
-                todo.append(needed)
-    return frozenset(name for name, _ in seen)

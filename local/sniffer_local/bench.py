@@ -27,7 +27,10 @@ from PIL import Image
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.files import check_writable, write_json
 from sniffer.core.model_records import MODEL_NAME, ModelRecord, ModelStatus
+from sniffer.core.parser import Parser
+from sniffer.core.program import Program
 from sniffer.core.records import ListedObject, ScanRequest
 from sniffer.core.settings import MIB, DatabaseSettings
 from sniffer.scan.listing import ListingTally, images_to_score
@@ -289,28 +292,50 @@ def _say(text: str) -> None:
     print(f"bench: {text}", flush=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; the exit status is 0 when every bound holds."""
-    parser = argparse.ArgumentParser(prog="python -m sniffer_local.bench", description=__doc__)
-    parser.add_argument("--out", type=Path, default=CHECKOUT / ".local" / "bench.json", metavar="FILE")
+def _add_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=CHECKOUT / ".local" / "bench.json",
+        metavar="FILE",
+        help="where the figures go (default: .local/bench.json of the checkout)",
+    )
     parser.add_argument("--only", choices=["scan", "rescan", "training"], help="measure only that")
-    flags = parser.parse_args(argv)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    check_writable(arguments.out)
     # So that an interrupted benchmark takes its servers with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="sniffer-bench-") as folder:
-        if flags.only != "training":
+        if arguments.only != "training":
             with Bench(Path(folder)) as bench:
-                figures += bench.measure_scan() if flags.only != "rescan" else []
-                figures += bench.measure_rescan() if flags.only != "scan" else []
-        if flags.only in (None, "training"):
+                figures += bench.measure_scan() if arguments.only != "rescan" else []
+                figures += bench.measure_rescan() if arguments.only != "scan" else []
+        if arguments.only in (None, "training"):
             figures += _measure_training(Path(folder, "training"))
     for figure in figures:
         print(figure.describe())
-    flags.out.parent.mkdir(parents=True, exist_ok=True)
     document = {f.name: {"value": round(f.value, 4), "bound": f.bound, "holds": f.holds} for f in figures}
-    flags.out.write_text(json.dumps(document, indent=2) + "\n")
+    write_json(arguments.out, document)
     return 0 if all(figure.holds is not False for figure in figures) else 1
+
+
+PROGRAM = Program(
+    command="sniffer local bench",
+    summary="Measure the speed of scan and training as ratios taken side by side in one run, on a stack of its own in "
+    "a temporary folder. The exit status is 0 when every bound holds.",
+    run=_run,
+    add_arguments=_add_arguments,
+    examples=("sniffer local bench", "sniffer local bench --only scan --out scan.json"),
+    extra="dev",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; the exit status is 0 when every bound holds."""
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

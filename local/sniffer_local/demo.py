@@ -1,4 +1,4 @@
-"""`python -m sniffer_local.demo`: the whole product once, on this machine.
+"""`sniffer local demo`: the whole product once, on this machine.
 
 Starts what is missing of the stack, fills a sample bucket, lets Airflow train, export and roll out a small model unless
 there is one, and scan the bucket, and prints the certificate and the highest scores. What it starts goes on running.
@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import ContractError, SnifferError
+from sniffer.core.errors import ContractError
+from sniffer.core.program import INTERRUPTED, Program
 from sniffer.core.settings import DatabaseSettings
 from sniffer.scan.certificate import describe
 from sniffer_local import sample_bucket
@@ -159,22 +160,34 @@ def _database(demo: Demo) -> Database:
     return Database(DatabaseSettings(demo.stack.database.url(DATABASE)))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; the exit status is 0 when the certificate holds."""
-    parser = argparse.ArgumentParser(prog="python -m sniffer_local.demo", description=__doc__)
-    layout = Layout(add_root_flag(parser).parse_args(argv).root)
+def _run(arguments: argparse.Namespace) -> int:
+    layout = Layout(arguments.root)
     # A shell that starts us in the background has SIGINT ignored, and every child would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with only_one(layout.lock, "make demo"):
             run_demo(layout, Story())
-    except SnifferError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return error.exit_status
     except KeyboardInterrupt:
         print("demo: interrupted; what was started goes on running, `make down` stops it", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
+
+
+PROGRAM = Program(
+    command="sniffer local demo",
+    summary="The whole product once, on this machine: start what is missing of the stack, fill a sample bucket, let "
+    "Airflow train, export and roll out a small model unless there is one, and scan the bucket. Prints the "
+    "certificate and the highest scores. What it starts goes on running.",
+    run=_run,
+    add_arguments=add_root_flag,
+    examples=("sniffer local demo", "sniffer local down"),
+    extra="dev",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; the exit status is 0 when the certificate holds."""
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m sniffer_local.down`: end what `make demo` started, and nothing else. Data and ports are kept."""
+"""`sniffer local down`: end what `make demo` started, and nothing else. Data and ports are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sniffer.core.errors import SnifferError
+from sniffer.core.program import Program
 from sniffer_local.layout import Layout, add_root_flag
 from sniffer_local.registry import Registry, only_one
 from sniffer_local.s3 import s3_client
@@ -36,18 +36,27 @@ def _save_objects(layout: Layout, registry: Registry) -> None:
         print(f"down: the local S3 does not answer, objects put since the last demo are lost: {error}", file=sys.stderr)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; the exit status is 0 also when nothing ran."""
-    parser = argparse.ArgumentParser(prog="python -m sniffer_local.down", description=__doc__)
-    layout = Layout(add_root_flag(parser).parse_args(argv).root)
-    try:
-        with only_one(layout.lock, "make demo"):
-            stopped = stop_stack(layout)
-    except SnifferError as error:
-        print(f"down: {error}", file=sys.stderr)
-        return error.exit_status
+def _run(arguments: argparse.Namespace) -> int:
+    layout = Layout(arguments.root)
+    with only_one(layout.lock, "make demo"):
+        stopped = stop_stack(layout)
     print("stopped " + ", ".join(stopped) if stopped else "nothing was running")
     return 0
+
+
+PROGRAM = Program(
+    command="sniffer local down",
+    summary="Stop what `sniffer local demo` started, and nothing else. Its data and ports are kept.",
+    run=_run,
+    add_arguments=add_root_flag,
+    examples=("sniffer local down",),
+    extra="dev",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; the exit status is 0 also when nothing ran."""
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

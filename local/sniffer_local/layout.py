@@ -53,7 +53,7 @@ class Layout:
         return self.root / "training"
 
 
-def add_root_flag(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def add_root_flag(parser: argparse.ArgumentParser) -> None:
     """Let the user put the stack somewhere else than in `.local/`."""
     parser.add_argument(
         "--root",
@@ -62,4 +62,3 @@ def add_root_flag(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of the stack's data, ports and processes (default: .local/ of the checkout)",
     )
-    return parser

@@ -1,4 +1,4 @@
-"""`python -m sniffer_rollout STEP`: a published version comes into the model servers, step by step.
+"""`sniffer rollout STEP`: a published version comes into the model servers, step by step.
 
 preflight: may this version be rolled out?  load: it is served beside the others, labelled canary.  verify: golden
 examples, latency and decisions beside the stable version.  promote: it becomes stable, the former one previous.
@@ -13,15 +13,18 @@ import dataclasses
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.command_group import answer
 from sniffer.core.errors import SnifferError
-from sniffer.core.files import write_json
 from sniffer.core.json_records import json_values
-from sniffer.core.logs import configure_logging
+from sniffer.core.parser import Parser, amount, count, model_version, seconds
+from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings, fetch_settings, image_settings, rollout_settings
 from sniffer_rollout.interruption import Interruption
 from sniffer_rollout.proofs.golden_check import GoldenLimits
@@ -36,9 +39,6 @@ log = logging.getLogger(__name__)
 
 ReportT = TypeVar("ReportT")
 
-STEPS = ("preflight", "load", "verify", "promote", "restore", "rollback", "run")
-_NEED_VERSION = ("load", "verify", "promote")
-"""Steps that never choose a version themselves, so that all of one rollout are about the same one."""
 _LIMIT_FLAGS: dict[str, tuple[str, str, str]] = {
     "--golden-tolerance": ("golden", "pixels", "largest difference of a golden score by the signature pixels"),
     "--encoded-tolerance": ("golden", "encoded", "the same by serving_default, which decodes images itself"),
@@ -85,23 +85,10 @@ def _restore_after(rollout: Rollout) -> None:
         log.error("cannot restore, run `restore` later: %s", error)
 
 
-def _perform(rollout: Rollout, step: str, version: int | None, interruption: Interruption) -> StepReport:
-    steps: dict[str, Callable[[], StepReport]] = {
-        "preflight": lambda: rollout.preflight(version),
-        "load": lambda: rollout.load(version or 0),
-        "verify": lambda: rollout.verify(version or 0),
-        "promote": lambda: rollout.promote(version or 0),
-        "restore": rollout.restore,
-        "rollback": lambda: rollout.rollback(version),
-        "run": lambda: run_all(rollout, version, interruption),
-    }
-    return steps[step]()
-
-
-def _limits(flags: argparse.Namespace) -> VerifyLimits:
+def _limits(arguments: argparse.Namespace) -> VerifyLimits:
     def group(name: str) -> dict[str, Any]:
         return {
-            field: getattr(flags, flag.lstrip("-").replace("-", "_"))
+            field: getattr(arguments, flag.lstrip("-").replace("-", "_"))
             for flag, (of, field, _) in _LIMIT_FLAGS.items()
             if of == name
         }
@@ -109,122 +96,201 @@ def _limits(flags: argparse.Namespace) -> VerifyLimits:
     return VerifyLimits(**{name: limits(**group(name)) for name, limits in _GROUPS.items()})
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m sniffer_rollout",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Environment: SNIFFER_DATABASE_URL, SNIFFER_ROLLOUT_TARGET, SNIFFER_MODEL_BASE_PATH, AWS_*; README, "
-        '"Roll out".\nExit status: 0 done; 1 not in time, run again; 2 refused, or wrong settings.',
-    )
-    parser.add_argument("step", choices=STEPS, metavar="STEP", help=", ".join(STEPS))
-    parser.add_argument(
-        "--version",
-        type=_version,
-        metavar="N",
-        help="the model version; preflight and run choose the newest blessed one without it, rollback the previous one "
-        "(name it where a retry may come, or a second run swaps back)",
-    )
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: what it does, what its help says, and which flags it takes."""
+
+    summary: str
+    perform: Callable[[Rollout, int | None, Interruption], StepReport]
+    version: str = ""
+    """Help of --version; empty when the step takes none."""
+    needs_version: bool = False
+    loads: bool = False
+    verifies: bool = False
+    changes: bool = True
+    examples: tuple[str, ...] = ()
+
+
+_CHOSEN = "the model version (default: the newest blessed one)"
+_NAMED = "the model version; named, so that all steps of one rollout are about the same one"
+
+STEPS: Mapping[str, Step] = {
+    "preflight": Step(
+        "Check whether a version may be rolled out: it is blessed, its files are whole, and the model servers answer. "
+        "Changes nothing.",
+        lambda rollout, version, _: rollout.preflight(version),
+        _CHOSEN,
+        changes=False,
+        examples=("sniffer rollout preflight", "sniffer rollout preflight --version 7"),
+    ),
+    "load": Step(
+        "Load the version beside what is served, on every model server, and label it canary. Scans do not see it.",
+        lambda rollout, version, _: rollout.load(version or 0),
+        _NAMED,
+        needs_version=True,
+        loads=True,
+        examples=("sniffer rollout load --version 7",),
+    ),
+    "verify": Step(
+        "Compare the loaded version with the stable one, on every model server: golden scores, latency, and decisions "
+        "on images that were scanned last. Without this `promote` refuses it.",
+        lambda rollout, version, _: rollout.verify(version or 0),
+        _NAMED,
+        needs_version=True,
+        verifies=True,
+        examples=("sniffer rollout verify --version 7", "sniffer rollout verify --version 7 --max-flips 0.01"),
+    ),
+    "promote": Step(
+        "Make the verified version the stable one, on every model server and then in the database. The former stable "
+        "version stays loaded as the previous one.",
+        lambda rollout, version, _: rollout.promote(version or 0),
+        _NAMED,
+        needs_version=True,
+        examples=("sniffer rollout promote --version 7",),
+    ),
+    "rollback": Step(
+        "Make the previous version stable again.",
+        lambda rollout, version, _: rollout.rollback(version),
+        "the version to go back to (default: the previous one; name it where a retry may come, or a second run swaps "
+        "back)",
+        loads=True,
+        examples=("sniffer rollout rollback --version 6",),
+    ),
+    "restore": Step(
+        "Let the model servers serve again what the database says: undoes a rollout that was not finished.",
+        lambda rollout, _version, _interruption: rollout.restore(),
+        loads=True,
+        examples=("sniffer rollout restore",),
+    ),
+    "run": Step(
+        "Preflight, load, verify and promote in one go. A failure or an interruption restores what was served before.",
+        run_all,
+        _CHOSEN,
+        loads=True,
+        verifies=True,
+        examples=("sniffer rollout run", "sniffer rollout run --version 7 --load-limit-s 1800"),
+    ),
+}
+
+
+def _add_arguments(parser: Parser, step: Step) -> None:
+    if step.version:
+        parser.add_argument(
+            "--version", type=model_version, metavar="N", required=step.needs_version, help=step.version
+        )
     parser.add_argument("--model-base-path", metavar="DIR|s3://BUCKET/PREFIX", help="default: SNIFFER_MODEL_BASE_PATH")
     parser.add_argument(
         "--target",
         metavar="kubernetes:NAMESPACE/DEPLOYMENT|local:DIR",
         help="default: SNIFFER_ROLLOUT_TARGET; a local target's servers are SNIFFER_SERVING_REPLICAS",
     )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write what was found there as JSON")
-    parser.add_argument(
-        "--load-limit-s",
-        type=_amount,
-        metavar="S",
-        help="how long loading may take (SNIFFER_ROLLOUT_LOAD_LIMIT_S, 900)",
-    )
-    parser.add_argument(
-        "--force-conflicts",
-        action="store_true",
-        help="take over a field of the target that somebody else has changed by hand",
-    )
-    verify = parser.add_argument_group("what verify lets pass")
-    defaults = VerifyLimits()
-    for flag, (group, field, text) in _LIMIT_FLAGS.items():
-        default = getattr(getattr(defaults, group), field)
-        parse = _count if isinstance(default, int) else _amount
-        verify.add_argument(flag, type=parse, default=default, metavar="N", help=f"{text} (default: %(default)s)")
-    return parser
+    if step.loads:
+        parser.add_argument(
+            "--load-limit-s",
+            type=seconds,
+            metavar="SECONDS",
+            help="how long loading may take (default: SNIFFER_ROLLOUT_LOAD_LIMIT_S, else 900)",
+        )
+    if step.changes:
+        parser.add_argument(
+            "--force-conflicts",
+            action="store_true",
+            help="take over a field of the target that somebody else has changed by hand",
+        )
+    if step.verifies:
+        _add_limits(parser)
 
 
-def _version(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a model version: a whole number above 0")
-    return int(text)
+def _add_limits(parser: Parser) -> None:
+    group, defaults = parser.add_argument_group("what verify lets pass"), VerifyLimits()
+    for flag, (part, field, text) in _LIMIT_FLAGS.items():
+        default = getattr(getattr(defaults, part), field)
+        parse = count if isinstance(default, int) else amount
+        group.add_argument(flag, type=parse, default=default, metavar="N", help=text)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
+def _run(name: str, arguments: argparse.Namespace) -> ProgramResult:
+    target, report = _perform(STEPS[name], arguments)
+    return ProgramResult({**_asked(name, arguments), "target": target, **json_values(report), "done": True})
 
 
-def _amount(text: str) -> float:
-    try:
-        amount = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    # Written so that NaN is refused.
-    if not 0 <= amount < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be 0 or above, not {text}")
-    return amount
+def _failure(name: str, arguments: argparse.Namespace, error: SnifferError) -> dict[str, Any]:
+    return {**_asked(name, arguments), "done": False, "error": str(error)}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one step, or all. Exit status: 0 done, 1 try again, 2 refused or wrong settings."""
-    parser = _parser()
-    flags = parser.parse_args(argv)
-    if flags.step in _NEED_VERSION and flags.version is None:
-        parser.error(f"the step {flags.step} needs --version")
-    configure_logging(f"rollout {flags.step}")
-    try:
-        return _report(flags)
-    except SnifferError as error:
-        print(f"rollout: {error}", file=sys.stderr)
-        return error.exit_status
+def _asked(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"step": name, "version": getattr(arguments, "version", None)}
 
 
-def _report(flags: argparse.Namespace) -> int:
-    """Run, and write down what came of it, whatever that was."""
-    document: dict[str, Any] = {"step": flags.step, "version": flags.version, "done": False}
-    try:
-        target, report = _run(flags)
-        document |= {"target": target, **json_values(report), "done": True}
-    except SnifferError as error:
-        document["error"] = str(error)
-        raise
-    finally:
-        if flags.report is not None:
-            write_json(flags.report, document)
-    return 0
-
-
-def _run(flags: argparse.Namespace) -> tuple[str, StepReport]:
+def _perform(step: Step, arguments: argparse.Namespace) -> tuple[str, StepReport]:
     """The description of the target, and what the step reports."""
-    settings = rollout_settings(target=flags.target, model_base=flags.model_base_path)
-    if flags.load_limit_s is not None:
-        settings = dataclasses.replace(settings, load_limit_s=flags.load_limit_s)
+    settings = rollout_settings(target=arguments.target, model_base=arguments.model_base_path)
+    if step.loads and arguments.load_limit_s is not None:
+        settings = dataclasses.replace(settings, load_limit_s=arguments.load_limit_s)
+    limits = _limits(arguments) if step.verifies else VerifyLimits()
     interruption = Interruption()
     interruption.listen()
-    target = open_target(settings, force_conflicts=flags.force_conflicts)
+    target = open_target(settings, force_conflicts=step.changes and arguments.force_conflicts)
     with Database(database_settings()) as database, tempfile.TemporaryDirectory(prefix="sniffer-rollout-") as downloads:
         database.check()
         context = RolloutContext(
             database,
             target,
             settings,
-            _limits(flags),
+            limits,
             fetch_settings(),
             image_settings(),
             Path(downloads),
             interruption.pause,
         )
-        return target.description, _perform(Rollout(context), flags.step, flags.version, interruption)
+        version = getattr(arguments, "version", None)
+        return target.description, step.perform(Rollout(context), version, interruption)
+
+
+_ENVIRONMENT = (
+    "SNIFFER_DATABASE_URL",
+    "SNIFFER_DATABASE_PATIENCE_S",
+    "SNIFFER_ROLLOUT_TARGET",
+    "SNIFFER_MODEL_BASE_PATH",
+    "SNIFFER_SERVING_REPLICAS",
+    "KUBECONFIG",
+    "AWS_*",
+    "SNIFFER_FETCH_PATIENCE_S",
+    "SNIFFER_ROLLOUT_PATIENCE_S",
+    "SNIFFER_ROLLOUT_LABEL_LIMIT_S",
+    "SNIFFER_ROLLOUT_LOAD_LIMIT_S",
+    "SNIFFER_ROLLOUT_STALE_S",
+    "SNIFFER_ROLLOUT_TROUBLE_S",
+    "SNIFFER_ROLLOUT_POLL_S",
+    "SNIFFER_LOG_FORMAT",
+)
+
+PROGRAMS: Mapping[str, Program] = {
+    name: Program(
+        command=f"sniffer rollout {name}",
+        summary=step.summary,
+        run=partial(_run, name),
+        add_arguments=partial(_add_arguments, step=step),
+        examples=step.examples,
+        environment=_ENVIRONMENT,
+        hands_on=True,
+        failure=partial(_failure, name),
+    )
+    for name, step in STEPS.items()
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one step, or all. Exit status: 0 done, 1 try again, 2 refused or wrong settings."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words and words[0] in PROGRAMS:
+        return PROGRAMS[words[0]].main(words[1:])
+    return answer(
+        "sniffer rollout",
+        {name: step.summary.partition(":")[0].partition(".")[0] for name, step in STEPS.items()},
+        words,
+        summary="A published version comes into the model servers, step by step.",
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m sniffer_rollout.sync`: beside each model server, keeps its disk and config at the desired serving state.
+"""`sniffer rollout sync`: beside each model server, keeps its disk and config at the desired serving state.
 
 In: the aspired file (a mounted ConfigMap) and the model base. Out: MODELS_DIR/<version>/, each complete and intact, and
 a config file that names a version only when its files are there. Failures are logged and retried; the previous config
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sniffer.core.errors import ContractError, SettingsError, SnifferError, TransientError
-from sniffer.core.logs import configure_logging
+from sniffer.core.parser import Parser, seconds
+from sniffer.core.program import Program
 from sniffer_model.release.model_base import open_model_base
 from sniffer_model.release.publish import digest_directory, published_versions, read_facts, sync_path, sync_tree
 from sniffer_rollout.aspired import Aspired, read_aspired
@@ -195,70 +196,76 @@ def _text(path: Path) -> str:
         raise SettingsError(f"cannot read {path}: {error}") from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m sniffer_rollout.sync",
-        description=__doc__,
-        epilog="S3 is found by the AWS_* variables. While S3 is away, SNIFFER_FETCH_PATIENCE_S bounds how late a new "
-        "wish is seen. Exit status of --once: 0 in step, 1 try again, 2 wrong settings or a wrong digest.",
-    )
+def _add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--model-base-path", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="where versions are published"
     )
-    parser.add_argument("--models-dir", required=True, type=Path, help="where this model server's versions are kept")
-    parser.add_argument("--aspired", required=True, type=Path, help="aspired.json; missing: nothing was rolled out yet")
-    parser.add_argument("--config", required=True, type=Path, help="the model server's --model_config_file")
+    parser.add_argument(
+        "--models-dir", required=True, type=Path, metavar="DIR", help="where this model server's versions are kept"
+    )
+    parser.add_argument(
+        "--aspired",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="aspired.json, what is to be served; missing: nothing was rolled out yet",
+    )
+    parser.add_argument(
+        "--config", required=True, type=Path, metavar="FILE", help="the model server's --model_config_file"
+    )
     parser.add_argument(
         "--served-base-path", type=Path, metavar="DIR", help="--models-dir as the model server sees it, if different"
     )
-    parser.add_argument("--once", action="store_true", help="bring everything in step and end, as an init container")
+    parser.add_argument("--once", action="store_true", help="bring everything up to date and end: an init container")
+    parser.add_argument("--poll-s", type=seconds, default=POLL_S, metavar="SECONDS", help="how often to look")
     parser.add_argument(
-        "--poll-seconds", type=_seconds, default=POLL_S, help="how often to look (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--grace-seconds",
-        type=_seconds,
+        "--grace-s",
+        type=seconds,
         default=GRACE_S,
-        help="keep what is not asked for so long (default: %(default)g)",
+        metavar="SECONDS",
+        help="how long a version that nothing asks for any more is kept",
     )
-    return parser
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
-    return seconds
+def _run(arguments: argparse.Namespace) -> int:
+    sync = Sync(
+        SyncSettings(
+            arguments.model_base_path,
+            arguments.models_dir,
+            arguments.aspired,
+            arguments.config,
+            arguments.served_base_path or arguments.models_dir,
+            arguments.poll_s,
+            arguments.grace_s,
+        )
+    )
+    if arguments.once:
+        sync.step()
+    else:
+        # At once, also in the midst of a download, whose rest the next start removes.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        sync.run()
+    return 0
+
+
+PROGRAM = Program(
+    command="sniffer rollout sync",
+    summary="Beside one model server: fetch the versions that a rollout asks for from the model base path to "
+    "--models-dir, and let the server's config name each of them as soon as its files are there. What fails is logged "
+    "and retried; the previous config stays. Runs until SIGTERM, or once.",
+    run=_run,
+    add_arguments=_add_arguments,
+    examples=(
+        "sniffer rollout sync --model-base-path s3://models/drug_detector --models-dir /models \\",
+        "  --aspired /aspired/aspired.json --config /config/models.config",
+    ),
+    environment=("AWS_*", "SNIFFER_FETCH_PATIENCE_S", "SNIFFER_LOG_FORMAT"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program until SIGTERM, or once."""
-    flags = _parser().parse_args(argv)
-    configure_logging("sync")
-    settings = SyncSettings(
-        flags.model_base_path,
-        flags.models_dir,
-        flags.aspired,
-        flags.config,
-        flags.served_base_path or flags.models_dir,
-        flags.poll_seconds,
-        flags.grace_seconds,
-    )
-    try:
-        sync = Sync(settings)
-        if flags.once:
-            sync.step()
-        else:
-            # At once, also in the midst of a download, whose rest the next start removes.
-            signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-            sync.run()
-        return 0
-    except SnifferError as error:
-        print(f"sync: {error}", file=sys.stderr)
-        return error.exit_status
+    """Run the program until SIGTERM, or once. Exit status of --once: 0 done, 1 try again, 2 wrong settings."""
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

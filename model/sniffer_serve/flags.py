@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.parser import Parser
 from sniffer_serve.versions import RetryPolicy
 
-_DESCRIPTION = """\
-Model server for machines without TensorFlow Serving: its REST API and its flags over the tensorflow package.
-gRPC is not served, and request batching is left to the client.
-"""
+DESCRIPTION = (
+    "Model server for machines without TensorFlow Serving: its REST API and its flags, over the package tensorflow. "
+    "gRPC is not served, and batches are left to the client."
+)
 _CPUS = os.cpu_count() or 1
 _MICROS_PER_S = 1_000_000
 
@@ -41,48 +40,35 @@ class ServeSettings:
     inter_op_threads: int
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports wrong usage the way every program of ours does: one line, exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}; see --help")
-
-
-def parse_flags(argv: Sequence[str] | None) -> ServeSettings:
-    """Parse TensorFlow Serving's flags (`--flag=value` or `--flag value`); raises SettingsError naming a bad one."""
-    flags = _parser().parse_args(argv)
-    if flags.port != 0:
+def serve_settings(arguments: argparse.Namespace) -> ServeSettings:
+    """The settings that these flags stand for; raises SettingsError naming a bad one."""
+    if arguments.port != 0:
         raise SettingsError("--port: gRPC is not served here; leave the flag out or set it to 0")
-    if flags.rest_api_port == 0:
+    if arguments.rest_api_port == 0:
         raise SettingsError("--rest_api_port: 0 turns REST off and nothing would be left; give a free port")
-    if flags.model_config_file is None and flags.model_base_path is None:
+    if arguments.model_config_file is None and arguments.model_base_path is None:
         raise SettingsError("give --model_base_path (with --model_name), or --model_config_file")
     return ServeSettings(
-        rest_api_host=flags.rest_api_host,
-        rest_api_port=flags.rest_api_port,
-        rest_api_threads=flags.rest_api_num_threads,
-        rest_api_timeout_s=flags.rest_api_timeout_in_ms / 1000 or None,
-        predict_concurrency=flags.predict_concurrency,
-        model_name=flags.model_name,
-        model_base_path=flags.model_base_path and flags.model_base_path.absolute(),
-        model_config_file=flags.model_config_file,
-        model_config_poll_s=flags.model_config_file_poll_wait_seconds,
-        file_system_poll_s=flags.file_system_poll_wait_seconds,
-        retry=RetryPolicy(flags.max_num_load_retries, flags.load_retry_interval_micros / _MICROS_PER_S),
-        warm_up_iterations=max(flags.num_request_iterations_for_warmup, 1) if flags.enable_model_warmup else 0,
-        allow_labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
-        intra_op_threads=flags.tensorflow_intra_op_parallelism,
-        inter_op_threads=flags.tensorflow_inter_op_parallelism,
+        rest_api_host=arguments.rest_api_host,
+        rest_api_port=arguments.rest_api_port,
+        rest_api_threads=arguments.rest_api_num_threads,
+        rest_api_timeout_s=arguments.rest_api_timeout_in_ms / 1000 or None,
+        predict_concurrency=arguments.predict_concurrency,
+        model_name=arguments.model_name,
+        model_base_path=arguments.model_base_path and arguments.model_base_path.absolute(),
+        model_config_file=arguments.model_config_file,
+        model_config_poll_s=arguments.model_config_file_poll_wait_seconds,
+        file_system_poll_s=arguments.file_system_poll_wait_seconds,
+        retry=RetryPolicy(arguments.max_num_load_retries, arguments.load_retry_interval_micros / _MICROS_PER_S),
+        warm_up_iterations=max(arguments.num_request_iterations_for_warmup, 1) if arguments.enable_model_warmup else 0,
+        allow_labels_for_unavailable=arguments.allow_version_labels_for_unavailable_models,
+        intra_op_threads=arguments.tensorflow_intra_op_parallelism,
+        inter_op_threads=arguments.tensorflow_inter_op_parallelism,
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        "python -m sniffer_serve.server",
-        description=_DESCRIPTION,
-        allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments."""
     _add_model_flags(parser.add_argument_group("models (TensorFlow Serving's flags)"))
     _add_server_flags(parser.add_argument_group("server (TensorFlow Serving's flags)"))
     ours = parser.add_argument_group("ours (TensorFlow Serving has no such flag)")
@@ -90,7 +76,6 @@ def _parser() -> argparse.ArgumentParser:
     ours.add_argument(
         "--predict_concurrency", type=_positive, default=1, help="requests that TensorFlow runs at the same time"
     )
-    return parser
 
 
 def _add_model_flags(group: argparse._ArgumentGroup) -> None:

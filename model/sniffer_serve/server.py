@@ -1,10 +1,11 @@
-"""The model server: `python -m sniffer_serve.server`, TensorFlow Serving's REST API for machines without TF Serving.
+"""The model server: `sniffer serve`, TensorFlow Serving's REST API for machines without TF Serving.
 
 Flags in; versions loaded, warmed up and watched; the port opens once every model is served; SIGTERM ends it cleanly.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import logging
 import os
@@ -19,11 +20,11 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from sniffer.core.errors import SettingsError, SnifferError
-from sniffer.core.logs import configure_logging
+from sniffer.core.errors import SettingsError
+from sniffer.core.program import Program
 from sniffer_serve.app import RestApi
 from sniffer_serve.config import ModelEntry, read_model_config
-from sniffer_serve.flags import ServeSettings, parse_flags
+from sniffer_serve.flags import DESCRIPTION, ServeSettings, add_arguments, serve_settings
 from sniffer_serve.manager import ModelManager, WatchSettings
 
 if TYPE_CHECKING:
@@ -39,15 +40,27 @@ _LAST_REQUESTS_S = 30
 """How long requests that are under way at SIGTERM may take."""
 
 
+def _run(arguments: argparse.Namespace) -> int:
+    return _serve(serve_settings(arguments))
+
+
+PROGRAM = Program(
+    command="sniffer serve",
+    summary=DESCRIPTION,
+    run=_run,
+    add_arguments=add_arguments,
+    examples=(
+        "sniffer serve --rest_api_port=8501 --model_name=drug_detector --model_base_path=models/drug_detector",
+        "sniffer serve --rest_api_port=8501 --model_config_file=models.config --model_config_file_poll_wait_seconds=1",
+    ),
+    environment=("SNIFFER_LOG_FORMAT",),
+    extra="trainer",
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 when it broke down, 2 for what only the user can mend."""
-    try:
-        settings = parse_flags(argv)
-        configure_logging("serve")
-        return _serve(settings)
-    except SnifferError as error:
-        print(f"serve: {error}", file=sys.stderr)
-        return error.exit_status
+    return PROGRAM.main(argv)
 
 
 def _serve(settings: ServeSettings) -> int:

@@ -14,9 +14,9 @@ import jsonschema
 import pytest
 import yaml
 from support.imports import CHECKOUT
+from support.serve_flags import parse_flags
 
 from sniffer_local import sample_bucket
-from sniffer_serve.flags import parse_flags
 
 ONE_SHOTS = {"prepare", "sample-data", "migrate", "airflow-init"}
 THIRD_PARTIES = {"mysql", "s3", "tf-serving", "tf-serving-gpu"}

@@ -103,7 +103,7 @@ def test_every_pod_keeps_its_template(pods, k8s):
             name: ours[name] for name in ("envFrom", "env", "resources", "securityContext")
         }
         assert base["command"][:2] == ["python", "-m"]
-        report = {"scan_bucket": "--certificate", "rollout_serving": "--report"}.get(dag_id, "--result")
+        report = "--result"
         assert base["args"] == ["--flag=value", f"{report}=/airflow/xcom/return.json"]
         assert side_car["image"] == base["image"]
 

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 import pytest
+from support.serve_flags import parse_flags
 
 from sniffer_serve.config import read_model_config
-from sniffer_serve.flags import parse_flags
 
 MODEL_DIR = Path(importlib.util.find_spec("sniffer_model").origin).parent
 

@@ -113,7 +113,7 @@ def test_versions_go_from_s3_through_the_programs_to_every_pod(
             "--models-dir": settings.models_dir,
             "--aspired": settings.aspired,
             "--config": settings.config,
-            "--poll-seconds": "0.2",
+            "--poll-s": "0.2",
         }
         programs.append(Program("sniffer_rollout.sync", *(f"{flag}={value}" for flag, value in flags.items())))
     for version, kind in ((1, "good"), (2, "other")):

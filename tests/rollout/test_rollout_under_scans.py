@@ -55,7 +55,7 @@ def test_scans_that_began_before_a_rollout_and_after_it_all_hold(site: Site, fle
     site.publish(1)
     site.step("run")
     files = {name: tmp_path / f"{name}.json" for name in ("pinned", "before", "after")}
-    flags = {name: [f"--scan-id={name}", f"--certificate={file}"] for name, file in files.items()}
+    flags = {name: [f"--scan-id={name}", f"--result={file}"] for name, file in files.items()}
     with fleet.start("--model-version=1", *flags["pinned"]) as pinned:
         eventually(lambda: fleet.stored() > 0, "the first scan scores", 60)
         with held_up(pinned):

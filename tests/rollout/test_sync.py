@@ -180,7 +180,7 @@ def test_the_side_car_waits_for_s3_logs_changes_only_and_ends_at_once(
     with FlakyS3(bucket.endpoint_url) as s3:
         monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint_url)
         monkeypatch.setenv("SNIFFER_FETCH_PATIENCE_S", "0.5")
-        argv = places.argv("--poll-seconds=0.1", "--grace-seconds=0.3", base=f"s3://{bucket.name}/models")
+        argv = places.argv("--poll-s=0.1", "--grace-s=0.3", base=f"s3://{bucket.name}/models")
         with Program("sniffer_rollout.sync", *argv) as program:
             eventually(lambda: places.asks_for(first), "version 1")
             s3.away_for(3.0)

@@ -760,7 +760,7 @@ def test_a_model_that_cannot_be_served_ends_the_start_in_one_line(tmp_path):
     with Server(tmp_path, *flags).start() as server:
         assert server.process.wait(START_LIMIT_S) == 2
         assert server.log.splitlines()[-1].startswith(
-            f"serve: model m cannot be served: cannot load {tmp_path / 'm' / '1'}"
+            f"sniffer serve: model m cannot be served: cannot load {tmp_path / 'm' / '1'}"
         )
         assert "Traceback" not in server.log
 

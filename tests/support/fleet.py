@@ -61,7 +61,7 @@ class Fleet:
         """Start a scan of the bucket."""
         # One consumer unless a test is about several: each costs a second of processor time to start.
         consumers = ["--consumers=1"] if program == "sniffer.scan" else []
-        argv = [program, f"--bucket={self.bucket.name}", f"--certificate={self.certificate_path}", *consumers, *flags]
+        argv = [program, f"--bucket={self.bucket.name}", f"--result={self.certificate_path}", *consumers, *flags]
         return Program(*argv, environ=self.environ | environ)
 
     def scan(self, *flags: str, status: int = 0, **environ: str) -> Certificate:

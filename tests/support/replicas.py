@@ -111,7 +111,7 @@ class Site:
 
     def argv(self, step: str) -> list[str]:
         base = self.model_base or str(self.base)
-        return [step, f"--target={self.target}", f"--model-base-path={base}", f"--report={self.report}"]
+        return [step, f"--target={self.target}", f"--model-base-path={base}", f"--result={self.report}"]
 
     def statuses(self) -> dict[int, str]:
         """What `models` says."""

@@ -1,4 +1,4 @@
-"""Write labelled sample images as `DIR/labels/<class>/<slice>-<number>.<suffix>`, ready to be trained on."""
+"""`sniffer local samples`: write labelled sample images, `DIR/labels/<class>/<slice>-<number>.<suffix>`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sniffer.core.errors import TransientError
 from sniffer.core.model_records import LABELS
+from sniffer.core.parser import Parser, count
+from sniffer.core.program import Program
 from sniffer_local.samples.generate import labelled_images
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw the images and print where they are; 0 when all are written, 1 when the disk refuses, 2 for wrong usage."""
-    options = _parser().parse_args(argv)
-    try:
-        write_labelled(options.out, options.seed, options.count, options.processes)
-    except OSError as error:
-        print(f"cannot write the samples: {error}", file=sys.stderr)
-        return 1
-    print(f"{options.count} images in {options.out / 'labels'}")
-    return 0
 
 
 def write_labelled(out: Path, seed: int, count: int, processes: int) -> None:
@@ -33,19 +24,38 @@ def write_labelled(out: Path, seed: int, count: int, processes: int) -> None:
         path.write_bytes(image.data)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sniffer_local.samples", description=__doc__)
+def _add_arguments(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write below")
-    parser.add_argument("--count", type=_number, required=True, metavar="N", help="images in all, half of each class")
-    parser.add_argument("--seed", type=_number, default=0, help="another seed draws other images (default: 0)")
-    parser.add_argument("--processes", type=_number, default=os.cpu_count() or 1, help="default: one per core")
-    return parser
+    parser.add_argument("--count", type=count, required=True, metavar="N", help="images in all, half of each class")
+    parser.add_argument("--seed", type=count, default=0, metavar="N", help="another seed draws other images")
+    parser.add_argument(
+        "--processes", type=count, default=os.cpu_count() or 1, metavar="N", help="default: one for each core"
+    )
 
 
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, not {text!r}")
-    return int(text)
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        write_labelled(arguments.out, arguments.seed, arguments.count, arguments.processes)
+    except OSError as error:
+        raise TransientError(f"cannot write the samples: {error}") from error
+    print(f"{arguments.count} images in {arguments.out / 'labels'}")
+    return 0
+
+
+PROGRAM = Program(
+    command="sniffer local samples",
+    summary="Draw labelled sample images, DIR/labels/<class>/<slice>-<number>.<suffix>, ready to be trained on. The "
+    "same flags draw the same images.",
+    run=_run,
+    add_arguments=_add_arguments,
+    examples=("sniffer local samples --out images --count 720",),
+    extra="dev",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw the images and print where they are; 0 when all are written, 1 when the disk refuses, 2 for wrong usage."""
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

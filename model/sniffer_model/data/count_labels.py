@@ -1,4 +1,4 @@
-"""`python -m sniffer_model.data.count_labels`: how many labelled images are there that no snapshot has seen yet?
+"""`sniffer model count-labels`: how many labelled images are there that no snapshot has seen yet?
 
 In: a place of labelled images, and the last snapshot. Out: one JSON line with `labelled` and `new`. Images are told by
 their keys alone; nothing is read but the listing. S3 is found by the AWS_* variables.
@@ -11,9 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sniffer.core.errors import SnifferError
-from sniffer.core.logs import configure_logging
-from sniffer.core.result import add_result_flag, write_result
+from sniffer.core.parser import Parser
+from sniffer.core.program import Program, ProgramResult
 from sniffer_model.data.manifest import read_manifest
 from sniffer_model.data.source import ImageSource, open_source
 
@@ -36,24 +35,31 @@ def _known(source: ImageSource, lineage: Path) -> set[str]:
     return {entry.key for entry in manifest.entries} | {exclusion.key for exclusion in manifest.excluded}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sniffer_model.data.count_labels", description=__doc__)
+def _add_arguments(parser: Parser) -> None:
     parser.add_argument("--source", required=True, metavar="DIR|s3://BUCKET/PREFIX|TABLE", help="as of the snapshot")
     parser.add_argument("--lineage", required=True, type=Path, metavar="MANIFEST", help="as of the snapshot")
-    add_result_flag(parser)
-    return parser
+
+
+def _run(arguments: argparse.Namespace) -> ProgramResult:
+    return ProgramResult(count_labels(open_source(arguments.source), arguments.lineage))
+
+
+PROGRAM = Program(
+    command="sniffer model count-labels",
+    summary="Count the labelled images, and those of them that the last snapshot does not know. Reads nothing but the "
+    "listing. Prints one JSON line with `labelled` and `new`.",
+    run=_run,
+    add_arguments=_add_arguments,
+    examples=("sniffer model count-labels --source s3://labels/2026 --lineage lineage.json",),
+    environment=("AWS_*", "SNIFFER_FETCH_PATIENCE_S", "SNIFFER_LOG_FORMAT"),
+    extra="trainer",
+    hands_on=True,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program."""
-    arguments = _parser().parse_args(argv)
-    configure_logging("count_labels")
-    try:
-        write_result(count_labels(open_source(arguments.source), arguments.lineage), arguments.result)
-    except SnifferError as error:
-        print(f"count_labels: {error}", file=sys.stderr)
-        return error.exit_status
-    return 0
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m sniffer_model.data.snapshot`: freeze labelled images into the manifest of a training run.
+"""`sniffer model snapshot`: freeze labelled images into the manifest of a training run.
 
 In: a directory or an S3 prefix that holds `labels/<class>/<slice>-<number>.<ext>`, or a CSV or Parquet table of S3
 objects with columns bucket, key, label and, where there are some, slice, source and date; and the previous manifest,
@@ -21,11 +21,11 @@ from typing import Any
 
 from sniffer.adapters.images import decode
 from sniffer.core.count_progress import StageProgress
-from sniffer.core.errors import SettingsError, SnifferError, UnreadableImage
+from sniffer.core.errors import SettingsError, UnreadableImage
 from sniffer.core.files import write_text
-from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import LABELS
-from sniffer.core.result import add_result_flag, write_result
+from sniffer.core.parser import Parser
+from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import ImageSettings, image_settings
 from sniffer_model.data.manifest import (
     Exclusion,
@@ -195,8 +195,7 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sniffer_model.data.snapshot", description=__doc__)
+def _add_arguments(parser: Parser) -> None:
     default = SplitFractions()
     parser.add_argument(
         "--source",
@@ -204,7 +203,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR|s3://BUCKET/PREFIX|TABLE",
         help="what holds labels/<class>/…, or a .csv or .parquet table (a file or s3://…)",
     )
-    parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run; made if missing")
+    parser.add_argument(
+        "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run; made if missing"
+    )
     former = parser.add_mutually_exclusive_group()
     former.add_argument(
         "--previous",
@@ -222,33 +223,53 @@ def _parser() -> argparse.ArgumentParser:
         "--validation-fraction", type=float, default=default.validation, help="for early stopping and the threshold"
     )
     parser.add_argument("--test-fraction", type=float, default=default.test, help="for the final figures only")
-    add_result_flag(parser)
-    return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program: log what was found, print one JSON line with the digest, the sizes and what is left out."""
-    arguments = _parser().parse_args(argv)
-    configure_logging("snapshot")
-    try:
-        fractions = SplitFractions(arguments.validation_fraction, arguments.test_fraction)
-        manifest = take_snapshot(open_source(arguments.source), fractions, image_settings(), _previous(arguments))
-        _report(manifest)
-        path = Workdir(arguments.workdir).manifest
-        write_manifest(manifest, path)
-        if arguments.lineage:
-            write_text(arguments.lineage, path.read_text(encoding="utf-8"))
-        write_result(_summary(manifest), arguments.result)
-    except SnifferError as error:
-        print(f"snapshot: {error}", file=sys.stderr)
-        return error.exit_status
-    return 0
+def _run(arguments: argparse.Namespace) -> ProgramResult:
+    fractions = SplitFractions(arguments.validation_fraction, arguments.test_fraction)
+    manifest = take_snapshot(open_source(arguments.source), fractions, image_settings(), _previous(arguments))
+    _report(manifest)
+    path = Workdir(arguments.workdir).manifest
+    write_manifest(manifest, path)
+    if arguments.lineage:
+        write_text(arguments.lineage, path.read_text(encoding="utf-8"))
+    return ProgramResult(_summary(manifest))
 
 
 def _previous(arguments: argparse.Namespace) -> Manifest | None:
     if arguments.lineage and arguments.lineage.exists():
         return read_manifest(arguments.lineage)
     return read_manifest(arguments.previous) if arguments.previous else None
+
+
+PROGRAM = Program(
+    command="sniffer model snapshot",
+    summary="Read and decode every labelled image once, divide the images into training, validation and test, and "
+    "write that down in WORKDIR/manifest.json. What cannot be read, or has contradictory labels, is left out and "
+    "reported. Prints one JSON line with the digest, the sizes and what was left out.",
+    run=_run,
+    add_arguments=_add_arguments,
+    examples=(
+        "sniffer model snapshot --source ./images --workdir runs/1            # images/labels/drugs/…, labels/other/…",
+        "sniffer model snapshot --source s3://labels/2026 --workdir runs/2 --lineage lineage.json",
+        "sniffer model snapshot --source labels.csv --workdir runs/3          # columns bucket, key, label",
+    ),
+    environment=(
+        "AWS_*",
+        "SNIFFER_FETCH_THREADS",
+        "SNIFFER_FETCH_PATIENCE_S",
+        "SNIFFER_MAX_IMAGE_BYTES",
+        "SNIFFER_MAX_IMAGE_PIXELS",
+        "SNIFFER_LOG_FORMAT",
+    ),
+    extra="trainer",
+    hands_on=True,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program."""
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

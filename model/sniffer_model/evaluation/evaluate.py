@@ -1,4 +1,4 @@
-"""`python -m sniffer_model.evaluation.evaluate`: judge the trained model on the test split, calibrate it,
+"""`sniffer model evaluate`: judge the trained model on the test split, calibrate it,
 choose its threshold.
 
 In: a complete training in the workdir. Out, in the workdir: metrics.json, model_card.md and report.html.
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sniffer.core.errors import SettingsError, SnifferError
+from sniffer.core.errors import SettingsError
 from sniffer.core.files import write_json, write_text
-from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import LABELS
-from sniffer.core.result import add_result_flag, write_result
+from sniffer.core.parser import Parser
+from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import ImageSettings, image_settings
 from sniffer_model.data.manifest import Split, read_manifest
 from sniffer_model.data.source import ImageSource, open_source
@@ -142,14 +142,11 @@ def _origin(training: TrainingRecord, test: ScoredImages) -> dict[str, Any]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
+def _add_arguments(parser: Parser) -> None:
     default, draws = ReviewPlan(), Resampling()
-    parser = argparse.ArgumentParser(
-        prog="python -m sniffer_model.evaluation.evaluate",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser.add_argument(
+        "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run, trained"
     )
-    parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run, trained")
     parser.add_argument(
         "--feature-cache", required=True, type=Path, metavar="DIR", help="folder of cached features, shared by runs"
     )
@@ -168,24 +165,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=draws.seed, help="seed of the bootstrap")
     parser.add_argument("--resamples", type=int, default=draws.resamples, help="draws of the bootstrap")
-    add_result_flag(parser)
-    return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program: log the figures, print those that matter most as one JSON line."""
-    arguments = _parser().parse_args(argv)
-    configure_logging("evaluate")
-    try:
-        options = _options(arguments)
-        document = evaluate(Workdir(arguments.workdir), arguments.feature_cache, options, image_settings())
-        write_result(headline(document), arguments.result)
-    except SnifferError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return error.exit_status
+def _run(arguments: argparse.Namespace) -> ProgramResult:
+    document = evaluate(Workdir(arguments.workdir), arguments.feature_cache, _options(arguments), image_settings())
     test = document[Split.TEST]
     log.info("test split: ROC-AUC %.4f, PR-AUC %.4f", test["roc_auc"], test["pr_auc"])
-    return 0
+    return ProgramResult(headline(document))
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -195,6 +181,34 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise SettingsError(f"--resamples must be at least 100, not {arguments.resamples}")
     plan = ReviewPlan(arguments.prevalence, arguments.nightly_volume, arguments.capacity, arguments.target_precision)
     return Options(plan, Resampling(arguments.seed, arguments.resamples))
+
+
+PROGRAM = Program(
+    command="sniffer model evaluate",
+    summary="Judge the trained model on the test split, calibrate its scores, and choose the threshold from which an "
+    "image is flagged. Writes metrics.json, model_card.md and report.html to the workdir, and prints the most "
+    "important figures as one JSON line.",
+    run=_run,
+    add_arguments=_add_arguments,
+    examples=(
+        "sniffer model evaluate --workdir runs/1 --feature-cache features --nightly-volume 4000000 --capacity 3000",
+    ),
+    environment=(
+        "AWS_*",
+        "SNIFFER_FETCH_THREADS",
+        "SNIFFER_FETCH_PATIENCE_S",
+        "SNIFFER_MAX_IMAGE_BYTES",
+        "SNIFFER_MAX_IMAGE_PIXELS",
+        "SNIFFER_LOG_FORMAT",
+    ),
+    extra="trainer",
+    hands_on=True,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program."""
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

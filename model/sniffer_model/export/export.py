@@ -1,4 +1,4 @@
-"""`python -m sniffer_model.export.export`: from a blessed training to a published, registered model version.
+"""`sniffer model export`: from a blessed training to a published, registered model version.
 
 In: workdir with training, metrics and verdict. Out: MODEL_BASE_PATH/<next integer>/ and a row of `models`.
 What is published has been loaded again, scores the golden examples as the trained model does, and its warm-up
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import ContractError, SettingsError, SnifferError
+from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import read_json, write_json
-from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import LABELS, PIXELS_SIGNATURE, ModelRecord, ModelStatus
-from sniffer.core.result import add_result_flag, write_result
+from sniffer.core.parser import Parser
+from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import ImageSettings, database_settings, image_settings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
@@ -206,13 +206,10 @@ def register(facts: ModelFacts, blessed: Blessed, database: Database) -> None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m sniffer_model.export.export",
-        description=__doc__,
-        epilog="The database is SNIFFER_DATABASE_URL, as for the scan.",
+def _add_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run, blessed by the gate"
     )
-    parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run, blessed by the gate")
     parser.add_argument(
         "--model-base-path",
         required=True,
@@ -222,22 +219,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-register", action="store_true", help="publish only; scans cannot use a version that is not in `models`"
     )
-    add_result_flag(parser)
-    return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program: print the published facts, with path and status, as one JSON line."""
-    arguments = _parser().parse_args(argv)
-    configure_logging("export")
-    try:
-        return _run(arguments)
-    except SnifferError as error:
-        print(f"export: {error}", file=sys.stderr)
-        return error.exit_status
-
-
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> ProgramResult:
     blessed = read_blessed(Workdir(arguments.workdir))
     base = open_model_base(arguments.model_base_path)
     if arguments.no_register:
@@ -250,8 +234,34 @@ def _run(arguments: argparse.Namespace) -> int:
             database.check()
             facts = export_model(blessed, base, image_settings())
             register(facts, blessed, database)
-    write_result({**asdict(facts), "path": f"{base.location}/{facts.version}"}, arguments.result)
-    return 0
+    return ProgramResult({**asdict(facts), "path": f"{base.location}/{facts.version}"})
+
+
+PROGRAM = Program(
+    command="sniffer model export",
+    summary="Make a SavedModel of a blessed training, prove that it scores as the trained model does, publish it as a "
+    "new version under the model base path, and register it in the database. Publishes nothing twice. Prints the "
+    "published facts as one JSON line.",
+    run=_run,
+    add_arguments=_add_arguments,
+    examples=("sniffer model export --workdir runs/1 --model-base-path s3://models/drug_detector",),
+    environment=(
+        "SNIFFER_DATABASE_URL",
+        "SNIFFER_DATABASE_PATIENCE_S",
+        "AWS_*",
+        "SNIFFER_FETCH_PATIENCE_S",
+        "SNIFFER_MAX_IMAGE_BYTES",
+        "SNIFFER_MAX_IMAGE_PIXELS",
+        "SNIFFER_LOG_FORMAT",
+    ),
+    extra="trainer",
+    hands_on=True,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program."""
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

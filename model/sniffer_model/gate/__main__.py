@@ -1,4 +1,4 @@
-"""`python -m sniffer_model.gate`: may the evaluated candidate replace the stable model?
+"""`sniffer model gate`: may the evaluated candidate replace the stable model?
 
 In: an evaluated workdir, the stable version from `models` and its files from the model base path. Out: verdict.json in
 the workdir and a reserved version in `models`, blessed or rejected, with every reason. The exit status is 0 for both.
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import ContractError, SettingsError, SnifferError
+from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import read_text, write_json
-from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import ModelRecord, ModelStatus
-from sniffer.core.result import add_result_flag, write_result
+from sniffer.core.parser import Parser
+from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import ImageSettings, database_settings, image_settings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
@@ -184,14 +184,10 @@ def candidate_record(candidate: Candidate) -> ModelRecord:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m sniffer_model.gate",
-        description=__doc__,
-        epilog="The database is SNIFFER_DATABASE_URL, as for the scan.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+def _add_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run, evaluated"
     )
-    parser.add_argument("--workdir", required=True, type=Path, help="folder of this training run, evaluated")
     parser.add_argument(
         "--feature-cache", required=True, type=Path, metavar="DIR", help="folder of cached features, shared by runs"
     )
@@ -211,8 +207,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar=f"N|{_NO_STABLE}",
         help=f"with --no-register: the version to compare with, or `{_NO_STABLE}` when there is none yet",
     )
-    add_result_flag(parser)
-    return parser
 
 
 _LIMITS_HELP = {
@@ -235,20 +229,12 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, type=parse, default=field.default, help=_LIMITS_HELP[field.name])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program: log the reasons, print verdict.json's content as one JSON line."""
-    arguments = _parser().parse_args(argv)
-    configure_logging("gate")
-    try:
-        document = _run(arguments)
-        write_result(document, arguments.result)
-    except SnifferError as error:
-        print(f"gate: {error}", file=sys.stderr)
-        return error.exit_status
+def _run_program(arguments: argparse.Namespace) -> ProgramResult:
+    document = _run(arguments)
     log.info("%s%s", "blessed" if document["blessed"] else "rejected", _by_whom(document))
     for reason in document["reasons"]:
         log.info("%s", reason)
-    return 0
+    return ProgramResult(document)
 
 
 def _by_whom(document: Mapping[str, Any]) -> str:
@@ -326,6 +312,37 @@ def _stable_version(arguments: argparse.Namespace) -> int | None:
     if not text.isdecimal():
         raise SettingsError(f"--stable-version must be a number or `{_NO_STABLE}`, not {text!r}")
     return int(text)
+
+
+PROGRAM = Program(
+    command="sniffer model gate",
+    summary="Decide whether the evaluated model may replace the stable one: by its own figures, and by those of both "
+    "models on the same test split. Reserves a version in the database, blessed or rejected with every reason, and "
+    "prints the decision as one JSON line. The exit status is 0 for both.",
+    run=_run_program,
+    add_arguments=_add_arguments,
+    examples=(
+        "sniffer model gate --workdir runs/1 --feature-cache features --model-base-path s3://models/drug_detector",
+        "sniffer model gate --workdir runs/1 --feature-cache features --no-register --stable-version none",
+    ),
+    environment=(
+        "SNIFFER_DATABASE_URL",
+        "SNIFFER_DATABASE_PATIENCE_S",
+        "AWS_*",
+        "SNIFFER_FETCH_THREADS",
+        "SNIFFER_FETCH_PATIENCE_S",
+        "SNIFFER_MAX_IMAGE_BYTES",
+        "SNIFFER_MAX_IMAGE_PIXELS",
+        "SNIFFER_LOG_FORMAT",
+    ),
+    extra="trainer",
+    hands_on=True,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program."""
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m sniffer_model.training.train`: train the head on the frozen backbone's features.
+"""`sniffer model train`: train the head on the frozen backbone's features.
 
 In: manifest.json of the workdir, and the images it names. Out, in the workdir: the weights of backbone and head,
 and training.json, last, as the mark that they are complete. Features are kept in a cache that runs may share. With
@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
-from sniffer.core.errors import SnifferError
-from sniffer.core.logs import configure_logging
-from sniffer.core.result import add_result_flag, write_result
+from sniffer.core.parser import Parser
+from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import ImageSettings, image_settings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import ImageSource, open_source
@@ -147,10 +146,9 @@ def _save(workdir: Workdir, backbone: Backbone, head: TrainedHead) -> str:
     return digest_file(workdir.head_weights)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sniffer_model.training.train", description=__doc__)
+def _add_arguments(parser: Parser) -> None:
     parser.add_argument(
-        "--workdir", required=True, type=Path, help="folder of this training run, with a snapshot in it"
+        "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run, with a snapshot in it"
     )
     parser.add_argument(
         "--feature-cache", required=True, type=Path, metavar="DIR", help="folder of cached features, shared by runs"
@@ -165,24 +163,42 @@ def _parser() -> argparse.ArgumentParser:
         "--fine-tune", action="store_true", help="then tune the backbone's last block too, if validation gains by it"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the head's initial weights and of its batches' order")
-    add_result_flag(parser)
-    return parser
+
+
+def _run(arguments: argparse.Namespace) -> ProgramResult:
+    workdir = Workdir(arguments.workdir)
+    manifest = read_manifest(workdir.manifest)
+    options = TrainingOptions(arguments.backbone_weights, arguments.fine_tune, arguments.seed)
+    return ProgramResult(asdict(train(workdir, manifest, arguments.feature_cache, options, image_settings())))
+
+
+PROGRAM = Program(
+    command="sniffer model train",
+    summary="Train the classifier's head on the features of the frozen backbone, and with --fine-tune the backbone's "
+    "last block too. Goes on from the last whole epoch when it was interrupted. Prints the training record as one "
+    "JSON line.",
+    run=_run,
+    add_arguments=_add_arguments,
+    examples=(
+        "sniffer model train --workdir runs/1 --feature-cache features",
+        "sniffer model train --workdir runs/1 --feature-cache features --fine-tune",
+    ),
+    environment=(
+        "AWS_*",
+        "SNIFFER_FETCH_THREADS",
+        "SNIFFER_FETCH_PATIENCE_S",
+        "SNIFFER_MAX_IMAGE_BYTES",
+        "SNIFFER_MAX_IMAGE_PIXELS",
+        "SNIFFER_LOG_FORMAT",
+    ),
+    extra="trainer",
+    hands_on=True,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program: log progress, print the training record as one JSON line."""
-    arguments = _parser().parse_args(argv)
-    configure_logging("train")
-    workdir = Workdir(arguments.workdir)
-    try:
-        manifest = read_manifest(workdir.manifest)
-        options = TrainingOptions(arguments.backbone_weights, arguments.fine_tune, arguments.seed)
-        record = train(workdir, manifest, arguments.feature_cache, options, image_settings())
-        write_result(asdict(record), arguments.result)
-    except SnifferError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return error.exit_status
-    return 0
+    """Run the program."""
+    return PROGRAM.main(argv)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def step(name: str, arguments: XComArg | list[str], **kwargs: Any) -> BaseOperat
         task_id=name,
         module="sniffer_rollout",
         arguments=arguments,
-        report_flag="--report",
+        report_flag="--result",
         **kwargs,
     )
 

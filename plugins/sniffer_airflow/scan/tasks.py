@@ -36,7 +36,7 @@ def scan(arguments: XComArg) -> BaseOperator:
         task_id="scan",
         module="sniffer.scan",
         arguments=arguments,
-        report_flag="--certificate",
+        report_flag="--result",
         progress_flag="--progress",
         leave_out=("failure_samples",),
         max_active_tis_per_dag=SCANS_AT_A_TIME,

@@ -17,6 +17,22 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def check_writable(path: Path) -> None:
+    """Fail before the work begins, not after it, when the file could not be written; raises SettingsError.
+
+    What is in the file stays as it is.
+    """
+    if path.is_dir():
+        raise SettingsError(f"cannot write {path}: it is a folder, give the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = _part(path)
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise SettingsError(f"cannot write {path}: {error.strerror}") from error
+
+
 def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
     """The JSON object in that file; raises SettingsError when missing, ContractError when it is no JSON object."""
     try:
@@ -32,12 +48,16 @@ def write_text(path: Path, text: str) -> None:
     """Replace the file as a whole; folders are made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile's: its files are private, but a model server may run as another user.
-        part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+        part = _part(path)
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
         raise SettingsError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _part(path: Path) -> Path:
+    # Not tempfile's: its files are private, but a model server may run as another user.
+    return path.with_name(f".{path.name}-{uuid.uuid4().hex}")
 
 
 def read_text(path: Path, *, made_by: str) -> str:

@@ -2,19 +2,98 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
+import os
 import sys
 import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from sniffer.core.errors import SettingsError
+from sniffer.core.variables import LOG_FORMAT
+
+TEXT, JSON = LOG_FORMATS = ("text", "json")
+_TIME = "%Y-%m-%dT%H:%M:%S"
 
 
-def configure_logging(program: str, scan_id: str = "-", *, verbose: bool = False) -> None:
-    """Send log lines `time level program scan_id message` to standard error; safe to call again with a scan id."""
-    handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter(f"%(asctime)sZ %(levelname)s {program} [{scan_id}] %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+def add_log_format_flag(parser: argparse._ActionsContainer) -> None:
+    """Add `--log-format`, which configure_logging takes."""
+    parser.add_argument(
+        "--log-format",
+        choices=LOG_FORMATS,
+        help=f"form of the log on standard error (default: {LOG_FORMAT.name}, else {TEXT})",
+    )
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, program, scan id and, if there is one, the stack trace."""
+
+    def __init__(self, program: str, scan_id: str) -> None:
+        super().__init__()
+        self._always = {"program": program, "scan_id": scan_id}
+
+    def format(self, record: logging.LogRecord) -> str:
+        document = {
+            "time": f"{time.strftime(_TIME, time.gmtime(record.created))}.{int(record.msecs):03}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self._always,
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, ensure_ascii=False)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to whatever standard error is at that moment: a progress bar puts itself in its place."""
+
+    def __init__(self, log_format: str) -> None:
+        logging.Handler.__init__(self)
+        self.log_format = log_format
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
+def configure_logging(
+    program: str, scan_id: str = "-", *, log_format: str | None = None, environ: Mapping[str, str] = os.environ
+) -> None:
+    """Send log lines `time level program [scan_id] message`, or JSON objects, to standard error.
+
+    Safe to call again with a scan id: the form stays. It is the argument, else SNIFFER_LOG_FORMAT, else text.
+    """
     root = logging.getLogger()
+    handler = _Handler(log_format or _current_format(root) or _format_of(environ))
+    handler.setFormatter(_formatter(handler.log_format, program, scan_id))
     root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    root.setLevel(logging.INFO)
     for chatty in ("botocore", "boto3", "urllib3", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def logs_are_json() -> bool:
+    """Whether log lines are JSON objects."""
+    return _current_format(logging.getLogger()) == JSON
+
+
+def _current_format(root: logging.Logger) -> str | None:
+    return next((handler.log_format for handler in root.handlers if isinstance(handler, _Handler)), None)
+
+
+def _format_of(environ: Mapping[str, str]) -> str:
+    found = LOG_FORMAT.read(environ)
+    if found not in LOG_FORMATS:
+        raise SettingsError(f"{LOG_FORMAT.name} must be {' or '.join(LOG_FORMATS)}, not {found!r}")
+    return found
+
+
+def _formatter(log_format: str, program: str, scan_id: str) -> logging.Formatter:
+    if log_format == JSON:
+        return _JsonFormatter(program, scan_id)
+    formatter = logging.Formatter(f"%(asctime)sZ %(levelname)s {program} [{scan_id}] %(message)s", _TIME)
+    formatter.converter = time.gmtime
+    return formatter

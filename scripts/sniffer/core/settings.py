@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
+from sniffer.core import variables as var
 from sniffer.core.errors import SettingsError
 
-_T = TypeVar("_T")
+SETTINGS: tuple[var.Setting[Any], ...] = var.SETTINGS
+"""Every variable that the programs read."""
 
-MIB = 1 << 20
+MIB = var.MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class DatabaseSettings:
     """Where results go. `patience_s` bounds how long a lost connection is retried before we give up."""
 
     url: str
-    patience_s: float = 180.0
+    patience_s: float = var.DATABASE_PATIENCE_S.default
 
     def __repr__(self) -> str:
         return f"DatabaseSettings(url={without_password(self.url)!r}, patience_s={self.patience_s})"
@@ -33,43 +35,43 @@ class ServingSettings:
     """Where the model is served: `http://host:8501/v1/models/NAME`, without a version."""
 
     url: str
-    patience_s: float = 180.0
-    connect_timeout_s: float = 3.0
-    read_timeout_s: float = 60.0
+    patience_s: float = var.SERVING_PATIENCE_S.default
+    connect_timeout_s: float = var.SERVING_CONNECT_TIMEOUT_S.default
+    read_timeout_s: float = var.SERVING_READ_TIMEOUT_S.default
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
     """What an image may cost. Larger ones end as `unreadable`, with the limit named."""
 
-    max_bytes: int = 64 * MIB
-    max_pixels: int = 64 * 1024 * 1024
+    max_bytes: int = var.MAX_IMAGE_BYTES.default
+    max_pixels: int = var.MAX_IMAGE_PIXELS.default
 
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
     """How S3 is read: so many objects at once, and how long an S3 that fails is retried before giving up."""
 
-    threads: int = 8
-    patience_s: float = 120.0
+    threads: int = var.FETCH_THREADS.default
+    patience_s: float = var.FETCH_PATIENCE_S.default
 
 
 @dataclass(frozen=True, slots=True)
 class FleetSettings:
     """The rhythm of producer and consumers; durations in seconds."""
 
-    batch_size: int = 32
-    beat_s: float = 2.0
-    consumer_deadline_s: float = 20.0
-    producer_deadline_s: float = 30.0
-    no_consumer_s: float = 60.0
-    no_progress_s: float = 600.0
-    work_limit_s: float = 480.0
-    max_restarts: int = 10
-    error_budget: float = 0.01
-    fetch_threads: int = 8
-    fetch_patience_s: float = 120.0
-    held_bytes: int = 32 * MIB
+    batch_size: int = var.BATCH_SIZE.default
+    beat_s: float = var.BEAT_S.default
+    consumer_deadline_s: float = var.CONSUMER_DEADLINE_S.default
+    producer_deadline_s: float = var.PRODUCER_DEADLINE_S.default
+    no_consumer_s: float = var.NO_CONSUMER_S.default
+    no_progress_s: float = var.NO_PROGRESS_S.default
+    work_limit_s: float = var.WORK_LIMIT_S.default
+    max_restarts: int = var.MAX_RESTARTS.default
+    error_budget: float = var.ERROR_BUDGET.default
+    fetch_threads: int = var.FETCH_THREADS.default
+    fetch_patience_s: float = var.FETCH_PATIENCE_S.default
+    held_bytes: int = var.HELD_BYTES.default
     """Encoded bytes that one consumer may hold, and that the producer keeps ready to send."""
 
 
@@ -86,12 +88,12 @@ class RolloutSettings:
     target: str
     model_base: str
     replicas: tuple[str, ...] = ()
-    patience_s: float = 120.0
-    load_limit_s: float = 900.0
-    label_limit_s: float = 180.0
-    stale_s: float = 120.0
-    trouble_s: float = 600.0
-    poll_s: float = 1.0
+    patience_s: float = var.ROLLOUT_PATIENCE_S.default
+    load_limit_s: float = var.ROLLOUT_LOAD_LIMIT_S.default
+    label_limit_s: float = var.ROLLOUT_LABEL_LIMIT_S.default
+    stale_s: float = var.ROLLOUT_STALE_S.default
+    trouble_s: float = var.ROLLOUT_TROUBLE_S.default
+    poll_s: float = var.ROLLOUT_POLL_S.default
     kubeconfig: str | None = None
 
 
@@ -107,77 +109,90 @@ class CurveKeys:
         return f"CurveKeys(public={self.public!r}, server={self.server!r})"
 
 
+_SECRET_PARAMETER = re.compile(
+    r"(?i)([?&;](?:password|passwd|pwd|secret|token|[\w-]*(?:signature|credential|security-token|secret[\w-]*key))=)"
+    r"[^&;#]*"
+)
+
+
 def without_password(url: str) -> str:
-    """The URL with its password replaced by `***`, for messages and logs."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    """The URL with its password, and every parameter that is a secret, replaced by `***`, for messages and logs."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    user_info, at, place = _user_info(urlsplit(url), rest)
+    user, colon, _ = user_info.partition(":")
+    hidden = f"{user}{':***' if colon else ''}{at}{place}"
+    return f"{scheme}://" + _SECRET_PARAMETER.sub(r"\g<1>***", hidden)
+
+
+def _user_info(parts: SplitResult, rest: str) -> tuple[str, str, str]:
+    """What is after `://`, cut at the `@` before the host: user and password, `@` (or nothing), host and all else."""
+    if "@" in parts.netloc:
+        user_info, at, host = parts.netloc.rpartition("@")
+        return user_info, at, host + rest[len(parts.netloc) :]
+    # An unquoted slash in a password ends what urllib takes for the host: what follows must not be shown either.
+    is_web = parts.scheme in ("http", "https") and re.fullmatch(r"(\[.*\]|[^:]*)(:\d*)?", parts.netloc)
+    if ":" in parts.netloc and "@" in rest and not is_web:
+        return rest.rpartition("@")
+    return "", "", rest
 
 
 def database_settings(environ: Mapping[str, str] = os.environ) -> DatabaseSettings:
     """Read SNIFFER_DATABASE_URL; raises SettingsError when it is missing or not MySQL."""
-    url = _required(environ, "SNIFFER_DATABASE_URL", "mysql+mysqldb://user:password@host/database")
+    url = var.DATABASE_URL.required(environ).strip()
     if not url.startswith(("mysql+mysqldb://", "mariadb+mysqldb://")):
         raise SettingsError(
             f"SNIFFER_DATABASE_URL must start with mysql+mysqldb://, not {without_password(url).split('//')[0]!r}"
         )
-    return DatabaseSettings(url, _number(environ, "SNIFFER_DATABASE_PATIENCE_S", 180.0, minimum=0))
+    return DatabaseSettings(url, var.DATABASE_PATIENCE_S.read(environ))
 
 
 def serving_settings(environ: Mapping[str, str] = os.environ) -> ServingSettings:
     """Read SNIFFER_SERVING_URL; raises SettingsError when it is missing or not a model's URL."""
-    url = _required(environ, "SNIFFER_SERVING_URL", "http://host:8501/v1/models/drug_detector").rstrip("/")
+    url = var.SERVING_URL.required(environ).rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not re.fullmatch(r"(/.*)?/v1/models/[^/:]+", parts.path):
         raise SettingsError(
-            f"SNIFFER_SERVING_URL must look like http://host:8501/v1/models/drug_detector, not "
-            f"{without_password(url)!r}"
+            f"SNIFFER_SERVING_URL must look like {var.SERVING_URL.example}, not {without_password(url)!r}"
         )
     return ServingSettings(
         url,
-        _number(environ, "SNIFFER_SERVING_PATIENCE_S", 180.0, minimum=0),
-        _number(environ, "SNIFFER_SERVING_CONNECT_TIMEOUT_S", 3.0, minimum=0.1),
-        _number(environ, "SNIFFER_SERVING_READ_TIMEOUT_S", 60.0, minimum=0.1),
+        var.SERVING_PATIENCE_S.read(environ),
+        var.SERVING_CONNECT_TIMEOUT_S.read(environ),
+        var.SERVING_READ_TIMEOUT_S.read(environ),
     )
 
 
 def image_settings(environ: Mapping[str, str] = os.environ) -> ImageSettings:
     """Read the limits on one image."""
-    default = ImageSettings()
-    return ImageSettings(
-        _integer(environ, "SNIFFER_MAX_IMAGE_BYTES", default.max_bytes, minimum=1),
-        _integer(environ, "SNIFFER_MAX_IMAGE_PIXELS", default.max_pixels, minimum=1),
-    )
+    return ImageSettings(var.MAX_IMAGE_BYTES.read(environ), var.MAX_IMAGE_PIXELS.read(environ))
 
 
 def fetch_settings(environ: Mapping[str, str] = os.environ) -> FetchSettings:
     """Read how S3 is read."""
-    default = FetchSettings()
-    return FetchSettings(
-        _integer(environ, "SNIFFER_FETCH_THREADS", default.threads, minimum=1),
-        _number(environ, "SNIFFER_FETCH_PATIENCE_S", default.patience_s, minimum=0),
-    )
+    return FetchSettings(var.FETCH_THREADS.read(environ), var.FETCH_PATIENCE_S.read(environ))
 
 
 def fleet_settings(environ: Mapping[str, str] = os.environ) -> FleetSettings:
     """Read the fleet's rhythm; raises SettingsError when a deadline is shorter than the beats that keep it."""
-    default = FleetSettings()
-    fetch = fetch_settings(environ)
     fleet = FleetSettings(
-        batch_size=_integer(environ, "SNIFFER_BATCH_SIZE", default.batch_size, minimum=1),
-        beat_s=_number(environ, "SNIFFER_BEAT_S", default.beat_s, minimum=0.05),
-        consumer_deadline_s=_number(environ, "SNIFFER_CONSUMER_DEADLINE_S", default.consumer_deadline_s, minimum=0.1),
-        producer_deadline_s=_number(environ, "SNIFFER_PRODUCER_DEADLINE_S", default.producer_deadline_s, minimum=0.1),
-        no_consumer_s=_number(environ, "SNIFFER_NO_CONSUMER_S", default.no_consumer_s, minimum=0.1),
-        no_progress_s=_number(environ, "SNIFFER_NO_PROGRESS_S", default.no_progress_s, minimum=0.1),
-        work_limit_s=_number(environ, "SNIFFER_WORK_LIMIT_S", default.work_limit_s, minimum=1),
-        max_restarts=_integer(environ, "SNIFFER_MAX_RESTARTS", default.max_restarts, minimum=0),
-        error_budget=_number(environ, "SNIFFER_ERROR_BUDGET", default.error_budget, minimum=0, maximum=1),
-        fetch_threads=fetch.threads,
-        fetch_patience_s=fetch.patience_s,
-        held_bytes=_integer(environ, "SNIFFER_HELD_BYTES", default.held_bytes, minimum=1),
+        batch_size=var.BATCH_SIZE.read(environ),
+        beat_s=var.BEAT_S.read(environ),
+        consumer_deadline_s=var.CONSUMER_DEADLINE_S.read(environ),
+        producer_deadline_s=var.PRODUCER_DEADLINE_S.read(environ),
+        no_consumer_s=var.NO_CONSUMER_S.read(environ),
+        no_progress_s=var.NO_PROGRESS_S.read(environ),
+        work_limit_s=var.WORK_LIMIT_S.read(environ),
+        max_restarts=var.MAX_RESTARTS.read(environ),
+        error_budget=var.ERROR_BUDGET.read(environ),
+        fetch_threads=var.FETCH_THREADS.read(environ),
+        fetch_patience_s=var.FETCH_PATIENCE_S.read(environ),
+        held_bytes=var.HELD_BYTES.read(environ),
     )
     for name, deadline_s in (
-        ("SNIFFER_CONSUMER_DEADLINE_S", fleet.consumer_deadline_s),
-        ("SNIFFER_PRODUCER_DEADLINE_S", fleet.producer_deadline_s),
+        (var.CONSUMER_DEADLINE_S.name, fleet.consumer_deadline_s),
+        (var.PRODUCER_DEADLINE_S.name, fleet.producer_deadline_s),
     ):
         if deadline_s < 2 * fleet.beat_s:
             raise SettingsError(f"{name} ({deadline_s} s) must be at least twice SNIFFER_BEAT_S ({fleet.beat_s} s)")
@@ -188,18 +203,17 @@ def rollout_settings(
     environ: Mapping[str, str] = os.environ, *, target: str | None = None, model_base: str | None = None
 ) -> RolloutSettings:
     """Read where and how to roll out; `target` and `model_base`, from flags, stand above the environment."""
-    default = RolloutSettings("", "")
     return RolloutSettings(
-        target=target or _required(environ, "SNIFFER_ROLLOUT_TARGET", "kubernetes:sniffer/tf-serving, or local:DIR"),
-        model_base=model_base or _required(environ, "SNIFFER_MODEL_BASE_PATH", "s3://bucket/prefix, or a folder"),
+        target=target or var.ROLLOUT_TARGET.required(environ),
+        model_base=model_base or var.MODEL_BASE_PATH.required(environ),
         replicas=_replicas(environ),
-        patience_s=_number(environ, "SNIFFER_ROLLOUT_PATIENCE_S", default.patience_s, minimum=0),
-        load_limit_s=_number(environ, "SNIFFER_ROLLOUT_LOAD_LIMIT_S", default.load_limit_s, minimum=1),
-        label_limit_s=_number(environ, "SNIFFER_ROLLOUT_LABEL_LIMIT_S", default.label_limit_s, minimum=1),
-        stale_s=_number(environ, "SNIFFER_ROLLOUT_STALE_S", default.stale_s, minimum=0),
-        trouble_s=_number(environ, "SNIFFER_ROLLOUT_TROUBLE_S", default.trouble_s, minimum=0),
-        poll_s=_number(environ, "SNIFFER_ROLLOUT_POLL_S", default.poll_s, minimum=0.05),
-        kubeconfig=environ.get("KUBECONFIG") or None,
+        patience_s=var.ROLLOUT_PATIENCE_S.read(environ),
+        load_limit_s=var.ROLLOUT_LOAD_LIMIT_S.read(environ),
+        label_limit_s=var.ROLLOUT_LABEL_LIMIT_S.read(environ),
+        stale_s=var.ROLLOUT_STALE_S.read(environ),
+        trouble_s=var.ROLLOUT_TROUBLE_S.read(environ),
+        poll_s=var.ROLLOUT_POLL_S.read(environ),
+        kubeconfig=var.KUBECONFIG.read(environ) or None,
     )
 
 
@@ -225,7 +239,7 @@ def default_consumers(environ: Mapping[str, str] = os.environ) -> int:
 
     Slightly more than cores: one waits for the model server while another decodes.
     """
-    return _integer(environ, "SNIFFER_CONSUMERS", len(os.sched_getaffinity(0)) + 1, minimum=1)
+    return var.CONSUMERS.read(environ) or len(os.sched_getaffinity(0)) + 1
 
 
 def curve_keys(environ: Mapping[str, str] = os.environ) -> CurveKeys | None:
@@ -250,45 +264,6 @@ def parse_utc(text: str) -> datetime:
     """An ISO 8601 date or time as aware UTC; without an offset it is taken as UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _required(environ: Mapping[str, str], name: str, example: str) -> str:
-    value = environ.get(name, "").strip()
-    if not value:
-        raise SettingsError(f"{name} is not set; it looks like {example}")
-    return value
-
-
-def _number(
-    environ: Mapping[str, str], name: str, default: float, *, minimum: float, maximum: float | None = None
-) -> float:
-    return _parse(environ, name, default, float, minimum, maximum)
-
-
-def _integer(environ: Mapping[str, str], name: str, default: int, *, minimum: int) -> int:
-    return _parse(environ, name, default, int, minimum, None)
-
-
-def _parse(
-    environ: Mapping[str, str],
-    name: str,
-    default: _T,
-    parse: Callable[[str], _T],
-    minimum: float,
-    maximum: float | None,
-) -> _T:
-    text = environ.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        value = parse(text)
-    except ValueError:
-        raise SettingsError(f"{name} must be a number, not {text!r}") from None
-    # A comparison with NaN is false, so NaN is refused here too.
-    if not (minimum <= value and (maximum is None or value <= maximum)):  # type: ignore[operator]
-        bounds = f"at least {minimum:g}" if maximum is None else f"from {minimum:g} to {maximum:g}"
-        raise SettingsError(f"{name} must be {bounds}, not {text}")
-    return value
 
 
 def _key_file(name: str, path: str) -> str:

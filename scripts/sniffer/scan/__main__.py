@@ -1,4 +1,4 @@
-"""`python -m sniffer.scan`: one whole scan on this machine. Spawns the producer and N consumers, restarts a consumer
+"""`sniffer scan`: one whole scan on this machine. Spawns the producer and N consumers, restarts a consumer
 that crashes, and ends with the producer's exit status.
 """
 
@@ -15,10 +15,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from sniffer.core.errors import IncompleteScan, SettingsError, SnifferError
+from sniffer.core.errors import IncompleteScan, SettingsError
+from sniffer.core.flags import render_flags
 from sniffer.core.logs import configure_logging
+from sniffer.core.parser import Parser, positive
+from sniffer.core.program import Program
 from sniffer.core.settings import database_settings, default_consumers, fleet_settings, image_settings, serving_settings
-from sniffer.scan.request import add_scan_flags, parse, positive, scan_argv, scan_options
+from sniffer.scan.request import SCAN_ENVIRONMENT, add_scan_flags, output_argv, scan_argv, scan_options
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +34,16 @@ _PR_SET_PDEATHSIG = 1
 class Fleet:
     """The producer and the consumers of one scan, as child processes that cannot outlive this one."""
 
-    def __init__(self, producer_argv: Sequence[str], consumers: int, endpoint: str, max_restarts: int) -> None:
+    def __init__(
+        self,
+        producer_argv: Sequence[str],
+        consumer_argv: Sequence[str],
+        consumers: int,
+        endpoint: str,
+        max_restarts: int,
+    ) -> None:
         self._producer_argv = producer_argv
+        self._consumer_argv = consumer_argv
         self._endpoint = endpoint
         self._restarts_left = max_restarts
         self._wanted = consumers
@@ -76,7 +87,7 @@ class Fleet:
     def _start_consumer(self, number: int) -> None:
         # They start while the producer checks everything; it alone says what is wrong.
         flags = [f"--endpoint=ipc://{self._endpoint}", f"--name=consumer-{number}", "--skip-checks"]
-        self._consumers[number] = _spawn("sniffer.scan.consume", flags)
+        self._consumers[number] = _spawn("sniffer.scan.consume", [*flags, *self._consumer_argv])
 
     def _restart_consumer(self, number: int, status: int) -> None:
         if status == SettingsError.exit_status:
@@ -124,34 +135,55 @@ class Fleet:
                 child.wait()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program. Exit status: 0 the certificate holds, 1 the scan is incomplete, 2 wrong usage or settings."""
-    parser = argparse.ArgumentParser(prog="python -m sniffer.scan", description=__doc__)
+def _add_arguments(parser: Parser) -> None:
     add_scan_flags(parser)
     parser.add_argument(
         "--consumers", type=positive, metavar="N", help="processes (default: SNIFFER_CONSUMERS, else cores + 1)"
     )
-    flags = parse(parser, argv)
-    configure_logging("scan")
-    try:
-        options = scan_options(flags)
-        configure_logging("scan", options.request.scan_id)
-        if options.dry_run:
-            return _spawn("sniffer.scan.produce", scan_argv(options)).wait()
-        return _run(scan_argv(options), flags.consumers or default_consumers())
-    except SnifferError as error:
-        print(f"sniffer: {error}", file=sys.stderr)
-        return error.exit_status
 
 
-def _run(producer_argv: Sequence[str], consumers: int) -> int:
+def _run_program(arguments: argparse.Namespace) -> int:
+    options = scan_options(arguments)
+    configure_logging("scan", options.request.scan_id)
+    producer_argv = [*scan_argv(options), *output_argv(arguments)]
+    if options.dry_run:
+        return _spawn("sniffer.scan.produce", producer_argv).wait()
+    consumer_argv = render_flags({"log_format": arguments.log_format})
+    return _run(producer_argv, consumer_argv, arguments.consumers or default_consumers())
+
+
+PROGRAM = Program(
+    command="sniffer scan",
+    summary="Scan a bucket on this machine: list it, score every image that has no result of this model version yet, "
+    "store the rows, and print a certificate that every listed object is accounted for. Run it again with the same "
+    "flags to do what is left.",
+    run=_run_program,
+    add_arguments=_add_arguments,
+    examples=(
+        "sniffer scan --bucket uploads --prefix 2026/11/",
+        "sniffer scan --bucket uploads --dry-run                  # how many are new, and for how long",
+        "sniffer scan --bucket uploads --retry-failed             # only what failed before",
+        "sniffer scan --bucket uploads --json > certificate.json",
+    ),
+    environment=(*SCAN_ENVIRONMENT, "SNIFFER_CONSUMERS", "SNIFFER_MAX_RESTARTS", "SNIFFER_LOG_FORMAT"),
+    hands_on=True,
+    has_text=True,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program. Exit status: 0 the certificate holds, 1 the scan is incomplete, 2 wrong usage or settings."""
+    return PROGRAM.main(argv)
+
+
+def _run(producer_argv: Sequence[str], consumer_argv: Sequence[str], consumers: int) -> int:
     # Whatever can be seen without asking anybody is refused here, once, and not by every process of the fleet.
     for read in (database_settings, serving_settings, image_settings):
         read()
     # The folder is ours alone (mode 0700), so nobody else on this machine can reach the socket in it.
     folder = tempfile.mkdtemp(prefix="sniffer-")
     try:
-        fleet = Fleet(producer_argv, consumers, f"{folder}/fleet", fleet_settings().max_restarts)
+        fleet = Fleet(producer_argv, consumer_argv, consumers, f"{folder}/fleet", fleet_settings().max_restarts)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: fleet.stop())
         return fleet.run()

@@ -1,4 +1,4 @@
-"""`python -m sniffer.scan.consume`: one consumer of the fleet. Takes images from the producer, scores them, stores
+"""`sniffer consume`: one consumer of the fleet. Takes images from the producer, scores them, stores
 the rows.
 """
 
@@ -17,6 +17,8 @@ from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread
 from sniffer.core.errors import SnifferError, TransientError
 from sniffer.core.logs import configure_logging
+from sniffer.core.parser import Parser
+from sniffer.core.program import Program
 from sniffer.core.settings import (
     curve_keys,
     database_settings,
@@ -25,31 +27,61 @@ from sniffer.core.settings import (
     serving_settings,
 )
 from sniffer.scan.consumer import Consumer
-from sniffer.scan.request import parse
 from sniffer.scan.score import Scorer, pixels_of
 from sniffer.scan.wire import ConsumerSocket
 
 log = logging.getLogger(__name__)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; the exit status is 0 when the producer ended the scan or SIGTERM came."""
-    flags = parse(_parser(), argv)
-    name = f"{flags.name}-{os.getpid()}"
+def _add_arguments(parser: Parser) -> None:
+    parser.add_argument("--endpoint", required=True, help="the producer: tcp://host:port, or ipc://path")
+    parser.add_argument("--name", default="consumer", help="what logs call this consumer")
+    parser.add_argument("--skip-checks", action="store_true", help="start at once: the producer checks the database")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    name = f"{arguments.name}-{os.getpid()}"
     configure_logging(name)
     try:
-        return _consume(flags.endpoint, name, check=not flags.skip_checks)
+        return _consume(arguments.endpoint, name, check=not arguments.skip_checks)
     except SnifferError as error:
+        # As a line of the log, since the scan shows the lines of many consumers.
         log.error("%s", error)
         return error.exit_status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sniffer.scan.consume", description=__doc__)
-    parser.add_argument("--endpoint", required=True, help="the producer: tcp://host:port, or ipc://path")
-    parser.add_argument("--name", default="consumer", help="what logs call this consumer")
-    parser.add_argument("--skip-checks", action="store_true", help="start at once: the producer checks the database")
-    return parser
+PROGRAM = Program(
+    command="sniffer consume",
+    summary="Take images from the producer at --endpoint, score them, and store the rows. Start as many as the model "
+    "server can feed; each may be stopped at any time by SIGTERM, and hands back what it has not finished.",
+    run=_run,
+    add_arguments=_add_arguments,
+    examples=("sniffer consume --endpoint tcp://producer:5555",),
+    environment=(
+        "SNIFFER_DATABASE_URL",
+        "SNIFFER_DATABASE_PATIENCE_S",
+        "SNIFFER_SERVING_URL",
+        "SNIFFER_SERVING_PATIENCE_S",
+        "SNIFFER_SERVING_CONNECT_TIMEOUT_S",
+        "SNIFFER_SERVING_READ_TIMEOUT_S",
+        "SNIFFER_BATCH_SIZE",
+        "SNIFFER_MAX_IMAGE_BYTES",
+        "SNIFFER_MAX_IMAGE_PIXELS",
+        "SNIFFER_BEAT_S",
+        "SNIFFER_PRODUCER_DEADLINE_S",
+        "SNIFFER_NO_CONSUMER_S",
+        "SNIFFER_WORK_LIMIT_S",
+        "SNIFFER_CURVE_PUBLIC_FILE",
+        "SNIFFER_CURVE_SECRET_FILE",
+        "SNIFFER_CURVE_SERVER_FILE",
+        "SNIFFER_LOG_FORMAT",
+    ),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; the exit status is 0 when the producer ended the scan or SIGTERM came."""
+    return PROGRAM.main(argv)
 
 
 def _consume(endpoint: str, name: str, *, check: bool) -> int:

@@ -1,4 +1,4 @@
-"""`python -m sniffer.scan.produce`: the producer of the fleet. Checks what can be wrong beforehand, dispatches the
+"""`sniffer produce`: the producer of the fleet. Checks what can be wrong beforehand, dispatches the
 images of the bucket to the consumers that connect, and certifies the scan.
 """
 
@@ -17,10 +17,11 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread
-from sniffer.core.errors import ContractError, SettingsError, SnifferError
-from sniffer.core.files import write_json
+from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import ModelRecord
+from sniffer.core.parser import Parser
+from sniffer.core.program import Program, ProgramResult
 from sniffer.core.records import Certificate, ListedObject, ScanRequest
 from sniffer.core.settings import (
     FleetSettings,
@@ -34,28 +35,51 @@ from sniffer.core.settings import (
 from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate
 from sniffer.scan.listing import ListingTally, images_to_score
-from sniffer.scan.request import STABLE, ScanOptions, add_scan_flags, parse, scan_options
+from sniffer.scan.request import SCAN_ENVIRONMENT, STABLE, ScanOptions, add_scan_flags, scan_options
 from sniffer.scan.run import ScanRun, Source
 from sniffer.scan.wire import ProducerSocket
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program. Exit status: 0 the certificate holds, 1 it does not, 2 wrong usage or settings."""
-    parser = argparse.ArgumentParser(prog="python -m sniffer.scan.produce", description=__doc__)
+def _add_arguments(parser: Parser) -> None:
     add_scan_flags(parser)
     parser.add_argument("--endpoint", help="where consumers connect: tcp://127.0.0.1:5555, or ipc://path")
-    flags = parse(parser, argv)
-    configure_logging("produce")
-    try:
-        options = scan_options(flags)
-        configure_logging("produce", options.request.scan_id)
-        return _dry_run(options) if options.dry_run else _scan(options, flags.endpoint)
-    except SnifferError as error:
-        print(f"sniffer: {error}", file=sys.stderr)
-        return error.exit_status
 
 
-def _scan(options: ScanOptions, endpoint: str | None) -> int:
+def _run_program(arguments: argparse.Namespace) -> ProgramResult:
+    options = scan_options(arguments)
+    configure_logging("produce", options.request.scan_id)
+    return _dry_run(options) if options.dry_run else _scan(options, arguments.endpoint)
+
+
+PROGRAM = Program(
+    command="sniffer produce",
+    summary="List a bucket, hand its images out to the consumers that connect to --endpoint, and certify the scan. "
+    "`sniffer scan` does the same with consumers of its own. Run it again with the same flags to do what is left.",
+    run=_run_program,
+    add_arguments=_add_arguments,
+    examples=(
+        "sniffer produce --bucket uploads --prefix 2026/11/ --endpoint tcp://0.0.0.0:5555",
+        "sniffer produce --bucket uploads --dry-run",
+    ),
+    environment=(
+        *SCAN_ENVIRONMENT,
+        "SNIFFER_CURVE_PUBLIC_FILE",
+        "SNIFFER_CURVE_SECRET_FILE",
+        "SNIFFER_CURVE_SERVER_FILE",
+        "SNIFFER_CURVE_CLIENTS_FILE",
+        "SNIFFER_LOG_FORMAT",
+    ),
+    hands_on=True,
+    has_text=True,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program. Exit status: 0 the certificate holds, 1 it does not, 2 wrong usage or settings."""
+    return PROGRAM.main(argv)
+
+
+def _scan(options: ScanOptions, endpoint: str | None) -> ProgramResult:
     if not endpoint:
         raise SettingsError("--endpoint is needed, for example tcp://127.0.0.1:5555 (only --dry-run does without)")
     fleet = fleet_settings()
@@ -63,10 +87,7 @@ def _scan(options: ScanOptions, endpoint: str | None) -> int:
         model, bucket = _check_everything(database, options, fleet)
         with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket:
             certificate = _run_scan(options, database, model, bucket, socket, fleet)
-    if options.certificate:
-        write_json(options.certificate, certificate.document())
-    print(describe(certificate), flush=True)
-    return 0 if certificate.holds else 1
+    return ProgramResult(certificate.document(), describe(certificate), 0 if certificate.holds else 1)
 
 
 def _check_everything(database: Database, options: ScanOptions, fleet: FleetSettings) -> tuple[ModelRecord, Bucket]:
@@ -155,7 +176,7 @@ def _images(
     )
 
 
-def _dry_run(options: ScanOptions) -> int:
+def _dry_run(options: ScanOptions) -> ProgramResult:
     """List and look up as a scan would; say what it would do and for how long. Changes nothing."""
     fleet = fleet_settings()
     with Database(database_settings()) as database:
@@ -165,10 +186,7 @@ def _dry_run(options: ScanOptions) -> int:
         tally = ListingTally()
         new = sum(len(page) for page in _images(options.request, database, model, bucket, tally))
         estimate = ScanEstimate.of(options.request, model.version, tally, new, database.scans.last_rate())
-    if options.certificate:
-        write_json(options.certificate, estimate.document())
-    print(estimate.describe(), flush=True)
-    return 0
+    return ProgramResult(estimate.document(), estimate.describe())
 
 
 if __name__ == "__main__":

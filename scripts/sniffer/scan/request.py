@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.flags import render_flags
+from sniffer.core.parser import checked, model_version, positive
 from sniffer.core.records import SCAN_ID_PATTERN, ScanRequest
 from sniffer.core.settings import parse_utc
 
 STABLE = "stable"
+
+SCAN_ENVIRONMENT = (
+    "SNIFFER_DATABASE_URL",
+    "SNIFFER_DATABASE_PATIENCE_S",
+    "SNIFFER_SERVING_URL",
+    "SNIFFER_SERVING_PATIENCE_S",
+    "SNIFFER_SERVING_CONNECT_TIMEOUT_S",
+    "SNIFFER_SERVING_READ_TIMEOUT_S",
+    "AWS_*",
+    "SNIFFER_FETCH_THREADS",
+    "SNIFFER_FETCH_PATIENCE_S",
+    "SNIFFER_MAX_IMAGE_BYTES",
+    "SNIFFER_MAX_IMAGE_PIXELS",
+    "SNIFFER_BATCH_SIZE",
+    "SNIFFER_HELD_BYTES",
+    "SNIFFER_ERROR_BUDGET",
+    "SNIFFER_BEAT_S",
+    "SNIFFER_CONSUMER_DEADLINE_S",
+    "SNIFFER_PRODUCER_DEADLINE_S",
+    "SNIFFER_NO_CONSUMER_S",
+    "SNIFFER_NO_PROGRESS_S",
+    "SNIFFER_WORK_LIMIT_S",
+)
+"""The variables that a scan depends on, whoever runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +48,6 @@ class ScanOptions:
     request: ScanRequest
     model_version: int | None
     dry_run: bool
-    certificate: Path | None
     progress: Path | None
 
 
@@ -47,52 +71,53 @@ def add_scan_flags(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--dry-run", action="store_true", help="list and estimate, change nothing")
     how.add_argument("--scan-id", type=_scan_id, metavar="ID", help="resume the scan of that id (default: a new one)")
     how.add_argument("--dag-run", metavar="TEXT", help="which Airflow run asked, for the record")
-    out = parser.add_argument_group("what to write")
-    out.add_argument("--certificate", type=Path, metavar="FILE", help="write the certificate there as JSON")
-    out.add_argument("--progress", type=Path, metavar="FILE", help="keep the progress there as JSON while it runs")
+    how.add_argument("--progress", type=Path, metavar="FILE", help="keep the progress there as JSON while it runs")
 
 
-def scan_options(flags: argparse.Namespace) -> ScanOptions:
+def scan_options(arguments: argparse.Namespace) -> ScanOptions:
     """The checked options; raises SettingsError for flags that contradict each other."""
-    if flags.since and flags.until and flags.since >= flags.until:
-        raise SettingsError(f"--since {flags.since.isoformat()} must be before --until {flags.until.isoformat()}")
+    if arguments.since and arguments.until and arguments.since >= arguments.until:
+        raise SettingsError(
+            f"--since {arguments.since.isoformat()} must be before --until {arguments.until.isoformat()}"
+        )
     request = ScanRequest(
-        scan_id=flags.scan_id or new_scan_id(),
-        bucket=flags.bucket,
-        prefix=flags.prefix,
-        since=flags.since,
-        until=flags.until,
-        limit=flags.limit,
-        rescan=flags.rescan,
-        retry_failed=flags.retry_failed,
-        dag_run=flags.dag_run,
+        scan_id=arguments.scan_id or new_scan_id(),
+        bucket=arguments.bucket,
+        prefix=arguments.prefix,
+        since=arguments.since,
+        until=arguments.until,
+        limit=arguments.limit,
+        rescan=arguments.rescan,
+        retry_failed=arguments.retry_failed,
+        dag_run=arguments.dag_run,
     )
-    return ScanOptions(request, flags.model_version, flags.dry_run, flags.certificate, flags.progress)
+    return ScanOptions(request, arguments.model_version, arguments.dry_run, arguments.progress)
 
 
 def scan_argv(options: ScanOptions) -> list[str]:
     """The flags that ask for the same scan again: the inverse of scan_options()."""
     request = options.request
-    valued = {
-        "--bucket": request.bucket,
-        "--prefix": request.prefix,
-        "--since": request.since and request.since.isoformat(),
-        "--until": request.until and request.until.isoformat(),
-        "--limit": request.limit,
-        "--model-version": options.model_version,
-        "--scan-id": request.scan_id,
-        "--dag-run": request.dag_run,
-        "--certificate": options.certificate,
-        "--progress": options.progress,
-    }
-    switches = {
-        "--rescan": request.rescan,
-        "--retry-failed": request.retry_failed,
-        "--dry-run": options.dry_run,
-    }
-    # One word each, so that a key that begins with a dash is not taken for a flag.
-    argv = [f"{flag}={value}" for flag, value in valued.items() if value is not None]
-    return argv + [flag for flag, wanted in switches.items() if wanted]
+    return render_flags(
+        {
+            "bucket": request.bucket,
+            "prefix": request.prefix,
+            "since": request.since and request.since.isoformat(),
+            "until": request.until and request.until.isoformat(),
+            "limit": request.limit,
+            "model_version": options.model_version,
+            "rescan": request.rescan,
+            "retry_failed": request.retry_failed,
+            "dry_run": options.dry_run,
+            "scan_id": request.scan_id,
+            "dag_run": request.dag_run,
+            "progress": options.progress,
+        }
+    )
+
+
+def output_argv(arguments: argparse.Namespace) -> list[str]:
+    """The flags that say where the result and the log go, which every program of a scan has."""
+    return render_flags({name: getattr(arguments, name) for name in ("result", "json", "log_format")})
 
 
 def new_scan_id() -> str:
@@ -100,40 +125,14 @@ def new_scan_id() -> str:
     return f"scan-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
-def _checked(parse: Callable[[str], object], text: str, expected: str) -> object:
-    try:
-        return parse(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from None
+_moment = checked(parse_utc, "a date or time like 2026-11-20 or 2026-11-20T06:00:00Z")
 
 
-def _moment(text: str) -> object:
-    return _checked(parse_utc, text, "a date or time like 2026-11-20 or 2026-11-20T06:00:00Z")
-
-
-def positive(text: str) -> object:
-    """A flag's value as a whole number above 0."""
-    return _checked(_above_zero, text, "a whole number above 0")
-
-
-def _above_zero(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def _version(text: str) -> object:
-    return None if text == STABLE else _checked(_above_zero, text, "a model version: a number, or `stable`")
+def _version(text: str) -> int | None:
+    return None if text == STABLE else model_version(text)
 
 
 def _scan_id(text: str) -> str:
     if not SCAN_ID_PATTERN.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a scan id: letters, digits and ._:+- only, at most 120")
     return text
-
-
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse, so that a usage error is one line and a pointer to --help instead of the whole usage."""
-    parser.usage = f"{parser.prog} [flags]   (see --help)"
-    return parser.parse_args(argv)

@@ -194,7 +194,7 @@ def test_one_image_that_s3_does_not_give_ends_the_snapshot(
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("snapshot: ")]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sniffer model snapshot: ")]
     return line
 
 

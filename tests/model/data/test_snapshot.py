@@ -363,7 +363,7 @@ def test_unusable_labels_are_one_clear_line_and_nothing_is_written(
     make(tmp_path / "images")
     assert run(tmp_path / "images", tmp_path / "work") == 2
     captured = capsys.readouterr()
-    complaint = [line for line in captured.err.splitlines() if line.startswith("snapshot: ")]
+    complaint = [line for line in captured.err.splitlines() if line.startswith("sniffer model snapshot: ")]
     assert len(complaint) == 1
     assert re.search(message, complaint[0])
     assert not (tmp_path / "work").exists()

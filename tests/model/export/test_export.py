@@ -307,4 +307,4 @@ def test_an_export_killed_half_way_leaves_nothing_to_load(trained_run: Run, tmp_
 def test_every_program_explains_itself_quickly(program: str) -> None:
     with Program(program, "--help") as running:
         assert running.wait(10) == 0
-    assert running.out[0].startswith(f"usage: python -m {program}")
+    assert running.out[0].startswith("usage: sniffer model ")

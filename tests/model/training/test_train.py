@@ -224,7 +224,7 @@ def test_imagenet_weights_without_a_network_end_the_program_in_one_line(trained_
     with Program("sniffer_model.training.train", *run.flags, environ=environ) as program:
         status = program.wait()
     assert status == 2
-    complaint = [line for line in program.err if line.startswith("train: ")]
+    complaint = [line for line in program.err if line.startswith("sniffer model train: ")]
     assert len(complaint) == 1
     assert "--backbone-weights" in complaint[0]
     assert json.loads(run.workdir.training.read_text()) == json.loads(trained_run.workdir.training.read_text())

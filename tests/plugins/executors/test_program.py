@@ -53,7 +53,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str, database: StateStore | None = None, **kwargs: Any) -> Any:
-    flags = {"report_flag": "--report", "progress_flag": "--progress"}
+    flags = {"report_flag": "--result", "progress_flag": "--progress"}
     operator = ProgramOperator(task_id="program", module="pretend", arguments=list(arguments), **flags | kwargs)
     return operator.execute({"task_state_store": database or StateStore()})  # type: ignore[typeddict-item]
 
@@ -118,7 +118,7 @@ def test_a_program_without_report_returns_nothing() -> None:
 
 
 def test_success_without_the_report_it_owes_is_a_failure() -> None:
-    with pytest.raises(AirflowFailException, match="wrote no JSON object to its --report"):
+    with pytest.raises(AirflowFailException, match="wrote no JSON object to its --result"):
         run("--no-report")
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
 import pytest
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.parser import Parser
 from sniffer.core.settings import default_consumers
-from sniffer.scan.request import ScanOptions, add_scan_flags, parse, scan_argv, scan_options
+from sniffer.scan.request import ScanOptions, add_scan_flags, scan_argv, scan_options
 
 
 def options(*argv: str) -> ScanOptions:
-    parser = argparse.ArgumentParser()
+    parser = Parser("sniffer scan")
     add_scan_flags(parser)
-    return scan_options(parse(parser, argv))
+    return scan_options(parser.parse_args(argv))
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def options(*argv: str) -> ScanOptions:
         ["--bucket", "b"],
         ["--bucket", "b", "--prefix=--odd 😀/", "--since", "2026-11-20", "--until", "2026-11-21T06:00:00+02:00"],
         ["--bucket", "b", "--model-version", "7", "--limit", "5", "--rescan", "--dag-run", "manual__x"],
-        ["--bucket", "b", "--model-version", "stable", "--retry-failed", "--dry-run", "--certificate", "/tmp/c"],
+        ["--bucket", "b", "--model-version", "stable", "--retry-failed", "--dry-run"],
         ["--bucket", "b", "--scan-id", "scan_bucket.2026-11-20T00:00:00+00:00", "--progress", "p.json"],
     ],
 )

@@ -199,7 +199,7 @@ def test_a_consumer_after_the_end_and_a_producer_without_any_say_so(fleet: Fleet
 
 def test_two_scans_of_one_bucket_at_a_time_are_harmless(fleet: Fleet, tmp_path: Path) -> None:
     fleet.fill(60)
-    flags = ("--consumers=2", f"--certificate={tmp_path}/other.json")
+    flags = ("--consumers=2", f"--result={tmp_path}/other.json")
     with fleet.start("--consumers=2") as one, fleet.start(*flags) as other:
         assert (one.wait(), other.wait()) == (0, 0), one.text() + other.text()
     fleet.assert_every_object_has_one_row()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--report", type=Path)
+    parser.add_argument("--result", type=Path)
     parser.add_argument("--progress", type=Path)
     parser.add_argument("--exit-status", type=int, default=0)
     parser.add_argument("--say", action="append", default=[], help="a line for standard error, as it is")
@@ -32,8 +32,8 @@ def main() -> int:
     print("the result, for a person", flush=True)
     if args.progress:
         args.progress.write_text(json.dumps({"listed": 7, "done": 3}))
-    if args.report and not args.no_report:
-        args.report.write_text(json.dumps(_report()))
+    if args.result and not args.no_report:
+        args.result.write_text(json.dumps(_report()))
     if args.leave_a_child:
         args.leave_a_child.write_text(str(_start_sleeper(stubborn=True)))
     if args.family:

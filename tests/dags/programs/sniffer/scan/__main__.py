@@ -13,7 +13,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     for flag in ("bucket", "prefix", "since", "until", "model-version", "consumers", "limit", "scan-id", "dag-run"):
         parser.add_argument(f"--{flag}")
-    for flag in ("certificate", "progress"):
+    for flag in ("result", "progress"):
         parser.add_argument(f"--{flag}", type=Path, required=True)
     for flag in ("rescan", "retry-failed", "dry-run"):
         parser.add_argument(f"--{flag}", action="store_true")
@@ -21,10 +21,10 @@ def main() -> int:
     print(f"2026-11-05T00:00:00Z INFO scan [{flags['scan_id']}] listed 3 (0 unchanged), done 3", file=sys.stderr)
     flags.pop("progress").write_text(json.dumps({"listed": 3, "done": 3}))
     report = flags | {"database": os.environ["SNIFFER_DATABASE_URL"], "failure_samples": ["long"]}
-    report.pop("certificate")
-    flags["certificate"].write_text(json.dumps(report))
+    report.pop("result")
+    flags["result"].write_text(json.dumps(report))
     if flags["bucket"] == "without-permission":
-        print("sniffer: no permission to list the bucket", file=sys.stderr)
+        print("sniffer scan: no permission to list the bucket", file=sys.stderr)
         return 2
     return 0
 

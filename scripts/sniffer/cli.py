@@ -1,0 +1,142 @@
+"""The command `sniffer`: finds the program that a subcommand names, and runs it.
+
+It alone knows every room. A room is imported only when one of its commands is used, so that `sniffer --help` is quick
+and a machine needs no more packages than its own commands do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sniffer.core.command_group import answer, refuse
+from sniffer.core.program import Program, missing_package
+
+DISTRIBUTION = "sniffer-bot"
+GROUPS: Mapping[tuple[str, ...], str] = {
+    (): "Finds images of illegal drugs in S3 buckets: scans them with a ResNet50 classifier behind TensorFlow Serving, "
+    "trains that classifier, and rolls out what was trained.",
+    ("model",): "The way from labelled images to a published model, step by step in this order. The steps of one "
+    "training share a folder, the workdir.",
+    ("rollout",): "A published version comes into the model servers, step by step. Every step may be run again, and "
+    "does only what is left.",
+    ("local",): "The whole stack on this machine: MariaDB, S3, the model server and Airflow, in a folder of their own.",
+}
+"""What each group of commands is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: the module that holds its program, what it does in a few words, and the extra that it needs."""
+
+    module: str
+    line: str
+    extra: str = "fleet"
+
+
+COMMANDS: Mapping[tuple[str, ...], Command] = {
+    ("scan",): Command("sniffer.scan.__main__", "scan a bucket on this machine, and certify that nothing was left out"),
+    ("produce",): Command("sniffer.scan.produce", "the one producer of a fleet over a network"),
+    ("consume",): Command("sniffer.scan.consume", "one of the consumers of a fleet over a network"),
+    ("migrate",): Command("sniffer.scan.migrate", "bring the database to the schema of this release"),
+    ("model", "count-labels"): Command(
+        "sniffer_model.data.count_labels", "count labelled images that no snapshot has seen", "trainer"
+    ),
+    ("model", "snapshot"): Command("sniffer_model.data.snapshot", "freeze labelled images for a training", "trainer"),
+    ("model", "train"): Command("sniffer_model.training.train", "train on a snapshot", "trainer"),
+    ("model", "evaluate"): Command(
+        "sniffer_model.evaluation.evaluate", "judge the trained model, and choose its threshold", "trainer"
+    ),
+    ("model", "gate"): Command(
+        "sniffer_model.gate.__main__", "decide whether it may replace the stable model", "trainer"
+    ),
+    ("model", "export"): Command("sniffer_model.export.export", "publish and register it as a version", "trainer"),
+    ("rollout", "preflight"): Command("sniffer_rollout.__main__", "check whether a version may be rolled out"),
+    ("rollout", "load"): Command("sniffer_rollout.__main__", "load it beside what is served"),
+    ("rollout", "verify"): Command("sniffer_rollout.__main__", "compare it with the stable version"),
+    ("rollout", "promote"): Command("sniffer_rollout.__main__", "make it the stable version"),
+    ("rollout", "rollback"): Command("sniffer_rollout.__main__", "make the previous version stable again"),
+    ("rollout", "restore"): Command("sniffer_rollout.__main__", "serve again what the database says"),
+    ("rollout", "run"): Command("sniffer_rollout.__main__", "preflight, load, verify and promote"),
+    ("rollout", "sync"): Command("sniffer_rollout.sync", "keep one model server's files and config up to date"),
+    ("serve",): Command("sniffer_serve.server", "serve a model without TensorFlow Serving", "trainer"),
+    ("local", "demo"): Command("sniffer_local.demo", "the whole product once, on this machine", "dev"),
+    ("local", "down"): Command("sniffer_local.down", "stop what the demo started", "dev"),
+    ("local", "bench"): Command("sniffer_local.bench", "measure the speed of scan and training", "dev"),
+    ("local", "samples"): Command("sniffer_local.samples.__main__", "draw labelled sample images", "dev"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that these words name, by default those of the process; returns the exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    path = _path_of(words)
+    if path in COMMANDS:
+        return _run(path, words[len(path) :])
+    return _answer(path, words[len(path) :])
+
+
+def program(path: tuple[str, ...]) -> Program:
+    """The program of that command; imports its room. Raises ModuleNotFoundError when a package is not installed."""
+    module = importlib.import_module(COMMANDS[path].module)
+    programs: Mapping[str, Program] | None = getattr(module, "PROGRAMS", None)
+    found: Program = module.PROGRAM if programs is None else programs[path[-1]]
+    return found
+
+
+def parsers() -> dict[tuple[str, ...], argparse.ArgumentParser]:
+    """The parser of every command, for reference pages and tests; imports every room."""
+    return {path: program(path).parser() for path in COMMANDS}
+
+
+def _path_of(words: Sequence[str]) -> tuple[str, ...]:
+    """The words that name a command, or a group of commands, as far as there is one."""
+    for length in (2, 1):
+        path = tuple(words[:length])
+        if len(path) == length and (path in COMMANDS or _commands_of(path)):
+            return path
+    return ()
+
+
+def _commands_of(group: tuple[str, ...]) -> dict[tuple[str, ...], Command]:
+    return {path: command for path, command in COMMANDS.items() if path[: len(group)] == group != path}
+
+
+def _run(path: tuple[str, ...], words: Sequence[str]) -> int:
+    try:
+        found = program(path)
+    except ModuleNotFoundError as error:
+        return refuse(missing_package(f"sniffer {' '.join(path)}", error, COMMANDS[path].extra))
+    return found.main(words)
+
+
+def _answer(group: tuple[str, ...], words: Sequence[str]) -> int:
+    """What is to be said when no command is named."""
+    if not group and words and words[0] == "--version":
+        return _print_version()
+    commands = {" ".join(path[len(group) :]): command.line for path, command in _commands_of(group).items()}
+    return answer(
+        " ".join(("sniffer", *group)),
+        commands,
+        words,
+        summary=GROUPS[group],
+        flags="" if group else "--version",
+    )
+
+
+def _print_version() -> int:
+    # Imported here: it takes longer than all the rest of this module.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        print(f"sniffer {version(DISTRIBUTION)}")
+    except PackageNotFoundError:
+        return refuse(f"sniffer: the distribution {DISTRIBUTION} is not installed here: run `make setup`")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The shell of every program: parse the flags, configure the logs, run, print the result, and map errors to a status.
+
+Exit status: 0 done; 1 not done, and the same command may succeed later; 2 wrong usage, settings or rights;
+130 interrupted from the keyboard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sniffer.core.errors import SettingsError, SnifferError
+from sniffer.core.files import check_writable, write_json
+from sniffer.core.logs import add_log_format_flag, configure_logging, logs_are_json
+from sniffer.core.parser import WIDTH, Parser
+from sniffer.core.settings import SETTINGS
+
+INTERRUPTED = 130
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramResult:
+    """What a program found: JSON for machines, and text for people. Without a text the JSON is printed for both."""
+
+    document: Mapping[str, object]
+    text: str = ""
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program: how it is called, what its help says, and what it does.
+
+    `run` gets the parsed flags and returns its result, or an exit status when it has nothing to hand on. `environment`
+    names the variables that it reads. `extra` is the extra of the distribution that brings its packages. With
+    `hands_on`, it has the flag --result FILE; `failure` makes the document that is written there after an error.
+    """
+
+    command: str
+    summary: str
+    run: Callable[[argparse.Namespace], ProgramResult | int]
+    add_arguments: Callable[[Parser], None] = lambda _: None
+    examples: Sequence[str] = ()
+    environment: Sequence[str] = ()
+    extra: str = "fleet"
+    hands_on: bool = False
+    has_text: bool = False
+    failure: Callable[[argparse.Namespace, SnifferError], Mapping[str, object]] | None = None
+
+    @property
+    def name(self) -> str:
+        """What log lines call it."""
+        return self.command.removeprefix("sniffer ").replace(" ", "-")
+
+    def parser(self) -> Parser:
+        """Its parser, with the flags that every program has."""
+        parser = Parser(self.command, description=self.summary, epilog=self._epilog())
+        self.add_arguments(parser)
+        out = parser.add_argument_group("output")
+        if self.hands_on:
+            out.add_argument("--result", type=Path, metavar="FILE", help="write the result there as JSON, too")
+        if self.has_text:
+            out.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+        add_log_format_flag(out)
+        return parser
+
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Run the program on these words, by default those of the process; returns the exit status."""
+        arguments = self.parser().parse_args(argv)
+        try:
+            configure_logging(self.name, log_format=arguments.log_format)
+            return self._run(arguments)
+        except SnifferError as error:
+            self._complain(str(error))
+            return error.exit_status
+        except ModuleNotFoundError as error:
+            self._complain(missing_package(self.command, error, self.extra))
+            return SettingsError.exit_status
+        except KeyboardInterrupt:
+            self._complain("interrupted")
+            return INTERRUPTED
+
+    def _run(self, arguments: argparse.Namespace) -> int:
+        path: Path | None = arguments.result if self.hands_on else None
+        if path is not None:
+            check_writable(path)
+        try:
+            result = self.run(arguments)
+        except SnifferError as error:
+            if path is not None and self.failure is not None:
+                write_json(path, self.failure(arguments, error))
+            raise
+        if isinstance(result, int):
+            return result
+        if path is not None:
+            write_json(path, result.document)
+        for_people = result.text and not (self.has_text and arguments.json)
+        print(result.text if for_people else json.dumps(result.document), flush=True)
+        return result.status
+
+    def _complain(self, text: str) -> None:
+        if logs_are_json():
+            log.error("%s", text)
+        else:
+            print(f"{self.command}: {text}", file=sys.stderr)
+
+    def _epilog(self) -> str:
+        parts = []
+        if self.examples:
+            parts.append("\n".join(["examples:", *(f"  {example}" for example in self.examples)]))
+        if self.environment:
+            parts.append("\n".join(["environment:", *_environment_lines(self.environment)]))
+        parts.append("exit status: 0 done; 1 not done, run it again later; 2 wrong usage, settings or rights")
+        return "\n\n".join(parts)
+
+
+def missing_package(command: str, error: ModuleNotFoundError, extra: str) -> str:
+    """One line for a package that is not installed; raises the error again when it is one of our own modules."""
+    package = (error.name or "").partition(".")[0]
+    if not package or package.startswith("sniffer"):
+        raise error
+    return f"{command} needs the package {package}, which is not installed here: pip install 'sniffer-bot[{extra}]'"
+
+
+def _environment_lines(names: Sequence[str]) -> list[str]:
+    meanings = {setting.name: setting.line() for setting in SETTINGS}
+    width = max(len(name) for name in names) + 4
+    return [
+        textwrap.fill(
+            meanings[name],
+            WIDTH,
+            initial_indent=f"  {name}".ljust(width),
+            subsequent_indent=" " * width,
+            break_on_hyphens=False,
+        )
+        for name in names
+    ]

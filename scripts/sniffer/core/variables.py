@@ -1,0 +1,241 @@
+"""Every environment variable that a program of ours reads, as data: name, meaning, default, unit and bounds.
+
+The settings are read through these records, and help texts and the reference page are made of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sniffer.core.errors import SettingsError
+
+T = TypeVar("T")
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """One variable. A `default` of "" or None means that there is none; `shown` is what to show in its place.
+
+    `minimum` and `maximum` are both allowed. `secret` says that its value belongs in no log and on no command line.
+    """
+
+    group: str
+    name: str
+    default: T
+    meaning: str
+    parse: Callable[[str], T]
+    unit: str = ""
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    example: str = ""
+    shown: str = ""
+    secret: bool = False
+
+    def read(self, environ: Mapping[str, str]) -> T:
+        """Its value, or the default when it is unset or empty; raises SettingsError with the bounds it must keep."""
+        text = environ.get(self.name, "").strip()
+        if not text:
+            return self.default
+        try:
+            value = self.parse(text)
+        except ValueError:
+            raise SettingsError(f"{self.name} must be a number, not {text!r}") from None
+        # A comparison with NaN is false, so NaN is refused here too.
+        if isinstance(value, int | float) and not self.minimum <= value <= self.maximum:
+            raise SettingsError(f"{self.name} must be {self.bounds()}, not {text}")
+        return value
+
+    def required(self, environ: Mapping[str, str]) -> T:
+        """Its value; raises SettingsError when it is unset or empty."""
+        if not environ.get(self.name, "").strip():
+            raise SettingsError(f"{self.name} is not set; it looks like {self.example}")
+        return self.read(environ)
+
+    def bounds(self) -> str:
+        """The bounds in words, or an empty text."""
+        if self.maximum < math.inf:
+            return f"from {self.minimum:g} to {self.maximum:g}"
+        return f"at least {self.minimum:g}" if self.minimum > -math.inf else ""
+
+    def default_text(self) -> str:
+        """The default with its unit, for people; empty when there is none."""
+        if self.shown or self.default in ("", None):
+            return self.shown
+        text = f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+        return f"{text} {self.unit}".rstrip()
+
+    def line(self) -> str:
+        """The meaning, and the default or an example, in one line."""
+        if default := self.default_text():
+            return f"{self.meaning} (default: {default})"
+        return f"{self.meaning}, for example {self.example}" if self.example else self.meaning
+
+
+_DATABASE, _SERVING, _IMAGES, _S3 = "MySQL", "Model server", "Images", "S3"
+_FLEET, _CURVE, _ROLLOUT = "Scan", "Fleet over a network", "Rollout"
+_AIRFLOW, _LOGS = "Airflow", "Logs"
+
+
+def _text(group: str, name: str, meaning: str, default: str = "", **more: Any) -> Setting[str]:
+    return Setting(group, name, default, meaning, str, **more)
+
+
+def _seconds(group: str, name: str, default: float, minimum: float, meaning: str) -> Setting[float]:
+    return Setting(group, name, default, meaning, float, "s", minimum)
+
+
+def _integer(group: str, name: str, default: int, minimum: int, meaning: str, unit: str = "") -> Setting[int]:
+    return Setting(group, name, default, meaning, int, unit, minimum)
+
+
+LOG_FORMAT = _text(_LOGS, "SNIFFER_LOG_FORMAT", "form of the log: text, or json for one JSON object a line", "text")
+
+DATABASE_URL = _text(
+    _DATABASE,
+    "SNIFFER_DATABASE_URL",
+    "where results go, as an SQLAlchemy URL with the password percent-encoded",
+    example="mysql+mysqldb://user:password@host/database",
+    secret=True,
+)
+DATABASE_PATIENCE_S = _seconds(
+    _DATABASE, "SNIFFER_DATABASE_PATIENCE_S", 180.0, 0, "how long a MySQL that does not answer is retried"
+)
+
+SERVING_URL = _text(
+    _SERVING,
+    "SNIFFER_SERVING_URL",
+    "the served model, without a version",
+    example="http://host:8501/v1/models/drug_detector",
+)
+SERVING_PATIENCE_S = _seconds(
+    _SERVING, "SNIFFER_SERVING_PATIENCE_S", 180.0, 0, "how long a model server that does not answer is retried"
+)
+SERVING_CONNECT_TIMEOUT_S = _seconds(
+    _SERVING, "SNIFFER_SERVING_CONNECT_TIMEOUT_S", 3.0, 0.1, "limit on opening a connection to the model server"
+)
+SERVING_READ_TIMEOUT_S = _seconds(
+    _SERVING, "SNIFFER_SERVING_READ_TIMEOUT_S", 60.0, 0.1, "limit on one answer of the model server"
+)
+
+MAX_IMAGE_BYTES = _integer(
+    _IMAGES, "SNIFFER_MAX_IMAGE_BYTES", 64 * MIB, 1, "larger objects are not fetched: they end as unreadable", "bytes"
+)
+MAX_IMAGE_PIXELS = _integer(
+    _IMAGES,
+    "SNIFFER_MAX_IMAGE_PIXELS",
+    64 * 1024 * 1024,
+    1,
+    "larger images are not decoded: they end as unreadable",
+    "pixels",
+)
+
+AWS = _text(
+    _S3,
+    "AWS_*",
+    "address and credentials of S3, as every AWS client reads them",
+    example="AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL",
+)
+FETCH_THREADS = _integer(_S3, "SNIFFER_FETCH_THREADS", 8, 1, "objects read at the same time")
+FETCH_PATIENCE_S = _seconds(_S3, "SNIFFER_FETCH_PATIENCE_S", 120.0, 0, "how long an S3 that fails is retried")
+
+BATCH_SIZE = _integer(_FLEET, "SNIFFER_BATCH_SIZE", 32, 1, "images in one request and one transaction")
+CONSUMERS = Setting(
+    _FLEET,
+    "SNIFFER_CONSUMERS",
+    0,
+    "consumers of a scan unless --consumers says so",
+    int,
+    minimum=1,
+    shown="cores + 1",
+)
+ERROR_BUDGET = Setting(
+    _FLEET,
+    "SNIFFER_ERROR_BUDGET",
+    0.01,
+    "share of failed images above which a certificate does not hold",
+    float,
+    minimum=0,
+    maximum=1,
+)
+HELD_BYTES = _integer(
+    _FLEET,
+    "SNIFFER_HELD_BYTES",
+    32 * MIB,
+    1,
+    "encoded images that one consumer may hold, and that the producer keeps ready",
+    "bytes",
+)
+MAX_RESTARTS = _integer(_FLEET, "SNIFFER_MAX_RESTARTS", 10, 0, "crashed consumers that one scan starts again")
+BEAT_S = _seconds(_FLEET, "SNIFFER_BEAT_S", 2.0, 0.05, "time between two heartbeats")
+CONSUMER_DEADLINE_S = _seconds(
+    _FLEET, "SNIFFER_CONSUMER_DEADLINE_S", 20.0, 0.1, "a consumer that is silent for longer is taken for dead"
+)
+PRODUCER_DEADLINE_S = _seconds(
+    _FLEET, "SNIFFER_PRODUCER_DEADLINE_S", 30.0, 0.1, "a producer that is silent for longer is given up"
+)
+NO_CONSUMER_S = _seconds(
+    _FLEET, "SNIFFER_NO_CONSUMER_S", 60.0, 0.1, "how long a producer waits for a consumer, and a consumer for it"
+)
+NO_PROGRESS_S = _seconds(
+    _FLEET, "SNIFFER_NO_PROGRESS_S", 600.0, 0.1, "a scan in which nothing moves for longer is stopped"
+)
+WORK_LIMIT_S = _seconds(_FLEET, "SNIFFER_WORK_LIMIT_S", 480.0, 1, "a consumer whose batch takes longer ends itself")
+
+CURVE_PUBLIC_FILE = _text(_CURVE, "SNIFFER_CURVE_PUBLIC_FILE", "file of our public CURVE key, 40 characters of Z85")
+CURVE_SECRET_FILE = _text(_CURVE, "SNIFFER_CURVE_SECRET_FILE", "file of our secret CURVE key")
+CURVE_SERVER_FILE = _text(_CURVE, "SNIFFER_CURVE_SERVER_FILE", "file of the producer's public CURVE key")
+CURVE_CLIENTS_FILE = _text(
+    _CURVE, "SNIFFER_CURVE_CLIENTS_FILE", "the producer's file of the public keys of its consumers, one a line"
+)
+
+ROLLOUT_TARGET = _text(
+    _ROLLOUT,
+    "SNIFFER_ROLLOUT_TARGET",
+    "the model servers that a rollout changes",
+    example="kubernetes:sniffer/tf-serving, or local:DIR",
+)
+MODEL_BASE_PATH = _text(
+    _ROLLOUT, "SNIFFER_MODEL_BASE_PATH", "where versions are published", example="s3://bucket/prefix, or a folder"
+)
+SERVING_REPLICAS = _text(
+    _ROLLOUT,
+    "SNIFFER_SERVING_REPLICAS",
+    "base URLs of a local target's servers, separated by commas",
+    shown="the host of SNIFFER_SERVING_URL",
+)
+ROLLOUT_PATIENCE_S = _seconds(
+    _ROLLOUT, "SNIFFER_ROLLOUT_PATIENCE_S", 120.0, 0, "how long a Kubernetes API that does not answer is retried"
+)
+ROLLOUT_LOAD_LIMIT_S = _seconds(
+    _ROLLOUT, "SNIFFER_ROLLOUT_LOAD_LIMIT_S", 900.0, 1, "limit on the time until every server serves a version"
+)
+ROLLOUT_LABEL_LIMIT_S = _seconds(
+    _ROLLOUT, "SNIFFER_ROLLOUT_LABEL_LIMIT_S", 180.0, 1, "limit on the time until every server knows a label"
+)
+ROLLOUT_STALE_S = _seconds(
+    _ROLLOUT, "SNIFFER_ROLLOUT_STALE_S", 120.0, 0, "how long a server may still show the failure of an earlier try"
+)
+ROLLOUT_TROUBLE_S = _seconds(
+    _ROLLOUT, "SNIFFER_ROLLOUT_TROUBLE_S", 600.0, 0, "how long pods may lack a node, pull in vain or crash"
+)
+ROLLOUT_POLL_S = _seconds(_ROLLOUT, "SNIFFER_ROLLOUT_POLL_S", 1.0, 0.05, "how often the servers are asked")
+KUBECONFIG = _text(
+    _ROLLOUT, "KUBECONFIG", "file that says how to reach Kubernetes", shown="the pod's own account, else ~/.kube/config"
+)
+
+AIRFLOW_URL = _text(
+    _AIRFLOW,
+    "SNIFFER_AIRFLOW_URL",
+    "Airflow's address with a user's name and password, for `sniffer doctor`",
+    example="http://user:password@host:8080",
+    secret=True,
+)
+RUN_IN = _text(_AIRFLOW, "SNIFFER_RUN_IN", "of Airflow's processes: where programs run, processes or pods", "processes")
+TRAINER_GPU = _text(_AIRFLOW, "SNIFFER_TRAINER_GPU", "of Airflow's processes: 1 lets training pods ask for a GPU")
+
+SETTINGS: tuple[Setting[Any], ...] = tuple(value for value in globals().values() if isinstance(value, Setting))

@@ -1,5 +1,7 @@
 """The server's flags, its config file, and the command line that the local stack starts."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from sniffer_serve.versions import All, Latest, RetryPolicy, Specific
 LEAST = ["--rest_api_port=8501", "--model_base_path=/models/m"]
 
 
-def test_the_defaults_are_tensorflow_servings():
+def test_the_defaults_are_tensorflow_servings() -> None:
     settings = parse_flags(LEAST)
     assert settings.rest_api_host == "127.0.0.1"
     assert settings.rest_api_timeout_s == 30
@@ -28,7 +30,7 @@ def test_the_defaults_are_tensorflow_servings():
     assert not settings.allow_labels_for_unavailable
 
 
-def test_a_value_follows_an_equals_sign_or_stands_alone():
+def test_a_value_follows_an_equals_sign_or_stands_alone() -> None:
     for flags in (["--model_name=m", "--max_num_load_retries=2"], ["--model_name", "m", "--max_num_load_retries", "2"]):
         settings = parse_flags([*LEAST, *flags])
         assert (settings.model_name, settings.retry.max_retries) == ("m", 2)
@@ -44,7 +46,7 @@ def test_a_value_follows_an_equals_sign_or_stands_alone():
         (["--num_request_iterations_for_warmup=0"], 1),
     ],
 )
-def test_warm_up_can_be_repeated_or_left_out(flags, iterations):
+def test_warm_up_can_be_repeated_or_left_out(flags: list[str], iterations: int) -> None:
     assert parse_flags([*LEAST, *flags]).warm_up_iterations == iterations
 
 
@@ -63,7 +65,7 @@ def test_warm_up_can_be_repeated_or_left_out(flags, iterations):
         ([*LEAST, "--enable_model_warmup=perhaps"], "--enable_model_warmup"),
     ],
 )
-def test_a_wrong_flag_is_named_in_one_line(flags, named, capsys):
+def test_a_wrong_flag_is_named_in_one_line(flags: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         assert PROGRAM.main(flags) == 2
     except SystemExit as ended:
@@ -72,7 +74,7 @@ def test_a_wrong_flag_is_named_in_one_line(flags, named, capsys):
     assert named in line
 
 
-def test_the_program_refuses_a_wrong_flag_at_once_with_status_2():
+def test_the_program_refuses_a_wrong_flag_at_once_with_status_2() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "sniffer_serve.server", "--grpc=1"],
         check=False,
@@ -84,7 +86,7 @@ def test_the_program_refuses_a_wrong_flag_at_once_with_status_2():
     assert run.stderr.splitlines() == ["sniffer serve: there is no flag --grpc (see sniffer serve --help)"]
 
 
-def test_the_config_file_gives_names_paths_policies_and_labels(tmp_path):
+def test_the_config_file_gives_names_paths_policies_and_labels(tmp_path: Path) -> None:
     path = tmp_path / "models.config"
     path.write_text("""
         model_config_list {
@@ -121,18 +123,20 @@ MODEL = 'name: "a" base_path: "/a" model_platform: "tensorflow"'
         ("custom_model_config {}", "custom_model_config is not supported"),
     ],
 )
-def test_a_config_that_tensorflow_serving_would_refuse_is_refused(text, complaint):
+def test_a_config_that_tensorflow_serving_would_refuse_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(SettingsError, match=complaint) as caught:
         parse_model_config(text)
     assert "\n" not in str(caught.value)
 
 
-def test_a_config_file_that_is_not_there_is_named(tmp_path):
+def test_a_config_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"--model_config_file: cannot read .*models\.config"):
         read_model_config(tmp_path / "models.config")
 
 
-def test_without_tensorflow_serving_our_server_is_started_and_its_flags_are_good(monkeypatch, tmp_path):
+def test_without_tensorflow_serving_our_server_is_started_and_its_flags_are_good(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     command = model_server_command(newest_of("drug_detector", tmp_path / "models"), 8501)
     assert command[:3] == [sys.executable, "-m", "sniffer_serve.server"]
@@ -147,7 +151,9 @@ def test_without_tensorflow_serving_our_server_is_started_and_its_flags_are_good
     assert (configured.model_config_poll_s, configured.allow_labels_for_unavailable) == (1, True)
 
 
-def test_a_tensorflow_serving_on_path_is_preferred_without_a_grpc_port(monkeypatch, tmp_path):
+def test_a_tensorflow_serving_on_path_is_preferred_without_a_grpc_port(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     real = tmp_path / "tensorflow_model_server"
     real.write_text("#!/bin/sh\n")
     real.chmod(0o755)
@@ -160,6 +166,6 @@ def test_a_tensorflow_serving_on_path_is_preferred_without_a_grpc_port(monkeypat
     assert len(socket_path.encode()) < 107
 
 
-def test_the_launcher_does_not_load_tensorflow():
+def test_the_launcher_does_not_load_tensorflow() -> None:
     code = "import sys, sniffer_serve.command; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0

@@ -5,32 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.scratch_bucket import ScratchBucket
 
 from sniffer_local.mariadb import MariaDb, create_database, drop_database
 from sniffer_local.s3 import S3, aws_environ
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A fresh bucket of one test: its name, the boto3 client to fill it with, and where it is served."""
-
-    name: str
-    client: Any
-    endpoint_url: str
-
-    def put(self, key: str, body: bytes) -> str:
-        """Store an object and return its bare ETag."""
-        etag: str = self.client.put_object(Bucket=self.name, Key=key, Body=body)["ETag"].strip('"')
-        return etag
-
-    def delete(self, key: str) -> None:
-        """Delete one object."""
-        self.client.delete_object(Bucket=self.name, Key=key)
 
 
 @pytest.fixture(scope="session")
@@ -80,13 +61,13 @@ def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
 
 
 @pytest.fixture
-def bucket(s3: S3, request: pytest.FixtureRequest) -> Bucket:
+def bucket(s3: S3, request: pytest.FixtureRequest) -> ScratchBucket:
     """A fresh bucket named from the test."""
     stem = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
     name = f"{stem}-{_test_digest(request)}"
     client = s3.client()
     client.create_bucket(Bucket=name)
-    return Bucket(name, client, s3.endpoint_url)
+    return ScratchBucket(name, client, s3.endpoint_url)
 
 
 def _test_digest(request: pytest.FixtureRequest) -> str:

@@ -39,7 +39,7 @@ def test_every_dag_has_an_owner_a_runbook_tags_and_no_catch_up(bag: DagBag) -> N
 def test_every_task_is_retried_with_pauses_that_grow(bag: DagBag) -> None:
     for dag in bag.dags.values():
         for task in dag.tasks:
-            assert 1 <= task.retries <= 5, f"{dag.dag_id}.{task.task_id}"
+            assert task.retries is not None and 1 <= task.retries <= 5, f"{dag.dag_id}.{task.task_id}"
             assert task.retry_delay >= timedelta(seconds=30), f"{dag.dag_id}.{task.task_id}"
             # A factor: True would count as 1, which is no back-off.
             assert task.retry_exponential_backoff > 1, f"{dag.dag_id}.{task.task_id}"

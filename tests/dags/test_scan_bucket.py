@@ -193,7 +193,7 @@ def test_a_backfill_covers_every_day_once(dag: Any) -> None:
     scheduled = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
     first, last = datetime(2015, 11, 5, tzinfo=UTC), datetime(2015, 11, 7, tzinfo=UTC)
     days = [info.data_interval for info in scheduled.iter_dagrun_infos_between(first, last)]
-    assert [(day.start, day.end) for day in days] == [
+    assert [(day.start, day.end) for day in days if day is not None] == [
         (first + timedelta(days=n), first + timedelta(days=n + 1)) for n in range(3)
     ]
 

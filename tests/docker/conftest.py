@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.compose import Services
 from support.dockerfile import Stage, stages_of
 from support.imports import CHECKOUT
 
@@ -65,7 +66,7 @@ def compose() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def services(compose: dict[str, Any]) -> Services:
     """Its services by name."""
-    found: dict[str, dict[str, Any]] = compose["services"]
+    found: Services = compose["services"]
     return found

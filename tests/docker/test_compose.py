@@ -1,19 +1,25 @@
 """docker-compose.yaml: valid, closed to the outside, pinned, in the right order, and told what the code understands."""
 
-import argparse
+from __future__ import annotations
+
 import contextlib
+import importlib
 import importlib.resources
-import importlib.util
 import io
 import json
 import re
 import shlex
 from pathlib import PurePath
+from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from support.compose import ComposeService, Services
+from support.dockerfile import Stage
 from support.imports import CHECKOUT
+from support.load_script import load_script
+from support.parsed_flags import parsed_by
 from support.serve_flags import parse_flags
 
 from sniffer_local import sample_bucket
@@ -25,36 +31,7 @@ THIRD_PARTIES = {"mysql", "s3", "tf-serving", "tf-serving-gpu"}
 TENSORFLOW_SERVINGS_OWN = {"--port", "--grpc_socket_path", "--num_load_threads"}
 
 
-class Parsed(Exception):
-    """Carries what a program made of its flags out of the program."""
-
-
-@pytest.fixture
-def parsed(monkeypatch):
-    """What a program's `main` reads from its flags; fails where it would end with a usage error."""
-    parse_args = argparse.ArgumentParser.parse_args
-
-    def parse_and_stop(parser, argv=None, namespace=None):
-        raise Parsed(parse_args(parser, argv, namespace))
-
-    def parse(main, flags):
-        with monkeypatch.context() as patched, pytest.raises(Parsed) as caught:
-            patched.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
-            main(flags)
-        return caught.value.args[0]
-
-    return parse
-
-
-def load(path):
-    """A script of docker/ as a module."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def mounts(service):
+def mounts(service: ComposeService) -> dict[str, tuple[PurePath, bool]]:
     """Each volume of a service: name → (folder in the container, read-only)."""
     found = {}
     for text in service.get("volumes", ()):
@@ -63,13 +40,13 @@ def mounts(service):
     return found
 
 
-def after(services, name):
+def after(services: Services, name: str) -> set[str]:
     """Everything that has begun, at least, before a service does."""
     direct = services[name].get("depends_on", {})
     return set(direct).union(*(after(services, each) for each in direct))
 
 
-def test_it_is_valid_by_the_compose_specification(compose):
+def test_it_is_valid_by_the_compose_specification(compose: dict[str, Any]) -> None:
     schemas = importlib.resources.files("check_jsonschema.builtin_schemas")
     schema = json.loads((schemas / "vendor" / "compose-spec.json").read_text())
     jsonschema.validate(compose, schema)
@@ -77,7 +54,7 @@ def test_it_is_valid_by_the_compose_specification(compose):
         jsonschema.validate(compose | {"services": {"a": {"imagine": "b"}}}, schema)
 
 
-def test_every_port_is_on_the_loopback(services):
+def test_every_port_is_on_the_loopback(services: Services) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
     assert published.keys() == {"api-server", "tf-serving", "tf-serving-gpu"}
     for ports in published.values():
@@ -86,7 +63,7 @@ def test_every_port_is_on_the_loopback(services):
     assert not any(service.get("network_mode") == "host" for service in services.values())
 
 
-def test_every_image_is_pinned_as_the_cluster_has_it(services, version):
+def test_every_image_is_pinned_as_the_cluster_has_it(services: Services, version: str) -> None:
     listed = yaml.safe_load((CHECKOUT / "k8s" / "components" / "images" / "kustomization.yaml").read_text())["images"]
     cluster = {f"{each.get('newName', each['name'])}:{each['newTag']}" for each in listed}
     used = {service["image"] for service in services.values()}
@@ -99,7 +76,7 @@ def test_every_image_is_pinned_as_the_cluster_has_it(services, version):
     assert services["mysql"]["image"].startswith("mysql:8.4.")
 
 
-def test_our_images_are_built_from_the_target_of_their_name(services, stages):
+def test_our_images_are_built_from_the_target_of_their_name(services: Services, stages: dict[str, Stage]) -> None:
     for name, service in services.items():
         ours = re.fullmatch(r"sniffer-bot/([\w-]+):.*", service["image"])
         assert ("build" in service) == bool(ours), name
@@ -107,7 +84,7 @@ def test_our_images_are_built_from_the_target_of_their_name(services, stages):
             assert service["build"]["target"] == ours[1] and ours[1] in stages
 
 
-def test_every_program_takes_its_flags(services, parsed):
+def test_every_program_takes_its_flags(services: Services) -> None:
     seen = set()
     for service in services.values():
         command = service.get("command", [])
@@ -115,21 +92,23 @@ def test_every_program_takes_its_flags(services, parsed):
             assert (PurePath(command[1]), True) in mounts(service).values()
             command = command[2:]
         if command[:2] == ["python", "-m"]:
-            parsed(importlib.import_module(command[2]).main, command[3:])
+            parsed_by(importlib.import_module(command[2]).main, command[3:])
             seen.add(command[2])
         elif command[:1] == ["python"]:
             script = CHECKOUT / PurePath(command[1]).relative_to("/opt/sniffer")
-            parsed(load(script).main, command[2:])
+            parsed_by(load_script(script).main, command[2:])
             seen.add(script.name)
     assert seen == {"prepare.py", "sample_data.py", "sniffer.scan.migrate"}
 
 
-def test_a_flag_that_a_program_does_not_take_is_found(parsed):
+def test_a_flag_that_a_program_does_not_take_is_found() -> None:
     with contextlib.redirect_stderr(io.StringIO()), pytest.raises(SystemExit):
-        parsed(load(CHECKOUT / "docker" / "sample_data.py").main, ["--bucket=b", "--images=i", "--colour=red"])
+        parsed_by(
+            load_script(CHECKOUT / "docker" / "sample_data.py").main, ["--bucket=b", "--images=i", "--colour=red"]
+        )
 
 
-def test_airflow_knows_its_commands(services):
+def test_airflow_knows_its_commands(services: Services) -> None:
     from airflow.cli.cli_parser import get_parser
 
     started = {
@@ -146,13 +125,13 @@ def test_airflow_knows_its_commands(services):
         assert get_parser().parse_args(arguments).func
 
 
-def test_the_first_start_lets_dags_run_that_are_there():
+def test_the_first_start_lets_dags_run_that_are_there() -> None:
     (pattern,) = re.findall(r"as-regex '(.*)'", (CHECKOUT / "docker" / "airflow-init").read_text())
     dags = {file.stem for file in (CHECKOUT / "dags").glob("*.py")}
     assert {dag for dag in dags if re.search(pattern, dag)} == {"retrain_model", "export_model", "rollout_serving"}
 
 
-def test_the_model_servers_flags_are_tensorflow_servings(services):
+def test_the_model_servers_flags_are_tensorflow_servings(services: Services) -> None:
     for name in ("tf-serving", "tf-serving-gpu"):
         command = services[name]["command"]
         settings = parse_flags([flag for flag in command if flag.partition("=")[0] not in TENSORFLOW_SERVINGS_OWN])
@@ -160,17 +139,20 @@ def test_the_model_servers_flags_are_tensorflow_servings(services):
         assert settings.allow_labels_for_unavailable
         assert "--port=0" in command and any(flag.startswith("--grpc_socket_path=") for flag in command)
         config = settings.model_config_file
+        assert config is not None
         assert any(config.is_relative_to(target) for target, _ in mounts(services[name]).values())
 
 
-def test_the_rollout_writes_what_the_model_server_reads(services):
+def test_the_rollout_writes_what_the_model_server_reads(services: Services) -> None:
     from sniffer.core.settings import rollout_settings
+    from sniffer_rollout.targets.local import LocalTarget
     from sniffer_rollout.targets.open import open_target
 
     environ = services["scheduler"]["environment"]
     base = environ["AIRFLOW_VAR_SNIFFER_MODEL_BASE"]
     url = f"{environ['AIRFLOW_CONN_SNIFFER_SERVING']}/v1/models/drug_detector"
     target = open_target(rollout_settings({**environ, "SNIFFER_SERVING_URL": url, "SNIFFER_MODEL_BASE_PATH": base}))
+    assert isinstance(target, LocalTarget)
     assert f"--model_config_file={target.config}" in services["tf-serving"]["command"]
     written, read = mounts(services["scheduler"]), mounts(services["tf-serving"])
     for volume, path in (("serving", target.config), ("models", PurePath(base))):
@@ -178,7 +160,7 @@ def test_the_rollout_writes_what_the_model_server_reads(services):
         assert not written[volume][1] and read[volume][1]
 
 
-def test_airflow_is_told_what_the_dags_ask_for(services):
+def test_airflow_is_told_what_the_dags_ask_for(services: Services) -> None:
     from sniffer_airflow import names
     from sniffer_airflow.training.plan import Retraining
 
@@ -196,13 +178,13 @@ def test_airflow_is_told_what_the_dags_ask_for(services):
     assert f"--bucket={environ['AIRFLOW_VAR_SNIFFER_BUCKET']}" in services["sample-data"]["command"]
 
 
-def airflow_secrets():
+def airflow_secrets() -> set[str]:
     """The names that `prepare` makes for Airflow."""
     text = (CHECKOUT / "docker" / "prepare.py").read_text()
     return set(re.findall(r'"(AIRFLOW_\w+)"', text))
 
 
-def test_airflows_processes_share_their_settings(services):
+def test_airflows_processes_share_their_settings(services: Services) -> None:
     settings = [services[name]["environment"] for name in ("api-server", "scheduler", "dag-processor", "triggerer")]
     assert all(each == settings[0] for each in settings)
     from airflow.configuration import conf
@@ -212,14 +194,14 @@ def test_airflows_processes_share_their_settings(services):
             assert match[2].lower() in conf.configuration_description[match[1].lower()]["options"], name
 
 
-def test_hosts_are_services(services):
+def test_hosts_are_services(services: Services) -> None:
     text = json.dumps(services) + (CHECKOUT / "docker" / "prepare.py").read_text()
     hosts = set(re.findall(r"(?:://|@)([a-z][a-z0-9-]*):\d+", text))
     assert hosts == {"api-server", "tf-serving", "mysql", "s3"}
     assert hosts <= services.keys()
 
 
-def test_only_prepare_is_root_and_ours_cannot_write_but_to_volumes(services):
+def test_only_prepare_is_root_and_ours_cannot_write_but_to_volumes(services: Services) -> None:
     for name, service in services.items():
         if name != "mysql":  # its entry point goes from root to its own user
             assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
@@ -229,7 +211,7 @@ def test_only_prepare_is_root_and_ours_cannot_write_but_to_volumes(services):
     assert services["prepare"]["network_mode"] == "none"
 
 
-def test_everything_waits_for_what_it_needs(services):
+def test_everything_waits_for_what_it_needs(services: Services) -> None:
     for name, service in services.items():
         if name != "prepare":
             assert "prepare" in after(services, name), name
@@ -240,7 +222,7 @@ def test_everything_waits_for_what_it_needs(services):
     assert {"migrate", "sample-data", "api-server", "airflow-init"} <= services["scheduler"]["depends_on"].keys()
 
 
-def test_what_stays_up_is_watched_limited_and_started_again(services):
+def test_what_stays_up_is_watched_limited_and_started_again(services: Services) -> None:
     for name, service in services.items():
         if name in ONE_SHOTS:
             assert service["restart"] in ("no", "on-failure:3"), name
@@ -248,17 +230,17 @@ def test_what_stays_up_is_watched_limited_and_started_again(services):
             assert service["restart"] == "unless-stopped" and service["mem_limit"] and service["healthcheck"], name
 
 
-def test_health_checks_name_what_airflow_reports(services):
+def test_health_checks_name_what_airflow_reports(services: Services) -> None:
     checked = {s["healthcheck"]["test"][2] for s in services.values() if "airflow-health" in str(s.get("healthcheck"))}
     assert checked == {"metadatabase", "scheduler", "dag_processor", "triggerer"}
 
 
-def test_every_volume_is_declared_and_used(compose, services):
+def test_every_volume_is_declared_and_used(compose: dict[str, Any], services: Services) -> None:
     assert set(compose["volumes"]) == set().union(*(mounts(service) for service in services.values()))
 
 
-def test_a_secret_goes_to_its_consumer_only(services):
-    holders = {}
+def test_a_secret_goes_to_its_consumer_only(services: Services) -> None:
+    holders: dict[str, set[str]] = {}
     for name, service in services.items():
         for volume, (_, read_only) in mounts(service).items():
             if volume.startswith("secrets-") and name != "prepare":
@@ -272,7 +254,7 @@ def test_a_secret_goes_to_its_consumer_only(services):
     }
 
 
-def test_no_secret_is_in_git(services):
+def test_no_secret_is_in_git(services: Services) -> None:
     for service in services.values():
         for name, value in service.get("environment", {}).items():
             assert not re.search(r"PASSWORD$|SECRET|_KEY$|FERNET", name), name
@@ -283,22 +265,22 @@ def test_no_secret_is_in_git(services):
             assert not re.search(r"AKIA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIVATE KEY|[A-Za-z0-9+/_-]{40,}=*$", text)
 
 
-def test_the_gpu_server_takes_the_place_of_the_other(services):
+def test_the_gpu_server_takes_the_place_of_the_other(services: Services) -> None:
     cpu, gpu = services["tf-serving"], services["tf-serving-gpu"]
     assert gpu["profiles"] == ["gpu"] and "profiles" not in cpu
     assert gpu["networks"] == cpu["networks"] == {"default": {"aliases": ["tf-serving"]}}
     assert gpu["image"] == f"{cpu['image']}-gpu"
 
 
-def test_the_sample_data_are_those_of_the_demo():
-    sample_data = load(CHECKOUT / "docker" / "sample_data.py")
+def test_the_sample_data_are_those_of_the_demo() -> None:
+    sample_data = load_script(CHECKOUT / "docker" / "sample_data.py")
     assert (sample_data.BUCKET_IMAGES, sample_data.BUCKET_SEED) == (sample_bucket.COUNT, sample_bucket.SEED)
     assert sample_data.PREFIXES == sample_bucket.PREFIXES
     demo = (CHECKOUT / "local" / "sniffer_local" / "demo.py").read_text()
     assert f"LABELLED_IMAGES = {sample_data.LABELLED_IMAGES}\n" in demo
 
 
-def test_the_stand_ins_stand_for_third_parties_only(services):
+def test_the_stand_ins_stand_for_third_parties_only(services: Services) -> None:
     standins = yaml.safe_load((CHECKOUT / "tests" / "docker" / "standins.yaml").read_text())["services"]
     assert standins.keys() == THIRD_PARTIES - {"tf-serving-gpu"} | {"scheduler"}
     assert standins["scheduler"].keys() == {"environment"}

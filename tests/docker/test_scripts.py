@@ -1,7 +1,8 @@
 """The scripts that images and compose bring along, run for real."""
 
+from __future__ import annotations
+
 import http.server
-import importlib.util
 import json
 import os
 import re
@@ -10,55 +11,76 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import make_url
 from support.imports import CHECKOUT
+from support.load_script import load_script
 from support.programs import eventually
 
 DOCKER = CHECKOUT / "docker"
 
 
-@pytest.fixture
-def prepare(monkeypatch):
+@dataclass(frozen=True)
+class Preparation:
     """prepare.py, which also runs without being root here: owners are noted, not given."""
-    spec = importlib.util.spec_from_file_location("prepare", DOCKER / "prepare.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.owners = {}
-    monkeypatch.setattr(module.os, "chown", lambda path, user, _group: module.owners.update({str(path): user}))
-    return module
+
+    main: Callable[[list[str]], int]
+    owners: dict[str, int]
+
+    def start(self, folder: Path) -> None:
+        """Prepare an installation that keeps everything in that folder."""
+        assert self.main([f"--secrets={folder / 'secrets'}", f"--data={folder / 'data'}"]) == 0
 
 
-def contents(folder):
+class Prepared(NamedTuple):
+    """The folders after a first start, and what it printed."""
+
+    folder: Path
+    printed: str
+
+
+@pytest.fixture
+def prepare(monkeypatch: pytest.MonkeyPatch) -> Preparation:
+    owners: dict[str, int] = {}
+    monkeypatch.setattr(os, "chown", lambda path, user, _group: owners.update({str(path): user}))
+    return Preparation(load_script(DOCKER / "prepare.py").main, owners)
+
+
+def contents(folder: Path) -> dict[str, str]:
     """Every file below the folder: relative name → text."""
     return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.fixture
-def prepared(prepare, tmp_path, capsys):
-    """The folders after a first start, and what it printed."""
-    assert prepare.main([f"--secrets={tmp_path / 'secrets'}", f"--data={tmp_path / 'data'}"]) == 0
-    return tmp_path, capsys.readouterr().out
+def prepared(prepare: Preparation, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Prepared:
+    prepare.start(tmp_path)
+    return Prepared(tmp_path, capsys.readouterr().out)
 
 
-def test_a_second_start_changes_no_secret(prepare, prepared):
+def test_a_second_start_changes_no_secret(prepare: Preparation, prepared: Prepared) -> None:
     folder, _ = prepared
     before = contents(folder)
-    assert prepare.main([f"--secrets={folder / 'secrets'}", f"--data={folder / 'data'}"]) == 0
+    prepare.start(folder)
     assert contents(folder) == before
 
 
-def test_another_installation_has_other_secrets(prepare, prepared, tmp_path_factory):
+def test_another_installation_has_other_secrets(
+    prepare: Preparation, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     other = tmp_path_factory.mktemp("other")
-    assert prepare.main([f"--secrets={other / 'secrets'}", f"--data={other / 'data'}"]) == 0
+    prepare.start(other)
     first, second = contents(prepared[0] / "secrets" / "master"), contents(other / "secrets" / "master")
     assert first.keys() == second.keys() and len(first) == 9
     assert not set(first.values()) & set(second.values())
 
 
-def test_a_half_done_first_start_is_completed(prepare, prepared):
+def test_a_half_done_first_start_is_completed(prepare: Preparation, prepared: Prepared) -> None:
     folder, _ = prepared
     before = contents(folder)
     for name in (
@@ -68,11 +90,11 @@ def test_a_half_done_first_start_is_completed(prepare, prepared):
     ):
         (folder / name).unlink()
     (folder / "secrets" / "airflow" / ".AIRFLOW__CORE__FERNET_KEY.part").write_text("half")
-    assert prepare.main([f"--secrets={folder / 'secrets'}", f"--data={folder / 'data'}"]) == 0
+    prepare.start(folder)
     assert contents(folder) == before
 
 
-def test_only_the_consumer_can_read_its_secrets_and_none_is_printed(prepare, prepared):
+def test_only_the_consumer_can_read_its_secrets_and_none_is_printed(prepare: Preparation, prepared: Prepared) -> None:
     folder, printed = prepared
     files = [file for file in (folder / "secrets").rglob("*") if file.is_file()]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o400}
@@ -83,7 +105,7 @@ def test_only_the_consumer_can_read_its_secrets_and_none_is_printed(prepare, pre
         assert len(secret) >= 16 and secret not in printed
 
 
-def test_each_consumer_gets_what_fits_the_others(prepared):
+def test_each_consumer_gets_what_fits_the_others(prepared: Prepared) -> None:
     folder, _ = prepared
     secrets = {name: contents(folder / "secrets" / name) for name in ("mysql", "s3", "programs", "airflow")}
     users = dict(re.findall(r"CREATE USER '(\w+)'@'%' IDENTIFIED BY '([^']+)'", secrets["mysql"]["users.sql"]))
@@ -101,7 +123,7 @@ def test_each_consumer_gets_what_fits_the_others(prepared):
     assert (aws["login"], aws["password"]) == keys
 
 
-def test_airflows_keys_are_as_it_wants_them(prepared):
+def test_airflows_keys_are_as_it_wants_them(prepared: Prepared) -> None:
     airflow = contents(prepared[0] / "secrets" / "airflow")
     Fernet(airflow["AIRFLOW__CORE__FERNET_KEY"])
     assert len(airflow["AIRFLOW__API_AUTH__JWT_SECRET"]) >= 64
@@ -110,21 +132,23 @@ def test_airflows_keys_are_as_it_wants_them(prepared):
     assert os.access(passwords, os.W_OK)  # its login manager opens the file for writing
 
 
-def test_the_model_server_finds_a_configuration_that_a_later_start_keeps(prepare, prepared):
+def test_the_model_server_finds_a_configuration_that_a_later_start_keeps(
+    prepare: Preparation, prepared: Prepared
+) -> None:
     config = prepared[0] / "data" / "serving" / "models.config"
     assert config.read_text() == "model_config_list {}\n"
     config.write_text("what a rollout wrote")
-    assert prepare.main([f"--secrets={prepared[0] / 'secrets'}", f"--data={prepared[0] / 'data'}"]) == 0
+    prepare.start(prepared[0])
     assert config.read_text() == "what a rollout wrote"
 
 
-def with_secrets(*arguments):
+def with_secrets(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [DOCKER / "with-secrets", *arguments], capture_output=True, text=True, timeout=20, check=False
     )
 
 
-def test_with_secrets_gives_each_file_as_a_variable_and_its_exit_status(tmp_path):
+def test_with_secrets_gives_each_file_as_a_variable_and_its_exit_status(tmp_path: Path) -> None:
     awkward = 'a b"c\'d$e`f\\g {"h": 1}'
     (tmp_path / "FIRST").write_text(awkward)
     (tmp_path / "SECOND").write_text("2")
@@ -134,46 +158,46 @@ def test_with_secrets_gives_each_file_as_a_variable_and_its_exit_status(tmp_path
 
 
 @pytest.mark.parametrize("arguments", [(), ("/nowhere", "true"), ("/tmp",)])
-def test_with_secrets_refuses_what_cannot_be_meant(arguments):
+def test_with_secrets_refuses_what_cannot_be_meant(arguments: tuple[str, ...]) -> None:
     done = with_secrets(*arguments)
     assert done.returncode == 2 and "usage: with-secrets FOLDER" in done.stderr
 
 
 @pytest.fixture
-def health(tmp_path):
+def health(tmp_path: Path) -> Iterator[Callable[[str], int]]:
     """An API that reports the parts' health; returns what airflow-health says of one."""
     parts = {"scheduler": {"status": "healthy"}, "triggerer": {"status": "unhealthy"}}
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
+        def do_GET(self) -> None:
             body = json.dumps(parts).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_):
+        def log_message(self, *_: object) -> None:
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     environ = {**os.environ, "SNIFFER_AIRFLOW_HEALTH_URL": f"http://127.0.0.1:{server.server_port}/health"}
 
-    def ask(part):
-        command = [sys.executable, DOCKER / "airflow-health", part]
+    def ask(part: str) -> int:
+        command = [sys.executable, str(DOCKER / "airflow-health"), part]
         return subprocess.run(command, env=environ, capture_output=True, timeout=20, check=False).returncode
 
     yield ask
     server.shutdown()
 
 
-def test_airflow_health_tells_a_part_that_is_well_from_others(health):
+def test_airflow_health_tells_a_part_that_is_well_from_others(health: Callable[[str], int]) -> None:
     assert health("scheduler") == 0
     assert health("triggerer") != 0
     assert health("no-such-part") != 0
 
 
-def test_clean_logs_removes_old_logs_and_nothing_else(tmp_path):
+def test_clean_logs_removes_old_logs_and_nothing_else(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     old, new, other = logs / "dag" / "run" / "attempt=1.log", logs / "dag" / "other.log", logs / "notes.txt"
     for file in (old, new, other):
@@ -192,13 +216,13 @@ def test_clean_logs_removes_old_logs_and_nothing_else(tmp_path):
     assert new.exists() and other.exists()
 
 
-def test_clean_logs_refuses_what_is_no_number(tmp_path):
+def test_clean_logs_refuses_what_is_no_number(tmp_path: Path) -> None:
     environ = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__LOG_RETENTION_DAYS": "a week"}
     done = subprocess.run([DOCKER / "clean-logs"], env=environ, capture_output=True, timeout=10, check=False)
     assert done.returncode == 2 and b"whole numbers" in done.stderr
 
 
-def test_scripts_that_images_start_can_be_started():
+def test_scripts_that_images_start_can_be_started() -> None:
     for name in (
         "with-secrets",
         "entrypoint",

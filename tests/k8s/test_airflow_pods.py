@@ -1,6 +1,7 @@
 """The pods that our DAGs' tasks start where programs run in pods: asked of their operators, with no cluster."""
 
-import importlib.util
+from __future__ import annotations
+
 import json
 import os
 import subprocess
@@ -10,8 +11,15 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
+from support.imports import CHECKOUT
+from support.manifests import Resource
+from support.pod_security import violations
 
-DAGS = Path(__file__).parents[2] / "dags"
+DAGS = CHECKOUT / "dags"
+
+Pods = dict[tuple[str, str], Resource]
+"""A pod by DAG and task."""
+
 _BUILD = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
@@ -29,7 +37,7 @@ for dag_id, dag in bag.dags.items():
 """
 
 
-def built(tmp_path_factory, **environ):
+def built(tmp_path_factory: pytest.TempPathFactory, **environ: str) -> Pods:
     """The pods by DAG and task, with the settings of airflow-values.yaml."""
     values = yaml.safe_load((DAGS.parent / "k8s" / "airflow-values.yaml").read_text())
     settings = {each["name"]: each["value"] for each in values["env"]}
@@ -49,21 +57,12 @@ def built(tmp_path_factory, **environ):
 
 
 @pytest.fixture(scope="module")
-def pods(tmp_path_factory):
+def pods(tmp_path_factory: pytest.TempPathFactory) -> Pods:
     return built(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def violations():
-    """The check of test_pod_security.py."""
-    spec = importlib.util.spec_from_file_location("pod_security", Path(__file__).with_name("test_pod_security.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.violations
-
-
-@pytest.fixture(scope="module")
-def schemas(k8s):
+def schemas(k8s: Path) -> str:
     """The version of Kubernetes that the cluster has."""
     return str(yaml.safe_load((k8s / "eksctl.yaml").read_text())["metadata"]["version"])
 
@@ -71,7 +70,7 @@ def schemas(k8s):
 TEMPLATES = {"scan_bucket": "fleet", "rollout_serving": "rollout"}
 
 
-def test_every_program_of_every_dag_is_a_pod(pods):
+def test_every_program_of_every_dag_is_a_pod(pods: Pods) -> None:
     found = {dag_id: [task for dag, task in pods if dag == dag_id] for dag_id, _ in pods}
     assert found == {
         "scan_bucket": ["scan"],
@@ -83,13 +82,13 @@ def test_every_program_of_every_dag_is_a_pod(pods):
     assert set(found["rollout_serving"]) == {"preflight", "load", "verify", "promote", "rollback", "restore"}
 
 
-def test_every_pod_keeps_to_the_schema_and_is_restricted(pods, violations, schemas):
+def test_every_pod_keeps_to_the_schema_and_is_restricted(pods: Pods, schemas: str) -> None:
     for name, pod in pods.items():
         kubernetes_validate.validate(pod, schemas, strict=True)
         assert violations(pod["spec"]) == [], name
 
 
-def test_every_pod_keeps_its_template(pods, k8s):
+def test_every_pod_keeps_its_template(pods: Pods, k8s: Path) -> None:
     for (dag_id, task_id), pod in pods.items():
         template = yaml.safe_load((k8s / "pods" / f"{TEMPLATES.get(dag_id, 'trainer')}.yaml").read_text())
         base, side_car = pod["spec"]["containers"]
@@ -108,7 +107,7 @@ def test_every_pod_keeps_its_template(pods, k8s):
         assert side_car["image"] == base["image"]
 
 
-def test_pods_run_the_images_that_kustomize_names(pods, k8s):
+def test_pods_run_the_images_that_kustomize_names(pods: Pods, k8s: Path) -> None:
     listed = yaml.safe_load((k8s / "components" / "images" / "kustomization.yaml").read_text())["images"]
     tags = {image["name"]: image["newTag"] for image in listed}
     for (dag_id, _), pod in pods.items():
@@ -116,7 +115,9 @@ def test_pods_run_the_images_that_kustomize_names(pods, k8s):
         assert pod["spec"]["containers"][0]["image"] == f"{name}:{tags[name]}"
 
 
-def test_a_training_on_a_gpu_changes_only_that(pods, violations, schemas, tmp_path_factory):
+def test_a_training_on_a_gpu_changes_only_that(
+    pods: Pods, schemas: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     on_gpu = built(tmp_path_factory, SNIFFER_TRAINER_GPU="1")
     for name, pod in on_gpu.items():
         plain = pods[name]

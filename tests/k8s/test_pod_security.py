@@ -1,59 +1,20 @@
 """Every pod keeps to the Pod Security Standard `restricted`, which our namespace enforces: there is no exception."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable
 
 import pytest
-
-ALLOWED_VOLUMES = {
-    "configMap",
-    "downwardAPI",
-    "emptyDir",
-    "persistentVolumeClaim",
-    "projected",
-    "secret",
-    "csi",
-    "ephemeral",
-}
-HOST_FIELDS = ("hostNetwork", "hostPID", "hostIPC")
+from support.manifests import Manifests, Resource
+from support.pod_security import violations
 
 
-def violations(spec):
-    """What the standard forbids in a pod's spec (kubernetes.io/docs/concepts/security/pod-security-standards)."""
-    pod = spec.get("securityContext", {})
-    found = [field for field in HOST_FIELDS if spec.get(field)]
-    found += [
-        f"volume {each['name']}" for each in spec.get("volumes", []) if not (set(each) - {"name"}) <= ALLOWED_VOLUMES
-    ]
-    for container in [*spec.get("initContainers", []), *spec["containers"]]:
-        found += [f"{container['name']}: {each}" for each in container_violations(container, pod)]
-    return found
-
-
-def container_violations(container, pod):
-    """What it forbids in one container; some of it may be said once for the pod."""
-    own = container.get("securityContext", {})
-    capabilities = own.get("capabilities", {})
-    if own.get("privileged"):
-        yield "privileged"
-    if own.get("allowPrivilegeEscalation") is not False:
-        yield "allowPrivilegeEscalation"
-    if "ALL" not in capabilities.get("drop", []) or not set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"}:
-        yield "capabilities"
-    if own.get("runAsNonRoot", pod.get("runAsNonRoot")) is not True:
-        yield "runAsNonRoot"
-    if own.get("runAsUser", pod.get("runAsUser")) == 0:
-        yield "runAsUser"
-    if own.get("seccompProfile", pod.get("seccompProfile", {})).get("type") not in ("RuntimeDefault", "Localhost"):
-        yield "seccompProfile"
-    if any(port.get("hostPort") for port in container.get("ports", [])):
-        yield "hostPort"
-
-
-def test_every_pod_is_restricted(manifests):
+def test_every_pod_is_restricted(manifests: Manifests) -> None:
     assert {name: found for name, pod in manifests.pods() if (found := violations(pod["spec"]))} == {}
 
 
-def test_our_namespace_enforces_it(overlay):
+def test_our_namespace_enforces_it(overlay: Manifests) -> None:
     (namespace,) = overlay.of_kind("Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
@@ -71,13 +32,15 @@ def test_our_namespace_enforces_it(overlay):
         (lambda spec: spec["containers"][0]["ports"][0].update(hostPort=80), ["hostPort"]),
     ],
 )
-def test_a_pod_that_is_not_restricted_is_found(overlay, change, found):
+def test_a_pod_that_is_not_restricted_is_found(
+    overlay: Manifests, change: Callable[[Resource], object], found: list[str]
+) -> None:
     spec = copy.deepcopy(overlay.get("Deployment", "tf-serving")["spec"]["template"]["spec"])
     change(spec)
     assert [each.rpartition(": ")[2] for each in violations(spec)] == found
 
 
-def test_nothing_is_written_but_to_volumes_with_a_limit(manifests):
+def test_nothing_is_written_but_to_volumes_with_a_limit(manifests: Manifests) -> None:
     for name, pod in manifests.pods():
         assert all("sizeLimit" in volume["emptyDir"] for volume in pod["spec"]["volumes"] if "emptyDir" in volume), name
     for container in manifests.containers():
@@ -85,7 +48,7 @@ def test_nothing_is_written_but_to_volumes_with_a_limit(manifests):
         assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}
 
 
-def test_every_container_says_what_it_needs(manifests):
+def test_every_container_says_what_it_needs(manifests: Manifests) -> None:
     for container in manifests.containers():
         assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), container["name"]
         assert "memory" in container["resources"]["limits"], container["name"]

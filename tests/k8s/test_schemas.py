@@ -1,34 +1,37 @@
 """Every manifest is what the Kubernetes API of our version takes, without a field that it does not know."""
 
+from __future__ import annotations
+
 import copy
 import subprocess
-import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
 from kubernetes.utils import parse_quantity
+from support.manifests import KUBECTL, Manifests, Render, Resource
 
 
 @pytest.fixture(scope="module")
-def version(k8s):
+def version(k8s: Path) -> str:
     """The one place that names the cluster's version."""
-    return yaml.safe_load((k8s / "eksctl.yaml").read_text())["metadata"]["version"]
+    return str(yaml.safe_load((k8s / "eksctl.yaml").read_text())["metadata"]["version"])
 
 
-def test_the_schemas_are_those_of_the_clusters_version(version):
+def test_the_schemas_are_those_of_the_clusters_version(version: str) -> None:
     # The package would silently take the next older one.
     assert f"{version}.0" in kubernetes_validate.utils.all_versions()
 
 
-def test_every_manifest_is_valid(manifests, version):
+def test_every_manifest_is_valid(manifests: Manifests, version: str) -> None:
     for resource in manifests.resources:
         kubernetes_validate.validate(resource, version, strict=True)
 
 
-def test_unknown_fields_and_wrong_types_are_found(render, version):
+def test_unknown_fields_and_wrong_types_are_found(render: Render, version: str) -> None:
     deployment = render("overlays/gpu").get("Deployment", "tf-serving")
     for path, value in (("replica", 2), ("revisionHistoryLimit", "three")):
         broken = copy.deepcopy(deployment)
@@ -37,26 +40,26 @@ def test_unknown_fields_and_wrong_types_are_found(render, version):
             kubernetes_validate.validate(broken, version, strict=True)
 
 
-def kubectl_says(resources):
+def kubectl_says(resources: Iterable[Resource]) -> str:
     """Standard error of a kubectl that reads the resources into Kubernetes' own types, and changes nothing."""
-    command = [Path(sys.executable).with_name("kubectl"), "set", "env", "--local", "-f", "-", "A=b", "-o", "name"]
+    command = [str(KUBECTL), "set", "env", "--local", "-f", "-", "A=b", "-o", "name"]
     text = yaml.safe_dump_all(resources)
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False).stderr
 
 
-def test_quantities_and_durations_are_ones(manifests):
+def test_quantities_and_durations_are_ones(manifests: Manifests) -> None:
     """The schemas call them strings. kubectl complains of what has no environment, but it must have read it."""
     assert "unable to decode" not in kubectl_says(manifests.resources)
 
 
-def test_a_quantity_that_is_none_is_found(render):
+def test_a_quantity_that_is_none_is_found(render: Render) -> None:
     pod = copy.deepcopy(render("pods").get("Pod", "sniffer-fleet"))
     assert kubectl_says([pod]) == ""
     pod["spec"]["containers"][0]["resources"]["limits"]["memory"] = "8GiB"
     assert "unable to decode" in kubectl_says([pod])
 
 
-def test_every_pod_fits_a_node_of_its_kind(everything, k8s):
+def test_every_pod_fits_a_node_of_its_kind(everything: Manifests, k8s: Path) -> None:
     """With half a core and 2 GiB to spare for what runs on every node."""
     sizes = {"m6i.xlarge": (4, 16 << 30), "g4dn.xlarge": (4, 16 << 30)}
     groups = {
@@ -80,21 +83,21 @@ def test_every_pod_fits_a_node_of_its_kind(everything, k8s):
             assert parse_quantity(each["limits"]["memory"]) <= memory - (2 << 30), name
 
 
-def test_nothing_is_defined_twice(everything):
+def test_nothing_is_defined_twice(everything: Manifests) -> None:
     names = Counter(
         (each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in everything.resources
     )
     assert [name for name, times in names.items() if times > 1] == []
 
 
-def test_everything_is_in_our_namespace(manifests):
+def test_everything_is_in_our_namespace(manifests: Manifests) -> None:
     whole_cluster = {"Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass"}
     for resource in manifests.resources:
         namespace = resource["metadata"].get("namespace")
         assert namespace == (None if resource["kind"] in whole_cluster else "sniffer"), resource["metadata"]["name"]
 
 
-def test_selectors_select_the_pods_beside_them(everything):
+def test_selectors_select_the_pods_beside_them(everything: Manifests) -> None:
     """Services, disruption budgets and deployments select by labels; a typo in one would select nothing, silently."""
     labels = [pod["metadata"]["labels"] for _, pod in everything.pods()]
     for kind in ("Service", "PodDisruptionBudget", "Deployment"):
@@ -104,7 +107,7 @@ def test_selectors_select_the_pods_beside_them(everything):
             assert sum(wanted.items() <= each.items() for each in labels) == 1, (kind, resource["metadata"]["name"])
 
 
-def test_ports_are_named_where_they_are_asked_for(everything):
+def test_ports_are_named_where_they_are_asked_for(everything: Manifests) -> None:
     pods = [pod for _, pod in everything.pods()]
     for service in everything.of_kind("Service"):
         (pod,) = [each for each in pods if service["spec"]["selector"].items() <= each["metadata"]["labels"].items()]
@@ -115,13 +118,15 @@ def test_ports_are_named_where_they_are_asked_for(everything):
             assert ports[port["targetPort"]] == port["port"]
 
 
-def test_the_autoscaler_scales_a_deployment_that_leaves_its_replicas_alone(overlay):
+def test_the_autoscaler_scales_a_deployment_that_leaves_its_replicas_alone(overlay: Manifests) -> None:
     (autoscaler,) = overlay.of_kind("HorizontalPodAutoscaler")
     target = autoscaler["spec"]["scaleTargetRef"]
     assert "replicas" not in overlay.get(target["kind"], target["name"])["spec"]
 
 
-def test_a_load_balancer_is_only_there_when_asked_for_and_lets_in_only_named_ranges(overlay, render):
+def test_a_load_balancer_is_only_there_when_asked_for_and_lets_in_only_named_ranges(
+    overlay: Manifests, render: Render
+) -> None:
     assert {service["spec"].get("type", "ClusterIP") for service in overlay.of_kind("Service")} == {"ClusterIP"}
     opened = render("load-balancer")
     ranges = opened.get("Service", "tf-serving-external")["spec"]["loadBalancerSourceRanges"]

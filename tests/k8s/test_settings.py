@@ -1,41 +1,46 @@
 """Settings, secrets and images: each in one place, known to the code, and nothing of anybody's in git."""
 
+from __future__ import annotations
+
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import yaml
+from support.imports import CHECKOUT
+from support.manifests import Manifests, Render, Resource
 
 from sniffer.core import settings as code
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from sniffer.core.settings import DatabaseSettings, FleetSettings, ImageSettings, RolloutSettings, ServingSettings
 
 # What an installation adds to settings.env and to the Secret.
 FILLED_IN = {"SNIFFER_MODEL_BASE_PATH": "s3://models/drug_detector"}
 FROM_SECRET = {"SNIFFER_DATABASE_URL": "mysql+mysqldb://sniffer:secret@mysql/sniffer"}
 
 
-class Watched(Mapping):
+class Watched(Mapping[str, str]):
     """An environment that remembers which names were asked for."""
 
-    def __init__(self, values):
+    def __init__(self, values: Mapping[str, str]) -> None:
         self.values_ = values
-        self.asked = set()
+        self.asked: set[str] = set()
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> str:
         self.asked.add(name)
         return self.values_[name]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.values_)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.values_)
 
 
-def read_all(environ):
+def read_all(
+    environ: Mapping[str, str],
+) -> tuple[DatabaseSettings, ServingSettings, ImageSettings, FleetSettings, RolloutSettings]:
     """Everything that any of our programs reads from its environment."""
     return (
         code.database_settings(environ),
@@ -46,34 +51,38 @@ def read_all(environ):
     )
 
 
-def test_every_setting_is_one_that_the_code_reads(settings):
+def test_every_setting_is_one_that_the_code_reads(settings: dict[str, str]) -> None:
     environ = Watched({**settings, **FILLED_IN, **FROM_SECRET})
     read_all(environ)
     assert settings.keys() <= environ.asked
 
 
-def test_a_batch_may_wait_as_long_as_the_servers_it_needs(settings):
+def test_a_batch_may_wait_as_long_as_the_servers_it_needs(settings: dict[str, str]) -> None:
     environ = {**settings, **FILLED_IN, **FROM_SECRET}
     database, serving, _, fleet, _ = read_all(environ)
     assert fleet.work_limit_s > serving.patience_s + serving.read_timeout_s + database.patience_s
     assert fleet.no_progress_s > fleet.work_limit_s
 
 
-def test_the_urls_name_what_is_there(settings, overlay):
+def test_the_urls_name_what_is_there(settings: dict[str, str], overlay: Manifests) -> None:
     serving = code.serving_settings(settings)
-    host, port = re.fullmatch(r"http://([\w-]+):(\d+)/v1/models/drug_detector", serving.url).groups()
+    match = re.fullmatch(r"http://([\w-]+):(\d+)/v1/models/drug_detector", serving.url)
+    assert match
+    host, port = match.groups()
     assert int(port) in [each["port"] for each in overlay.get("Service", host)["spec"]["ports"]]
     target = code.rollout_settings({**settings, **FILLED_IN}).target
     namespace, name = target.removeprefix("kubernetes:").split("/")
     assert overlay.get("Deployment", name)["metadata"]["namespace"] == namespace
 
 
-def test_what_an_installation_must_fill_in_is_empty_in_git(settings, render):
+def test_what_an_installation_must_fill_in_is_empty_in_git(settings: dict[str, str], render: Render) -> None:
     assert settings["SNIFFER_MODEL_BASE_PATH"] == ""
     assert render("fleet").get("ConfigMap", "sniffer-scan")["data"]["SCAN_BUCKET"] == ""
 
 
-def test_every_name_in_an_argument_is_in_the_containers_environment(manifests, settings, render):
+def test_every_name_in_an_argument_is_in_the_containers_environment(
+    manifests: Manifests, settings: dict[str, str], render: Render
+) -> None:
     maps = {"sniffer-settings": settings, "sniffer-scan": render("fleet").get("ConfigMap", "sniffer-scan")["data"]}
     for container in manifests.containers():
         given = {each["name"] for each in container.get("env", [])}
@@ -82,7 +91,7 @@ def test_every_name_in_an_argument_is_in_the_containers_environment(manifests, s
         assert used <= given, container["name"]
 
 
-def test_config_maps_secrets_and_accounts_that_pods_name_are_there_or_known(everything):
+def test_config_maps_secrets_and_accounts_that_pods_name_are_there_or_known(everything: Manifests) -> None:
     config_maps = {each["metadata"]["name"] for each in everything.of_kind("ConfigMap")}
     accounts = {each["metadata"]["name"] for each in everything.of_kind("ServiceAccount")}
     claims = {each["metadata"]["name"] for each in everything.of_kind("PersistentVolumeClaim")}
@@ -105,13 +114,13 @@ def test_config_maps_secrets_and_accounts_that_pods_name_are_there_or_known(ever
     assert secrets == {"sniffer-secrets", "sniffer-curve"}
 
 
-def test_every_program_that_needs_the_database_gets_its_url(everything):
+def test_every_program_that_needs_the_database_gets_its_url(everything: Manifests) -> None:
     for container in everything.containers():
         needs = container["name"] not in ("tf-serving", "sync-models", "sync-models-once")
         assert ("SNIFFER_DATABASE_URL" in {each["name"] for each in container.get("env", [])}) == needs
 
 
-def test_the_two_halves_of_the_fleet_get_their_keys_and_not_each_others(render):
+def test_the_two_halves_of_the_fleet_get_their_keys_and_not_each_others(render: Render) -> None:
     fleet = render("fleet")
     files = {}
     for name, others in (("sniffer-producer", "consumer.key"), ("sniffer-consumer", "producer.key")):
@@ -128,7 +137,7 @@ def test_the_two_halves_of_the_fleet_get_their_keys_and_not_each_others(render):
     assert "SNIFFER_CURVE_CLIENTS_FILE" in files["sniffer-producer"]
 
 
-def test_no_secret_is_in_git(k8s, everything):
+def test_no_secret_is_in_git(k8s: Path, everything: Manifests) -> None:
     assert everything.of_kind("Secret") == []
     for path in k8s.rglob("*.yaml"):
         assert "secretGenerator" not in path.read_text(), path
@@ -138,45 +147,45 @@ def test_no_secret_is_in_git(k8s, everything):
         )
 
 
-def test_every_image_has_a_tag_that_stays(manifests):
+def test_every_image_has_a_tag_that_stays(manifests: Manifests) -> None:
     for container in manifests.containers():
         tag = container["image"].rpartition(":")[2]
         assert tag != container["image"] and tag != "latest", container["image"]
 
 
 @pytest.fixture(scope="module")
-def images(k8s):
+def images(k8s: Path) -> dict[str, Resource]:
     """The one place for images: name in the manifests → entry."""
     entries = yaml.safe_load((k8s / "components" / "images" / "kustomization.yaml").read_text())["images"]
     return {entry["name"]: entry for entry in entries}
 
 
-def test_images_are_tagged_in_one_place_and_all_of_them_are_used(k8s, images):
+def test_images_are_tagged_in_one_place_and_all_of_them_are_used(k8s: Path, images: dict[str, Resource]) -> None:
     named = set()
     for path in k8s.rglob("*.yaml"):
         named |= set(re.findall(r"^\s*-? ?image: (\S+)", path.read_text(), re.MULTILINE))
     assert named == images.keys()
 
 
-def test_our_images_have_the_projects_version(images, k8s):
-    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+def test_our_images_have_the_projects_version(images: dict[str, Resource], k8s: Path) -> None:
+    version = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
     airflow = yaml.safe_load((k8s / "airflow-values.yaml").read_text())["images"]["airflow"]
     ours = {name: entry["newTag"] for name, entry in images.items() if name.startswith("sniffer-bot/")}
     assert {*ours.values(), airflow["tag"]} == {version}
 
 
-def test_the_model_server_is_of_one_version(images):
+def test_the_model_server_is_of_one_version(images: dict[str, Resource]) -> None:
     tags = [entry["newTag"].removesuffix("-gpu") for name, entry in images.items() if name.startswith("tensorflow/")]
     assert len(tags) == 2 and len(set(tags)) == 1
 
 
 @pytest.fixture(scope="module")
-def guide(k8s):
+def guide(k8s: Path) -> str:
     """The guide, its continued lines joined."""
     return (k8s.parent / "docs" / "kubernetes.md").read_text().replace("\\\n", " ")
 
 
-def test_the_guide_makes_the_secrets_that_are_asked_for(guide, k8s):
+def test_the_guide_makes_the_secrets_that_are_asked_for(guide: str, k8s: Path) -> None:
     assert "--from-literal" not in guide, "a secret on a command line"
     made = {}
     for namespace, name, files in re.findall(r"kubectl -n (\w+) create secret generic (\S+) (--from-file.*)", guide):
@@ -197,14 +206,14 @@ def test_the_guide_makes_the_secrets_that_are_asked_for(guide, k8s):
     assert {values[key] for key in ("apiSecretKeySecretName", "jwtSecretName")} == {values["fernetKeySecretName"]}
 
 
-def test_the_guide_fills_in_every_name_of_the_clusters_configuration(guide, k8s):
+def test_the_guide_fills_in_every_name_of_the_clusters_configuration(guide: str, k8s: Path) -> None:
     (listed,) = re.findall(r"envsubst '([^']+)'", guide)
     assert set(re.findall(r"\$\{(\w+)\}", (k8s / "eksctl.yaml").read_text())) == set(re.findall(r"\$(\w+)", listed))
 
 
-def test_the_guide_names_what_is_there(guide, k8s):
+def test_the_guide_names_what_is_there(guide: str, k8s: Path) -> None:
     for folder in re.findall(r"-[kf] (k8s/[\w/.-]+)", guide):
         assert (k8s.parent / folder).exists(), folder
-    names = (REPOSITORY / "plugins" / "sniffer_airflow" / "names.py").read_text()
+    names = (CHECKOUT / "plugins" / "sniffer_airflow" / "names.py").read_text()
     for variable in re.findall(r"airflow variables set (\w+)", guide):
         assert f'"{variable}"' in names

@@ -3,17 +3,14 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import MySQLdb
 import pytest
+from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import SettingsError
 from sniffer_local.mariadb import MariaDb, create_database
 from sniffer_local.s3 import S3
-
-if TYPE_CHECKING:
-    from tests.conftest import Bucket
 
 
 def test_a_killed_mariadb_keeps_what_was_committed(mariadb: MariaDb, database_url: str) -> None:
@@ -45,7 +42,7 @@ def test_a_database_name_cannot_smuggle_sql(mariadb: MariaDb) -> None:
         create_database(mariadb.site, "a`; DROP DATABASE mysql")
 
 
-def test_buckets_are_fresh_and_objects_come_back(bucket: Bucket) -> None:
+def test_buckets_are_fresh_and_objects_come_back(bucket: ScratchBucket) -> None:
     etag = bucket.put("a b/+%.jpg", b"bytes")
     listed = bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]
     assert [(o["Key"], o["ETag"].strip('"')) for o in listed] == [("a b/+%.jpg", etag)]

@@ -312,11 +312,12 @@ def test_without_a_spare_gpu_or_a_look_at_the_nodes_it_is_in_place(
     api: KubernetesApi, cluster: Site, pods: list[Pod]
 ) -> None:
     cluster.publish(1)
-    for arrange, message in (
+    cases: tuple[tuple[Callable[[], object], str], ...] = (
         (lambda: None, "ask for no GPU"),
         (lambda: give_gpus(api, 1), "no GPU is spare"),
         (lambda: setattr(api, "refuse", _no_nodes), "cannot see whether a GPU is spare: no permission"),
-    ):
+    )
+    for arrange, message in cases:
         arrange()
         mode = cluster.step("preflight")["mode"]
         assert mode["name"] == "in-place"

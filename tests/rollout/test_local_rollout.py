@@ -97,20 +97,20 @@ def test_whoever_asks_for_the_serving_version_is_answered_all_along(site: Site) 
 
 
 @pytest.mark.parametrize(
-    ("kind", "flags", "message"),
+    ("kind", "golden_gain", "message"),
     [
-        ("corrupt", {}, "loading version 2: http.* is at END with it: "),
-        ("nan", {}, "answered the score NaN"),
-        ("good", {"golden_gain": 0.9}, "scores golden example 3 .* by pixels, not .* it is not what was judged"),
-        ("slow", {}, "slower than the stable version 1, measured twice: .* ms .* times as long"),
+        ("corrupt", None, "loading version 2: http.* is at END with it: "),
+        ("nan", None, "answered the score NaN"),
+        ("good", 0.9, "scores golden example 3 .* by pixels, not .* it is not what was judged"),
+        ("slow", None, "slower than the stable version 1, measured twice: .* ms .* times as long"),
     ],
 )
 def test_a_version_that_is_not_right_never_becomes_stable(
-    site: Site, kind: str, flags: dict[str, float], message: str, capsys: pytest.CaptureFixture[str]
+    site: Site, kind: str, golden_gain: float | None, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.publish(1, status=ModelStatus.STABLE)
     site.step("restore")
-    site.publish(2, kind, **flags)
+    site.publish(2, kind, golden_gain=golden_gain)
     report = site.step("run", "--latency-rounds=4", status=2)
     assert site.statuses() == {1: "stable", 2: "blessed"}
     site.eventually_served([1], stable=1)

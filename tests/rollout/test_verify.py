@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_slower_is_what_is_over_a_ratio_and_over_the_floor(ours: Latency, excess
 def test_latency_without_a_measurement_is_refused() -> None:
     for limits in ({"rounds": 0}, {"batch": 0}):
         with pytest.raises(SettingsError, match="at least one round of one image"):
-            LatencyLimits(**limits)  # type: ignore[arg-type]
+            LatencyLimits(**limits)
 
 
 def test_each_version_decides_at_its_own_threshold() -> None:
@@ -81,7 +82,7 @@ def test_too_much_change_is_refused_with_its_figures(
 ) -> None:
     nightly = found.flag_change * 500
     with pytest.raises(ContractError, match=message):
-        _check_limits(found, 2, limits, nightly, left_out={})  # type: ignore[arg-type]
+        _check_limits(found, 2, limits, nightly, left_out=Counter())
 
 
 def scan(site: Site, bucket: Any, reds: list[int], version: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from sqlalchemy import make_url
 
 DAGS = Path(__file__).parents[2] / "dags"
-PROGRAMS = Path(__file__).parents[1] / "dags" / "programs"
+TESTS = Path(__file__).parents[1]
+PROGRAMS = TESTS / "dags" / "programs"
 
 
 def stand_in(results: Mapping[str, Any], calls: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
@@ -22,7 +24,7 @@ def stand_in(results: Mapping[str, Any], calls: Path, monkeypatch: pytest.Monkey
     mysql = {"conn_type": "mysql", "host": "127.0.0.1", "port": 1, "login": "u", "password": "secret-1", "schema": "s"}
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", json.dumps(mysql))
     monkeypatch.setenv("AIRFLOW_CONN_SNIFFER_SERVING", "http://127.0.0.1:8501")
-    monkeypatch.setenv("PYTHONPATH", str(PROGRAMS))
+    monkeypatch.setenv("PYTHONPATH", f"{PROGRAMS}{os.pathsep}{TESTS}")
     monkeypatch.setenv("STAND_IN_CALLS", str(calls))
 
     def change(**changed: Any) -> None:

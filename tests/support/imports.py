@@ -70,9 +70,9 @@ def imports_of(modules: Iterable[str], files: Iterable[Path] = ()) -> Imports:
         todo += _read(file, file.name, importers)
     while todo:
         module = todo.pop()
-        file = source(module)
-        if module not in seen and file is not None:
-            todo += _read(file, module, importers)
+        path = source(module)
+        if module not in seen and path is not None:
+            todo += _read(path, module, importers)
         seen.add(module)
     return Imports(importers)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from sniffer.core.model_records import IMAGE_SHAPE, LABELS, ModelRecord, ModelSt
 from sniffer_model.export.choose_golden import write_golden
 from sniffer_model.release.golden import GoldenExample, GoldenImage
 from sniffer_model.release.publish import SIGNATURES, ModelFacts, digest_directory, publish, staging
+from support.saved_models import Signature, Tensor, save_signatures
 
 GAINS = {"good": 1.0, "other": 0.8, "slow": 1.0, "nan": float("nan")}
 KINDS = (*GAINS, "corrupt")
@@ -34,33 +35,32 @@ def save_kinds(folder: Path) -> None:
 def _save(directory: Path, gain: float, *, slow: bool) -> None:
     import tensorflow as tf
 
-    def drag(scores: tf.Tensor) -> tf.Tensor:
+    def drag(scores: Tensor) -> Tensor:
         """The same scores, after a fifth of a second of work."""
         grid = tf.ones((500, 500)) * scores[0]
         for _ in range(40):
             grid = tf.matmul(grid, grid) * 1e-9
         return scores + 0.0 * tf.reduce_sum(grid)
 
-    def scored(red: tf.Tensor) -> tf.Tensor:
+    def scored(red: Tensor) -> Tensor:
         scores = tf.cast(red, tf.float32) / 255.0 * gain
         return drag(scores) if slow else scores
 
-    class Scorer(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="pixels")])
-        def pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-            images = tf.reshape(tf.io.decode_raw(pixels, tf.uint8), (-1, *IMAGE_SHAPE))
-            return {"score": scored(tf.reduce_mean(tf.cast(images[..., 0], tf.float32), axis=[1, 2]))}
+    def pixels(pixels: Tensor) -> Mapping[str, Tensor]:
+        images = tf.reshape(tf.io.decode_raw(pixels, tf.uint8), (-1, *IMAGE_SHAPE))
+        return {"score": scored(tf.reduce_mean(tf.cast(images[..., 0], tf.float32), axis=[1, 2]))}
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-        def encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            def red(data: tf.Tensor) -> tf.Tensor:
-                return tf.reduce_mean(tf.cast(tf.io.decode_jpeg(data, channels=3)[..., 0], tf.float32))
+    def encoded(image_bytes: Tensor) -> Mapping[str, Tensor]:
+        def red(data: Tensor) -> Tensor:
+            return tf.reduce_mean(tf.cast(tf.io.decode_jpeg(data, channels=3)[..., 0], tf.float32))
 
-            return {"score": scored(tf.map_fn(red, image_bytes, fn_output_signature=tf.float32))}
+        return {"score": scored(tf.map_fn(red, image_bytes, fn_output_signature=tf.float32))}
 
-    model = Scorer()
-    signatures = {"pixels": model.pixels, "serving_default": model.encoded}
-    tf.saved_model.save(model, str(directory), signatures=signatures)
+    signatures: dict[str, Signature] = {
+        "pixels": (pixels, [tf.TensorSpec([None], tf.string, name="pixels")]),
+        "serving_default": (encoded, [tf.TensorSpec([None], tf.string, name="image_bytes")]),
+    }
+    save_signatures(directory, signatures)
 
 
 def photo(red: int) -> bytes:

@@ -92,9 +92,17 @@ class Site:
     report: Path
     model_base: str = ""
 
-    def publish(self, version: int, kind: str = "good", *, status: ModelStatus | None = None, **how: Any) -> None:
+    def publish(
+        self,
+        version: int,
+        kind: str = "good",
+        *,
+        status: ModelStatus | None = None,
+        golden_gain: float | None = None,
+        threshold: float = 0.5,
+    ) -> None:
         """Publish and register a version; `status` promotes it to there in the database."""
-        record = publish_kind(self.kinds, kind, self.base, version, **how)
+        record = publish_kind(self.kinds, kind, self.base, version, golden_gain=golden_gain, threshold=threshold)
         with self.database() as database:
             database.models.register(record)
             if status is ModelStatus.STABLE:

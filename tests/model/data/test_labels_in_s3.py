@@ -102,7 +102,11 @@ def test_a_table_names_objects_with_slice_source_and_date(
 ) -> None:
     etags = fill(bucket, "up/")
     days = [datetime(2026, 11, 1 + n, tzinfo=UTC) for n in range(2 * EACH_CLASS)]
-    extras = {"slice": ["pills", None, ""] * 8, "source": ["partner"] * 24, "reviewer": ["someone"] * 24}
+    extras: dict[str, list[Any]] = {
+        "slice": ["pills", None, ""] * 8,
+        "source": ["partner"] * 24,
+        "reviewer": ["someone"] * 24,
+    }
     table = table_of(bucket, date=[d.date().isoformat() if suffix == ".csv" else d for d in days], **extras)
     file = tmp_path / f"labels{suffix}"
     (csv.write_csv if suffix == ".csv" else parquet.write_table)(table, file)

@@ -78,7 +78,7 @@ def test_a_server_over_rest_answers_what_was_trained(exported_model: Path, versi
         found = check_golden(server.url.partition("/v1/")[0], 1, read_golden(version), exact, patience_s=30)
     finally:
         server.stop()
-    assert set(found) == {"pixels", "serving_default"}
+    assert max(found.pixels, found.serving_default) <= PARITY_TOLERANCE
 
 
 def test_scores_are_calibrated_in_the_graph(signatures: dict[str, object], version: Path, trained_run: Run) -> None:

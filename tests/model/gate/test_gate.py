@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.saved_models import save_mean_of_red
 from support.training import Run
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.files import write_json
-from sniffer.core.model_records import IMAGE_SHAPE, LABELS, ModelRecord, ModelStatus
+from sniffer.core.model_records import LABELS, ModelRecord, ModelStatus
 from sniffer.core.settings import DatabaseSettings
 from sniffer_model.evaluation import evaluate
 from sniffer_model.gate import __main__ as gate
@@ -55,17 +56,8 @@ def database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dat
 @pytest.fixture(scope="module")
 def weak_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model base path with version 4, which scores by the mean of red. Not to be written to."""
-    import tensorflow as tf
-
-    class Weak(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="pixels")])
-        def pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-            decoded = tf.reshape(tf.io.decode_raw(pixels, tf.uint8), (-1, *IMAGE_SHAPE))
-            return {"score": tf.reduce_mean(tf.cast(decoded[..., 0], tf.float32), axis=[1, 2]) / 255.0}
-
     base = tmp_path_factory.mktemp("weak")
-    model = Weak()
-    tf.saved_model.save(model, str(base / "4"), signatures=dict.fromkeys(SIGNATURES, model.pixels))
+    save_mean_of_red(base / "4", SIGNATURES)
     digest = digest_directory(base / "4")
     facts = ModelFacts(
         4, digest, "b" * 64, "x", "h" * 64, PREPROCESSING_VERSION, 0.5, "m" * 64, LABELS, SIGNATURES, "x"

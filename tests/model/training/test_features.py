@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ import pytest
 from support.training import Run
 
 from sniffer.adapters.images import decode
+from sniffer.adapters.s3.bucket import StoredObject
 from sniffer.core.settings import ImageSettings
-from sniffer_model.data.manifest import ManifestEntry, read_manifest
+from sniffer_model.data.manifest import LabelledImage, ManifestEntry, read_manifest
 from sniffer_model.data.source import LocalSource
 from sniffer_model.training import train
 from sniffer_model.training.backbone import FEATURES, Backbone, load_backbone, save_backbone
@@ -29,11 +30,15 @@ class NoSource:
     """A source that must not be asked."""
 
     location = "nowhere"
+    readers = 1
 
-    def keys(self) -> Iterator[str]:
+    def images(self) -> Sequence[LabelledImage]:
         raise AssertionError
 
     def read(self, key: str) -> bytes:
+        raise AssertionError(key)
+
+    def read_stored(self, key: str) -> StoredObject:
         raise AssertionError(key)
 
 

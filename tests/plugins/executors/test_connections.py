@@ -113,7 +113,7 @@ def test_every_way_to_write_down_a_model_server(fields: dict[str, Any], url: str
 
 def test_a_model_server_by_uri() -> None:
     uri = "http://127.0.0.1:8501/v1/models/drug_detector"
-    assert environ_of(serving=Connection(conn_id="sniffer_serving", uri=uri)) == {"SNIFFER_SERVING_URL": uri}
+    assert environ_of(serving=Connection.from_uri(uri, "sniffer_serving")) == {"SNIFFER_SERVING_URL": uri}
 
 
 def test_a_model_server_without_host_is_refused() -> None:

@@ -96,7 +96,8 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
 @pytest.mark.parametrize("which", ["rescan", "retry_failed"])
 def test_the_program_understands_every_flag(which: str, tmp_path: Path) -> None:
     times = {"since": "2026-11-05T00:00:00Z", "until": "2026-11-06T00:00:00Z"}
-    planned = plan(bucket="pics", prefix="-é", **times, consumers=1, limit=1, dry_run=True, **{which: True})
+    fields: dict[str, Any] = {**times, which: True}
+    planned = plan(bucket="pics", prefix="-é", consumers=1, limit=1, dry_run=True, **fields)
     files = [f"--result={tmp_path / 'certificate'}", f"--progress={tmp_path / 'progress'}"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SNIFFER_")}
     command = [sys.executable, "-m", "sniffer.scan", *planned.arguments(), *files]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_enough_is_of_the_form_the_variable_or_500() -> None:
 
 
 def test_the_newest_of_several_events_is_exported() -> None:
-    events = [{"workdir": "/old"}, {"workdir": "/new"}]
+    events: list[Mapping[str, Any]] = [{"workdir": "/old"}, {"workdir": "/new"}]
     assert plan_export(form(export_params()), events, settings()) == ["--workdir=/new", "--model-base-path=/models"]
     with pytest.raises(SettingsError, match="no model was ever blessed"):
         plan_export(form(export_params()), [], settings())

@@ -3,7 +3,9 @@ import random
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from PIL import Image
 from sniffer.adapters.images import PREPROCESSING_VERSION, decode
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.model_records import IMAGE_SHAPE, IMAGE_SIDE
+
+Pixels = NDArray[np.uint8]
+Colour = int | tuple[int, int, int]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ORIENTATION_TAG = 0x0112
@@ -35,12 +40,12 @@ def picture(width: int = 640, height: int = 480, grain: float = 5.0) -> Image.Im
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-def fully_filtered(image: Image.Image) -> NDArray[np.uint8]:
+def fully_filtered(image: Image.Image) -> Pixels:
     """What decode approximates: every pixel decoded and filtered, without any short cut."""
     return np.asarray(image.convert("RGB").resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BILINEAR))
 
 
-def mean_difference(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
+def mean_difference(left: Pixels, right: Pixels) -> float:
     return float(np.abs(left.astype(int) - right.astype(int)).mean())
 
 
@@ -70,7 +75,7 @@ def png_of(width: int, height: int, bit_depth: int = 1, colour_type: int = 0) ->
 
 
 def test_the_preprocessing_version_names_pillow_and_fits_a_column() -> None:
-    assert PREPROCESSING_VERSION.endswith("pillow" + Image.__version__.split(".")[0])
+    assert PREPROCESSING_VERSION.endswith("pillow" + metadata.version("pillow").split(".")[0])
     assert len(PREPROCESSING_VERSION) <= 32
 
 
@@ -104,7 +109,7 @@ def test_scaling_while_decoding_hardly_changes_the_pixels(size: tuple[int, int])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_image_is_turned_upright(format: str, orientation: int) -> None:
     # How the stored pixels must be turned to look right: EXIF 2.32, section 4.6.4, tag 274.
-    upright_of = {
+    upright_of: dict[int, Callable[[Pixels], Pixels]] = {
         1: lambda a: a,
         2: np.fliplr,
         3: lambda a: np.rot90(a, 2),
@@ -163,7 +168,7 @@ def test_a_transparent_palette_entry_becomes_white(format: str) -> None:
     [("RGB", (0, 0, 0), (200, 0, 0), (0, 0, 0)), ("L", 0, 60, 0), ("1", 0, 1, 0), ("I;16", 0, 60 * 257, 0)],
 )
 def test_a_colour_named_transparent_becomes_white(
-    mode: str, clear: object, solid: object, transparency: object
+    mode: str, clear: Colour, solid: Colour, transparency: Colour
 ) -> None:
     image = Image.new(mode, (800, 600), clear)
     image.paste(solid, (400, 0, 800, 600))

@@ -17,7 +17,7 @@ from sniffer.core.model_records import PIXEL_BYTES
 from sniffer.core.settings import ServingSettings
 
 Answer = tuple[int, Any]
-METADATA = {
+METADATA: dict[str, Any] = {
     "metadata": {"signature_def": {"signature_def": {"pixels": {"inputs": {"pixels": {}}, "outputs": {"score": {}}}}}}
 }
 
@@ -33,6 +33,8 @@ class ScriptedServer:
         self.script: list[Callable[[list[bytes]], Answer | None]] = []
         self.always: Callable[[list[bytes]], Answer | None] = lambda _images: None
         self.metadata: Answer = (200, METADATA)
+        self.states: Answer = (200, {"model_version_status": [{"version": "3", "state": "AVAILABLE"}]})
+        self.asked: list[str] = []
         self.batches: list[int] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -44,10 +46,11 @@ class ScriptedServer:
         self._server.server_close()
 
     def answer(self, path: str, body: bytes) -> Answer:
+        self.asked.append(path)
         if path.endswith("/metadata"):
             return self.metadata
         if not body:
-            return 200, {"model_version_status": [{"version": "3", "state": "AVAILABLE"}]}
+            return self.states
         request = json.loads(body)
         assert request["signature_name"] == "pixels"
         assert path.endswith("/versions/3:predict")
@@ -166,7 +169,11 @@ def test_what_is_wrong_with_the_model_is_known_beforehand(
 
 def test_a_server_that_hangs_is_given_up_in_time(server: ScriptedServer) -> None:
     hold = threading.Event()
-    server.always = lambda _: (hold.wait(10), None)[1]  # type: ignore[func-returns-value]
+
+    def hang(_images: list[bytes]) -> None:
+        hold.wait(10)
+
+    server.always = hang
     with client(server, patience_s=0.1, read_timeout_s=0.3) as model, pytest.raises(TransientError, match="timed out"):
         model.predict(3, [gray(0)])
     hold.set()
@@ -178,19 +185,17 @@ def test_pixels_of_the_wrong_size_never_leave(server: ScriptedServer) -> None:
     assert server.batches == []
 
 
-def test_encoded_images_go_to_the_signature_for_people(server: ScriptedServer) -> None:
-    asked: list[dict[str, Any]] = []
+def test_encoded_images_go_to_the_signature_for_people(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
 
-    def answer(path: str, body: bytes) -> Answer:
-        asked.append(json.loads(body))
+    def answer(_path: str, body: bytes) -> Answer:
+        sent.append(json.loads(body))
         return 200, {"predictions": [0.25]}
 
-    server.answer = answer  # type: ignore[method-assign]
+    monkeypatch.setattr(server, "answer", answer)
     with client(server) as model:
         assert model.predict_encoded(3, [b"a JPEG"]) == [0.25]
-    assert asked == [
-        {"signature_name": "serving_default", "instances": [{"b64": base64.b64encode(b"a JPEG").decode()}]}
-    ]
+    assert sent == [{"signature_name": "serving_default", "instances": [{"b64": base64.b64encode(b"a JPEG").decode()}]}]
 
 
 def states(*lines: dict[str, Any]) -> Answer:
@@ -214,7 +219,7 @@ def states(*lines: dict[str, Any]) -> Answer:
 def test_the_state_of_every_version(
     server: ScriptedServer, answer: Answer, expected: tuple[ServedVersion, ...]
 ) -> None:
-    server.answer = lambda _path, _body: answer  # type: ignore[method-assign]
+    server.states = answer
     with client(server) as model:
         found = model.version_states()
     assert found == expected
@@ -231,16 +236,15 @@ def test_the_state_of_every_version(
     ],
 )
 def test_what_a_label_stands_for(server: ScriptedServer, answer: Answer, expected: int | None) -> None:
-    asked: list[str] = []
-    server.answer = lambda path, _body: (asked.append(path), answer)[1]  # type: ignore[method-assign,func-returns-value]
+    server.metadata = answer
     with client(server) as model:
         assert model.labelled_version("stable") == expected
-    assert asked == ["/v1/models/drug_detector/labels/stable/metadata"]
+    assert server.asked == ["/v1/models/drug_detector/labels/stable/metadata"]
 
 
 @pytest.mark.parametrize("answer", [(404, b"<html>"), (200, {"other": 1}), (200, b"<html>")])
 def test_a_server_that_is_none_is_told_from_one_that_serves_nothing(server: ScriptedServer, answer: Answer) -> None:
-    server.answer = lambda _path, _body: answer  # type: ignore[method-assign]
+    server.states = server.metadata = answer
     with client(server) as model:
         for ask in (model.version_states, lambda: model.labelled_version("stable")):
             with pytest.raises(SettingsError, match="does not answer like TensorFlow Serving"):

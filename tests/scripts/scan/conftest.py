@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.fleet import Fleet, ModelServerProcess
-from support.tiny_model import save_tiny_model
+from support.saved_models import save_mean_of_red
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
@@ -20,7 +20,7 @@ from sniffer.core.settings import DatabaseSettings
 def model_server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServerProcess]:
     """The session's model server. Ask for `model_server`, which sees to it that it runs."""
     folder = tmp_path_factory.mktemp("serving")
-    save_tiny_model(folder / "drug_detector" / "1")
+    save_mean_of_red(folder / "drug_detector" / "1")
     server = ModelServerProcess(folder / "drug_detector", folder / "serve.log")
     server.start()
     yield server

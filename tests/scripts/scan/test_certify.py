@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,9 @@ def certificate(
         ({"listed": 9, "counts": {P: 9}, "interruption": "no consumer"}, "no consumer"),
     ],
 )
-def test_a_certificate_holds_only_when_every_image_is_accounted_for(arguments: dict, problem: str | None) -> None:
+def test_a_certificate_holds_only_when_every_image_is_accounted_for(
+    arguments: dict[str, Any], problem: str | None
+) -> None:
     made = certificate(**arguments)
     assert made.holds == (problem is None)
     if problem:

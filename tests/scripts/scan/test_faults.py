@@ -131,7 +131,12 @@ def test_images_lost_with_a_connection_are_sent_again(fleet: Fleet) -> None:
     ):
         leaky.send(Hello(PROTOCOL, "leaky", 8))
         arrived: list[object] = []
-        eventually(lambda: arrived.extend(heard(leaky)) or len(arrived) > 8, "a welcome and eight images")
+
+        def has_eight_images() -> bool:
+            arrived.extend(heard(leaky))
+            return len(arrived) > 8
+
+        eventually(has_eight_images, "a welcome and eight images")
         (session,) = [message.session for message in arrived if isinstance(message, Welcome)]
         with Program("sniffer.scan.consume", f"--endpoint={endpoint}", environ=fleet.environ):
             while producer.process.poll() is None:

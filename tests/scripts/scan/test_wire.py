@@ -33,14 +33,16 @@ from sniffer.scan.messages import (
 from sniffer.scan.wire import ConsumerSocket, ProducerSocket
 
 IMAGE = ListedObject("bkt", "k 😀/%20+'\"", "etag-1", 5, datetime(2026, 11, 20, 1, 2, 3, tzinfo=UTC))
+HELLO = Hello(PROTOCOL, "consumer-0", 64)
+WELCOME = Welcome("s", "scan-1", 7, rescan=True)
 MESSAGES = [
-    Hello(PROTOCOL, "consumer-0", 64),
+    HELLO,
     Done("s", ((1, Outcome.PREDICTED), (2, Outcome.UNREADABLE)), 2),
     HandBack("s", (3, 4)),
     Leave("MySQL is away", fatal=True),
     Heartbeat("s", (1, 2)),
     Reregister(),
-    Welcome("s", "scan-1", 7, rescan=True),
+    WELCOME,
     Work("s", 5, IMAGE, None, b"\x00\xff" * 1000),
     Work("s", 6, IMAGE, Unscored(Outcome.GONE, "deleted", "it is gone"), b""),
     ScanFinished(),
@@ -96,10 +98,10 @@ def test_frames_of_another_release_reach_the_producer_as_such(tmp_path: Path) ->
 def test_both_ways_over_a_private_socket(tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/fleet"
     with ConsumerSocket(endpoint, b"early") as consumer, ProducerSocket(endpoint) as producer:
-        consumer.send(MESSAGES[0])
-        assert wait_for(producer) == [(b"early", MESSAGES[0])]
-        producer.send(b"early", MESSAGES[7])
-        assert wait_for(consumer) == [MESSAGES[7]]
+        consumer.send(HELLO)
+        assert wait_for(producer) == [(b"early", HELLO)]
+        producer.send(b"early", WELCOME)
+        assert wait_for(consumer) == [WELCOME]
 
 
 def test_sending_to_nobody_says_so(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def main() -> int:
         _stay_with_family(args.family, stubborn=args.stubborn)
     if args.die_by:
         os.kill(os.getpid(), args.die_by)
-    return args.exit_status
+    exit_status: int = args.exit_status
+    return exit_status
 
 
 def _report() -> dict[str, object]:

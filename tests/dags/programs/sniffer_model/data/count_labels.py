@@ -1,6 +1,6 @@
 import sys
 
-from stand_in import run
+from support.stand_in_program import run
 
 if __name__ == "__main__":
     sys.exit(run("count_labels", "--result"))

@@ -114,3 +114,8 @@ def test_no_two_classes_share_a_name(repository: Path) -> None:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_test_file_is_so_long_that_its_name_says_too_little(repository: Path) -> None:
+    lengths = {file: len(file.read_text().splitlines()) for file in (repository / "tests").rglob("*.py")}
+    assert {file.name: lines for file, lines in lengths.items() if lines > 400} == {}

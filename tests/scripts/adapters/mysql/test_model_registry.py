@@ -1,0 +1,133 @@
+"""Model versions in a real MariaDB: reserved, judged, exported, promoted."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import pytest
+from support.stored_rows import candidate, model
+
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.errors import ContractError
+from sniffer.core.model_records import ModelStatus
+from sniffer.core.settings import DatabaseSettings
+
+REPORT = "<p>Ä figure</p>"
+
+
+def test_a_promotion_moves_stable_and_remembers_previous(database: Database) -> None:
+    database.models.promote(1)
+    database.models.promote(2)
+    database.models.promote(2)
+    stable, former = database.models.stable(), database.models.get(1)
+    assert stable is not None and stable.version == 2
+    assert former is not None and former.status is ModelStatus.PREVIOUS
+    with pytest.raises(ContractError, match="not registered"):
+        database.models.promote(9)
+
+
+def test_a_version_belongs_to_one_digest(database: Database) -> None:
+    database.models.register(model(1))
+    with pytest.raises(ContractError, match="already registered"):
+        database.models.register(model(1, digest="e" * 64))
+
+
+def test_a_candidate_gets_the_next_version_and_keeps_it(database: Database) -> None:
+    assert [database.models.reserve(candidate("a")) for _ in range(2)] == [3, 3]
+    assert database.models.reserve(candidate("c"), above=7) == 8
+    assert database.models.reserve(candidate("e"), above=7) == 9
+    reserved = database.models.get(3)
+    assert reserved == candidate("a", version=3)
+    assert reserved is not None and reserved.verdict is None
+    with pytest.raises(ContractError, match="not exported: export it first"):
+        database.models.promote(3)
+
+
+def test_candidates_at_once_get_versions_of_their_own(database: Database, database_url: str) -> None:
+    found: dict[str, int] = {}
+    ready = threading.Barrier(4)
+
+    def reserve(name: str) -> None:
+        with Database(DatabaseSettings(database_url, patience_s=30)) as own:
+            own.check()
+            ready.wait()
+            found[name] = own.models.reserve(candidate(name))
+
+    threads = [threading.Thread(target=reserve, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found.values()) == [3, 4, 5, 6]
+
+
+def test_an_export_completes_the_reserved_version_and_leaves_the_verdict(database: Database) -> None:
+    version = database.models.reserve(candidate("a"))
+    verdict = {"blessed": True, "reasons": ["better"]}
+    assert database.models.report(version) is None
+    database.models.record_verdict(
+        version, candidate("a", status=ModelStatus.BLESSED, threshold=0.3, verdict=verdict), REPORT
+    )
+    assert database.models.report(version) == REPORT
+    exported = candidate("a", version=version, digest="f" * 64, threshold=0.3, metrics={"pr_auc": 0.9})
+    for _ in range(2):
+        database.models.register(exported)
+        assert database.models.get(version) == dataclasses.replace(
+            exported, status=ModelStatus.BLESSED, verdict=verdict
+        )
+    with pytest.raises(ContractError, match="already registered"):
+        database.models.register(dataclasses.replace(exported, digest="0" * 64))
+    database.models.promote(version)
+
+
+def test_an_export_cannot_take_what_is_reserved_for_another_candidate(database: Database) -> None:
+    version = database.models.reserve(candidate("a"))
+    with pytest.raises(ContractError, match="is reserved for the candidate aaaaaaaaaaaa"):
+        database.models.register(candidate("c", version=version, digest="f" * 64))
+    with pytest.raises(ContractError, match="has another version than 9 already"):
+        database.models.register(candidate("a", version=9, digest="f" * 64))
+    assert database.models.get(9) is None
+    with pytest.raises(ContractError, match="is not reserved for"):
+        database.models.record_verdict(version, candidate("c", status=ModelStatus.BLESSED), REPORT)
+
+
+def test_a_second_verdict_replaces_the_first_but_not_what_is_in_production(database: Database) -> None:
+    version = database.models.reserve(candidate("a"))
+    for status in (ModelStatus.BLESSED, ModelStatus.REJECTED):
+        database.models.record_verdict(version, candidate("a", status=status, verdict={"status": status}), REPORT)
+        found = database.models.get(version)
+        assert found is not None
+        assert (found.status, found.verdict) == (status, {"status": status})
+    with pytest.raises(ContractError, match="export it first"):
+        database.models.promote(version)
+    database.models.record_verdict(version, candidate("a", status=ModelStatus.BLESSED), REPORT)
+    database.models.register(candidate("a", version=version, digest="f" * 64))
+    database.models.promote(version)
+    late = candidate("a", status=ModelStatus.REJECTED, threshold=0.9, verdict={"late": True})
+    database.models.record_verdict(version, late, "<p>later</p>")
+    assert database.models.report(version) == "<p>later</p>"
+    found = database.models.get(version)
+    assert found is not None
+    assert (found.status, found.threshold, found.verdict) == (ModelStatus.STABLE, 0.4, {"late": True})
+
+
+def test_versions_by_status_newest_first_without_those_that_are_not_exported(database: Database) -> None:
+    database.models.register(model(3))
+    database.models.reserve(candidate("a"))
+    assert [found.version for found in database.models.of_status(ModelStatus.BLESSED)] == [3, 2, 1]
+    assert database.models.previous() is None
+    database.models.promote(1)
+    database.models.promote(3)
+    previous = database.models.previous()
+    assert previous is not None
+    assert previous.version == 1
+    assert [found.version for found in database.models.of_status(ModelStatus.STABLE, ModelStatus.PREVIOUS)] == [3, 1]
+
+
+def test_promoting_the_previous_version_swaps_it_with_the_stable_one(database: Database) -> None:
+    database.models.register(model(3))
+    for version in (1, 2, 3, 2, 2):
+        database.models.promote(version)
+    statuses = {found.version: found.status for found in database.models.of_status(*ModelStatus)}
+    assert statuses == {1: ModelStatus.BLESSED, 2: ModelStatus.STABLE, 3: ModelStatus.PREVIOUS}

@@ -1,0 +1,79 @@
+"""Scans and their certificates in a real MariaDB."""
+
+from __future__ import annotations
+
+import pytest
+from support.stored_rows import WHEN, change
+
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.errors import ContractError
+from sniffer.core.records import Certificate, FailureSample, Outcome, ScanRequest
+
+
+def ended(scan_id: str, scored: int, reused: int = 0) -> Certificate:
+    outcomes = dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: scored, Outcome.REUSED: reused}
+    return Certificate(
+        scan_id, "bkt", "", None, None, False, "0" * 64, scored, outcomes, 0, 1, "d", "p1", 0.5, 1.0, 1.0
+    )
+
+
+def rewind(database_url: str, scan_id: str, days: float) -> None:
+    """That scan was begun, and ended if it has, so long ago."""
+    earlier = f"INTERVAL {round(days * 86400)} SECOND"
+    moved = f"started_at = started_at - {earlier}, finished_at = finished_at - {earlier}"
+    change(database_url, f"UPDATE scans SET {moved} WHERE scan_id = '{scan_id}'")
+
+
+def test_a_certificate_comes_back_as_it_went(database: Database) -> None:
+    request = ScanRequest("scan-1", "bkt", "p/", since=WHEN)
+    database.scans.open(request, 1)
+    assert database.scans.certificate("scan-1") is None
+    certificate = Certificate(
+        scan_id="scan-1",
+        bucket="bkt",
+        prefix="p/",
+        since=WHEN,
+        until=None,
+        limited=False,
+        listing_digest="0" * 64,
+        listed=3,
+        outcomes=dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: 2, Outcome.GONE: 1},
+        flagged=1,
+        model_version=1,
+        model_digest="d" * 64,
+        preprocessing_version="p1",
+        threshold=0.5,
+        duration_s=1.5,
+        images_per_s=2.0,
+        failure_samples=(FailureSample("k 😀", Outcome.GONE, "deleted", "no longer there"),),
+        problems=(),
+    )
+    database.scans.close(certificate)
+    assert database.scans.certificate("scan-1") == certificate
+    with pytest.raises(ContractError, match=r"s3://bkt/p/"):
+        database.scans.open(ScanRequest("scan-1", "other"), 1)
+
+
+def test_running_scans_pin_their_versions_until_they_end_or_are_given_up(database: Database, database_url: str) -> None:
+    assert database.scans.running_versions() == set()
+    database.scans.open(ScanRequest("scan-1", "bkt"), 1)
+    database.scans.open(ScanRequest("scan-2", "bkt"), 2)
+    assert database.scans.running_versions() == {1, 2}
+    database.scans.close(ended("scan-1", 3))
+    assert database.scans.running_versions() == {2}
+    rewind(database_url, "scan-2", 13)
+    assert database.scans.running_versions() == {2}
+    rewind(database_url, "scan-2", 2)
+    assert database.scans.running_versions() == set()
+
+
+def test_images_a_day_are_those_that_got_a_score_over_the_days_with_scans(
+    database: Database, database_url: str
+) -> None:
+    assert database.scans.images_per_day() is None
+    for number, days in enumerate((8, 2, 1, 0)):
+        database.scans.open(ScanRequest(f"scan-{number}", "bkt"), 1)
+        database.scans.close(ended(f"scan-{number}", 100 * (number + 1), reused=50))
+        rewind(database_url, f"scan-{number}", days)
+    # The one of eight days ago is too old; the others stand for three days.
+    assert database.scans.images_per_day() == pytest.approx((250 + 350 + 450) / 3, rel=0.01)

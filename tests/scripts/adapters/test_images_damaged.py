@@ -1,0 +1,104 @@
+"""Damaged files, and many at a time: pixels or a refusal, and nothing else."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.pictures import (
+    FORMATS,
+    encode,
+    half_transparent,
+    picture,
+    with_orientation,
+)
+
+from sniffer.adapters.images import decode
+from sniffer.core.errors import UnreadableImage
+from sniffer.core.model_records import IMAGE_SHAPE
+
+
+def test_many_threads_see_what_one_sees() -> None:
+    sources = [encode(picture(500, 400), format) for format in FORMATS] * 3
+    alone = [decode(data) for data in sources]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(decode, sources))
+    assert all(np.array_equal(left, right) for left, right in zip(alone, together, strict=True))
+
+
+def small_files() -> list[bytes]:
+    """One small file of each format and of the modes that take another way through the code."""
+    colour, grey = picture(60, 44), picture(60, 44).convert("L")
+    files = [encode(colour, format) for format in FORMATS]
+    files += [
+        encode(colour, "JPEG", progressive=True, exif=with_orientation(6)),
+        encode(colour.convert("CMYK"), "JPEG"),
+    ]
+    files += [encode(half_transparent("RGBA").resize((60, 44)), format) for format in ("PNG", "WEBP", "TIFF")]
+    files += [encode(colour.quantize(16), "PNG", transparency=3), encode(grey.convert("1"), "PNG")]
+    files += [encode(colour, format, save_all=True, append_images=[colour]) for format in ("GIF", "WEBP", "PNG", "MPO")]
+    files += [encode(colour, "TIFF", compression=kind) for kind in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")]
+    files += [encode(grey.convert(mode), "TIFF") for mode in ("I", "F", "I;16")]
+    return files
+
+
+SMALL_FILES = small_files()
+HOSTILE_BYTES = st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 0x7F, 0x80, 0xFE, 0xFF]))
+
+
+def pixels_or_refusal(data: bytes) -> None:
+    try:
+        pixels = decode(data, max_pixels=1_000_000)
+    except UnreadableImage as error:
+        assert error.code
+        assert "\n" not in str(error)
+        assert "object at 0x" not in str(error)
+    else:
+        assert pixels.shape == IMAGE_SHAPE
+        assert pixels.dtype == np.uint8
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(st.sampled_from(SMALL_FILES), st.floats(0, 1))
+@settings(max_examples=150, deadline=None)
+def test_a_file_cut_anywhere_gives_pixels_or_a_refusal(data: bytes, kept: float) -> None:
+    pixels_or_refusal(data[: int(len(data) * kept)])
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(
+    st.sampled_from(SMALL_FILES),
+    st.lists(st.tuples(st.floats(0, 1), HOSTILE_BYTES), min_size=1, max_size=12),
+    st.booleans(),
+)
+@settings(max_examples=400, deadline=None)
+def test_flipped_bytes_give_pixels_or_a_refusal(data: bytes, flips: list[tuple[float, int]], in_header: bool) -> None:
+    damaged = bytearray(data)
+    for place, value in flips:
+        damaged[int(place * (min(len(data), 120 if in_header else len(data)) - 1))] = value
+    pixels_or_refusal(bytes(damaged))
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(st.binary(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_give_pixels_or_a_refusal(data: bytes) -> None:
+    pixels_or_refusal(data)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_thousands_of_damaged_files_give_pixels_or_a_refusal() -> None:
+    rng = random.Random(20261120)
+    for _ in range(20_000):
+        damaged = bytearray(rng.choice(SMALL_FILES))
+        for _ in range(rng.choice((1, 2, 4, 16))):
+            place = rng.randrange(min(len(damaged), rng.choice((40, 200, 1 << 30))))
+            length = rng.choice((0, 1, 1, 1, 4, 20))
+            damaged[place : place + length] = rng.randbytes(rng.choice((0, length, length, 2 * length)))
+            damaged = damaged or bytearray(b"\0")
+        pixels_or_refusal(bytes(damaged))

@@ -1,0 +1,53 @@
+"""What the store's tests put into MySQL, and what they find there."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.records import ListedObject, Outcome, Result
+
+WHEN = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+
+
+def listed(key: str, etag: str = "e1", bucket: str = "bkt") -> ListedObject:
+    return ListedObject(bucket, key, etag, 123, WHEN)
+
+
+def predicted(key: str, score: float = 0.5, content: bytes | None = None, etag: str = "e1") -> Result:
+    content_hash = hashlib.sha256(content or key.encode()).digest()
+    return Result(listed(key, etag), Outcome.PREDICTED, score, content_hash)
+
+
+def failed(key: str) -> Result:
+    return Result(listed(key), Outcome.FAILED, error_code="fetch", error_message="S3 was away")
+
+
+def model(version: int, threshold: float = 0.5, digest: str = "d" * 64) -> ModelRecord:
+    return ModelRecord(version, digest, "b" * 64, "p1", threshold, {"pr_auc": 0.9}, ModelStatus.BLESSED)
+
+
+def candidate(name: str, **changes: Any) -> ModelRecord:
+    record = ModelRecord(0, "", "b" * 64, "p1", 0.4, {"pr_auc": 0.8}, ModelStatus.CANDIDATE, name * 64)
+    return dataclasses.replace(record, **changes)
+
+
+def rows(database_url: str, query: str) -> list[tuple[object, ...]]:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(text(query))]
+    engine.dispose()
+    return found
+
+
+def change(database_url: str, statement: str) -> None:
+    """Somebody else changes the database."""
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()

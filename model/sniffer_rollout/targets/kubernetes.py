@@ -8,8 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import random
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +15,8 @@ from typing import Any
 import urllib3
 from kubernetes import client, config
 
-from sniffer.core.errors import ContractError, SettingsError, TransientError
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.settings import RolloutSettings
 from sniffer.core.text import one_line
 from sniffer_rollout.aspired import ASPIRED_FILE, Aspired, parse_aspired
@@ -31,7 +30,6 @@ DIGEST_ANNOTATION = "sniffer/aspired-digest"
 ROLE_LABEL = "sniffer/role"
 _CANARY = "canary"
 _RETRIED = frozenset({429, 500, 502, 503, 504})
-_LAST_BACKOFF_S = 5.0
 _TIMEOUTS_S = (3.0, 20.0)
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -105,25 +103,20 @@ class KubernetesApi:
     def _request(
         self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None = None, kind: str = ""
     ) -> dict[str, Any]:
-        deadline, pause_s = time.monotonic() + self._patience_s, 0.1
-        while True:
-            cause: Exception
-            try:
-                return self._exchange(method, path, query, body, kind)
-            except urllib3.exceptions.HTTPError as error:
-                cause = error
-            except _Refused as error:
-                if error.status not in _RETRIED:
-                    raise
-                cause = error
-            reason = one_line(cause)
-            if time.monotonic() >= deadline:
-                raise TransientError(
-                    f"the Kubernetes API has not answered for {self._patience_s:g} s ({reason}): run this step again"
-                ) from cause
-            log.warning("the Kubernetes API: %s; trying again in %.1f s", reason, pause_s)
-            time.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s = min(2 * pause_s, _LAST_BACKOFF_S)
+        retry = Retry("the Kubernetes API", "run this step again", self._patience_s, first_pause_s=0.1)
+        return retry.call(lambda: self._attempt(method, path, query, body, kind))
+
+    def _attempt(
+        self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None, kind: str
+    ) -> dict[str, Any]:
+        try:
+            return self._exchange(method, path, query, body, kind)
+        except urllib3.exceptions.HTTPError as error:
+            raise RetryLater(one_line(error)) from error
+        except _Refused as error:
+            if error.status in _RETRIED:
+                raise RetryLater(one_line(error)) from error
+            raise
 
     def _exchange(
         self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None, kind: str

@@ -9,9 +9,7 @@ from __future__ import annotations
 import binascii
 import logging
 import math
-import random
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -19,15 +17,15 @@ from typing import Any, Self
 import requests
 from requests.adapters import HTTPAdapter
 
-from sniffer.core.errors import ContractError, SettingsError, TransientError
+from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import PIXEL_BYTES, PIXELS_SIGNATURE
+from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.settings import ServingSettings
 from sniffer.core.text import one_line
 
 log = logging.getLogger(__name__)
 
 _RETRIED = frozenset({429, 502, 503, 504})
-_LAST_BACKOFF_S = 5.0
 # "Task size 64 is larger than maximum input batch size 32" (batching_session.cc) and what proxies say with 413.
 _TOO_LARGE = re.compile(r"batch size|larger than|too large", re.IGNORECASE)
 _ENCODED_SIGNATURE = "serving_default"
@@ -194,29 +192,21 @@ class ModelServer:
         self, method: str, path: str, *, body: bytes | None = None, patience_s: float | None = None
     ) -> _Answer:
         patience_s = self._settings.patience_s if patience_s is None else patience_s
-        deadline = time.monotonic() + patience_s
-        pause_s = 0.05
-        while True:
-            try:
-                answer = self._exchange(method, path, body)
-                if answer.status not in _RETRIED:
-                    return answer
-                reason = f"{answer.status} {answer.error}"
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-                reason = one_line(_innermost(error))
-            except requests.RequestException as error:
-                raise SettingsError(
-                    f"SNIFFER_SERVING_URL {self._settings.url}: {one_line(_innermost(error))}"
-                ) from error
-            if time.monotonic() >= deadline:
-                waited = f" for {patience_s:g} s" if patience_s else ""
-                raise TransientError(
-                    f"the model server at {self._settings.url} does not answer{waited} ({reason}): check that it runs "
-                    "and SNIFFER_SERVING_URL"
-                )
-            log.warning("model server: %s; trying again in %.1f s", reason, pause_s)
-            time.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s = min(2 * pause_s, _LAST_BACKOFF_S)
+        retry = Retry(
+            f"the model server at {self._settings.url}", "check that it runs and SNIFFER_SERVING_URL", patience_s
+        )
+        return retry.call(lambda: self._attempt(method, path, body))
+
+    def _attempt(self, method: str, path: str, body: bytes | None) -> _Answer:
+        try:
+            answer = self._exchange(method, path, body)
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            raise RetryLater(one_line(_innermost(error))) from error
+        except requests.RequestException as error:
+            raise SettingsError(f"SNIFFER_SERVING_URL {self._settings.url}: {one_line(_innermost(error))}") from error
+        if answer.status in _RETRIED:
+            raise RetryLater(f"{answer.status} {answer.error}")
+        return answer
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> _Answer:
         response = self._session.request(

@@ -244,7 +244,7 @@ def test_a_model_server_that_stays_away_ends_the_scan_with_the_reason(
         under_way(fleet)
         model_server.kill()
         assert program.wait() == 1
-    assert "the model server at" in program.text() and "does not answer for 0.5 s" in program.text()
+    assert "the model server at" in program.text() and "has not answered for 0.5 s" in program.text()
     assert "no restart is left (SNIFFER_MAX_RESTARTS)" in program.text()
     model_server.start()
     done = fleet.stored()

@@ -6,9 +6,6 @@ is safe because every write is an upsert on a natural key.
 
 from __future__ import annotations
 
-import logging
-import random
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -16,11 +13,10 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from sniffer.core.errors import SettingsError, TransientError
+from sniffer.core.errors import SettingsError
+from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.settings import DatabaseSettings, without_password
 from sniffer.core.text import one_line
-
-log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -49,7 +45,6 @@ _PASSING = frozenset(
         4031,  # disconnected for inactivity
     }
 )
-_LAST_BACKOFF_S = 5.0
 
 
 class Transactions:
@@ -85,39 +80,33 @@ class Transactions:
         Raises SettingsError for what the user must change, TransientError when patience ends.
         """
         patience_s = self._settings.patience_s if patience_s is None else patience_s
-        deadline = time.monotonic() + patience_s
-        pause_s = 0.05
-        while True:
-            try:
-                with self._engine.begin() as connection:
-                    return work(connection)
-            except DBAPIError as error:
-                self._translate(error, out_of_time=time.monotonic() >= deadline, patience_s=patience_s)
-                log.warning("MySQL: %s; trying again in %.1f s", _reason(error), pause_s)
-            time.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s = min(2 * pause_s, _LAST_BACKOFF_S)
+        retry = Retry(f"MySQL at {self.place}", "check that it runs, then run again", patience_s)
+        return retry.call(lambda: self._attempt(work))
 
-    def _translate(self, error: DBAPIError, *, out_of_time: bool, patience_s: float) -> None:
-        """Raise what the caller must react to; return when the transaction should be tried again."""
-        url = without_password(self._settings.url)
+    def _attempt(self, work: Callable[[Connection], _T]) -> _T:
+        try:
+            with self._engine.begin() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            reaction = self._reaction(error)
+            if reaction is None:
+                raise
+            raise reaction from error
+
+    def _reaction(self, error: DBAPIError) -> Exception | None:
+        """What to raise in its place, if anything: RetryLater when the transaction should be tried again."""
         number = error_number(error)
         if number in _WRONG_SETTINGS:
             # The server's own text is left out: of a URL with an unquoted `@` it would show half the password.
-            raise SettingsError(
-                f"MySQL at {url}: {_WRONG_SETTINGS[number]} (error {number}): check SNIFFER_DATABASE_URL, with the "
-                "password percent-encoded"
-            ) from error
+            return SettingsError(
+                f"MySQL at {self.place}: {_WRONG_SETTINGS[number]} (error {number}): check SNIFFER_DATABASE_URL, with "
+                "the password percent-encoded"
+            )
         if number == 1146:
-            raise SettingsError(
-                f"MySQL at {url}: a table is missing ({_reason(error)}): run `python -m sniffer.scan.migrate`"
-            ) from error
-        if not (error.connection_invalidated or number in _PASSING):
-            raise error
-        if out_of_time:
-            waited = f" for {patience_s:g} s" if patience_s else ""
-            raise TransientError(
-                f"MySQL at {url} does not answer{waited} ({_reason(error)}): check that it runs, then run again"
-            ) from error
+            return SettingsError(f"MySQL at {self.place}: a table is missing ({_reason(error)}): run `sniffer migrate`")
+        if error.connection_invalidated or number in _PASSING:
+            return RetryLater(_reason(error))
+        return None
 
 
 def error_number(error: DBAPIError) -> int | None:

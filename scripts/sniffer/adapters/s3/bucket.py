@@ -7,10 +7,7 @@ so those few are fetched by boto3 too. Both use the credentials that boto3's cha
 
 from __future__ import annotations
 
-import logging
-import random
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -40,14 +37,13 @@ from obstore.store import S3Store
 
 from sniffer.core.errors import SettingsError, SnifferError, TransientError
 from sniffer.core.records import ListedObject, Outcome, Unscored
+from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.text import one_line
-
-log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
 PAGE_SIZE = 1000
-_LAST_BACKOFF_S = 10.0
+_LAST_PAUSE_S = 10.0
 _CHUNK_BYTES = 1 << 20
 # The third is S3's answer to one of two conditional writes at the same moment: it wants to be asked again.
 _PASSING_CODES = ("SlowDown", "RequestTimeout", "ConditionalRequestConflict", "Throttling")
@@ -191,7 +187,7 @@ class Bucket:
                 "retry_timeout": timedelta(seconds=self._patience_s),
                 "backoff": {
                     "init_backoff": timedelta(milliseconds=100),
-                    "max_backoff": timedelta(seconds=_LAST_BACKOFF_S),
+                    "max_backoff": timedelta(seconds=_LAST_PAUSE_S),
                     "base": 2,
                 },
             },
@@ -265,23 +261,18 @@ class Bucket:
         )
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
-        deadline = time.monotonic() + self._patience_s
-        pause_s = 0.1
-        while True:
-            try:
-                return call()
-            except (BotoCoreError, ClientError) as error:
-                if not _is_passing(error):
-                    if isinstance(error, ClientError) and error.operation_name != "ListObjectsV2":
-                        raise
-                    raise self._explain(error) from error
-                if time.monotonic() >= deadline:
-                    raise TransientError(
-                        f"S3 has not answered for {self._patience_s:g} s ({one_line(error)}): run again later"
-                    ) from error
-                log.warning("S3: %s; trying again in %.1f s", one_line(error), pause_s)
-            time.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s = min(2 * pause_s, _LAST_BACKOFF_S)
+        retry = Retry("S3", "run again later", self._patience_s, first_pause_s=0.1, last_pause_s=_LAST_PAUSE_S)
+        return retry.call(lambda: self._attempt(call))
+
+    def _attempt(self, call: Callable[[], _T]) -> _T:
+        try:
+            return call()
+        except (BotoCoreError, ClientError) as error:
+            if _is_passing(error):
+                raise RetryLater(one_line(error)) from error
+            if isinstance(error, ClientError) and error.operation_name != "ListObjectsV2":
+                raise
+            raise self._explain(error) from error
 
     def _explain(self, error: BotoCoreError | ClientError) -> SnifferError:
         where = f"bucket {self.name!r} at {self._client.meta.endpoint_url}"

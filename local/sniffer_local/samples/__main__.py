@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sniffer.core.count_progress import StageProgress
 from sniffer.core.errors import TransientError
 from sniffer.core.model_records import LABELS
 from sniffer.core.parser import Parser, count
@@ -19,9 +20,11 @@ def write_labelled(out: Path, seed: int, count: int, processes: int) -> None:
     """Write the images; the same arguments write the same files over again."""
     for label in LABELS:
         (out / "labels" / label).mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(labelled_images(seed, count, processes=processes)):
-        path = out / "labels" / image.label / f"{image.slice}-{number:06d}{image.suffix}"
-        path.write_bytes(image.data)
+    with StageProgress("samples", count) as progress:
+        for number, image in enumerate(labelled_images(seed, count, processes=processes)):
+            path = out / "labels" / image.label / f"{image.slice}-{number:06d}{image.suffix}"
+            path.write_bytes(image.data)
+            progress.advance()
 
 
 def _add_arguments(parser: Parser) -> None:

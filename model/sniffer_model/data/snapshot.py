@@ -86,8 +86,7 @@ def _settled(previous: Manifest | None) -> dict[str, SplitImage]:
 
 
 def _inspected(source: ImageSource, images: Sequence[LabelledImage], limits: ImageSettings) -> Iterator[Inspection]:
-    progress = StageProgress("snapshot", len(images))
-    with ThreadPoolExecutor(source.readers) as pool:
+    with StageProgress("snapshot", len(images)) as progress, ThreadPoolExecutor(source.readers) as pool:
         for found in _in_order(pool, lambda image: _inspect(source, image, limits), images, source.readers):
             progress.advance()
             yield found

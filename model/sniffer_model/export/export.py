@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.count_progress import StageProgress
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import read_json, write_json
 from sniffer.core.model_records import LABELS, PIXELS_SIGNATURE, ModelRecord, ModelStatus
@@ -130,13 +131,18 @@ def _build(blessed: Blessed, staged: Path, image_limits: ImageSettings) -> float
     backbone = load_backbone(workdir.backbone_weights, training.backbone_weights)
     if backbone.digest != training.backbone_digest:
         raise ContractError(f"{workdir.backbone_weights} is not what was trained with: train again")
-    network = whole_network(backbone, load_head(workdir.head_weights), blessed.metrics["temperature"])
-    images = choose_golden(blessed.manifest.of(Split.TEST), open_source(blessed.manifest.source), image_limits)
-    if not images:
-        raise SettingsError("no JPEG or PNG of the test split can be read: golden examples need at least one")
-    save_for_serving(network, staged)
-    difference = _prove(network, images, staged)
-    _add_papers(workdir, staged)
+    with StageProgress("export", 4, unit="steps") as progress:
+        network = whole_network(backbone, load_head(workdir.head_weights), blessed.metrics["temperature"])
+        progress.advance(detail="the trained network is loaded")
+        images = choose_golden(blessed.manifest.of(Split.TEST), open_source(blessed.manifest.source), image_limits)
+        if not images:
+            raise SettingsError("no JPEG or PNG of the test split can be read: golden examples need at least one")
+        progress.advance(detail="golden images are chosen")
+        save_for_serving(network, staged)
+        progress.advance(detail="the SavedModel is written")
+        difference = _prove(network, images, staged)
+        _add_papers(workdir, staged)
+        progress.advance(detail="its scores are those of the trained network")
     return difference
 
 

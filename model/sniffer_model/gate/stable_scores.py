@@ -34,10 +34,10 @@ def stable_scores(
     """
     score = load_signatures(directory)[PIXELS_SIGNATURE]
     scores = np.full(len(entries), np.nan)
-    progress = StageProgress("stable model", len(entries))
-    for rows, pixels in _batches(entries, source, limits):
-        scores[rows] = score(**{PIXELS_INPUT: tf.constant(pixels)})[SCORE_OUTPUT].numpy()
-        progress.advance(len(rows))
+    with StageProgress("stable model", len(entries)) as progress:
+        for rows, pixels in _batches(entries, source, limits):
+            scores[rows] = score(**{PIXELS_INPUT: tf.constant(pixels)})[SCORE_OUTPUT].numpy()
+            progress.advance(len(rows))
     readable = ~np.isnan(scores)
     lost = int(np.sum(~readable))
     if lost > MAX_LOST_SHARE * len(entries):

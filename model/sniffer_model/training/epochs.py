@@ -13,11 +13,13 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.progress_bar import ProgressBar, shows_bars
 
 log = logging.getLogger(__name__)
 
@@ -119,16 +121,16 @@ def fit(
     outcome, best = restored or (EpochsOutcome(0, 0, before), _values(trainee.weights))
     if restored:
         log.info("%s: going on after epoch %d", trainee.name, outcome.epochs)
-    progress = _EpochLog(trainee.name, outcome.epochs, max_epochs)
-    while outcome.epochs < max_epochs and outcome.epochs - outcome.best_epoch < patience_epochs:
-        outcome = replace(outcome, epochs=outcome.epochs + 1)
-        trainee.learn(outcome.epochs)
-        judgement = trainee.judge()
-        if judgement.is_better_than(outcome.best):
-            outcome, best = replace(outcome, best_epoch=outcome.epochs, best=judgement), _values(trainee.weights)
-        if checkpoint:
-            checkpoint.save(trainee.variables, best, outcome)
-        progress.note(outcome.epochs, judgement)
+    with _EpochProgress(trainee.name, outcome.epochs, max_epochs) as progress:
+        while outcome.epochs < max_epochs and outcome.epochs - outcome.best_epoch < patience_epochs:
+            outcome = replace(outcome, epochs=outcome.epochs + 1)
+            trainee.learn(outcome.epochs)
+            judgement = trainee.judge()
+            if judgement.is_better_than(outcome.best):
+                outcome, best = replace(outcome, best_epoch=outcome.epochs, best=judgement), _values(trainee.weights)
+            if checkpoint:
+                checkpoint.save(trainee.variables, best, outcome)
+            progress.note(outcome.epochs, judgement)
     for variable, value in zip(trainee.weights, best, strict=True):
         variable.assign(value)
     return outcome
@@ -147,20 +149,34 @@ def _in_order(arrays: Any, prefix: str) -> list[Any]:
     return [arrays[f"{prefix}-{number}"] for number in range(count)]
 
 
-class _EpochLog:
-    """A log line every few seconds: epoch, validation figures, the most time that is left."""
+class _EpochProgress:
+    """Epoch, validation figures and the most time that is left: a bar on a terminal, else a log line now and then."""
 
     def __init__(self, name: str, done: int, max_epochs: int) -> None:
         self._name, self._done, self._max_epochs = name, done, max_epochs
         self._started_at = self._logged_at = time.monotonic()
+        self._bar = ProgressBar(name, "epochs at most") if shows_bars() else None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.__enter__()
+            self._bar.update(self._done, self._max_epochs)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)
 
     def note(self, epoch: int, judgement: ValidationScore) -> None:
+        figures = f"validation PR-AUC {judgement.pr_auc:.4f}, loss {judgement.loss:.4f}"
+        if self._bar is not None:
+            self._bar.update(epoch, self._max_epochs, figures)
+            return
         now = time.monotonic()
         if now - self._logged_at < _PROGRESS_S:
             return
         self._logged_at = now
         left_s = (now - self._started_at) / (epoch - self._done) * (self._max_epochs - epoch)
-        figures = judgement.pr_auc, judgement.loss
-        log.info(
-            "%s: epoch %d, validation PR-AUC %.4f, loss %.4f; at most %.0f s left", self._name, epoch, *figures, left_s
-        )
+        log.info("%s: epoch %d, %s; at most %.0f s left", self._name, epoch, figures, left_s)

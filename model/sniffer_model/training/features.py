@@ -110,13 +110,13 @@ def _compute(
     shard_rows: int,
 ) -> None:
     unsaved: dict[str, NDArray[Any]] = {}
-    progress = StageProgress("features", len(entries))
-    for contents, outputs in extract(_decoded(entries, source, limits), network):
-        unsaved.update(zip(contents, outputs, strict=True))
-        progress.advance(len(contents))
-        if len(unsaved) >= shard_rows:
-            cache.add(unsaved)
-            unsaved = {}
+    with StageProgress("features", len(entries)) as progress:
+        for contents, outputs in extract(_decoded(entries, source, limits), network):
+            unsaved.update(zip(contents, outputs, strict=True))
+            progress.advance(len(contents))
+            if len(unsaved) >= shard_rows:
+                cache.add(unsaved)
+                unsaved = {}
     if unsaved:
         cache.add(unsaved)
 

@@ -13,15 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from sniffer.core.errors import IncompleteScan, SettingsError
 from sniffer.core.flags import render_flags
 from sniffer.core.logs import configure_logging
 from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program
+from sniffer.core.progress_bar import shows_bars
 from sniffer.core.settings import database_settings, default_consumers, fleet_settings, image_settings, serving_settings
-from sniffer.scan.request import SCAN_ENVIRONMENT, add_scan_flags, output_argv, scan_argv, scan_options
+from sniffer.scan.request import SCAN_ENVIRONMENT, ScanOptions, add_scan_flags, output_argv, scan_argv, scan_options
+from sniffer.scan.terminal import ScanDisplay
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +46,13 @@ class Fleet:
         consumers: int,
         endpoint: str,
         max_restarts: int,
+        display: ScanDisplay | None = None,
     ) -> None:
         self._producer_argv = producer_argv
         self._consumer_argv = consumer_argv
         self._endpoint = endpoint
         self._restarts_left = max_restarts
+        self._display = display
         self._wanted = consumers
         self._consumers: dict[int, subprocess.Popen[bytes]] = {}
         self._producer: subprocess.Popen[bytes]
@@ -59,7 +66,9 @@ class Fleet:
 
     def run(self) -> int:
         """Run until the producer ends; returns its exit status. Raises IncompleteScan when the fleet breaks down."""
-        self._producer = _spawn("sniffer.scan.produce", [*self._producer_argv, f"--endpoint=ipc://{self._endpoint}"])
+        self._producer = self._spawn(
+            "sniffer.scan.produce", [*self._producer_argv, f"--endpoint=ipc://{self._endpoint}"]
+        )
         try:
             while self._producer.poll() is None:
                 self._tend_consumers()
@@ -68,7 +77,17 @@ class Fleet:
             self._reap()
         return self._status(self._producer.returncode)
 
+    def _spawn(self, module: str, flags: Sequence[str]) -> subprocess.Popen[bytes]:
+        if self._display is None:
+            return _spawn(module, flags)
+        child = _spawn(module, flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._display.watch(child)
+        return child
+
     def _wait_a_moment(self) -> None:
+        if self._display is not None:
+            self._display.wait(POLL_S)
+            return
         try:
             self._producer.wait(POLL_S)
         except subprocess.TimeoutExpired:
@@ -87,7 +106,7 @@ class Fleet:
     def _start_consumer(self, number: int) -> None:
         # They start while the producer checks everything; it alone says what is wrong.
         flags = [f"--endpoint=ipc://{self._endpoint}", f"--name=consumer-{number}", "--skip-checks"]
-        self._consumers[number] = _spawn("sniffer.scan.consume", [*flags, *self._consumer_argv])
+        self._consumers[number] = self._spawn("sniffer.scan.consume", [*flags, *self._consumer_argv])
 
     def _restart_consumer(self, number: int, status: int) -> None:
         if status == SettingsError.exit_status:
@@ -145,11 +164,9 @@ def _add_arguments(parser: Parser) -> None:
 def _run_program(arguments: argparse.Namespace) -> int:
     options = scan_options(arguments)
     configure_logging("scan", options.request.scan_id)
-    producer_argv = [*scan_argv(options), *output_argv(arguments)]
     if options.dry_run:
-        return _spawn("sniffer.scan.produce", producer_argv).wait()
-    consumer_argv = render_flags({"log_format": arguments.log_format})
-    return _run(producer_argv, consumer_argv, arguments.consumers or default_consumers())
+        return _spawn("sniffer.scan.produce", [*scan_argv(options), *output_argv(arguments)]).wait()
+    return _run(options, arguments, arguments.consumers or default_consumers())
 
 
 PROGRAM = Program(
@@ -176,25 +193,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     return PROGRAM.main(argv)
 
 
-def _run(producer_argv: Sequence[str], consumer_argv: Sequence[str], consumers: int) -> int:
+def _run(options: ScanOptions, arguments: argparse.Namespace, consumers: int) -> int:
     # Whatever can be seen without asking anybody is refused here, once, and not by every process of the fleet.
     for read in (database_settings, serving_settings, image_settings):
         read()
+    consumer_argv = render_flags({"log_format": arguments.log_format})
     # The folder is ours alone (mode 0700), so nobody else on this machine can reach the socket in it.
-    folder = tempfile.mkdtemp(prefix="sniffer-")
+    folder = Path(tempfile.mkdtemp(prefix="sniffer-"))
     try:
-        fleet = Fleet(producer_argv, consumer_argv, consumers, f"{folder}/fleet", fleet_settings().max_restarts)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: fleet.stop())
-        return fleet.run()
+        with _display(options, folder) as display:
+            argv = scan_argv(options)
+            if display is not None:
+                argv = [*scan_argv(replace(options, progress=display.progress_file)), "--no-progress-lines"]
+            endpoint, max_restarts = f"{folder}/fleet", fleet_settings().max_restarts
+            fleet = Fleet([*argv, *output_argv(arguments)], consumer_argv, consumers, endpoint, max_restarts, display)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: fleet.stop())
+            return fleet.run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _spawn(module: str, flags: Sequence[str]) -> subprocess.Popen[bytes]:
+@contextmanager
+def _display(options: ScanOptions, folder: Path) -> Iterator[ScanDisplay | None]:
+    """A progress bar, where somebody would see it."""
+    if not shows_bars():
+        yield None
+        return
+    with ScanDisplay(options.progress or folder / "progress.json") as display:
+        yield display
+
+
+def _spawn(module: str, flags: Sequence[str], **streams: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", module, *flags]
     # Safe here: this process has no threads.
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_us)  # noqa: PLW1509
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_us, **streams)  # type: ignore[call-overload,no-any-return]  # noqa: PLW1509
 
 
 def _die_with_us() -> None:

@@ -5,6 +5,7 @@ images of the bucket to the consumers that connect, and certifies the scan.
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 import time
@@ -32,6 +33,7 @@ from sniffer.core.settings import (
     image_settings,
     serving_settings,
 )
+from sniffer.scan import progress
 from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate
 from sniffer.scan.listing import ListingTally, images_to_score
@@ -43,11 +45,15 @@ from sniffer.scan.wire import ProducerSocket
 def _add_arguments(parser: Parser) -> None:
     add_scan_flags(parser)
     parser.add_argument("--endpoint", help="where consumers connect: tcp://127.0.0.1:5555, or ipc://path")
+    # For `sniffer scan`, which draws a bar from the file of --progress.
+    parser.add_argument("--no-progress-lines", action="store_true", help=argparse.SUPPRESS)
 
 
 def _run_program(arguments: argparse.Namespace) -> ProgramResult:
     options = scan_options(arguments)
     configure_logging("produce", options.request.scan_id)
+    if arguments.no_progress_lines:
+        logging.getLogger(progress.__name__).setLevel(logging.WARNING)
     return _dry_run(options) if options.dry_run else _scan(options, arguments.endpoint)
 
 

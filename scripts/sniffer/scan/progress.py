@@ -13,7 +13,8 @@ from sniffer.scan.listing import ListingTally
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 10.0
+LOG_INTERVAL_S = 10.0
+FILE_INTERVAL_S = 1.0
 RATE_WINDOW_S = 60.0
 """The rate is that of the last minute, so that the time left follows a fleet that grows or shrinks."""
 
@@ -28,26 +29,33 @@ class ScanProgress:
         self._path = path
         self._clock = clock
         self._history: deque[tuple[float, int]] = deque([(clock(), 0)])
+        self._logged_at = clock()
 
     def report(self, done: int, in_flight: int, *, at_once: bool = False) -> None:
-        """Report if the interval has passed; `done` are images with a committed row, `in_flight` those without."""
+        """Report if its interval has passed; `done` are images with a committed row, `in_flight` those without."""
         now = self._clock()
-        if now - self._history[-1][0] < (0.001 if at_once else INTERVAL_S):
+        if now - self._history[-1][0] < (0.001 if at_once else FILE_INTERVAL_S):
             return
         while len(self._history) > 1 and now - self._history[0][0] > RATE_WINDOW_S:
             self._history.popleft()
         rate = (done - self._history[0][1]) / (now - self._history[0][0])
         self._history.append((now, done))
         left_s = in_flight / rate if rate > 0 and self.tally.finished else None
-        self._say(done, rate, left_s)
+        self._write(done, rate, left_s)
+        if at_once or now - self._logged_at >= LOG_INTERVAL_S:
+            self._logged_at = now
+            self._log(done, rate, left_s)
 
-    def _say(self, done: int, rate: float, left_s: float | None) -> None:
+    def _log(self, done: int, rate: float, left_s: float | None) -> None:
         tally = self.tally
         left = "listing still runs" if not tally.finished else "stalled" if left_s is None else f"{left_s:.0f} s left"
         log.info(
             "listed %d (%d unchanged), done %d, %.1f images/s, %s", tally.listed, tally.unchanged, done, rate, left
         )
+
+    def _write(self, done: int, rate: float, left_s: float | None) -> None:
         if self._path:
+            tally = self.tally
             document = {
                 "listed": tally.listed,
                 "unchanged": tally.unchanged,

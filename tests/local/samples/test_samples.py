@@ -224,7 +224,8 @@ def run_samples(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_program_writes_a_folder_per_class(tmp_path: Path, training: list[SampleImage]) -> None:
     done = run_samples("--out", str(tmp_path), "--count", "16", "--seed", "7", "--processes", "2")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stdout) == (0, f"16 images in {tmp_path / 'labels'}\n")
+    assert "samples: 16 of 16 images" in done.stderr
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     assert len(files) == 16
     assert {path.parent.relative_to(tmp_path).as_posix() for path in files} == {"labels/drugs", "labels/other"}

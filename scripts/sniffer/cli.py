@@ -63,6 +63,7 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("rollout", "run"): Command("sniffer_rollout.__main__", "preflight, load, verify and promote"),
     ("rollout", "sync"): Command("sniffer_rollout.sync", "keep one model server's files and config up to date"),
     ("serve",): Command("sniffer_serve.server", "serve a model without TensorFlow Serving", "trainer"),
+    ("doctor",): Command("sniffer.doctor.__main__", "ask S3, MySQL, model server, Airflow, Kubernetes if all is well"),
     ("local", "demo"): Command("sniffer_local.demo", "the whole product once, on this machine", "dev"),
     ("local", "down"): Command("sniffer_local.down", "stop what the demo started", "dev"),
     ("local", "bench"): Command("sniffer_local.bench", "measure the speed of scan and training", "dev"),

@@ -90,6 +90,18 @@ class KubernetesApi:
             if error.status != 404:
                 raise
 
+    def is_allowed(self, verb: str, group: str, resource: str, name: str, namespace: str) -> bool:
+        """Whether the account may do that, as the API itself says (SelfSubjectAccessReview)."""
+        attributes = {"verb": verb, "group": group, "resource": resource, "name": name, "namespace": namespace}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = self._request("POST", path, {}, review, "application/json")
+        return bool(answer.get("status", {}).get("allowed"))
+
     def delete(self, path: str) -> bool:
         """Delete the object and what belongs to it; whether there was one."""
         try:
@@ -216,6 +228,23 @@ class KubernetesTarget:
         finally:
             self._api.delete(path)
             log.info("%s is deleted", target.description)
+
+    def denied_rights(self) -> list[str]:
+        """What a rollout does and this account may not, such as `patch configmaps tf-serving-aspired`."""
+        canary = f"{self._name}-{_CANARY}"
+        needed = [
+            *((verb, "", "configmaps", self._config_map) for verb in ("get", "patch")),
+            ("create", "", "configmaps", ""),
+            ("get", "apps", "deployments", self._name),
+            *((verb, "apps", "deployments", canary) for verb in ("get", "patch", "delete")),
+            ("create", "apps", "deployments", ""),
+            *((verb, "", "pods", "") for verb in ("list", "patch")),
+        ]
+        return [
+            f"{verb} {resource} {name}".rstrip()
+            for verb, group, resource, name in needed
+            if not self._api.is_allowed(verb, group, resource, name, self._namespace)
+        ]
 
     def tidy(self) -> None:
         """Delete the canary that an interrupted rollout left behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -54,6 +55,10 @@ class LocalTarget:
     def replicas(self) -> Replicas:
         """The servers that the settings name."""
         return Replicas(self._replicas, len(self._replicas))
+
+    def denied_rights(self) -> list[str]:
+        """Writing below the folder, when this user may not."""
+        return [] if os.access(self._folder, os.W_OK) else [f"write {self._folder}"]
 
     def canary(self, aspired: Aspired) -> AbstractContextManager[Target]:
         """Not possible on one machine; `mode` never asks for it."""

@@ -52,6 +52,9 @@ class Target(Protocol):
     def replicas(self) -> Replicas:
         """The servers that run now."""
 
+    def denied_rights(self) -> list[str]:
+        """What a rollout does here and we may not, in words."""
+
     def canary(self, aspired: Aspired) -> AbstractContextManager[Target]:
         """A server of its own that is told this, and gets no other requests, until the context ends.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from sniffer.core import variables as var
 from sniffer.core.errors import SettingsError
@@ -95,6 +95,18 @@ class RolloutSettings:
     trouble_s: float = var.ROLLOUT_TROUBLE_S.default
     poll_s: float = var.ROLLOUT_POLL_S.default
     kubeconfig: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AirflowSettings:
+    """Airflow's address `http://host:port`, and who asks it."""
+
+    url: str
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"AirflowSettings(url={self.url!r}, user={self.user!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +226,17 @@ def rollout_settings(
         trouble_s=var.ROLLOUT_TROUBLE_S.read(environ),
         poll_s=var.ROLLOUT_POLL_S.read(environ),
         kubeconfig=var.KUBECONFIG.read(environ) or None,
+    )
+
+
+def airflow_settings(environ: Mapping[str, str] = os.environ) -> AirflowSettings:
+    """Read SNIFFER_AIRFLOW_URL; raises SettingsError when it is missing, or has no user."""
+    parts = urlsplit(var.AIRFLOW_URL.required(environ).rstrip("/"))
+    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.username:
+        raise SettingsError(f"SNIFFER_AIRFLOW_URL must look like {var.AIRFLOW_URL.example}")
+    place = parts.netloc.rpartition("@")[2]
+    return AirflowSettings(
+        f"{parts.scheme}://{place}{parts.path}", unquote(parts.username), unquote(parts.password or "")
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Self
 
 from sqlalchemy import Connection, text
@@ -14,6 +16,16 @@ from sniffer.adapters.mysql.schema import SCHEMA_VERSION
 from sniffer.adapters.mysql.transactions import Transactions, error_number
 from sniffer.core.errors import SettingsError
 from sniffer.core.settings import DatabaseSettings
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """A database: its URL without the password, and by how many seconds its clock is ahead of ours."""
+
+    place: str
+    server_version: str
+    schema_version: str | None
+    clock_offset_s: float
 
 
 class Database:
@@ -41,8 +53,18 @@ class Database:
         if found != SCHEMA_VERSION:
             raise SettingsError(
                 f"the database {self._transactions.place} is at schema {found or 'none'}, this program "
-                f"needs {SCHEMA_VERSION}: run `python -m sniffer.scan.migrate`"
+                f"needs {SCHEMA_VERSION}: run `sniffer migrate`"
             )
+
+    def facts(self) -> DatabaseFacts:
+        """What server it is, its schema and its clock; check()'s errors, and no schema where there is none."""
+
+        def ask(connection: Connection) -> DatabaseFacts:
+            version, now = connection.execute(text("SELECT VERSION(), UTC_TIMESTAMP(6)")).one()
+            offset_s = (now.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
+            return DatabaseFacts(self._transactions.place, version, _schema_version(connection), offset_s)
+
+        return self._transactions.transact(ask, patience_s=0.0)
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables to that revision, with check()'s errors; not retried, since DDL is not idempotent."""

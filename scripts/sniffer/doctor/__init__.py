@@ -1,0 +1,1 @@
+"""`sniffer doctor`: asks the systems around us what the settings promise."""

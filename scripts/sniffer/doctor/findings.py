@@ -1,0 +1,54 @@
+"""What was found out about a system, as a line for people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class FindingState(StrEnum):
+    """Whether a system is what the settings promise."""
+
+    OK = "ok"
+    WRONG = "wrong"
+    NOT_CONFIGURED = "not configured"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about one system. The text says what was found, and of what is wrong also the way out."""
+
+    system: str
+    state: FindingState
+    text: str
+
+
+def ok(system: str, text: str) -> Finding:
+    """It is what the settings promise."""
+    return Finding(system, FindingState.OK, text)
+
+
+def wrong(system: str, text: str) -> Finding:
+    """It is not."""
+    return Finding(system, FindingState.WRONG, text)
+
+
+def not_configured(system: str, text: str) -> Finding:
+    """Nothing is promised; the text says how to."""
+    return Finding(system, FindingState.NOT_CONFIGURED, text)
+
+
+def describe(findings: Iterable[Finding]) -> str:
+    """A line each."""
+    return "\n".join(f"{found.state:<14}  {found.system:<12}  {found.text}" for found in findings)
+
+
+def document(findings: Sequence[Finding]) -> dict[str, object]:
+    """As JSON-ready values; `ok` is whether nothing is wrong."""
+    return {"ok": not any_wrong(findings), "findings": [asdict(found) for found in findings]}
+
+
+def any_wrong(findings: Iterable[Finding]) -> bool:
+    """Whether something is wrong."""
+    return any(found.state is FindingState.WRONG for found in findings)

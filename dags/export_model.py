@@ -51,9 +51,7 @@ from sniffer_airflow.training.tasks import announce_savedmodel, plan_of_export, 
 )
 def export_model() -> None:
     """Publish the newest blessed model under its reserved version."""
-    planned = plan_of_export()
-    exported = training_program("export", planned["export"], mysql=True)
-    announce_savedmodel(exported.output)
+    plan_of_export() >> training_program("export", mysql=True) >> announce_savedmodel()
 
 
 export_model()

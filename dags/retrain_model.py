@@ -48,7 +48,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, chain, dag
 
 from sniffer_airflow.names import LABELLED_IMAGES, TASK_DEFAULTS
 from sniffer_airflow.training.form import retrain_params
@@ -69,12 +69,8 @@ from sniffer_airflow.training.tasks import bless, plan_of_training, training_pro
 )
 def retrain_model() -> None:
     """Train a candidate; let it pass if it is better than the stable model."""
-    planned = plan_of_training()
-    snapshot = training_program("snapshot", planned["snapshot"])
-    train = training_program("train", planned["train"])
-    evaluate = training_program("evaluate", planned["evaluate"])
-    gate = training_program("gate", planned["gate"], mysql=True)
-    snapshot >> train >> evaluate >> gate >> bless(planned, evaluate.output, gate.output)
+    steps = [training_program(step, mysql=step == "gate") for step in ("snapshot", "train", "evaluate", "gate")]
+    chain(plan_of_training(), *steps, bless())
 
 
 retrain_model()

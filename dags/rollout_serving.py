@@ -45,7 +45,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import dag
+from airflow.sdk import TaskGroup, chain, dag
 
 from sniffer_airflow.names import SAVEDMODEL, TASK_DEFAULTS
 from sniffer_airflow.rollout.form import rollout_params
@@ -64,18 +64,13 @@ from sniffer_airflow.rollout.tasks import announce, approve, choose, plan, resto
 )
 def rollout_serving() -> None:
     """Prove a published version beside the stable one, and make it stable; or go back to the previous one."""
-    planned = plan()
-    preflight = step("preflight", planned["preflight"])
-    load = step("load", planned["load"])
-    verify = step("verify", planned["verify"])
-    approved = approve()
-    promote = step("promote", planned["promote"])
-    rollback = step("rollback", planned["rollback"])
+    with TaskGroup("roll_out", prefix_group_id=False, tooltip="Load, prove and promote the version") as roll_out:
+        chain(step("preflight"), step("load"), step("verify"), review(), approve(), step("promote"))
+    rollback = step("rollback")
 
-    choose(planned["first"]) >> [preflight, rollback]
-    preflight >> load >> verify >> review(verify.output) >> approved >> promote
-    [promote, rollback] >> announce(planned)
-    [load, verify, approved, promote, rollback] >> restore()
+    plan() >> choose() >> [roll_out, rollback]
+    [roll_out, rollback] >> announce()
+    [roll_out, rollback] >> restore()
 
 
 rollout_serving()

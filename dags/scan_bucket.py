@@ -94,8 +94,7 @@ from sniffer_airflow.scan.tasks import certify, plan, scan
 )
 def scan_bucket() -> None:
     """Score the new images of a bucket; prove that each is accounted for."""
-    planned = plan()
-    planned >> scan(planned["arguments"]) >> certify(planned)
+    plan() >> scan() >> certify()
 
 
 scan_bucket()

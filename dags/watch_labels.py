@@ -43,9 +43,7 @@ from sniffer_airflow.training.tasks import announce_labels, plan_of_watch, train
 )
 def watch_labels() -> None:
     """Count the labelled images that no snapshot has seen."""
-    planned = plan_of_watch()
-    counted = training_program("count_labels", planned["count"])
-    announce_labels(counted.output, planned["enough"])
+    plan_of_watch() >> training_program("count_labels") >> announce_labels()
 
 
 watch_labels()

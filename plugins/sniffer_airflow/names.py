@@ -6,6 +6,7 @@ import hashlib
 import re
 from datetime import timedelta
 from pathlib import PurePath
+from urllib.parse import urlsplit
 
 from airflow.sdk import Asset, conf
 
@@ -20,6 +21,9 @@ MODEL_BASE_VARIABLE = "sniffer_model_base"
 RETRAINING_VARIABLE = "sniffer_retraining"
 
 RETRAIN_DAG = "retrain_model"
+
+APPROVAL_LIMIT = timedelta(hours=12)
+"""How long `rollout_serving` waits for an approval."""
 
 SCANNED_IMAGES = Asset(name="scanned_images")
 """A scan whose certificate holds; an event's `extra` carries the scan's id, what was asked, and its counts."""
@@ -71,7 +75,16 @@ def workdir_of(training_dir: str, run_name: str) -> str:
 
 def report_url(version: int) -> str:
     """Where the UI shows the report of a model version."""
-    return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}{PAGES_PREFIX}/reports/{version}/"
+    return f"{_base_url()}{PAGES_PREFIX}/reports/{version}/"
+
+
+def changes_picture_path() -> str:
+    """Where the UI has the picture of what a rollout changes, without host: a page of the UI shows it."""
+    return f"{urlsplit(_base_url()).path}{PAGES_PREFIX}/changes.svg"
+
+
+def _base_url() -> str:
+    return str(conf.get("api", "base_url", fallback="")).rstrip("/")
 
 
 def dag_run_text(dag_id: str, run_id: str) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk import BaseOperator
 
 from sniffer.core.errors import SettingsError
 from sniffer_airflow.executors.program import ProgramOperator
@@ -15,10 +15,15 @@ PLACE_VARIABLE = "SNIFFER_RUN_IN"
 PROCESSES, PODS = "processes", "pods"
 
 
+def from_plan(name: str) -> str:
+    """`arguments` that the task `plan` returned under that name, as a template: read by name, it draws no edge."""
+    return f"{{{{ ti.xcom_pull(task_ids='plan')['{name}'] | tojson }}}}"
+
+
 def program(
     *,
     module: str,
-    arguments: Sequence[str] | XComArg = (),
+    arguments: Sequence[str] | str = (),
     needs: Collection[str] = ("aws", "mysql", "serving"),
     report_flag: str | None = None,
     progress_flag: str | None = None,
@@ -27,8 +32,8 @@ def program(
 ) -> BaseOperator:
     """The operator that runs `python -m MODULE` as a process of the worker (the default) or as a pod.
 
-    `needs` names the Connections that a process gets its settings from; a pod has its own, from Kubernetes. The
-    progress of a pod is in its log.
+    `arguments` are words, or a template that renders to a JSON list of words. `needs` names the Connections that a
+    process gets its settings from; a pod has its own, from Kubernetes. The progress of a pod is in its log.
     """
     place = os.environ.get(PLACE_VARIABLE) or PROCESSES
     common: dict[str, Any] = {"module": module, "arguments": arguments, "leave_out": leave_out, **kwargs}

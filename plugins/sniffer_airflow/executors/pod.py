@@ -13,11 +13,12 @@ from typing import Any
 import yaml
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
-from airflow.sdk import Context, XComArg
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from kubernetes.client import models as k8s
 
 from sniffer.core.errors import SettingsError
+from sniffer_airflow.executors.program import words_of
 
 TEMPLATES_VARIABLE = "SNIFFER_POD_TEMPLATES"
 """A folder laid out as k8s/, with templates in pods/ and images in components/images/, in the place of our own."""
@@ -48,7 +49,7 @@ class PodProgramOperator(KubernetesPodOperator):
         self,
         *,
         module: str,
-        arguments: Sequence[str] | XComArg = (),
+        arguments: Sequence[str] | str = (),
         report_flag: str | None = None,
         leave_out: Collection[str] = (),
         **kwargs: Any,
@@ -58,7 +59,7 @@ class PodProgramOperator(KubernetesPodOperator):
             pod_template_dict=pod_template(package),
             full_pod_spec=_gpu_changes() if package == _TRAINER and os.environ.get(GPU_VARIABLE) == "1" else None,
             cmds=["python", "-m", module],
-            arguments=arguments,  # type: ignore[arg-type]  # an XComArg is resolved by the time it is read
+            arguments=arguments,  # type: ignore[arg-type]  # a template's text is made into words below
             do_xcom_push=report_flag is not None,
             startup_timeout_seconds=_START_LIMIT_S,
             schedule_timeout_seconds=_START_LIMIT_S,
@@ -84,6 +85,7 @@ class PodProgramOperator(KubernetesPodOperator):
 
     def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> k8s.V1Pod:
         """The pod, with the report's flag; Airflow's side-car runs our own image, so that no other is needed."""
+        self.arguments = words_of(self.arguments)
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
         [base] = [container for container in pod.spec.containers if container.name == self.base_container_name]
         if self.report_flag is not None:

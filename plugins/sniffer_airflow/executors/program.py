@@ -13,9 +13,9 @@ import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from airflow.sdk import BaseOperator, Context, XComArg
+from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError
 from airflow.sdk.log import mask_secret
 
@@ -28,6 +28,12 @@ WRONG_SETTINGS = SettingsError.exit_status
 _LOOK_S = 0.5
 _PROGRESS_S = 5.0
 _TAIL_LINES = 8
+
+
+def words_of(arguments: Sequence[str] | str) -> list[str]:
+    """The words of a command line, which may be given as the text of a JSON list."""
+    words: list[str] = json.loads(arguments) if isinstance(arguments, str) else list(arguments)
+    return words
 
 
 class ProgramOperator(BaseOperator):
@@ -50,7 +56,7 @@ class ProgramOperator(BaseOperator):
         self,
         *,
         module: str,
-        arguments: Sequence[str] | XComArg = (),
+        arguments: Sequence[str] | str = (),
         aws: bool = True,
         mysql: bool = True,
         serving: bool = True,
@@ -100,8 +106,7 @@ class ProgramOperator(BaseOperator):
 
     def _command(self, report: Path, progress: Path) -> list[str]:
         # -P: what lies in the worker's current folder must not shadow our packages.
-        arguments = cast("Sequence[str]", self.arguments)  # Airflow has resolved them by now
-        command = [sys.executable, "-P", "-m", self.module, *arguments]
+        command = [sys.executable, "-P", "-m", self.module, *words_of(self.arguments)]
         if self.report_flag:
             command.append(f"{self.report_flag}={report}")
         if self.progress_flag:

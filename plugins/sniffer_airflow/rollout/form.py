@@ -1,48 +1,77 @@
-"""The trigger form of `rollout_serving`: its fields with their types, bounds and help, as Airflow params."""
+"""The trigger form of `rollout_serving`: its fields, as Airflow params, and what was filled in, as one record."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from airflow.sdk import Param
 
-_WHAT, _PROOF = "What", "Proof"
+from sniffer_airflow.forms import MORE_OPTIONS, Json, Values, choice_field, count_field, limits_field, switch_field
+from sniffer_airflow.names import APPROVAL_LIMIT
 
 ROLL_OUT, ROLL_BACK = "roll out", "roll back"
+
+VERIFY_LIMITS = (
+    "golden_tolerance",
+    "encoded_tolerance",
+    "latency_rounds",
+    "latency_batch",
+    "max_median_ratio",
+    "max_p95_ratio",
+    "latency_floor_ms",
+    "shadow_images",
+    "least_shadow_images",
+    "max_flips",
+    "max_flag_change",
+)
+"""The limits that `python -m sniffer_rollout verify` takes as flags."""
+
+
+@dataclass(frozen=True)
+class RolloutForm:
+    """The form as it was filled in; None is a field that was left empty."""
+
+    action: str
+    version: int | None
+    approval: bool
+    limits: Mapping[str, float]
+
+    @classmethod
+    def parse(cls, params: Mapping[str, Json]) -> RolloutForm:
+        """From a DAG run's params; SettingsError names the field that is wrong."""
+        values = Values(params)
+        return cls(
+            action=values.text("action") or ROLL_OUT,
+            version=values.count("version"),
+            approval=values.switch("approval"),
+            limits=values.limits("limits"),
+        )
 
 
 def rollout_params() -> dict[str, Param]:
     """The form's fields. Every default validates; together they mean: the newest exported version, without approval."""
     return {
-        "action": Param(
-            ROLL_OUT,
-            type="string",
-            enum=[ROLL_OUT, ROLL_BACK],
-            title="Action",
-            section=_WHAT,
-            description="`roll back` makes the previous version stable again, within a minute and without any check. "
-            "If another run is at work or waits for an approval, mark that one as failed: the roll-back waits for it.",
+        "action": choice_field(
+            "Action",
+            "**Roll back** makes the previous version stable again within a minute, without any check. If another run "
+            "is at work or waits for an approval, mark that run as failed first; until then the roll-back waits.",
+            {ROLL_OUT: "Roll out a version", ROLL_BACK: "Roll back to the previous version"},
         ),
-        "version": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            title="Version",
-            section=_WHAT,
-            description="The model version. Empty: the newest exported one; of a roll-back, the previous one.",
+        "version": count_field(
+            "Model version",
+            "**If empty:** the newest exported version; for a roll-back, the version that was stable before.",
         ),
-        "approval": Param(
-            False,
-            type="boolean",
-            title="Ask for approval",
-            section=_PROOF,
-            description="Wait for a human, with the figures, before the version becomes stable. No answer in 12 hours "
-            "counts as a rejection.",
+        "approval": switch_field(
+            "Ask for approval",
+            "Wait for a person to look at the figures before the version becomes stable. No answer within "
+            f"{APPROVAL_LIMIT.total_seconds() / 3600:.0f} hours counts as a rejection.",
         ),
-        "limits": Param(
-            None,
-            type=["null", "object"],
-            title="Limits",
-            section=_PROOF,
-            description='What `verify` lets pass where it differs from the defaults, such as {"max_flips": 0.5}; the '
-            "names are the flags of `python -m sniffer_rollout`.",
+        "limits": limits_field(
+            "Limits of verify",
+            'Limits that differ from the defaults of `verify`, such as `{"max_flips": 0.5}`. **If empty:** the '
+            "defaults.",
+            VERIFY_LIMITS,
+            section=MORE_OPTIONS,
         ),
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from datetime import datetime
 
 from sniffer.core.errors import ContractError, IncompleteScan
 from sniffer.core.records import Certificate
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
+from sniffer_airflow.forms import Json
 
 
 def stored_certificate(scan_id: str) -> Certificate | None:
@@ -40,14 +41,14 @@ def judge(scan_id: str, certificate: Certificate | None) -> Certificate:
     return certificate
 
 
-def asset_extra(certificate: Certificate) -> dict[str, Any]:
+def asset_extra(certificate: Certificate) -> dict[str, Json]:
     """What an event of the Asset `scanned_images` tells its consumers, as JSON-ready values."""
     return {
         "scan_id": certificate.scan_id,
         "bucket": certificate.bucket,
         "prefix": certificate.prefix,
-        "since": certificate.since and certificate.since.isoformat(),
-        "until": certificate.until and certificate.until.isoformat(),
+        "since": _iso(certificate.since),
+        "until": _iso(certificate.until),
         "limited": certificate.limited,
         "model_version": certificate.model_version,
         "listed": certificate.listed,
@@ -55,6 +56,10 @@ def asset_extra(certificate: Certificate) -> dict[str, Any]:
         "flagged": certificate.flagged,
         "images_per_s": round(certificate.images_per_s, 2),
     }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def _counts(certificate: Certificate) -> str:

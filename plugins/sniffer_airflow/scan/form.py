@@ -1,101 +1,159 @@
-"""The trigger form of `scan_bucket`: its fields with their types, bounds and help, as Airflow params."""
+"""The trigger form of `scan_bucket`: its fields, as Airflow params, and what was filled in, as one record."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
 from airflow.sdk import Param
 
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.forms import (
+    MORE_OPTIONS,
+    Json,
+    Values,
+    count_field,
+    switch_field,
+    text_field,
+    text_rule,
+    time_field,
+    variable_now,
+)
 from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE
+from sniffer_airflow.scan.window import has_only_known_placeholders
 
-_WHAT, _MODEL, _HOW = "What to scan", "Model", "How to scan"
+PREFIX_CHARS = 1024
+MOST_CONSUMERS = 256
 
-BUCKET_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$"
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 """Covers S3's rules, those of old us-east-1 buckets, access point aliases, and other stores with an S3 API."""
+_S3_URL = re.compile(r"s3://([^/]+)/*(.*)", re.IGNORECASE)
+_VERSION = re.compile(r"stable|[1-9][0-9]{0,17}")
+
+
+def split_s3_url(text: str) -> tuple[str, str]:
+    """Bucket and prefix of `s3://bucket/prefix`; text that is no such URL is a bucket's name alone."""
+    match = _S3_URL.fullmatch(text.strip())
+    return (match[1], match[2]) if match else (text.strip(), "")
+
+
+def is_bucket_name(text: str) -> bool:
+    """Whether a bucket may have that name."""
+    return _BUCKET.fullmatch(text) is not None
+
+
+def _is_target(text: str) -> bool:
+    return not text.strip() or is_bucket_name(split_s3_url(text)[0])
+
+
+BUCKET_RULE = text_rule("bucket name such as my-images, or URL such as s3://my-images/uploads/", _is_target)
+PREFIX_RULE = text_rule(
+    "prefix of object keys; its placeholders may be {{ ds }}, {{ ds_nodash }}, {{ year }}, {{ month }}, {{ day }}",
+    has_only_known_placeholders,
+)
+VERSION_RULE = text_rule(
+    "model version: a number such as 7, or the word stable", lambda text: bool(_VERSION.fullmatch(text))
+)
+
+
+@dataclass(frozen=True)
+class ScanForm:
+    """The form as it was filled in; None is a field that was left empty. `bucket` may still be an s3:// URL."""
+
+    bucket: str | None
+    prefix: str | None
+    since: datetime | None
+    until: datetime | None
+    limit: int | None
+    dry_run: bool
+    model_version: str
+    rescan: bool
+    retry_failed: bool
+    consumers: int | None
+
+    @classmethod
+    def parse(cls, params: Mapping[str, Json]) -> ScanForm:
+        """From a DAG run's params; SettingsError names the field that is wrong."""
+        values = Values(params)
+        form = cls(
+            bucket=values.text("bucket"),
+            prefix=values.text("prefix"),
+            since=values.time("since"),
+            until=values.time("until"),
+            limit=values.count("limit"),
+            dry_run=values.switch("dry_run"),
+            model_version=values.text("model_version") or "stable",
+            rescan=values.switch("rescan"),
+            retry_failed=values.switch("retry_failed"),
+            consumers=values.count("consumers"),
+        )
+        if form.rescan and form.retry_failed:
+            raise SettingsError("choose either Rescan or Retry failed: a rescan retries failed images as well")
+        return form
 
 
 def scan_params() -> dict[str, Param]:
-    """The form's fields. Every default validates, and together they mean: the nightly target, whole, by `stable`."""
+    """The form's fields. Every default validates; together the defaults mean: the nightly target, with `stable`."""
     return {
-        # Nullable, because the form lets nobody leave a plain string empty.
-        "bucket": Param(
-            None,
-            type=["null", "string"],
-            pattern=f"^$|{BUCKET_PATTERN}",
-            title="Bucket",
-            section=_WHAT,
-            description=f"Name of the S3 bucket, without s3://. Empty: the Variable `{BUCKET_VARIABLE}`, with the "
-            f"prefix of the Variable `{PREFIX_VARIABLE}` unless one is given below.",
+        "bucket": text_field("Bucket", _bucket_help(), rule=BUCKET_RULE),
+        "prefix": text_field(
+            "Prefix",
+            "Scan only objects whose key starts with this, such as `uploads/{{ ds }}/`. "
+            f"{_prefix_default()} "
+            "`{{ ds }}` is the day of the run (`2026-11-05`); `{{ ds_nodash }}`, `{{ year }}`, `{{ month }}` and "
+            "`{{ day }}` work as well.",
+            rule=PREFIX_RULE,
+            longest=PREFIX_CHARS,
         ),
-        "prefix": Param(
-            None,
-            type=["null", "string"],
-            maxLength=1024,
-            title="Prefix",
-            section=_WHAT,
-            description="Only keys that begin with this, such as `uploads/{{ ds }}/`. Empty: the whole bucket. "
-            "`{{ ds }}` (2026-11-05), `{{ ds_nodash }}`, `{{ year }}`, `{{ month }}` and `{{ day }}` stand for the day "
-            "of a scheduled or backfill run, and for the logical date of a manual one.",
+        "since": time_field(
+            "Modified since",
+            "Scan only objects modified at or after this time (UTC). **If both times are empty:** a manual run has no "
+            "time limit; a nightly or backfill run takes its own day, unless the prefix already selects one.",
         ),
-        "since": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Modified since",
-            section=_WHAT,
-            description="Only objects last modified at or after this time. Both times empty: no limit in a manual run; "
-            "the run's day in a scheduled or backfill run whose prefix has no date.",
+        "until": time_field("Modified before", "Scan only objects modified before this time (UTC)."),
+        "limit": count_field(
+            "Maximum number of images",
+            "Stop after this many new images. Images that already have a result do not count. **If empty:** no limit.",
         ),
-        "until": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Modified before",
-            section=_WHAT,
-            description="Only objects last modified before this time.",
+        "dry_run": switch_field(
+            "Dry run", "List the bucket and estimate how long the scan would take. Nothing is scored or stored."
         ),
-        "limit": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            title="At most this many images",
-            section=_WHAT,
-            description="Images already known do not count, so that limited scans make progress. Empty: all.",
+        "model_version": text_field(
+            "Model version",
+            "A version number, or `stable` for the version in production when the scan starts.",
+            default="stable",
+            rule=VERSION_RULE,
+            section=MORE_OPTIONS,
         ),
-        "model_version": Param(
-            "stable",
-            type="string",
-            pattern=r"^(stable|[1-9][0-9]{0,17})$",
-            title="Model version",
-            section=_MODEL,
-            description="A version number, or `stable`: the one in production when the scan starts.",
+        "rescan": switch_field(
+            "Rescan", "Score images again even if this model version has already scored them.", section=MORE_OPTIONS
         ),
-        "rescan": Param(
-            False,
-            type="boolean",
-            title="Rescan",
-            section=_MODEL,
-            description="Score images again that already have a result from this model version.",
+        "retry_failed": switch_field(
+            "Retry failed", "Scan only images that failed in an earlier scan.", section=MORE_OPTIONS
         ),
-        "retry_failed": Param(
-            False,
-            type="boolean",
-            title="Retry failed",
-            section=_MODEL,
-            description="Only try again what an earlier scan recorded as failed.",
-        ),
-        "consumers": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            maximum=256,
-            title="Consumers",
-            section=_HOW,
-            description="Processes that decode and score. Empty: fitted to the machine.",
-        ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            section=_HOW,
-            description="List, say how many images are new and how long they would take; change nothing.",
+        "consumers": count_field(
+            "Consumers",
+            f"Number of worker processes that decode and score images, at most {MOST_CONSUMERS}. **If empty:** chosen "
+            "to fit the machine.",
+            most=MOST_CONSUMERS,
+            section=MORE_OPTIONS,
         ),
     }
+
+
+def _bucket_help() -> str:
+    now = variable_now(BUCKET_VARIABLE)
+    default = (
+        f"the nightly target, currently `{now}` (Variable `{BUCKET_VARIABLE}`)."
+        if now
+        else f"the nightly target, which is not set: enter a bucket, or set the Variable `{BUCKET_VARIABLE}`."
+    )
+    return f"Name of the S3 bucket, or a URL such as `s3://my-images/uploads/`. **If empty:** {default}"
+
+
+def _prefix_default() -> str:
+    now = variable_now(PREFIX_VARIABLE)
+    nightly = f"currently `{now}` (Variable `{PREFIX_VARIABLE}`)" if now else "currently none: the whole bucket"
+    return f"**If empty:** the whole bucket; with an empty bucket field, the nightly prefix, {nightly}."

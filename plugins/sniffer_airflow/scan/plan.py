@@ -1,25 +1,29 @@
 """Plan stage of `scan_bucket`: from the form, the run's dates and the Variables to what is scanned, and its flags.
 
-Pure, but for `plan_of_run`. Wrong or contradictory input is a SettingsError that names the field and the way out.
+Pure. Wrong or contradictory input is a SettingsError that names the field and the way out.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
-
-from airflow.sdk import Variable
 
 from sniffer.core.errors import SettingsError
-from sniffer.core.settings import parse_utc
-from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, dag_run_text, name_of_run
-from sniffer_airflow.scan.form import BUCKET_PATTERN
+from sniffer.core.flags import render_flags
+from sniffer_airflow.forms import Json
+from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE
+from sniffer_airflow.scan.form import ScanForm, is_bucket_name, split_s3_url
 from sniffer_airflow.scan.window import RunDates, day_of, fill_in_day, is_dated, window_of
 
 PREFIX_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class NightlyTarget:
+    """What the Variables say: the target of every run whose form names no bucket. Empty is not set."""
+
+    bucket: str = ""
+    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,9 @@ class ScanPlan:
 
     def arguments(self) -> list[str]:
         """The flags of `python -m sniffer.scan`, each as one word, so that no value can be taken for a flag."""
-        words: list[str] = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            flag = f"--{field.name.replace('_', '-')}"
-            if isinstance(value, datetime):
-                words.append(f"{flag}={value.isoformat()}")
-            elif value is True:
-                words.append(flag)
-            elif value is not False and value is not None and value != "":
-                words.append(f"{flag}={value}")
-        return words
+        return render_flags(self.document())
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Json]:
         """The plan as JSON-ready values, for XCom and for people."""
         return asdict(self) | {
             "since": self.since and self.since.isoformat(),
@@ -61,33 +55,13 @@ class ScanPlan:
         }
 
 
-def plan_of_run(dag_run: Any, params: Mapping[str, Any]) -> ScanPlan:
-    """The plan of a DAG run; reads the Variables of the nightly target when the form names no bucket."""
-    return plan_scan(
-        scan_id=name_of_run(dag_run.dag_id, dag_run.run_id),
-        dag_run=dag_run_text(dag_run.dag_id, dag_run.run_id),
-        dates=RunDates.of(dag_run),
-        params=params,
-        variable=lambda name: str(Variable.get(name, default="")),
-    )
-
-
-def plan_scan(
-    *,
-    scan_id: str,
-    dag_run: str,
-    dates: RunDates,
-    params: Mapping[str, Any],
-    variable: Callable[[str], str],
-) -> ScanPlan:
+def plan_scan(*, scan_id: str, dag_run: str, dates: RunDates, form: ScanForm, nightly: NightlyTarget) -> ScanPlan:
     """Resolve target, day and window, and check what no single field can show."""
-    if params["rescan"] and params["retry_failed"]:
-        raise SettingsError("rescan and retry_failed contradict each other: a rescan tries the failed ones again, too")
-    bucket, template = _target(params, variable)
+    bucket, template = _target(form, nightly)
     prefix = fill_in_day(template, day_of(dates))
     if len(prefix.encode()) > PREFIX_BYTES:
-        raise SettingsError(f"prefix is longer than an S3 key can be ({PREFIX_BYTES} bytes): {prefix[:60]!r}…")
-    window = window_of(dates, _moment("since", params), _moment("until", params), dated_prefix=is_dated(template))
+        raise SettingsError(f"the prefix is longer than an S3 key can be ({PREFIX_BYTES} bytes): {prefix[:60]!r}…")
+    window = window_of(dates, form.since, form.until, dated_prefix=is_dated(template))
     return ScanPlan(
         scan_id=scan_id,
         dag_run=dag_run,
@@ -95,35 +69,38 @@ def plan_scan(
         prefix=prefix,
         since=window.since,
         until=window.until,
-        **{name: params[name] for name in _AS_GIVEN},
+        model_version=form.model_version,
+        consumers=form.consumers,
+        limit=form.limit,
+        rescan=form.rescan,
+        retry_failed=form.retry_failed,
+        dry_run=form.dry_run,
     )
 
 
-_AS_GIVEN = ("model_version", "consumers", "limit", "rescan", "retry_failed", "dry_run")
-
-
-def _target(params: Mapping[str, Any], variable: Callable[[str], str]) -> tuple[str, str]:
-    """Bucket and prefix template; a bucket typed in the form never mixes with the Variables' prefix."""
-    bucket, prefix = params["bucket"] or "", params["prefix"] or ""
-    if not bucket:
-        bucket, prefix = variable(BUCKET_VARIABLE).strip(), prefix or variable(PREFIX_VARIABLE)
-    if not bucket:
+def _target(form: ScanForm, nightly: NightlyTarget) -> tuple[str, str]:
+    """Bucket and prefix template; a bucket of the form never mixes with the Variables' prefix."""
+    if form.bucket:
+        bucket, prefix = _taken_apart(form.bucket, form.prefix or "", "the fields Bucket and Prefix")
+    elif nightly.bucket:
+        places = f"the Variables {BUCKET_VARIABLE} and {PREFIX_VARIABLE}"
+        bucket, prefix = _taken_apart(nightly.bucket, nightly.prefix, places)
+        prefix = form.prefix or prefix
+    else:
         raise SettingsError(
-            "no bucket: name one in the form, or set the nightly target by "
+            "no bucket: enter one in the form, or set the nightly target with "
             f"`airflow variables set {BUCKET_VARIABLE} NAME`"
         )
-    if not re.fullmatch(BUCKET_PATTERN, bucket):
+    if not is_bucket_name(bucket):
         raise SettingsError(
-            f"{bucket!r} is not a bucket's name: give the name alone, without s3:// and without a prefix"
+            f"{bucket!r} is not a bucket name; enter a name such as my-images, or s3://my-images/uploads/"
         )
     return bucket, prefix
 
 
-def _moment(name: str, params: Mapping[str, Any]) -> datetime | None:
-    text = params[name]
-    if not text:
-        return None
-    try:
-        return parse_utc(text)
-    except ValueError:
-        raise SettingsError(f"{name} ({text!r}) is not a time such as 2026-11-05T00:00:00Z") from None
+def _taken_apart(target: str, prefix: str, places: str) -> tuple[str, str]:
+    """A bucket's name or s3:// URL, and the prefix beside it, as bucket and prefix."""
+    bucket, of_url = split_s3_url(target)
+    if of_url and prefix and of_url != prefix:
+        raise SettingsError(f"two prefixes, {of_url!r} and {prefix!r}, in {places}: leave one out")
+    return bucket, of_url or prefix

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow.sdk import BaseOperator, XComArg, task
+from airflow.sdk import BaseOperator, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from sniffer_airflow.executors.choose import program
+from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
-from sniffer_airflow.names import SCANNED_IMAGES
-from sniffer_airflow.scan import certify as certificates
-from sniffer_airflow.scan.plan import plan_of_run
+from sniffer_airflow.forms import Json, read_variable
+from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCANNED_IMAGES, dag_run_text, name_of_run
+from sniffer_airflow.scan.certify import asset_extra, judge, stored_certificate
+from sniffer_airflow.scan.form import ScanForm
+from sniffer_airflow.scan.plan import NightlyTarget, plan_scan
+from sniffer_airflow.scan.window import RunDates
 
 SCANS_AT_A_TIME = 2
 """Over all runs of the DAG, backfills included, which max_active_runs does not bound. A scan fills its machine."""
@@ -20,22 +23,28 @@ SCANS_AT_A_TIME = 2
 log = logging.getLogger(__name__)
 
 
-@task(multiple_outputs=True)
-def plan(*, dag_run: Any = None, params: Any = None) -> dict[str, Any]:
+@task
+def plan(*, dag_run: Any = None, params: Any = None) -> dict[str, Json]:
     """What this run scans: every default filled in, contradictions refused, and the flags for the program."""
     with errors_by_reaction():
-        planned = plan_of_run(dag_run, params)
+        planned = plan_scan(
+            scan_id=name_of_run(dag_run.dag_id, dag_run.run_id),
+            dag_run=dag_run_text(dag_run.dag_id, dag_run.run_id),
+            dates=RunDates.of(dag_run),
+            form=ScanForm.parse(params),
+            nightly=NightlyTarget(read_variable(BUCKET_VARIABLE), read_variable(PREFIX_VARIABLE)),
+        )
     for name, value in planned.document().items():
         log.info("%-14s %s", name, "-" if value in (None, "") else value)
-    return planned.document() | {"arguments": planned.arguments()}
+    return {**planned.document(), "arguments": [*planned.arguments()]}
 
 
-def scan(arguments: XComArg) -> BaseOperator:
+def scan() -> BaseOperator:
     """`python -m sniffer.scan`; its XCom is the certificate without samples (of a dry run: the estimate)."""
     return program(
         task_id="scan",
         module="sniffer.scan",
-        arguments=arguments,
+        arguments=from_plan("arguments"),
         report_flag="--result",
         progress_flag="--progress",
         leave_out=("failure_samples",),
@@ -44,14 +53,15 @@ def scan(arguments: XComArg) -> BaseOperator:
 
 
 @task(outlets=[SCANNED_IMAGES])
-def certify(planned: dict[str, Any], *, outlet_events: Any = None) -> dict[str, Any]:
+def certify(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """Judge the certificate in MySQL; an event of the Asset `scanned_images` if it holds, failure if not."""
+    planned = ti.xcom_pull(task_ids="plan")
     if planned["dry_run"]:
         raise AirflowSkipException(
             "dry run: nothing was scanned, so there is nothing to certify; see the XCom of `scan`"
         )
     with errors_by_reaction():
-        certificate = certificates.judge(planned["scan_id"], certificates.stored_certificate(planned["scan_id"]))
-    extra = certificates.asset_extra(certificate)
+        certificate = judge(planned["scan_id"], stored_certificate(planned["scan_id"]))
+    extra = asset_extra(certificate)
     outlet_events[SCANNED_IMAGES].extra = extra
     return extra

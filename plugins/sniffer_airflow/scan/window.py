@@ -3,8 +3,8 @@
 | run                 | `{{ ds }}` in the prefix  | window on LastModified, unless the form gives one |
 |---------------------|---------------------------|---------------------------------------------------|
 | scheduled, backfill | day of the data interval  | the data interval; none with a dated prefix       |
-| manual              | day of the logical date;  | none                                              |
-|                     | without: of the trigger   |                                                   |
+| manual              | day of the logical date,  | none                                              |
+|                     | or else of the trigger    |                                                   |
 
 All days are UTC. Pure functions.
 """
@@ -92,8 +92,17 @@ def fill_in_day(prefix: str, day: date) -> str:
     filled = _PLACEHOLDER.sub(lambda match: known.get(match[1], match[0]), prefix)
     if _LEFT_OVER.search(filled):
         allowed = ", ".join(f"{{{{ {name} }}}}" for name in known)
-        raise SettingsError(f"prefix {prefix!r} has a template we do not know; allowed are {allowed}")
+        raise SettingsError(f"the prefix {prefix!r} has an unknown placeholder; known are {allowed}")
     return filled
+
+
+def has_only_known_placeholders(prefix: str) -> bool:
+    """Whether `fill_in_day` takes the prefix."""
+    try:
+        fill_in_day(prefix, date.min)
+    except SettingsError:
+        return False
+    return True
 
 
 def window_of(dates: RunDates, since: datetime | None, until: datetime | None, *, dated_prefix: bool) -> Window:

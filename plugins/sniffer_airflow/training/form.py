@@ -1,118 +1,162 @@
-"""The trigger form of `retrain_model`: its fields with their types, bounds and help, as Airflow params."""
+"""The trigger forms of the training DAGs: their fields, as Airflow params, and what was filled in, as records."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from airflow.sdk import Param
 
-from sniffer_airflow.names import RETRAINING_VARIABLE
-
-_DATA, _TRAINING, _NIGHT, _GATE = "Labelled images", "Training", "What a night looks like", "Gate"
-_ELSE = f"Empty: as in the Variable `{RETRAINING_VARIABLE}`, else"
-
-SOURCE = Param(
-    None,
-    type=["null", "string"],
-    maxLength=1024,
-    title="Source",
-    section=_DATA,
-    description="A folder or s3://bucket/prefix that holds `labels/<class>/…`, or a .csv or .parquet table. Empty: "
-    f"`source` of the Variable `{RETRAINING_VARIABLE}`.",
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.forms import (
+    MORE_OPTIONS,
+    Json,
+    Values,
+    count_field,
+    limits_field,
+    share_field,
+    switch_field,
+    text_field,
 )
+from sniffer_airflow.names import RETRAINING_VARIABLE
+from sniffer_airflow.training.settings import Retraining, retraining_now
+
+_OVERRIDE = "Accept a rejected model"
+
+GATE_LIMITS = (
+    "min_pr_auc",
+    "min_roc_auc",
+    "min_recall",
+    "min_nightly_precision",
+    "max_recall_loss",
+    "max_precision_loss",
+    "max_slice_loss",
+    "min_slice_images",
+    "capacity_tolerance",
+)
+"""The limits that `python -m sniffer_model.gate` takes as flags."""
+
+
+@dataclass(frozen=True)
+class RetrainForm:
+    """The form of `retrain_model` as it was filled in; None is a field that was left empty."""
+
+    source: str | None = None
+    capacity: int | None = None
+    target_precision: float | None = None
+    fine_tune: bool = False
+    prevalence: float | None = None
+    nightly_volume: int | None = None
+    backbone_weights: str | None = None
+    limits: Mapping[str, float] | None = None
+    override_by: str | None = None
+    override_reason: str | None = None
+
+    @classmethod
+    def parse(cls, params: Mapping[str, Json]) -> RetrainForm:
+        """From a DAG run's params; SettingsError names the field that is wrong."""
+        values = Values(params)
+        form = cls(
+            source=values.text("source"),
+            capacity=values.count("capacity"),
+            target_precision=values.share("target_precision"),
+            fine_tune=values.switch("fine_tune"),
+            prevalence=values.share("prevalence"),
+            nightly_volume=values.count("nightly_volume"),
+            backbone_weights=values.text("backbone_weights"),
+            limits=values.limits("limits"),
+            override_by=values.text("override_by"),
+            override_reason=values.text("override_reason"),
+        )
+        if bool(form.override_by) != bool(form.override_reason):
+            raise SettingsError(f"fill in both fields of {_OVERRIDE!r}, your name and the reason, or neither")
+        return form
+
+
+@dataclass(frozen=True)
+class WatchForm:
+    """The form of `watch_labels` as it was filled in."""
+
+    source: str | None = None
+    new_labels: int | None = None
+
+    @classmethod
+    def parse(cls, params: Mapping[str, Json]) -> WatchForm:
+        """From a DAG run's params."""
+        values = Values(params)
+        return cls(values.text("source"), values.count("new_labels"))
 
 
 def retrain_params() -> dict[str, Param]:
     """The form's fields. Every default validates; what is left empty is as the Variable says."""
+    empty = _Defaults(retraining_now())
     return {
-        "source": SOURCE,
-        "backbone_weights": Param(
-            None,
-            type=["null", "string"],
-            title="Backbone weights",
-            section=_TRAINING,
-            description="`imagenet`, the path of a weights file that the workers see, or `random` (for a demo). "
-            f"{_ELSE} `imagenet`.",
+        "source": _source(empty),
+        "capacity": count_field(
+            "Review capacity per night",
+            "How many flagged images your reviewers can look at in one night. The threshold is chosen to stay within "
+            f"it. {empty.text('capacity', 'the target precision below decides')}",
         ),
-        "fine_tune": Param(
-            False,
-            type="boolean",
-            title="Fine-tune",
-            section=_TRAINING,
-            description="Then tune the backbone's last block too; kept only if the validation PR-AUC gains by it.",
+        "target_precision": share_field(
+            "Target precision",
+            "Share of flagged images that must really show drugs, such as `0.95`. Decides the threshold when no "
+            f"capacity is given here. {empty.text('target_precision', '`0.95`')}",
+            may_be_one=True,
         ),
-        "prevalence": Param(
-            None,
-            type=["null", "number"],
-            exclusiveMinimum=0,
-            exclusiveMaximum=1,
-            title="Prevalence",
-            section=_NIGHT,
-            description=f"Assumed share of drugs among a night's images, such as 0.002. {_ELSE} 0.01.",
+        "fine_tune": switch_field(
+            "Fine-tune",
+            "Also train the last block of the backbone. Takes longer; kept only if the validation PR-AUC improves. "
+            f"{empty.when_off('fine_tune')}".strip(),
         ),
-        "nightly_volume": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            title="Images a night",
-            section=_NIGHT,
-            description=f"How many new images a night's scan meets. {_ELSE} 100,000.",
+        "prevalence": share_field(
+            "Prevalence",
+            "Expected share of drug images among a night's new images, such as `0.002`. "
+            f"{empty.text('prevalence', '`0.01`')}",
+            may_be_one=False,
+            section=MORE_OPTIONS,
         ),
-        "capacity": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            title="Reviewers' capacity",
-            section=_NIGHT,
-            description="Flags a night that the reviewers can look at. When given, it chooses the threshold. "
-            f"{_ELSE} the target precision chooses.",
+        "nightly_volume": count_field(
+            "Images per night",
+            f"Expected number of new images per night. {empty.text('nightly_volume', '100,000')}",
+            section=MORE_OPTIONS,
         ),
-        "target_precision": Param(
-            None,
-            type=["null", "number"],
-            exclusiveMinimum=0,
-            maximum=1,
-            title="Target precision",
-            section=_NIGHT,
-            description="Share of a night's flags that must be right; chooses the threshold where no capacity is "
-            f"given here. {_ELSE} 0.95.",
+        "backbone_weights": text_field(
+            "Backbone weights",
+            "`imagenet`, the path of a weights file that all workers can read, or `random` (for a demo). "
+            f"{empty.text('backbone_weights', '`imagenet`')}",
+            section=MORE_OPTIONS,
         ),
-        "limits": Param(
-            None,
-            type=["null", "object"],
-            title="Limits",
-            section=_GATE,
-            description='The gate\'s limits that differ from its defaults, such as {"min_recall": 0.8}; the names are '
-            f"the flags of `python -m sniffer_model.gate`. {_ELSE} the defaults.",
+        "limits": limits_field(
+            "Gate limits",
+            'Limits of the gate that differ from its defaults, such as `{"min_recall": 0.8}`. '
+            f"{empty.text('limits', 'the defaults of the gate')}",
+            GATE_LIMITS,
+            section=MORE_OPTIONS,
         ),
-        "override_by": Param(
-            None,
-            type=["null", "string"],
-            maxLength=200,
-            title="Override by",
-            section=_GATE,
-            description="Your name, to bless the candidate in spite of the gate. Needs a reason; both are recorded.",
+        "override_by": text_field(
+            "Your name",
+            "Accepts the candidate even if the gate rejects it. Name and reason are both needed, and both are recorded "
+            "with the verdict. **If empty:** the gate decides.",
+            longest=200,
+            section=_OVERRIDE,
         ),
-        "override_reason": Param(
-            None,
-            type=["null", "string"],
-            maxLength=2000,
-            title="Override reason",
-            section=_GATE,
-            description="Why this candidate may replace the stable model although the gate rejects it.",
+        "override_reason": text_field(
+            "Reason",
+            "Why this candidate may replace the stable model although the gate rejects it.",
+            longest=2000,
+            section=_OVERRIDE,
         ),
     }
 
 
 def watch_params() -> dict[str, Param]:
     """The fields of `watch_labels`."""
+    empty = _Defaults(retraining_now())
     return {
-        "source": SOURCE,
-        "new_labels": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            title="Enough",
-            section=_DATA,
-            description=f"New labelled images that start a retraining. {_ELSE} 500.",
+        "source": _source(empty),
+        "new_labels": count_field(
+            "New labels needed",
+            f"Retraining starts when at least this many labelled images are new. {empty.text('new_labels', '500')}",
         ),
     }
 
@@ -120,11 +164,39 @@ def watch_params() -> dict[str, Param]:
 def export_params() -> dict[str, Param]:
     """The fields of `export_model`."""
     return {
-        "workdir": Param(
-            None,
-            type=["null", "string"],
-            title="Workdir",
-            section="Model",
-            description="Folder of a training run that the gate let pass. Empty: that of the newest blessed model.",
+        "workdir": text_field(
+            "Workdir",
+            "Folder of a training run that passed the gate. **If empty:** the folder of the newest model that passed.",
         ),
     }
+
+
+def _source(empty: _Defaults) -> Param:
+    return text_field(
+        "Labelled images",
+        "A folder or `s3://bucket/prefix` with one subfolder per class (`labels/drugs/…`, `labels/other/…`), or a "
+        f"`.csv` or `.parquet` table. {empty.text('source', 'nothing is set, so a source must be given here')}",
+        longest=1024,
+    )
+
+
+class _Defaults:
+    """What an empty field means, in words, with today's value."""
+
+    def __init__(self, variable: Retraining | None) -> None:
+        self._variable = variable
+
+    def text(self, name: str, default: str) -> str:
+        """The Variable's value of that field, or else the default, in words."""
+        if self._variable is None:
+            return f"**If empty:** unknown, since the Variable `{RETRAINING_VARIABLE}` is not valid at the moment."
+        value = getattr(self._variable, name)
+        if value in (None, {}) or value == getattr(Retraining(), name):
+            return f"**If empty:** {default} (or `{name}` of the Variable `{RETRAINING_VARIABLE}`, currently not set)."
+        shown = f"{value:,}" if isinstance(value, int) else f"`{value}`"
+        return f"**If empty:** currently {shown} (`{name}` of the Variable `{RETRAINING_VARIABLE}`)."
+
+    def when_off(self, name: str) -> str:
+        """What a switch that is off means, where the Variable has it on."""
+        on = self._variable is not None and getattr(self._variable, name)
+        return f"Currently always on, by `{name}` of the Variable `{RETRAINING_VARIABLE}`." if on else ""

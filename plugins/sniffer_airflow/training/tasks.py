@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from airflow.sdk import BaseOperator, BaseOperatorLink, XComArg, task
+from airflow.sdk import BaseOperator, BaseOperatorLink, task
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.xcom import XCom
 
-from sniffer_airflow.executors.choose import program
+from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
-from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, report_url
-from sniffer_airflow.training.plan import plan_export, plan_training, plan_watch, settings_of_airflow
+from sniffer_airflow.forms import Json, Values
+from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, name_of_run, report_url
+from sniffer_airflow.training.form import RetrainForm, WatchForm
+from sniffer_airflow.training.plan import plan_export, plan_training, plan_watch
+from sniffer_airflow.training.settings import settings_of_airflow
 
 TRAININGS_AT_A_TIME = 1
 """Over all runs: a training fills its machine."""
@@ -46,12 +49,12 @@ PROGRAMS = {
 """The module of each step, as `python -m` takes it."""
 
 
-def training_program(step: str, arguments: XComArg, *, mysql: bool = False) -> BaseOperator:
-    """The program of that step; its XCom is the JSON that the program hands on."""
+def training_program(step: str, *, mysql: bool = False) -> BaseOperator:
+    """The program of that step, with the arguments that `plan` returned under its name; its XCom is its result."""
     operator = program(
         task_id=step,
         module=PROGRAMS[step],
-        arguments=arguments,
+        arguments=from_plan(step),
         needs=("aws", "mysql") if mysql else ("aws",),
         report_flag="--result",
         max_active_tis_per_dag=TRAININGS_AT_A_TIME,
@@ -61,40 +64,41 @@ def training_program(step: str, arguments: XComArg, *, mysql: bool = False) -> B
     return operator
 
 
-@task(task_id="plan", multiple_outputs=True)
-def plan_of_watch(*, params: Any = None) -> dict[str, Any]:
+@task(task_id="plan")
+def plan_of_watch(*, params: Any = None) -> dict[str, Json]:
     """What is counted, and how many new labels are enough."""
     with errors_by_reaction():
-        return plan_watch(params, settings_of_airflow())
+        return asdict(plan_watch(WatchForm.parse(params), settings_of_airflow()))
 
 
 @task(outlets=[LABELLED_IMAGES])
-def announce_labels(counted: dict[str, Any], enough: int, *, outlet_events: Any = None) -> dict[str, Any]:
+def announce_labels(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `labelled_images` when enough came in; skipped when not."""
-    if counted["new"] < enough:
-        raise AirflowSkipException(
-            f"{counted['new']} of {counted['labelled']} labelled images are new; {enough} start a retraining"
-        )
-    log.info("%d of %d labelled images are new: a retraining is due", counted["new"], counted["labelled"])
+    counted: dict[str, Json] = ti.xcom_pull(task_ids="count_labels")
+    enough = ti.xcom_pull(task_ids="plan")["enough"]
+    new, labelled = counted["new"], counted["labelled"]
+    if new < enough:
+        raise AirflowSkipException(f"{new} of {labelled} labelled images are new; {enough} start a retraining")
+    log.info("%d of %d labelled images are new: a retraining is due", new, labelled)
     outlet_events[LABELLED_IMAGES].extra = counted
     return counted
 
 
-@task(task_id="plan", multiple_outputs=True)
-def plan_of_training(*, dag_run: Any = None, params: Any = None) -> dict[str, Any]:
+@task(task_id="plan")
+def plan_of_training(*, dag_run: Any = None, params: Any = None) -> dict[str, Json]:
     """What this run trains on and how: every default filled in, and the flags of each program."""
     with errors_by_reaction():
-        planned = plan_training(dag_run, params, settings_of_airflow())
+        run_name = name_of_run(dag_run.dag_id, dag_run.run_id)
+        planned = asdict(plan_training(run_name, RetrainForm.parse(params), settings_of_airflow()))
     for name, value in planned.items():
         log.info("%-10s %s", name, value)
     return planned
 
 
 @task(outlets=[BLESSED_MODEL])
-def bless(
-    planned: dict[str, Any], metrics: dict[str, Any], verdict: dict[str, Any], *, outlet_events: Any = None
-) -> dict[str, Any]:
+def bless(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `blessed_model` if the gate let the model pass; skipped with its reasons if not."""
+    verdict = ti.xcom_pull(task_ids="gate")
     report = report_url(verdict["version"])
     if not verdict["blessed"]:
         for reason in verdict["reasons"]:
@@ -102,17 +106,18 @@ def bless(
         raise AirflowSkipException(
             f"the candidate is rejected, the stable model stays: {'; '.join(verdict['reasons'])}. Report: {report}"
         )
-    extra = blessed_extra(planned, metrics, verdict)
+    workdir = ti.xcom_pull(task_ids="plan")["workdir"]
+    extra = blessed_extra(workdir, ti.xcom_pull(task_ids="evaluate"), verdict)
     log.info("blessed as version %s; report: %s", extra["version"], report)
     outlet_events[BLESSED_MODEL].extra = extra
     return extra
 
 
-def blessed_extra(planned: Mapping[str, Any], metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> dict[str, Any]:
-    """What an event of the Asset `blessed_model` tells its consumers, as JSON-ready values."""
+def blessed_extra(workdir: str, metrics: Any, verdict: Any) -> dict[str, Json]:
+    """What an event of the Asset `blessed_model` tells; `metrics` and `verdict` are as their programs wrote them."""
     from_verdict = ("version", "manifest_digest", "candidate_digest", "stable_version", "overridden_by", "reasons")
     return {
-        "workdir": planned["workdir"],
+        "workdir": workdir,
         "report": report_url(verdict["version"]),
         **{name: verdict[name] for name in from_verdict},
         "threshold": metrics["threshold"],
@@ -120,22 +125,24 @@ def blessed_extra(planned: Mapping[str, Any], metrics: Mapping[str, Any], verdic
     }
 
 
-@task(task_id="plan", inlets=[BLESSED_MODEL], multiple_outputs=True)
+@task(task_id="plan", inlets=[BLESSED_MODEL])
 def plan_of_export(
     *, params: Any = None, triggering_asset_events: Any = None, inlet_events: Any = None
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Which blessed model is exported: the form's, else the newest."""
     events = triggering_asset_events.get(BLESSED_MODEL) or inlet_events[BLESSED_MODEL]
     extras = [event.extra for event in events]
     for extra in extras[:-1]:
         log.info("version %s is superseded by a model that was blessed after it", extra["version"])
     with errors_by_reaction():
-        return {"export": plan_export(params, extras, settings_of_airflow())}
+        newest = extras[-1]["workdir"] if extras else None
+        return asdict(plan_export(Values(params).text("workdir"), newest, settings_of_airflow()))
 
 
 @task(outlets=[SAVEDMODEL])
-def announce_savedmodel(facts: dict[str, Any], *, outlet_events: Any = None) -> dict[str, Any]:
+def announce_savedmodel(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `savedmodel` with the published version."""
+    facts = ti.xcom_pull(task_ids="export")
     told = ("version", "digest", "path", "manifest_digest", "preprocessing_version", "threshold", "decoder_difference")
     extra = {name: facts[name] for name in told}
     log.info("version %s is published at %s", extra["version"], extra["path"])

@@ -1,0 +1,121 @@
+"""What people read before a version becomes stable, as Markdown: the figures of `verify`, and the approval's text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote, urlencode
+
+from sniffer_airflow.names import changes_picture_path, report_url
+from sniffer_airflow.rollout.verified import Decisions, Flip, ServerLatency, Verified
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who wants the rollout, and until when it may be answered."""
+
+    requester: str
+    deadline: datetime
+
+
+def requester(user: str | None, run_type: str) -> str:
+    """Who started the run, in words."""
+    if user:
+        return user
+    return "nobody, an export started this run" if run_type == "asset_triggered" else f"unknown ({run_type} run)"
+
+
+def question(found: Verified, asked: Asked) -> str:
+    """The body of the approval."""
+    lines = [
+        f"* **Report:** [version {found.version}]({report_url(found.version)})",
+        f"* **Requested by:** {asked.requester}",
+        f"* **Answer by:** {asked.deadline:%A, %d %B %Y, %H:%M} UTC. No answer counts as *Reject*.",
+        f"* **Approve** makes version {found.version} stable. **Reject** puts the model servers back as they were.",
+        "",
+        summary(found),
+    ]
+    return "\n".join(lines)
+
+
+def summary(found: Verified) -> str:
+    """What `verify` found: what changes first, then whether the version is served right and fast enough."""
+    return "\n".join([*_what_changes(found), "", "#### Checks on the model servers", "", *_checks(found)])
+
+
+def _what_changes(found: Verified) -> Iterator[str]:
+    yield f"#### What changes with version {found.version}"
+    yield ""
+    if found.stable is None:
+        note = found.note or "there is no stable version yet"
+        yield f"**{note[0].upper()}{note[1:]}**, so nothing can be compared. Only golden examples were checked."
+    elif found.decisions is None:
+        yield (
+            f"Compared with the stable version {found.stable}: decisions were **not compared**, because no image has "
+            "been scanned yet or the comparison was switched off."
+        )
+    else:
+        yield from _decisions(found.decisions, found.version, found.stable)
+
+
+def _decisions(found: Decisions, version: int, stable: int) -> Iterator[str]:
+    gone = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
+    yield f"On the newest {found.compared} scanned images{f' (left out: {gone})' if gone else ''}:"
+    yield ""
+    yield f"| | stable version {stable} | version {version} |"
+    yield "|---|---|---|"
+    yield f"| images flagged | {found.flagged_by_stable} | {found.flagged_by_candidate} |"
+    yield ""
+    yield f"* Different decision on **{found.flip_share:.1%}** of the images."
+    if found.flag_change_per_night is not None:
+        yield f"* **{found.flag_change_per_night:+,.0f}** flagged images per night, at the present number of images."
+    if not found.flips:
+        yield "* No image is decided differently."
+        return
+    yield ""
+    yield f"![{_picture_in_words(found)}]({picture_path(found)})"
+    yield ""
+    yield "Images with the largest change in score:"
+    yield ""
+    yield from (_flip(flip) for flip in found.flips)
+
+
+def picture_path(found: Decisions) -> str:
+    """Where the picture of these changes is: its figures are in the address, so that it needs no other source."""
+    flips = ",".join(
+        f"{flip.stable_score:.3f}-{flip.candidate_score:.3f}-{int(flip.flagged_now)}" for flip in found.flips
+    )
+    figures = {"compared": found.compared, "stable": found.flagged_by_stable, "candidate": found.flagged_by_candidate}
+    return f"{changes_picture_path()}?{urlencode(figures)}&flips={quote(flips, safe=',-.')}"
+
+
+def _picture_in_words(found: Decisions) -> str:
+    more = sum(flip.flagged_now for flip in found.flips)
+    return (
+        f"Scores of {len(found.flips)} images by both versions: {more} flagged now, "
+        f"{len(found.flips) - more} no longer flagged"
+    )
+
+
+def _flip(flip: Flip) -> str:
+    now = "flagged now" if flip.flagged_now else "no longer flagged"
+    return f"* {flip.stable_score:.3f} → {flip.candidate_score:.3f}, {now}: `s3://{flip.bucket}/{flip.key}`"
+
+
+def _checks(found: Verified) -> Iterator[str]:
+    for server, differences in found.golden.items():
+        yield f"* `{server}`: golden examples differ from the published scores by at most {_golden(differences)}"
+    yield from (_latency(one) for one in found.latency)
+
+
+def _golden(differences: Mapping[str, float]) -> str:
+    return " and ".join(f"{difference:.1e} (`{signature}`)" for signature, difference in differences.items())
+
+
+def _latency(found: ServerLatency) -> str:
+    return (
+        f"* `{found.server}`: a batch of {found.batch} takes {found.candidate_median_ms:.1f} ms (median; stable: "
+        f"{found.stable_median_ms:.1f} ms) and {found.candidate_p95_ms:.1f} ms (95th percentile; stable: "
+        f"{found.stable_p95_ms:.1f} ms)"
+    )

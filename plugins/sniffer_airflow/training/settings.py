@@ -1,0 +1,105 @@
+"""The Variables that the training DAGs read: where runs live, where versions are published, and the forms' defaults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import PurePath
+
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.forms import Values, read_variable, variable_now
+from sniffer_airflow.names import MODEL_BASE_VARIABLE, RETRAINING_VARIABLE, TRAINING_DIR_VARIABLE
+
+LINEAGE_FILE = "lineage.json"
+FEATURES_FOLDER = "features"
+ENOUGH_NEW_LABELS = 500
+
+_EXAMPLE = '{"source": "s3://bucket/labels-2026", "nightly_volume": 4000000, "capacity": 3000}'
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """The Variable of that name: what every training run is like unless its form says otherwise."""
+
+    source: str | None = None
+    backbone_weights: str | None = None
+    fine_tune: bool = False
+    prevalence: float | None = None
+    nightly_volume: int | None = None
+    capacity: int | None = None
+    target_precision: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    new_labels: int = ENOUGH_NEW_LABELS
+
+    @classmethod
+    def parse(cls, text: str) -> Retraining:
+        """From the Variable's JSON text, which may be empty; raises SettingsError with the name that is wrong."""
+        known = [each.name for each in fields(cls)]
+        try:
+            document = json.loads(text or "{}")
+        except ValueError as error:
+            raise SettingsError(
+                f"the Variable {RETRAINING_VARIABLE} is not JSON ({error}); it looks like {_EXAMPLE}"
+            ) from None
+        if not isinstance(document, dict):
+            raise SettingsError(f"the Variable {RETRAINING_VARIABLE} must be a JSON object such as {_EXAMPLE}")
+        if unknown := sorted(set(document) - set(known)):
+            raise SettingsError(
+                f"the Variable {RETRAINING_VARIABLE} has no field {', '.join(unknown)}; it may have {', '.join(known)}"
+            )
+        values = Values(document, f"the Variable {RETRAINING_VARIABLE}")
+        return cls(
+            source=values.text("source"),
+            backbone_weights=values.text("backbone_weights"),
+            fine_tune=values.switch("fine_tune"),
+            prevalence=values.share("prevalence"),
+            nightly_volume=values.count("nightly_volume"),
+            capacity=values.count("capacity"),
+            target_precision=values.share("target_precision"),
+            limits=values.limits("limits"),
+            new_labels=values.count("new_labels") or ENOUGH_NEW_LABELS,
+        )
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The Variables, read."""
+
+    training_dir: str
+    model_base: str
+    retraining: Retraining
+
+    @property
+    def lineage(self) -> str:
+        """The last snapshot, whose splits the next one keeps."""
+        return str(PurePath(self.training_dir, LINEAGE_FILE))
+
+    @property
+    def features(self) -> str:
+        """The features of all runs' images."""
+        return str(PurePath(self.training_dir, FEATURES_FOLDER))
+
+
+def settings_of_airflow() -> TrainingSettings:
+    """Read the Variables; raises SettingsError that says how to set a missing one."""
+    return TrainingSettings(
+        _needed(TRAINING_DIR_VARIABLE, "/var/lib/sniffer"),
+        _needed(MODEL_BASE_VARIABLE, "s3://bucket/drug_detector"),
+        Retraining.parse(read_variable(RETRAINING_VARIABLE)),
+    )
+
+
+def retraining_now() -> Retraining | None:
+    """The Variable's defaults for a form's help text; None while the Variable is wrong, which every run will say."""
+    try:
+        return Retraining.parse(variable_now(RETRAINING_VARIABLE))
+    except SettingsError:
+        return None
+
+
+def _needed(name: str, example: str) -> str:
+    value = read_variable(name)
+    if not value:
+        raise SettingsError(f"the Variable {name} is not set: `airflow variables set {name} {example}`")
+    return value

@@ -1,31 +1,37 @@
 """
-### Export a blessed model
+### Export a model that passed the gate
 
-Makes a SavedModel of the model that the gate let pass, proves it, publishes it and registers it. Runs whenever
-`retrain_model` blesses a model (Asset `blessed_model`), and by the *Trigger* button.
+Turns the accepted model into a SavedModel, checks it, publishes it and registers it. **This does not put it into
+production**: `rollout_serving` does.
 
-`plan` (which model) → `export` (`python -m sniffer_model.export.export`) → `announce_savedmodel` (an event of the Asset
-`savedmodel` with the version, which starts `rollout_serving`).
+#### When it runs
 
-#### What `export` proves before anything is published
+When `retrain_model` has accepted a model (Asset `blessed_model`), or when you press *Trigger*.
 
-* The SavedModel, loaded again as a server would, scores the golden images by the signature `pixels` as the trained
-  model does, within 1e-5.
-* Every warm-up record runs: a broken one would keep TensorFlow Serving from loading the version.
-* The gate's verdict is of this very training, and it blesses it.
+#### Steps
 
-Then the version appears as a whole: in a folder by one rename, in S3 by a marker that is put last. Only then it is
-registered in `models`. **Nothing is live by that**: `rollout_serving` decides.
+1. `plan` decides which model is exported.
+2. `export` runs the program `python -m sniffer_model.export.export`.
+3. `announce_savedmodel` emits an event of the Asset `savedmodel` with the version, which starts `rollout_serving`.
 
-#### Resume, repeat
+#### What is checked before anything is published
 
-*Clear task* on `export` at any time: what is published already is found again and keeps its version; an interrupted
-publish is taken up, and nobody else gets its number. Exit status 2 says what is wrong with the workdir.
+* The SavedModel, loaded as a server loads it, scores the golden images like the trained model, within 1e-5.
+* Every warm-up record runs. A broken one would keep TensorFlow Serving from loading the version.
+* The gate's verdict belongs to this training, and it accepts it.
 
-When several models were blessed before this run began, the newest is exported and the log names the others. To export
-one of those, trigger the DAG with its *Workdir* (the XCom of `plan` in its `retrain_model` run).
+The version is published as a whole: a folder by one rename, S3 by a marker that is written last. Then it is registered
+in the table `models`.
 
-#### Settings
+#### If something goes wrong
+
+Clear `export` at any time. What is already published is found again and keeps its version; an interrupted upload is
+continued. Exit status 2 says what is wrong with the workdir.
+
+If several models were accepted before this run started, the newest is exported, and the log of `plan` names the others.
+To export one of those, trigger a run with its *Workdir* (see the XCom of `plan` in its `retrain_model` run).
+
+#### Set it up
 
 Variables `sniffer_training_dir` and `sniffer_model_base`, Connections `mysql_default` and `aws_default`, as for
 `retrain_model`.
@@ -46,6 +52,8 @@ from sniffer_airflow.training.tasks import announce_savedmodel, plan_of_export, 
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
     params=export_params(),
+    description="Export, check and publish the model that has passed the gate. Runs when retrain_model has accepted "
+    "one.",
     tags=["sniffer", "training"],
     doc_md=__doc__,
 )

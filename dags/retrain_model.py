@@ -1,47 +1,50 @@
 """
 ### Retrain the classifier
 
-Trains a candidate on the labelled images and lets it pass only if it is better than the stable model. Runs every
-Monday, whenever `watch_labels` has found enough new labels, and by the *Trigger* button.
+Trains a candidate on the labelled images and accepts it only if it is better than the stable model. A retraining alone
+changes nothing in production.
 
-`plan` (every default filled in) → `snapshot` (labelled images → manifest with splits) → `train` (head on cached
-features) → `evaluate` (figures, calibration, threshold, report) → `gate` (against the stable model, on the same
-held-out images) → `bless` (an event of the Asset `blessed_model`, which starts `export_model`).
+#### When it runs
+
+* Every Monday at 04:00 UTC.
+* When `watch_labels` has found enough new labels.
+* When you press *Trigger*.
+
+#### Steps
+
+1. `plan` fills in all defaults.
+2. `snapshot` writes the manifest of the labelled images, with their splits.
+3. `train` trains the head on cached features.
+4. `evaluate` computes figures, calibration and threshold, and writes the report.
+5. `gate` compares the candidate with the stable model on the same held-out images.
+6. `bless` emits an event of the Asset `blessed_model`, which starts `export_model`.
 
 #### How a run ends
 
-| the run | what it means |
-|---|---|
-| success, `bless` green | the candidate is better; `export_model` publishes it under the reserved version |
-| success, `bless` skipped | the gate rejected it, **the stable model stays** |
-| failed | a step did not end; nothing was published |
+* **Success, `bless` green**: the candidate is better. `export_model` publishes it.
+* **Success, `bless` skipped**: the gate rejected the candidate; **the stable model stays**.
+* **Failed**: a step did not finish. Nothing was published.
 
-The reasons of a rejection are in the log of `bless`, in the XCom of `gate`, and in the column `models.verdict`.
-The button *Report* on `gate` opens the figures, the curves and the worst mistakes.
+The tab *Model report* of the run shows the verdict with its reasons, the comparison with the stable model, the curves
+and the worst mistakes. The button *Report* on `gate` opens the same page. The reasons are in the log of `bless`, too.
 
-#### Settings
+#### Set it up
 
-| Variable | what |
-|---|---|
-| `sniffer_training_dir` | folder of workdirs, features and the last snapshot, which all workers see |
-| `sniffer_model_base` | where versions are published: `s3://bucket/drug_detector` or a folder |
-| `sniffer_retraining` | JSON of what the form may leave empty: at least `source`, and any other field of the form |
+* Variable `sniffer_training_dir`: a folder for workdirs, cached features and the last snapshot. All workers must see
+  it.
+* Variable `sniffer_model_base`: where versions are published, `s3://bucket/drug_detector` or a folder.
+* Variable `sniffer_retraining`: JSON with the values for fields of the form that are left empty; at least `source`.
+* Connections `mysql_default` and `aws_default`, as for `scan_bucket`.
 
-Connections: `mysql_default`, and `aws_default` as for the scan.
+#### If something goes wrong
 
-#### Resume, retry, override
-
-* **A step failed or was stopped**: *Clear task*. The workdir belongs to the DAG run: training goes on from its last
-  epoch, features that are cached are not computed again. Exit status 2 (wrong settings or data) fails at once.
-* **The labels have changed since the snapshot**: a snapshot never changes; trigger a new run.
-* **Take a rejected candidate all the same**: trigger a run with *Override by* and *Override reason*. Both are recorded
-  in the verdict, beside the reasons for the rejection. The snapshot is taken anew; of the same data it is the same.
-* **Disk**: a workdir holds about 100 MB. Those of runs that nobody exports any more may be deleted; `lineage.json`
-  must stay, and `features/` saves hours.
-
-#### Roll-back
-
-A retraining changes nothing in production. What is rolled out, and back, is up to `rollout_serving`.
+* **A step failed or was stopped**: clear it. The workdir belongs to the run: training continues after the last
+  finished epoch, and cached features are reused. Exit status 2 (wrong settings or data) fails at once.
+* **The labels have changed since the snapshot**: trigger a new run; a snapshot never changes.
+* **You want a rejected candidate anyway**: trigger a run and fill in *Accept a rejected model*. Name and reason are
+  recorded with the verdict.
+* **The disk is full**: a workdir takes about 100 MB. Delete workdirs of runs that nobody will export. Keep
+  `lineage.json`; `features/` saves hours.
 """
 
 from __future__ import annotations
@@ -64,6 +67,8 @@ from sniffer_airflow.training.tasks import bless, plan_of_training, training_pro
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
     params=retrain_params(),
+    description="Train a candidate model and accept it if it is better than the stable one. Every Monday at 04:00 "
+    "UTC, and when enough new labels have arrived.",
     tags=["sniffer", "training"],
     doc_md=__doc__,
 )

@@ -1,44 +1,55 @@
 """
-### Roll a model version out to TensorFlow Serving
+### Roll out a model version to TensorFlow Serving
 
-Brings a published version into the model servers, proves it beside the stable one, and makes it stable. Runs whenever
-`export_model` has published a version (Asset `savedmodel`), and by the *Trigger* button. The stable version never stops
-answering, and running scans keep the version that they began with.
+Loads a published version into the model servers, proves it beside the stable version, and makes it stable. The stable
+version keeps answering all the time, and running scans keep the version they started with.
 
-`plan` (which version) → `preflight` (complete, digest right, blessed, servers reachable) → `load` (beside the others,
-label `canary`, on every server) → `verify` (golden examples, latency, decisions on scanned images) → `review` (the
-figures) → `approve` (only if asked for) → `promote` (label `stable`, then `models`) → `announce` (Asset
-`serving_model`). Each step is `python -m sniffer_rollout STEP`.
+#### When it runs
 
-**Any failure puts the servers back to what `models` says** (`restore`), and the run is red; the failed step's log ends
-with the reason.
+When `export_model` has published a version (Asset `savedmodel`), or when you press *Trigger*.
+
+#### Steps
+
+1. `plan` decides which version.
+2. `preflight`: the files are complete, the digest is right, the gate accepted it, the servers can be reached.
+3. `load`: every server loads the version beside the others, with the label `canary`.
+4. `verify`: golden examples, latency, and decisions on scanned images.
+5. `review` logs the figures.
+6. `approve` waits for a person, if the form asks for that.
+7. `promote`: the label `stable` moves to the version, then the table `models` follows.
+8. `announce` emits an event of the Asset `serving_model`.
+
+Each step is `python -m sniffer_rollout STEP`.
+
+**If a step fails, `restore` puts the servers back to what `models` says**, and the run is red. The end of the failed
+step's log gives the reason.
 
 #### Roll back
 
-Trigger with *Action* `roll back`: the previous version, which stays loaded, is stable again within a minute. Nothing
-else is asked for: no file, no S3. Results of scans are kept per version, so those of the former model are all there.
+Trigger a run with the action *Roll back*. The previous version, which stays loaded, is stable again within a minute; no
+files are needed. Results of scans are kept per version, so those of the earlier model are all still there.
 
-One run at a time: while another one is at work, or waits for an approval, the roll-back stays *queued*. *Mark as
-failed* on that run lets it begin at once, and it takes back what that run had begun.
+Only one run works at a time. If another run is at work or waits for an approval, *mark it as failed* and the roll-back
+starts at once. It also takes back whatever that run had begun.
 
 #### Approval
 
-With *Ask for approval* the run waits at `approve` (*Required Actions* in the UI) with the figures of `verify`: golden
-examples, latency, flips on scanned images, change in flags a night. It holds no worker meanwhile. A rejection, or 12
-hours without an answer, fails the step and puts everything back.
+With *Ask for approval*, the run waits at `approve` until a person answers under *Required Actions*. The question shows
+the report, who asked, the deadline, and what would change. It holds no worker meanwhile. A rejection, or no answer
+within 12 hours, fails the step and puts everything back.
 
-#### Resume, retry
+#### If something goes wrong
 
-* **A step failed, and the cause is mended**: *Clear task* on it, with everything after it. Every step may be run again
-  and does what is left.
-* **A worker died in the middle**: the same. Until `promote` has changed `models`, nothing has changed for any scan.
+* **A step failed and you have fixed the cause**: clear it, with everything after it. Every step can be run again.
+* **A worker died**: the same. Until `promote` has changed `models`, no scan is affected.
 * **`restore` failed**: the servers could not be reached. Clear it when they can.
-* **Roll out an older version**: trigger with its *Version*; it must be blessed, stable or previous.
+* **You want an older version**: trigger a run with its *Model version*. It must be blessed, stable or previous.
 
-#### Settings
+#### Set it up
 
-Variable `sniffer_model_base`; Connections `mysql_default`, and `aws_default` as for the scan. Which servers: the
-environment variable `SNIFFER_ROLLOUT_TARGET` of the process, or pod, that runs the step. One rollout at a time.
+* Variable `sniffer_model_base`: where versions are published.
+* Connections `mysql_default` and `aws_default`, as for `scan_bucket`.
+* Environment variable `SNIFFER_ROLLOUT_TARGET` of the process or pod that runs a step: which model servers.
 """
 
 from __future__ import annotations
@@ -59,6 +70,8 @@ from sniffer_airflow.rollout.tasks import announce, approve, choose, plan, resto
     # Shorter pauses: until it is put back, a version that failed stays beside the stable one.
     default_args={**TASK_DEFAULTS, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": 3},
     params=rollout_params(),
+    description="Load a published model version beside the stable one, prove it, and make it stable; or roll back. "
+    "Runs when export_model has published a version.",
     tags=["sniffer", "serving"],
     doc_md=__doc__,
 )

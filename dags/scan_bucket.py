@@ -1,73 +1,88 @@
 """
-### Scan a bucket for illegal-drug images
+### Scan a bucket for images of illegal drugs
 
-Scores every new image of an S3 bucket with the classifier in TensorFlow Serving and stores the result in MySQL.
-Runs every night for the day that has just ended, by the *Trigger* button, and as a backfill.
+Scores every new image of an S3 bucket with the classifier in TensorFlow Serving and stores the results in MySQL.
 
-`plan` (what exactly is scanned) → `scan` (`python -m sniffer.scan`: a producer and its consumers) → `certify` (the
-certificate in MySQL: every listed object has exactly one outcome, failures are within the error budget; then an event
-of the Asset `scanned_images` with the counts as `extra`).
+#### When it runs
+
+* Every night at 00:00 UTC, for the day that has just ended.
+* When you press *Trigger*, for what the form says.
+* As a backfill, once for each day.
+
+#### Steps
+
+1. `plan` works out exactly what is scanned.
+2. `scan` runs the program `python -m sniffer.scan`: one producer and its consumers.
+3. `certify` reads the certificate from MySQL. It must account for every listed object, and the failures must stay
+   within the error budget. Then an event of the Asset `scanned_images` is emitted, with the counts as `extra`.
 
 #### Which part of the bucket
 
-| run | window | `{{ ds }}` in the prefix |
-|---|---|---|
-| nightly, backfill; prefix without a date | objects last modified on the run's day (UTC) | – |
-| nightly, backfill; prefix with a date, `uploads/{{ ds }}/` | none: the prefix selects the day | the run's day |
-| manual | none, unless *since* or *until* is given | the logical date; without one, the day it was triggered |
+* **Nightly run or backfill, prefix without a date**: objects last modified on the day of the run (UTC).
+* **Nightly run or backfill, prefix with a date** such as `uploads/{{ ds }}/`: everything under that day's prefix.
+* **Manual run**: everything under the prefix, whenever it was modified. `{{ ds }}` is the logical date or, if there is
+  none, the day you triggered the run.
 
-Placeholders: `{{ ds }}` (2026-11-05), `{{ ds_nodash }}` (20261105), `{{ year }}`, `{{ month }}`, `{{ day }}`.
-*since* and *until*, when given, replace the window in every run. The target of the nightly run is set once, by
-Variables:
+*Modified since* and *Modified before* replace the time window in every kind of run.
 
-    airflow variables set sniffer_bucket my-bucket
-    airflow variables set sniffer_prefix 'uploads/{{ ds }}/'      # optional
+Placeholders of the prefix: `{{ ds }}` (2026-11-05), `{{ ds_nodash }}` (20261105), `{{ year }}`, `{{ month }}`,
+`{{ day }}`.
 
-A bucket typed in the form goes with the prefix typed in the form alone (empty: the whole bucket).
+#### Set it up
 
-#### Needs
+The nightly target, once:
 
-Connections `mysql_default` (login, password, host, schema), `sniffer_serving` (type http, host, port of the model
-server) and, unless the worker has AWS credentials of its own, `aws_default` (access key, secret key; extra:
-`region_name`, `endpoint_url`, `aws_session_token`). Other settings are `SNIFFER_*` variables of the worker.
+    airflow variables set sniffer_bucket my-images
+    airflow variables set sniffer_prefix 'uploads/{{ ds }}/'  # optional
+
+If you enter a bucket in the form, only the prefix from the form is used with it (empty: the whole bucket).
+
+Connections:
+
+* `mysql_default`: login, password, host, schema.
+* `sniffer_serving`: type `http`, host and port of the model server.
+* `aws_default`: access key and secret key; extra `region_name`, `endpoint_url`, `aws_session_token`. Leave it out if
+  the worker has AWS credentials of its own.
+
+Everything else is set by `SNIFFER_*` environment variables of the worker.
 
 #### While it runs
 
-The log of `scan` has a line every 10 s: listed, done, images/s, time left. The same figures are in its tab *Task
-State Store*, key `progress`. At most two scans run at a time, whatever the number of runs; the others wait.
+The log of `scan` has a line every 10 seconds: listed, done, images/s, time left. The tab *Task State Store* of the task
+shows the same figures under `progress`. At most two scans run at a time; other runs wait.
 
-#### Resume, retry, repeat
+#### If something goes wrong
 
-* **It failed, or was stopped** (marked failed, worker lost, time-out): *Clear task* on `scan`. The scan id belongs to
-  the DAG run, so a new try does only what is left. Two automatic retries, after about 2 and 10 minutes, do the same;
-  but wrong settings (exit status 2) fail at once, with the reason at the end of the log.
-* **Some images have the outcome `failed`**: trigger with *Retry failed*, or wait: the next scan of that part tries
-  them.
-* **Score again what is known**: a new run with *Rescan* (clearing a finished rescan repeats nothing).
-* **How long will it take?** A run with *Dry run* changes nothing; the estimate is the XCom of `scan`.
-* **It came late**: an object that entered a day after its scan (a slow upload keeps the time it was begun) is found by
-  a manual run without window, which costs a listing and look-ups for what is known.
+* **The run failed or was stopped**: clear the task `scan`. The scan's id belongs to the run, so the next attempt only
+  does what is left. Two automatic retries do the same, after about 2 and 10 minutes. Wrong settings (exit status 2)
+  fail at once; the reason is at the end of the log.
+* **Some images failed**: trigger a run with *Retry failed*, or wait for the next scan of that prefix.
+* **Images must be scored again**: trigger a run with *Rescan*. Clearing a finished rescan repeats nothing.
+* **You need to know how long it takes**: trigger a *Dry run*. The estimate is the XCom of `scan`.
+* **Objects arrived late** (S3 dates an upload by its start): a manual run without a time window finds them. Images that
+  are known already cost only a look-up.
 
 #### Backfill
 
-One run a day, both ends included; each scans its own day, as partition or as window:
+One run for each day, both ends included:
 
-    airflow backfill create --dag-id scan_bucket --from-date 2026-11-01 --to-date 2026-11-07
+    airflow backfill create --dag-id scan_bucket \\
+        --from-date 2026-11-01 --to-date 2026-11-07
 
-Of another bucket:
+For another bucket, add:
 
-    airflow backfill create --dag-id scan_bucket --from-date 2026-11-01 --to-date 2026-11-07 \\
-        --dag-run-conf '{"bucket": "archive", "prefix": "uploads/{{ ds }}/"}'
+        --dag-run-conf '{"bucket": "s3://archive/{{ ds }}/"}'
 
-Days that already have a run are left out; `--reprocess-behavior failed` or `completed` clears their runs in place
-(they keep their scan id, so the bucket must stay the same). `--dry-run` lists the days, `--max-active-runs N` bounds
-the runs, `--run-backwards` begins with the newest day.
+* Days that already have a run are left out. `--reprocess-behavior failed` or `completed` clears those runs in place;
+  they keep their scan id, so the bucket must stay the same.
+* `--dry-run` lists the days, `--max-active-runs N` bounds the runs at a time, `--run-backwards` starts with the newest
+  day.
 
-#### Idempotence and roll-back
+#### Safe to repeat
 
-A result is one row per object version (bucket, key, ETag) and model version, written by an upsert: running anything
-twice, or two scans of one bucket at a time, changes nothing but the time it takes. A scan deletes nothing. Results are
-kept per model version: to go back to those of a former model, make that version stable again.
+There is one row per object version (bucket, key, ETag) and model version, so running anything twice changes nothing.
+A scan deletes nothing. Results are kept per model version: to go back to those of an earlier model, make it stable
+again with `rollout_serving`.
 """
 
 from __future__ import annotations
@@ -89,6 +104,8 @@ from sniffer_airflow.scan.tasks import certify, plan, scan
     max_active_runs=8,
     default_args=TASK_DEFAULTS,
     params=scan_params(),
+    description="Scan the new images of an S3 bucket for illegal drugs. Every night at 00:00 UTC for the day that has "
+    "ended; by hand and as a backfill, too.",
     tags=["sniffer", "scan"],
     doc_md=__doc__,
 )

@@ -1,24 +1,37 @@
 """
 ### Watch for new labelled images
 
-Lists the labelled images once a day and compares them with the last snapshot that `retrain_model` took. When enough
-are new, an event of the Asset `labelled_images` starts `retrain_model`; when not, the last task is skipped, with the
-numbers as its reason. Nothing but the listing is read, nothing is changed.
+Counts the labelled images that are newer than the last snapshot of `retrain_model`. If there are enough, an event of
+the Asset `labelled_images` starts a retraining. It only lists the images and changes nothing.
 
-`plan` (what is counted) → `count_labels` (`python -m sniffer_model.data.count_labels`) → `announce_labels`.
+#### When it runs
 
-#### Settings
+Every day at 03:30 UTC, or when you press *Trigger*.
 
-The Variables `sniffer_training_dir` (where the last snapshot is) and `sniffer_retraining`, whose `source` says where
-the labelled images lie and whose `new_labels` (500) says how many are enough:
+#### Steps
 
-    airflow variables set sniffer_retraining '{"source": "s3://labels/2026", "new_labels": 1000}'
+1. `plan` works out what is counted.
+2. `count_labels` runs the program `python -m sniffer_model.data.count_labels`.
+3. `announce_labels` emits the event. If too few images are new, it is *skipped*, and its log gives the numbers.
 
-#### When something fails
+#### Set it up
 
-A failed run changes nothing and needs no repair: the next day's run counts again. Exit status 2 means that the source
-or a Variable is wrong; the last lines of the log name it. Images are told by their keys, so a folder that was moved
-counts as new: that costs one retraining too many, and its splits stay, since those go by content.
+* Variable `sniffer_training_dir`: the folder with the last snapshot.
+* Variable `sniffer_retraining`: JSON. `source` is where the labelled images are; `new_labels` (default 500) is how many
+  new ones are enough.
+
+Example:
+
+    airflow variables set sniffer_retraining \\
+        '{"source": "s3://labels/2026", "new_labels": 1000}'
+
+#### If something goes wrong
+
+Nothing has to be repaired: the next day's run counts again. Exit status 2 means that the source or a Variable is wrong;
+the end of the log names it.
+
+Images are recognised by their keys. If you move the folder, all of them count as new. That costs one unnecessary
+retraining; the splits stay the same because they depend on image content.
 """
 
 from __future__ import annotations
@@ -38,6 +51,7 @@ from sniffer_airflow.training.tasks import announce_labels, plan_of_watch, train
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
     params=watch_params(),
+    description="Start a retraining when enough new labelled images have arrived. Checks every day at 03:30 UTC.",
     tags=["sniffer", "training"],
     doc_md=__doc__,
 )

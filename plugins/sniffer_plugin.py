@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+import sniffer_airflow.scan.form  # noqa: F401 - the API server checks the form's fields by the rules that are made there
 from sniffer_airflow.names import PAGES_PREFIX
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -49,8 +51,61 @@ def test_every_field_of_every_form_is_explained(bag: DagBag) -> None:
     for dag in bag.dags.values():
         for name in dag.params:
             param: Any = dag.params.get_param(name)
-            assert param.description and param.schema.get("title"), f"{dag.dag_id}.{name}"
-            assert param.schema.get("section") and param.schema.get("type"), f"{dag.dag_id}.{name}"
+            assert param.schema.get("description_md") and param.schema.get("title"), f"{dag.dag_id}.{name}"
+            assert param.schema.get("type"), f"{dag.dag_id}.{name}"
+            # Airflow shows Markdown only where there is no plain description.
+            assert param.description is None, f"{dag.dag_id}.{name}"
+
+
+def test_the_fields_that_matter_are_seen_without_opening_a_section(bag: DagBag) -> None:
+    shown = {
+        dag_id: {name for name in dag.params if "section" not in cast("Any", dag.params.get_param(name)).schema}
+        for dag_id, dag in bag.dags.items()
+    }
+    assert {"bucket", "prefix", "since", "until", "dry_run"} <= shown["scan_bucket"]
+    assert {"source", "capacity", "target_precision"} <= shown["retrain_model"]
+    assert {"action", "version", "approval"} <= shown["rollout_serving"]
+    assert all(shown.values())
+
+
+def test_no_form_changes_what_was_typed(bag: DagBag) -> None:
+    """Airflow's form reads these at the top of a field's schema, and then clamps a number or cuts a text silently."""
+    for dag in bag.dags.values():
+        for name in dag.params:
+            schema = cast("Any", dag.params.get_param(name)).schema
+            assert not {"minimum", "maximum", "maxLength"} & set(schema), f"{dag.dag_id}.{name}"
+
+
+def test_every_dag_says_in_words_what_it_does_and_when(bag: DagBag) -> None:
+    for dag in bag.dags.values():
+        assert dag.description and 40 <= len(dag.description) <= 200, dag.dag_id
+        assert re.search(r"[Ee]very|[Ww]hen", dag.description), dag.dag_id
+
+
+def test_the_docs_fit_a_narrow_window(bag: DagBag) -> None:
+    for dag in bag.dags.values():
+        lines = (dag.doc_md or "").splitlines()
+        assert not [line for line in lines if line.startswith("|")], f"{dag.dag_id}: a table"
+        too_wide = [line for line in lines if line.startswith("    ") and len(line) > 76]
+        assert not too_wide, f"{dag.dag_id}: {too_wide}"
+
+
+def test_no_edge_of_a_graph_is_there_for_data_alone(bag: DagBag) -> None:
+    """A result is read by its task's name: an argument that is a task's output would draw an edge of its own."""
+    edges = {
+        dag_id: {(task.task_id, below) for task in dag.tasks for below in task.downstream_task_ids}
+        for dag_id, dag in bag.dags.items()
+    }
+    for dag_id in ("scan_bucket", "watch_labels", "retrain_model", "export_model"):
+        assert len(edges[dag_id]) == len(bag.dags[dag_id].tasks) - 1, dag_id
+    steps = ["preflight", "load", "verify", "review", "approve", "promote"]
+    assert edges["rollout_serving"] == {
+        ("plan", "choose"),
+        ("choose", "preflight"),
+        ("choose", "rollback"),
+        *itertools.pairwise(steps),
+        *itertools.product(("promote", "rollback"), ("announce", "restore")),
+    }
 
 
 def test_parsing_a_dag_file_loads_nothing_heavy() -> None:

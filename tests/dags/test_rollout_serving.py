@@ -68,10 +68,10 @@ def test_a_proved_version_becomes_stable_and_is_told(results: Callable[..., None
     told = {"version": 4, "former": 3, "previous": 3, "action": "roll out"}
     assert ended["results"]["announce"] == events("serving_model")[-1] == told
     for figure in (
-        "Version 4",
-        "stable version 3",
-        "median 51.2 ms (stable version: 50.0)",
-        "differs on 1.0%",
+        "What changes with version 4",
+        "| | stable version 3 | version 4 |",
+        "51.2 ms (median; stable: 50.0 ms)",
+        "Different decision on **1.0%**",
         "k.jpg",
     ):
         assert figure in ended["results"]["review"]

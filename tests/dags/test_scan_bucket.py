@@ -21,6 +21,7 @@ from sniffer.core.records import Certificate, Outcome, ScanRequest
 from sniffer.core.settings import DatabaseSettings
 from sniffer_airflow.names import name_of_run
 from sniffer_airflow.scan.certify import asset_extra, judge
+from sniffer_airflow.scan.form import scan_params
 
 DAGS = Path(__file__).parents[2] / "dags"
 NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
@@ -69,7 +70,7 @@ def run(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, An
 
 
 def test_a_dry_run_shows_the_estimate_and_certifies_nothing(run: Callable[..., dict[str, Any]]) -> None:
-    ended = run(NOW, bucket="pics", prefix="uploads/{{ ds }}/", consumers=2, dry_run=True)
+    ended = run(NOW, bucket="s3://pics/uploads/{{ ds }}/", consumers=2, dry_run=True)
     assert ended["run"] == "success"
     assert ended["states"] == {"plan": "success", "scan": "success", "certify": "skipped"}
     scan_id = name_of_run("scan_bucket", ended["run_id"])
@@ -143,14 +144,17 @@ def test_a_contradiction_fails_the_plan_and_nothing_runs(run: Callable[..., dict
 @pytest.mark.parametrize(
     "form",
     [
-        {"bucket": "s3://pics"},
+        {"bucket": "s3:/pics"},
+        {"bucket": "s3://a b/c"},
         {"bucket": "a"},
+        {"prefix": "{{ tomorrow }}/"},
         {"prefix": "x" * 1025},
         {"since": "yesterday"},
         {"until": "2026-11-05 00:00"},
         {"model_version": "latest"},
         {"model_version": "0"},
         {"consumers": 0},
+        {"consumers": 257},
         {"consumers": "many"},
         {"limit": -1},
         {"rescan": "perhaps"},
@@ -168,6 +172,8 @@ def test_the_form_refuses_what_a_field_cannot_be(dag: Any, form: dict[str, Any])
         {"bucket": "My_old.bucket-1"},
         {"bucket": None},
         {"bucket": ""},
+        {"bucket": "s3://pics/uploads/{{ ds }}/"},
+        {"bucket": "s3://pics"},
         {"prefix": None},
         {"prefix": "{{ ds }}/é/"},
         {"since": "2026-11-05T00:00:00Z"},
@@ -180,6 +186,32 @@ def test_the_form_refuses_what_a_field_cannot_be(dag: Any, form: dict[str, Any])
 def test_the_form_takes_what_a_field_can_be(dag: Any, form: dict[str, Any]) -> None:
     [(name, value)] = form.items()
     assert dag.params.get_param(name).resolve(value) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("bucket", "s3:/pics", "'s3:/pics' is not a 'bucket name such as my-images, or URL such as s3://"),
+        ("prefix", "{{ today }}", "is not a 'prefix of object keys; its placeholders may be {{ ds }}"),
+        ("model_version", "latest", "'latest' is not a 'model version: a number such as 7, or the word stable'"),
+        ("consumers", 500, "500 is greater than the maximum of 256"),
+    ],
+)
+def test_the_form_refuses_in_words_that_a_person_understands(dag: Any, name: str, value: Any, message: str) -> None:
+    with pytest.raises(ParamValidationError) as refused:
+        dag.params.get_param(name).resolve(value)
+    assert str(refused.value).startswith(message) or message in str(refused.value).splitlines()[0]
+
+
+def test_the_form_shows_the_nightly_target_of_today(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def help_of(name: str) -> str:
+        return str(scan_params()[name].schema["description_md"])
+
+    assert "which is not set: enter a bucket" in help_of("bucket")
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_BUCKET", "nightly-images")
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_PREFIX", "uploads/{{ ds }}/")
+    assert "currently `nightly-images` (Variable `sniffer_bucket`)" in help_of("bucket")
+    assert "currently `uploads/{{ ds }}/`" in help_of("prefix")
 
 
 def test_two_scans_at_a_time_over_all_runs_and_whole_days_by_schedule(dag: Any) -> None:

@@ -189,6 +189,8 @@ def test_unpausing_starts_no_run_that_was_missed(airflow_database: None) -> None
         {"capacity": -1},
         {"target_precision": 1.5},
         {"limits": "min_recall"},
+        {"limits": {"min_recal": 0.8}},
+        {"limits": {"min_recall": -1}},
         {"fine_tune": "perhaps"},
     ],
 )

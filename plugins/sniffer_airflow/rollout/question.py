@@ -34,6 +34,7 @@ def question(found: Verified, asked: Asked) -> str:
         f"* **Answer by:** {asked.deadline:%A, %d %B %Y, %H:%M} UTC. No answer counts as *Reject*.",
         f"* **Approve** makes version {found.version} stable. **Reject** puts the model servers back as they were.",
         "",
+        *_picture(found.decisions),
         summary(found),
     ]
     return "\n".join(lines)
@@ -74,8 +75,6 @@ def _decisions(found: Decisions, version: int, stable: int) -> Iterator[str]:
         yield "* No image is decided differently."
         return
     yield ""
-    yield f"![{_picture_in_words(found)}]({picture_path(found)})"
-    yield ""
     yield "Images with the largest change in score:"
     yield ""
     yield from (_flip(flip) for flip in found.flips)
@@ -90,10 +89,16 @@ def picture_path(found: Decisions) -> str:
     return f"{changes_picture_path()}?{urlencode(figures)}&flips={quote(flips, safe=',-.')}"
 
 
+def _picture(decisions: Decisions | None) -> list[str]:
+    if decisions is None or not decisions.flips:
+        return []
+    return [f"![{_picture_in_words(decisions)}]({picture_path(decisions)})", ""]
+
+
 def _picture_in_words(found: Decisions) -> str:
     more = sum(flip.flagged_now for flip in found.flips)
     return (
-        f"Scores of {len(found.flips)} images by both versions: {more} flagged now, "
+        f"Scores by both versions of images that are decided differently: {more} flagged now, "
         f"{len(found.flips) - more} no longer flagged"
     )
 

@@ -5,6 +5,7 @@ Contradictory input is a SettingsError that names the way out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sniffer.core.errors import SettingsError
@@ -70,9 +71,9 @@ def plan_watch(form: WatchForm, settings: TrainingSettings) -> WatchPlan:
     return WatchPlan(count, form.new_labels or settings.retraining.new_labels)
 
 
-def plan_export(workdir: str | None, blessed: str | None, settings: TrainingSettings) -> ExportPlan:
-    """The flags of export for the workdir of the form, or else that of the newest blessed model."""
-    chosen = workdir or blessed
+def plan_export(workdir: str | None, blessed: Sequence[str], settings: TrainingSettings) -> ExportPlan:
+    """The flags of export for the workdir of the form, or else the last of the workdirs of blessed models."""
+    chosen = workdir or (blessed[-1] if blessed else None)
     if not chosen:
         raise SettingsError("no model has passed the gate yet: run retrain_model, or name a workdir in the form")
     return ExportPlan(render_flags({"workdir": chosen, "model_base_path": settings.model_base}))

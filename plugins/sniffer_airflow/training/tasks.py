@@ -135,8 +135,8 @@ def plan_of_export(
     for extra in extras[:-1]:
         log.info("version %s is superseded by a model that was blessed after it", extra["version"])
     with errors_by_reaction():
-        newest = extras[-1]["workdir"] if extras else None
-        return asdict(plan_export(Values(params).text("workdir"), newest, settings_of_airflow()))
+        workdirs = [extra["workdir"] for extra in extras]
+        return asdict(plan_export(Values(params).text("workdir"), workdirs, settings_of_airflow()))
 
 
 @task(outlets=[SAVEDMODEL])

@@ -14,27 +14,28 @@ import pytest
 from sniffer.core.errors import SettingsError
 from sniffer.core.records import SCAN_ID_PATTERN
 from sniffer_airflow.names import dag_run_text, name_of_run
-from sniffer_airflow.scan.form import scan_params
-from sniffer_airflow.scan.plan import ScanPlan, plan_scan
+from sniffer_airflow.scan.form import ScanForm, scan_params
+from sniffer_airflow.scan.plan import NightlyTarget, ScanPlan, plan_scan
 from sniffer_airflow.scan.window import RunDates
 
 DAY, NEXT = datetime(2026, 11, 5, tzinfo=UTC), datetime(2026, 11, 6, tzinfo=UTC)
 NIGHTLY = RunDates("scheduled", run_after=NEXT, logical_date=DAY, interval_start=DAY, interval_end=NEXT)
 MANUAL = RunDates("manual", run_after=datetime(2026, 11, 22, 13, 30, tzinfo=UTC))
+NOT_SET = NightlyTarget()
 FORM = {name: param.value for name, param in scan_params().items()}
 
 
-def plan(dates: RunDates = MANUAL, variables: dict[str, str] | None = None, **fields: Any) -> ScanPlan:
+def plan(dates: RunDates = MANUAL, nightly: NightlyTarget = NOT_SET, **fields: Any) -> ScanPlan:
     return plan_scan(
         scan_id="scan_bucket.manual__1",
         dag_run="scan_bucket/manual__1",
         dates=dates,
-        params=FORM | fields,
-        variable=lambda name: (variables or {}).get(name, ""),
+        form=ScanForm.parse(FORM | fields),
+        nightly=nightly,
     )
 
 
-TARGET = {"sniffer_bucket": "nightly", "sniffer_prefix": "uploads/{{ ds }}/"}
+TARGET = NightlyTarget("nightly", "uploads/{{ ds }}/")
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,10 @@ TARGET = {"sniffer_bucket": "nightly", "sniffer_prefix": "uploads/{{ ds }}/"}
         ({"prefix": "logos/"}, "nightly", "logos/"),
         ({"bucket": "other"}, "other", ""),
         ({"bucket": "other", "prefix": "{{ ds_nodash }}/"}, "other", "20261105/"),
+        ({"bucket": " s3://other/a/{{ ds }}/ "}, "other", "a/2026-11-05/"),
+        ({"bucket": "s3://other"}, "other", ""),
+        ({"bucket": "S3://other/", "prefix": "logos/"}, "other", "logos/"),
+        ({"bucket": "s3://other/a/", "prefix": "a/"}, "other", "a/"),
     ],
 )
 def test_what_the_form_leaves_open_comes_from_the_variables(fields: dict[str, str], bucket: str, prefix: str) -> None:
@@ -52,8 +57,15 @@ def test_what_the_form_leaves_open_comes_from_the_variables(fields: dict[str, st
     assert (planned.bucket, planned.prefix) == (bucket, prefix)
 
 
+def test_the_nightly_target_may_be_a_url_too() -> None:
+    planned = plan(NIGHTLY, NightlyTarget("s3://nightly/uploads/{{ ds }}/"))
+    assert (planned.bucket, planned.prefix) == ("nightly", "uploads/2026-11-05/")
+    with pytest.raises(SettingsError, match="in the Variables sniffer_bucket and sniffer_prefix"):
+        plan(NIGHTLY, NightlyTarget("s3://nightly/uploads/", "other/"))
+
+
 def test_a_night_scans_its_partition_or_its_window_never_both() -> None:
-    by_partition, by_window = plan(NIGHTLY, TARGET), plan(NIGHTLY, {"sniffer_bucket": "nightly"})
+    by_partition, by_window = plan(NIGHTLY, TARGET), plan(NIGHTLY, NightlyTarget("nightly"))
     assert (by_partition.prefix, by_partition.since, by_partition.until) == ("uploads/2026-11-05/", None, None)
     assert (by_window.prefix, by_window.since, by_window.until) == ("", DAY, NEXT)
 
@@ -109,11 +121,16 @@ def test_the_program_understands_every_flag(which: str, tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({}, "no bucket: .*airflow variables set sniffer_bucket NAME"),
-        ({"bucket": "s3://pics/x"}, "without s3://"),
-        ({"bucket": "pics", "rescan": True, "retry_failed": True}, "contradict"),
+        ({"bucket": "s3://pics/x", "prefix": "y"}, "two prefixes, 'x' and 'y', in the fields Bucket and Prefix"),
+        ({"bucket": "s3://a b/x"}, "'a b' is not a bucket name"),
+        ({"bucket": "s3:/pics"}, "'s3:/pics' is not a bucket name"),
+        ({"bucket": "pics", "rescan": True, "retry_failed": True}, "either Rescan or Retry failed"),
         ({"bucket": "pics", "since": "2026-11-06T00:00:00Z", "until": "2026-11-05T00:00:00Z"}, "earlier than until"),
-        ({"bucket": "pics", "since": "yesterday"}, r"since \('yesterday'\) is not a time such as"),
-        ({"bucket": "pics", "prefix": "{{ tomorrow }}"}, "template we do not know"),
+        (
+            {"bucket": "pics", "since": "yesterday"},
+            "since in the form must be a time such as 2026-11-05T00:00:00Z, not 'yesterday'",
+        ),
+        ({"bucket": "pics", "prefix": "{{ tomorrow }}"}, "unknown placeholder"),
         ({"bucket": "pics", "prefix": "é" * 513}, "longer than an S3 key"),
     ],
 )

@@ -107,7 +107,7 @@ def test_the_day_is_filled_in(prefix: str, filled: str) -> None:
     ["{{ ts }}", "{{ conn.mysql_default.password }}", "{{ ds }", "{{ ds | upper }}", "{% if ds %}", "{{ ds }}/{{ }}"],
 )
 def test_anything_else_that_looks_like_a_template_is_refused(prefix: str) -> None:
-    with pytest.raises(SettingsError, match=r"template we do not know; allowed are \{\{ ds \}\}"):
+    with pytest.raises(SettingsError, match=r"unknown placeholder; known are \{\{ ds \}\}"):
         fill_in_day(prefix, date(2026, 11, 5))
 
 

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import SimpleNamespace
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.training.form import export_params, retrain_params, watch_params
-from sniffer_airflow.training.plan import Retraining, TrainingSettings, plan_export, plan_training, plan_watch
+from sniffer_airflow.training.form import GATE_LIMITS, RetrainForm, WatchForm, retrain_params, watch_params
+from sniffer_airflow.training.plan import TrainingPlan, plan_export, plan_training, plan_watch
+from sniffer_airflow.training.settings import Retraining, TrainingSettings
+from sniffer_model.gate.verdict import Limits
 
-RUN = SimpleNamespace(dag_id="retrain_model", run_id="manual__2026-11-22T13:30:00+00:00")
+RUN_NAME = "retrain_model.manual__2026-11-22T13:30:00+00:00"
 
 
 def settings(text: str = '{"source": "s3://labels"}') -> TrainingSettings:
@@ -21,8 +22,12 @@ def form(params: dict[str, Any], **values: Any) -> dict[str, Any]:
     return {name: param.value for name, param in params.items()} | values
 
 
-def plan(text: str = '{"source": "s3://labels"}', **values: Any) -> dict[str, Any]:
-    return plan_training(RUN, form(retrain_params(), **values), settings(text))
+def plan(text: str = '{"source": "s3://labels"}', **values: Any) -> TrainingPlan:
+    return plan_training(RUN_NAME, RetrainForm.parse(form(retrain_params(), **values)), settings(text))
+
+
+def watch(text: str = '{"source": "s"}', **values: Any) -> int:
+    return plan_watch(WatchForm.parse(form(watch_params(), **values)), settings(text)).enough
 
 
 def test_the_form_comes_before_the_variable() -> None:
@@ -30,25 +35,25 @@ def test_the_form_comes_before_the_variable() -> None:
         '{"source": "s3://a", "prevalence": 0.1, "nightly_volume": 9, "fine_tune": true, "limits": {"min_recall": 1}}'
     )
     planned = plan(text, source="/b", prevalence=0.2, limits={"min_pr_auc": 0.5})
-    assert "--source=/b" in planned["snapshot"]
-    assert planned["evaluate"][2:] == ["--prevalence=0.2", "--nightly-volume=9"]
-    assert "--fine-tune" in planned["train"]
-    assert planned["gate"][-2:] == ["--min-recall=1", "--min-pr-auc=0.5"]
+    assert "--source=/b" in planned.snapshot
+    assert planned.evaluate[2:] == ["--prevalence=0.2", "--nightly-volume=9"]
+    assert "--fine-tune" in planned.train
+    assert planned.gate[-2:] == ["--min-recall=1", "--min-pr-auc=0.5"]
 
 
 def test_a_precision_asked_for_in_the_form_is_not_undone_by_a_capacity_of_the_variable() -> None:
     text = '{"source": "s3://a", "capacity": 100, "target_precision": 0.9}'
-    assert plan(text)["evaluate"][2:] == ["--capacity=100", "--target-precision=0.9"]
-    assert plan(text, target_precision=0.8)["evaluate"][2:] == ["--target-precision=0.8"]
-    assert plan(text, target_precision=0.8, capacity=7)["evaluate"][2:] == ["--capacity=7", "--target-precision=0.8"]
+    assert plan(text).evaluate[2:] == ["--capacity=100", "--target-precision=0.9"]
+    assert plan(text, target_precision=0.8).evaluate[2:] == ["--target-precision=0.8"]
+    assert plan(text, target_precision=0.8, capacity=7).evaluate[2:] == ["--capacity=7", "--target-precision=0.8"]
 
 
 def test_a_run_keeps_its_workdir_however_often_it_is_tried() -> None:
-    assert plan()["workdir"] == plan(prevalence=0.3)["workdir"] == f"/data/runs/retrain_model.{RUN.run_id}"
+    assert plan().workdir == plan(prevalence=0.3).workdir == f"/data/runs/{RUN_NAME}"
 
 
 def test_no_value_can_be_taken_for_a_flag() -> None:
-    words = plan(source="--rescan", override_by="-x", override_reason="--override-by=me")["gate"]
+    words = plan(source="--rescan", override_by="-x", override_reason="--override-by=me").gate
     assert words[-2:] == ["--override-by=-x", "--override-reason=--override-by=me"]
 
 
@@ -58,7 +63,10 @@ def test_no_value_can_be_taken_for_a_flag() -> None:
         ("", "no labelled images: .*sniffer_retraining"),
         ("{", "sniffer_retraining is not JSON"),
         ("[]", "must be a JSON object"),
-        ('{"limits": 3}', "must be a JSON object"),
+        ('{"limits": 3}', "limits in the Variable sniffer_retraining must be a JSON object of numbers, not 3"),
+        ('{"source": "s", "prevalence": "half"}', "prevalence in the Variable sniffer_retraining must be a share"),
+        ('{"source": "s", "capacity": 0}', "capacity in the Variable sniffer_retraining must be a whole number from 1"),
+        ('{"source": "s", "fine_tune": "yes"}', "fine_tune .* must be true or false, not 'yes'"),
         ('{"source": "s3://a", "volume": 3, "over": 1}', "has no field over, volume; it may have source, "),
         ('{"override_by": "me"}', "has no field override_by"),
     ],
@@ -69,13 +77,37 @@ def test_a_wrong_variable_is_named_with_the_way_out(text: str, message: str) -> 
 
 
 def test_enough_is_of_the_form_the_variable_or_500() -> None:
-    assert plan_watch(form(watch_params()), settings())["enough"] == 500
-    assert plan_watch(form(watch_params()), settings('{"source": "s", "new_labels": 7}'))["enough"] == 7
-    assert plan_watch(form(watch_params(), new_labels=9), settings('{"source": "s", "new_labels": 7}'))["enough"] == 9
+    assert watch() == 500
+    assert watch('{"source": "s", "new_labels": 7}') == 7
+    assert watch('{"source": "s", "new_labels": 7}', new_labels=9) == 9
 
 
-def test_the_newest_of_several_events_is_exported() -> None:
-    events: list[Mapping[str, Any]] = [{"workdir": "/old"}, {"workdir": "/new"}]
-    assert plan_export(form(export_params()), events, settings()) == ["--workdir=/new", "--model-base-path=/models"]
-    with pytest.raises(SettingsError, match="no model was ever blessed"):
-        plan_export(form(export_params()), [], settings())
+def test_the_newest_of_several_blessed_models_is_exported() -> None:
+    planned = plan_export(None, ["/old", "/new"], settings())
+    assert planned.export == ["--workdir=/new", "--model-base-path=/models"]
+    assert plan_export("/older", ["/old"], settings()).export[0] == "--workdir=/older"
+    with pytest.raises(SettingsError, match="no model has passed the gate yet"):
+        plan_export(None, [], settings())
+
+
+@pytest.mark.parametrize("half", [{"override_by": "Ana"}, {"override_reason": "the only one"}])
+def test_an_override_needs_name_and_reason(half: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="your name and the reason, or neither"):
+        plan(**half)
+
+
+def test_the_form_knows_every_limit_of_the_gate() -> None:
+    assert set(GATE_LIMITS) == {limit.name for limit in fields(Limits)}
+
+
+def test_the_form_shows_what_empty_means_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    def help_of(name: str) -> str:
+        return str(retrain_params()[name].schema["description_md"])
+
+    assert "**If empty:** 100,000 (or `nightly_volume` of the Variable" in help_of("nightly_volume")
+    assert "a source must be given here" in help_of("source")
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_RETRAINING", '{"source": "s3://a/b", "nightly_volume": 4000000}')
+    assert "**If empty:** currently 4,000,000 (`nightly_volume` of the Variable" in help_of("nightly_volume")
+    assert "currently `s3://a/b`" in help_of("source")
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_RETRAINING", "{")
+    assert "is not valid at the moment" in help_of("source")

@@ -1,0 +1,111 @@
+"""What people read before they approve a version."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sniffer_airflow.rollout.question import Asked, picture_path, question, requester, summary
+from sniffer_airflow.rollout.verified import Verified
+
+GOLDEN = {"http://one": {"pixels": 1e-7, "serving_default": 2e-6}}
+FLIP = {"bucket": "b", "key": "k.jpg", "stable_score": 0.2, "candidate_score": 0.9, "flagged_now": True}
+SHADOW = {
+    "compared": 199,
+    "left_out": {"deleted": 1},
+    "flagged_by_stable": 41,
+    "flagged_by_candidate": 42,
+    "flip_share": 1 / 199,
+    "flag_change": 1 / 199,
+    "flag_change_per_night": 5000.0,
+    "flips": [FLIP],
+}
+LATENCY = {
+    "batch": 8,
+    "rounds": 30,
+    "candidate": {"median_ms": 20.0, "p95_ms": 30.25},
+    "stable": {"median_ms": 21.0, "p95_ms": 33.0},
+}
+FOUND: dict[str, Any] = {
+    "version": 2,
+    "stable": 1,
+    "golden": GOLDEN,
+    "latency": {"http://one": LATENCY},
+    "shadow": SHADOW,
+}
+ASKED = Asked("ana", datetime(2026, 11, 26, 9, 5, tzinfo=UTC))
+FIRST = {**FOUND, "version": 1, "stable": None, "latency": None, "shadow": None}
+
+
+def test_the_summary_begins_with_what_changes_and_gives_figures_with_units() -> None:
+    assert summary(Verified.parse(FOUND)).splitlines() == [
+        "#### What changes with version 2",
+        "",
+        "On the newest 199 scanned images (left out: 1 deleted):",
+        "",
+        "| | stable version 1 | version 2 |",
+        "|---|---|---|",
+        "| images flagged | 41 | 42 |",
+        "",
+        "* Different decision on **0.5%** of the images.",
+        "* **+5,000** flagged images per night, at the present number of images.",
+        "",
+        "Images with the largest change in score:",
+        "",
+        "* 0.200 → 0.900, flagged now: `s3://b/k.jpg`",
+        "",
+        "#### Checks on the model servers",
+        "",
+        "* `http://one`: golden examples differ from the published scores by at most 1.0e-07 (`pixels`) and 2.0e-06 "
+        "(`serving_default`)",
+        "* `http://one`: a batch of 8 takes 20.0 ms (median; stable: 21.0 ms) and 30.2 ms (95th percentile; stable: "
+        "33.0 ms)",
+    ]
+
+
+def test_without_a_stable_version_it_says_so_first() -> None:
+    text = summary(Verified.parse({**FIRST, "note": "there is no stable version yet"}))
+    assert text.splitlines()[2].startswith("**There is no stable version yet**, so nothing can be compared")
+    assert "images flagged" not in text
+
+
+def test_decisions_that_were_not_compared_are_not_passed_over() -> None:
+    assert "decisions were **not compared**" in summary(Verified.parse({**FOUND, "shadow": None}))
+
+
+def test_no_flip_needs_no_picture() -> None:
+    text = question(Verified.parse({**FOUND, "shadow": {**SHADOW, "flips": []}}), ASKED)
+    assert "No image is decided differently." in text
+    assert "changes.svg" not in text
+
+
+def test_the_question_names_report_requester_and_deadline() -> None:
+    text = question(Verified.parse(FOUND), ASKED)
+    assert "[version 2](" in text and "/sniffer/reports/2/)" in text
+    assert "* **Requested by:** ana" in text
+    assert "* **Answer by:** Thursday, 26 November 2026, 09:05 UTC." in text
+    assert (
+        "\n![Scores by both versions of images that are decided differently: 1 flagged now, 0 no longer flagged]"
+        "(/sniffer/changes.svg?compared=199&stable=41&candidate=42&flips=0.200-0.900-1)\n"
+    ) in text
+    assert text.endswith(summary(Verified.parse(FOUND)))
+
+
+@pytest.mark.parametrize(
+    ("user", "run_type", "words"),
+    [
+        ("ana", "asset_triggered", "ana"),
+        (None, "asset_triggered", "nobody, an export started this run"),
+        (None, "manual", "unknown (manual run)"),
+    ],
+)
+def test_who_asked(user: str | None, run_type: str, words: str) -> None:
+    assert requester(user, run_type) == words
+
+
+def test_the_pictures_address_holds_its_figures_only() -> None:
+    decisions = Verified.parse(FOUND).decisions
+    assert decisions is not None
+    assert "k.jpg" not in picture_path(decisions)

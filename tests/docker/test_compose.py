@@ -162,7 +162,7 @@ def test_the_rollout_writes_what_the_model_server_reads(services: Services) -> N
 
 def test_airflow_is_told_what_the_dags_ask_for(services: Services) -> None:
     from sniffer_airflow import names
-    from sniffer_airflow.training.plan import Retraining
+    from sniffer_airflow.training.settings import Retraining
 
     environ = services["scheduler"]["environment"]
     prepared = airflow_secrets()

@@ -8,7 +8,7 @@ from datetime import datetime
 from urllib.parse import quote, urlencode
 
 from sniffer_airflow.names import changes_picture_path, report_url
-from sniffer_airflow.rollout.verified import Decisions, Flip, ServerLatency, Verified
+from sniffer_airflow.rollout.verified import Decisions, ChangedDecision, ServerLatency, Verified
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _picture_in_words(found: Decisions) -> str:
     )
 
 
-def _flip(flip: Flip) -> str:
+def _flip(flip: ChangedDecision) -> str:
     now = "flagged now" if flip.flagged_now else "no longer flagged"
     return f"* {flip.stable_score:.3f} → {flip.candidate_score:.3f}, {now}: `s3://{flip.bucket}/{flip.key}`"
 

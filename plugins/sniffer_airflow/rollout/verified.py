@@ -20,7 +20,7 @@ class ServerLatency:
 
 
 @dataclass(frozen=True)
-class Flip:
+class ChangedDecision:
     """An image that one version flags and the other does not."""
 
     bucket: str
@@ -40,7 +40,7 @@ class Decisions:
     flagged_by_candidate: int
     flip_share: float
     flag_change_per_night: float | None
-    flips: tuple[Flip, ...]
+    flips: tuple[ChangedDecision, ...]
 
 
 @dataclass(frozen=True)
@@ -87,5 +87,5 @@ def _decisions(found: Mapping[str, Any] | None) -> Decisions | None:
         flagged_by_candidate=found["flagged_by_candidate"],
         flip_share=found["flip_share"],
         flag_change_per_night=found["flag_change_per_night"],
-        flips=tuple(Flip(**flip) for flip in found["flips"]),
+        flips=tuple(ChangedDecision(**flip) for flip in found["flips"]),
     )

@@ -1,11 +1,13 @@
 """Trigger forms: how each kind of field is shown and checked, and how a form's values become typed.
 
 A field's bounds are nested under `allOf`, where Airflow checks them on the server but its form does not see them: the
-form would replace a number out of bounds by the nearest one, and cut a long text, without a word.
+form would replace a number out of bounds by the nearest one, and cut a long text, without a word. Help texts have no
+`code`: Airflow sets it in boxes that cover the lines above and below.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -17,6 +19,8 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.settings import parse_utc
 
 MORE_OPTIONS = "More options"
+
+_MARKDOWN = re.compile(r"[^\w\s/:.,-]")
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -59,7 +63,7 @@ def share_field(title: str, help_md: str, *, may_be_one: bool, section: str | No
 
 def switch_field(title: str, help_md: str, *, section: str | None = None) -> Param:
     """Yes or no; no by default."""
-    return _field(False, "boolean", title, help_md, section, {})
+    return _field(False, "boolean", title, help_md, section, {}, optional=True)
 
 
 def choice_field(title: str, help_md: str, labels: Mapping[str, str], *, section: str | None = None) -> Param:
@@ -70,7 +74,7 @@ def choice_field(title: str, help_md: str, labels: Mapping[str, str], *, section
 
 def limits_field(title: str, help_md: str, names: tuple[str, ...], *, section: str | None = None) -> Param:
     """A JSON object of numbers from 0 by name; may be left empty."""
-    help_md = f"{help_md} Names: {', '.join(f'`{name}`' for name in names)}."
+    help_md = f"{help_md} Names: {', '.join(names)}."
     bounds: dict[str, Json] = {
         "properties": {name: {"type": "number", "minimum": 0} for name in names},
         "additionalProperties": False,
@@ -85,11 +89,13 @@ def _field(
     help_md: str,
     section: str | None,
     bounds: Mapping[str, Json],
+    *,
+    optional: bool = False,
     **schema: Json,
 ) -> Param:
     # The form stars a field as required unless its type allows null, and submits null where it was left empty.
     given: dict[str, Any] = {
-        "type": ["null", kind] if default is None else kind,
+        "type": ["null", kind] if optional or default is None else kind,
         "title": title,
         "description_md": help_md,
         "section": section,
@@ -98,6 +104,12 @@ def _field(
     if checked := {name: bound for name, bound in bounds.items() if bound is not None}:
         given["allOf"] = [checked]
     return Param(default, **{name: value for name, value in given.items() if value is not None})
+
+
+def literally(value: str) -> str:
+    """The text as Markdown that shows it as it is, in bold."""
+    escaped = _MARKDOWN.sub(r"\\\g<0>", value)
+    return f"**{escaped}**"
 
 
 def variable_now(name: str) -> str:

@@ -207,11 +207,11 @@ def test_the_form_shows_the_nightly_target_of_today(airflow_database: None, monk
     def help_of(name: str) -> str:
         return str(scan_params()[name].schema["description_md"])
 
-    assert "which is not set: enter a bucket" in help_of("bucket")
+    assert "but none is set. Enter a bucket" in help_of("bucket")
     monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_BUCKET", "nightly-images")
     monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_PREFIX", "uploads/{{ ds }}/")
-    assert "currently `nightly-images` (Variable `sniffer_bucket`)" in help_of("bucket")
-    assert "currently `uploads/{{ ds }}/`" in help_of("prefix")
+    assert "currently **nightly-images** (Variable sniffer_bucket)" in help_of("bucket")
+    assert r"currently **uploads/\{\{ ds \}\}/**" in help_of("prefix")
 
 
 def test_two_scans_at_a_time_over_all_runs_and_whole_days_by_schedule(dag: Any) -> None:

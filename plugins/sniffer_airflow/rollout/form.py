@@ -60,7 +60,7 @@ def rollout_params() -> dict[str, Param]:
         ),
         "version": count_field(
             "Model version",
-            "**If empty:** the newest exported version; for a roll-back, the version that was stable before.",
+            "*If empty:* the newest exported version; for a roll-back, the version that was stable before.",
         ),
         "approval": switch_field(
             "Ask for approval",
@@ -69,8 +69,7 @@ def rollout_params() -> dict[str, Param]:
         ),
         "limits": limits_field(
             "Limits of verify",
-            'Limits that differ from the defaults of `verify`, such as `{"max_flips": 0.5}`. **If empty:** the '
-            "defaults.",
+            'Limits that differ from the defaults of verify, such as {"max_flips": 0.5}. *If empty:* the defaults.',
             VERIFY_LIMITS,
             section=MORE_OPTIONS,
         ),

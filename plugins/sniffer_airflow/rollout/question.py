@@ -8,7 +8,7 @@ from datetime import datetime
 from urllib.parse import quote, urlencode
 
 from sniffer_airflow.names import changes_picture_path, report_url
-from sniffer_airflow.rollout.verified import Decisions, ChangedDecision, ServerLatency, Verified
+from sniffer_airflow.rollout.verified import ChangedDecision, Decisions, ServerLatency, Verified
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sniffer_airflow.forms import (
     Json,
     Values,
     count_field,
+    literally,
     switch_field,
     text_field,
     text_rule,
@@ -100,29 +101,28 @@ def scan_params() -> dict[str, Param]:
         "bucket": text_field("Bucket", _bucket_help(), rule=BUCKET_RULE),
         "prefix": text_field(
             "Prefix",
-            "Scan only objects whose key starts with this, such as `uploads/{{ ds }}/`. "
-            f"{_prefix_default()} "
-            "`{{ ds }}` is the day of the run (`2026-11-05`); `{{ ds_nodash }}`, `{{ year }}`, `{{ month }}` and "
-            "`{{ day }}` work as well.",
+            "Scan only objects whose key starts with this, such as uploads/{{ ds }}/ where {{ ds }} is the day of the "
+            "run, 2026-11-05. {{ ds_nodash }}, {{ year }}, {{ month }} and {{ day }} work as well. "
+            f"{_prefix_default()}",
             rule=PREFIX_RULE,
             longest=PREFIX_CHARS,
         ),
         "since": time_field(
             "Modified since",
-            "Scan only objects modified at or after this time (UTC). **If both times are empty:** a manual run has no "
+            "Scan only objects modified at or after this time (UTC). *If both times are empty:* a manual run has no "
             "time limit; a nightly or backfill run takes its own day, unless the prefix already selects one.",
         ),
         "until": time_field("Modified before", "Scan only objects modified before this time (UTC)."),
         "limit": count_field(
             "Maximum number of images",
-            "Stop after this many new images. Images that already have a result do not count. **If empty:** no limit.",
+            "Stop after this many new images. Images that already have a result do not count. *If empty:* no limit.",
         ),
         "dry_run": switch_field(
             "Dry run", "List the bucket and estimate how long the scan would take. Nothing is scored or stored."
         ),
         "model_version": text_field(
             "Model version",
-            "A version number, or `stable` for the version in production when the scan starts.",
+            "A version number, or the word stable for the version in production when the scan starts.",
             default="stable",
             rule=VERSION_RULE,
             section=MORE_OPTIONS,
@@ -135,7 +135,7 @@ def scan_params() -> dict[str, Param]:
         ),
         "consumers": count_field(
             "Consumers",
-            f"Number of worker processes that decode and score images, at most {MOST_CONSUMERS}. **If empty:** chosen "
+            f"Number of worker processes that decode and score images, at most {MOST_CONSUMERS}. *If empty:* chosen "
             "to fit the machine.",
             most=MOST_CONSUMERS,
             section=MORE_OPTIONS,
@@ -146,14 +146,17 @@ def scan_params() -> dict[str, Param]:
 def _bucket_help() -> str:
     now = variable_now(BUCKET_VARIABLE)
     default = (
-        f"the nightly target, currently `{now}` (Variable `{BUCKET_VARIABLE}`)."
+        f"the nightly target, currently {literally(now)} (Variable {BUCKET_VARIABLE})."
         if now
-        else f"the nightly target, which is not set: enter a bucket, or set the Variable `{BUCKET_VARIABLE}`."
+        else f"the nightly target, but none is set. Enter a bucket, or set the Variable {BUCKET_VARIABLE}."
     )
-    return f"Name of the S3 bucket, or a URL such as `s3://my-images/uploads/`. **If empty:** {default}"
+    return f"Name of the S3 bucket, or a URL such as s3://my-images/uploads/. *If empty:* {default}"
 
 
 def _prefix_default() -> str:
     now = variable_now(PREFIX_VARIABLE)
-    nightly = f"currently `{now}` (Variable `{PREFIX_VARIABLE}`)" if now else "currently none: the whole bucket"
-    return f"**If empty:** the whole bucket; with an empty bucket field, the nightly prefix, {nightly}."
+    nightly = f"currently {literally(now)}" if now else "currently not set"
+    return (
+        "*If empty:* the whole bucket; if the bucket is left empty too, the nightly prefix, "
+        f"{nightly} (Variable {PREFIX_VARIABLE})."
+    )

@@ -14,6 +14,7 @@ from sniffer_airflow.forms import (
     Values,
     count_field,
     limits_field,
+    literally,
     share_field,
     switch_field,
     text_field,
@@ -99,8 +100,8 @@ def retrain_params() -> dict[str, Param]:
         ),
         "target_precision": share_field(
             "Target precision",
-            "Share of flagged images that must really show drugs, such as `0.95`. Decides the threshold when no "
-            f"capacity is given here. {empty.text('target_precision', '`0.95`')}",
+            "Share of flagged images that must really show drugs, such as 0.95. Decides the threshold when no "
+            f"capacity is given here. {empty.text('target_precision', '0.95')}",
             may_be_one=True,
         ),
         "fine_tune": switch_field(
@@ -110,8 +111,8 @@ def retrain_params() -> dict[str, Param]:
         ),
         "prevalence": share_field(
             "Prevalence",
-            "Expected share of drug images among a night's new images, such as `0.002`. "
-            f"{empty.text('prevalence', '`0.01`')}",
+            "Expected share of drug images among a night's new images, such as 0.002. "
+            f"{empty.text('prevalence', '0.01')}",
             may_be_one=False,
             section=MORE_OPTIONS,
         ),
@@ -122,13 +123,13 @@ def retrain_params() -> dict[str, Param]:
         ),
         "backbone_weights": text_field(
             "Backbone weights",
-            "`imagenet`, the path of a weights file that all workers can read, or `random` (for a demo). "
-            f"{empty.text('backbone_weights', '`imagenet`')}",
+            "imagenet, the path of a weights file that all workers can read, or random (for a demo). "
+            f"{empty.text('backbone_weights', 'imagenet')}",
             section=MORE_OPTIONS,
         ),
         "limits": limits_field(
             "Gate limits",
-            'Limits of the gate that differ from its defaults, such as `{"min_recall": 0.8}`. '
+            'Limits of the gate that differ from its defaults, such as {"min_recall": 0.8}. '
             f"{empty.text('limits', 'the defaults of the gate')}",
             GATE_LIMITS,
             section=MORE_OPTIONS,
@@ -136,7 +137,7 @@ def retrain_params() -> dict[str, Param]:
         "override_by": text_field(
             "Your name",
             "Accepts the candidate even if the gate rejects it. Name and reason are both needed, and both are recorded "
-            "with the verdict. **If empty:** the gate decides.",
+            "with the verdict. *If empty:* the gate decides.",
             longest=200,
             section=_OVERRIDE,
         ),
@@ -166,7 +167,7 @@ def export_params() -> dict[str, Param]:
     return {
         "workdir": text_field(
             "Workdir",
-            "Folder of a training run that passed the gate. **If empty:** the folder of the newest model that passed.",
+            "Folder of a training run that passed the gate. *If empty:* the folder of the newest model that passed.",
         ),
     }
 
@@ -174,8 +175,8 @@ def export_params() -> dict[str, Param]:
 def _source(empty: _Defaults) -> Param:
     return text_field(
         "Labelled images",
-        "A folder or `s3://bucket/prefix` with one subfolder per class (`labels/drugs/…`, `labels/other/…`), or a "
-        f"`.csv` or `.parquet` table. {empty.text('source', 'nothing is set, so a source must be given here')}",
+        "A folder or s3://bucket/prefix with one subfolder per class (labels/drugs/…, labels/other/…), or a .csv or "
+        f".parquet table. {empty.text('source', 'nothing is set, so a source must be given here')}",
         longest=1024,
     )
 
@@ -189,14 +190,14 @@ class _Defaults:
     def text(self, name: str, default: str) -> str:
         """The Variable's value of that field, or else the default, in words."""
         if self._variable is None:
-            return f"**If empty:** unknown, since the Variable `{RETRAINING_VARIABLE}` is not valid at the moment."
+            return f"*If empty:* unknown, since the Variable {RETRAINING_VARIABLE} is not valid at the moment."
         value = getattr(self._variable, name)
         if value in (None, {}) or value == getattr(Retraining(), name):
-            return f"**If empty:** {default} (or `{name}` of the Variable `{RETRAINING_VARIABLE}`, currently not set)."
-        shown = f"{value:,}" if isinstance(value, int) else f"`{value}`"
-        return f"**If empty:** currently {shown} (`{name}` of the Variable `{RETRAINING_VARIABLE}`)."
+            return f"*If empty:* {default} (or {name} in the Variable {RETRAINING_VARIABLE}, currently not set)."
+        shown = f"**{value:,}**" if isinstance(value, int) else literally(str(value))
+        return f"*If empty:* currently {shown} ({name} in the Variable {RETRAINING_VARIABLE})."
 
     def when_off(self, name: str) -> str:
         """What a switch that is off means, where the Variable has it on."""
         on = self._variable is not None and getattr(self._variable, name)
-        return f"Currently always on, by `{name}` of the Variable `{RETRAINING_VARIABLE}`." if on else ""
+        return f"Currently always on, by {name} in the Variable {RETRAINING_VARIABLE}." if on else ""

@@ -47,7 +47,11 @@ def test_without_a_version_it_says_what_to_do(action: str, message: str) -> None
 
 def test_the_form_knows_every_limit_of_verify() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "sniffer_rollout", "--help"], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "sniffer_rollout", "verify", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
-    limits = done.stdout.partition("what verify lets pass")[2]
+    limits = done.stdout.partition("what verify lets pass")[2].partition("output:")[0]
     assert set(VERIFY_LIMITS) == {flag.replace("-", "_") for flag in re.findall(r"^  --([a-z0-9-]+)", limits, re.M)}

@@ -14,6 +14,8 @@ from support.imports import CHECKOUT, Imports, imports_of
 
 PROGRAMS = {
     "fleet": (
+        "sniffer.cli",
+        "sniffer.doctor.__main__",
         "sniffer.scan.__main__",
         "sniffer.scan.produce",
         "sniffer.scan.consume",
@@ -26,11 +28,12 @@ PROGRAMS = {
         for file in (CHECKOUT / "model").rglob("*.py")
         if file.parts[-2] != "sniffer_rollout" and '__name__ == "__main__"' in file.read_text()
     ),
-    "airflow": (),
+    "airflow": ("sniffer.cli",),
 }
 PROGRAMS["airflow-local"] = PROGRAMS["fleet"] + PROGRAMS["trainer"]
 
 NOT_IMPORTED = {
+    "argcomplete": "shell completion of the command",
     "mysqlclient": "SQLAlchemy loads it for mysql+mysqldb://",
     "apache-airflow": "the whole, of which apache-airflow-core is imported",
     "apache-airflow-providers-amazon": "the connection type of aws_default",
@@ -77,11 +80,19 @@ def test_an_import_that_a_list_does_not_bring_is_found(installed: dict[str, set[
     assert not found["tensorflow"][0] & installed["fleet"]
 
 
+def imported_by(image: str) -> set[str]:
+    """The distributions of which the image's code imports something."""
+    return set().union(*(brought_by for brought_by, _ in code_of(image).distributions().values()))
+
+
 @pytest.mark.parametrize("image", IMAGES)
-def test_every_requirement_is_imported_or_has_its_reason(image: str, wanted: dict[str, tuple[str, ...]]) -> None:
-    imported = set().union(*(brought_by for brought_by, _ in code_of(image).distributions().values()))
+def test_every_requirement_is_imported_or_has_its_reason(
+    image: str, wanted: dict[str, tuple[str, ...]], pyproject: dict[str, Any]
+) -> None:
+    of_all = {Requirement(text).name for text in pyproject["project"]["dependencies"]}
     names = {Requirement(text).name for text in wanted[image]}
-    assert names - imported - NOT_IMPORTED.keys() == set()
+    assert names - of_all - imported_by(image) - NOT_IMPORTED.keys() == set()
+    assert of_all - set().union(*map(imported_by, IMAGES)) - NOT_IMPORTED.keys() == set()
 
 
 @pytest.mark.parametrize("image", IMAGES)

@@ -149,7 +149,8 @@ STEPS: Mapping[str, Step] = {
         examples=("sniffer rollout promote --version 7",),
     ),
     "rollback": Step(
-        "Make the previous version stable again.",
+        "Make the previous version stable again, on every model server and then in the database. The version that it "
+        "replaces becomes the previous one.",
         lambda rollout, version, _: rollout.rollback(version),
         "the version to go back to (default: the previous one; name it where a retry may come, or a second run swaps "
         "back)",

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sniffer.core.command_group import answer, refuse
 from sniffer.core.program import Program, missing_package
@@ -66,13 +68,17 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("doctor",): Command("sniffer.doctor.__main__", "ask S3, MySQL, model server, Airflow, Kubernetes if all is well"),
     ("local", "demo"): Command("sniffer_local.demo", "the whole product once, on this machine", "dev"),
     ("local", "down"): Command("sniffer_local.down", "stop what the demo started", "dev"),
+    ("local", "env"): Command("sniffer_local.env", "export lines for a shell on the demo's stack", "dev"),
     ("local", "bench"): Command("sniffer_local.bench", "measure the speed of scan and training", "dev"),
     ("local", "samples"): Command("sniffer_local.samples.__main__", "draw labelled sample images", "dev"),
+    ("completion",): Command("sniffer.completion", "let a shell complete commands and flags by Tab"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that these words name, by default those of the process; returns the exit status."""
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(os.environ["COMP_LINE"].split()[1:])
     words = sys.argv[1:] if argv is None else list(argv)
     path = _path_of(words)
     if path in COMMANDS:
@@ -112,6 +118,27 @@ def _run(path: tuple[str, ...], words: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         return refuse(missing_package(f"sniffer {' '.join(path)}", error, COMMANDS[path].extra))
     return found.main(words)
+
+
+def _complete(words: Sequence[str]) -> None:
+    """Answer a shell that asks how the line goes on, as argcomplete has it, and end the process."""
+    import argcomplete
+
+    argcomplete.autocomplete(completion_parser(_path_of(words)))
+
+
+def completion_parser(path: tuple[str, ...]) -> argparse.ArgumentParser:
+    """A parser that knows every command, and the flags of the one at the path only: its room alone is imported."""
+    root = argparse.ArgumentParser("sniffer")
+    root.add_argument("--version", action="store_true")
+    levels: dict[tuple[str, ...], Any] = {(): root.add_subparsers()}
+    for group in GROUPS:
+        if group:
+            levels[group] = levels[()].add_parser(group[0]).add_subparsers()
+    for command in COMMANDS:
+        parents = [program(command).parser()] if command == path else []
+        levels[command[:-1]].add_parser(command[-1], parents=parents, add_help=not parents)
+    return root
 
 
 def _answer(group: tuple[str, ...], words: Sequence[str]) -> int:

@@ -132,22 +132,35 @@ def without_password(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url
-    user_info, at, place = _user_info(urlsplit(url), rest)
+    user_info, at, place = _user_info(scheme, rest)
     user, colon, _ = user_info.partition(":")
     hidden = f"{user}{':***' if colon else ''}{at}{place}"
     return f"{scheme}://" + _SECRET_PARAMETER.sub(r"\g<1>***", hidden)
 
 
-def _user_info(parts: SplitResult, rest: str) -> tuple[str, str, str]:
-    """What is after `://`, cut at the `@` before the host: user and password, `@` (or nothing), host and all else."""
-    if "@" in parts.netloc:
-        user_info, at, host = parts.netloc.rpartition("@")
-        return user_info, at, host + rest[len(parts.netloc) :]
-    # An unquoted slash in a password ends what urllib takes for the host: what follows must not be shown either.
-    is_web = parts.scheme in ("http", "https") and re.fullmatch(r"(\[.*\]|[^:]*)(:\d*)?", parts.netloc)
-    if ":" in parts.netloc and "@" in rest and not is_web:
+def _user_info(scheme: str, rest: str) -> tuple[str, str, str]:
+    """What is after `://`, cut at the `@` before the host: user and password, `@` (or nothing), host and all else.
+
+    As urllib has it, but for malformed URLs too: an unquoted slash in a password ends what urllib takes for the host,
+    and what follows it must not be shown either.
+    """
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        user_info, at, host = authority.rpartition("@")
+        return user_info, at, host + rest[len(authority) :]
+    is_web_host = scheme in ("http", "https") and re.fullmatch(r"(\[.*\]|[^:]*)(:\d*)?", authority)
+    if ":" in authority and "@" in rest and not is_web_host:
         return rest.rpartition("@")
     return "", "", rest
+
+
+def _split_url(name: str, url: str, example: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # refused as late as this when it is no number
+    except ValueError as error:
+        raise SettingsError(f"{name} is not a URL ({error}); it looks like {example}") from None
+    return parts
 
 
 def database_settings(environ: Mapping[str, str] = os.environ) -> DatabaseSettings:
@@ -163,7 +176,7 @@ def database_settings(environ: Mapping[str, str] = os.environ) -> DatabaseSettin
 def serving_settings(environ: Mapping[str, str] = os.environ) -> ServingSettings:
     """Read SNIFFER_SERVING_URL; raises SettingsError when it is missing or not a model's URL."""
     url = var.SERVING_URL.required(environ).rstrip("/")
-    parts = urlsplit(url)
+    parts = _split_url(var.SERVING_URL.name, url, var.SERVING_URL.example)
     if parts.scheme not in ("http", "https") or not re.fullmatch(r"(/.*)?/v1/models/[^/:]+", parts.path):
         raise SettingsError(
             f"SNIFFER_SERVING_URL must look like {var.SERVING_URL.example}, not {without_password(url)!r}"
@@ -231,7 +244,8 @@ def rollout_settings(
 
 def airflow_settings(environ: Mapping[str, str] = os.environ) -> AirflowSettings:
     """Read SNIFFER_AIRFLOW_URL; raises SettingsError when it is missing, or has no user."""
-    parts = urlsplit(var.AIRFLOW_URL.required(environ).rstrip("/"))
+    url = var.AIRFLOW_URL.required(environ).rstrip("/")
+    parts = _split_url(var.AIRFLOW_URL.name, url, var.AIRFLOW_URL.example)
     if parts.scheme not in ("http", "https") or not parts.hostname or not parts.username:
         raise SettingsError(f"SNIFFER_AIRFLOW_URL must look like {var.AIRFLOW_URL.example}")
     place = parts.netloc.rpartition("@")[2]
@@ -249,7 +263,7 @@ def _replicas(environ: Mapping[str, str]) -> tuple[str, ...]:
         return (serving_settings(environ).url.rpartition("/v1/models/")[0],)
     urls = tuple(url.strip().rstrip("/") for url in listed.split(",") if url.strip())
     for url in urls:
-        parts = urlsplit(url)
+        parts = _split_url(var.SERVING_REPLICAS.name, url, "http://host:8501,http://other:8501")
         if parts.scheme not in ("http", "https") or not parts.netloc or "/v1" in parts.path:
             raise SettingsError(
                 f"SNIFFER_SERVING_REPLICAS must be like http://host:8501,http://other:8501, not {url!r}"

@@ -2,7 +2,7 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo env down test test-all bench lint format lock docs pictures
+.PHONY: help setup demo env down test test-all simulate bench lint format lock docs pictures
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ test: setup lint ## lint, types and all tests but the slow ones
 
 test-all: test ## the same, then the slow tests, one at a time since some measure time
 	@$(python) -m pytest -m slow
+
+simulate: setup ## play N seeded histories of a fleet on all cores (N=20000), or one with its story (SEED=4711)
+	@cd tests && ../$(python) -m simulation $(if $(SEED),--seed $(SEED),--histories $(or $(N),20000))
 
 bench: setup ## measure the speed figures and write them to .local/bench.json
 	@$(python) -m sniffer_local.bench

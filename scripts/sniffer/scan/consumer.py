@@ -131,8 +131,18 @@ class Consumer:
     # ---- messages -------------------------------------------------------------------------------------------
 
     def say_hello(self) -> None:
-        """Ask to join: the first message of a consumer."""
-        self._channel.send(Hello(PROTOCOL, self._name, credit=2 * self._settings.batch_size))
+        """Ask to join: the first message of a consumer, which may hold images of an earlier producer."""
+        credit = 2 * self._settings.batch_size - len(self._batch) - len(self._inbox)
+        self._channel.send(Hello(PROTOCOL, self._name, credit, self._session, self._holds))
+
+    @property
+    def _session(self) -> str:
+        return self._job.session if self._job else ""
+
+    @property
+    def _holds(self) -> tuple[int, ...]:
+        """The numbers of what we hold of the current session; a batch of an earlier one may still be at work."""
+        return tuple(work.number for work in (*self._batch, *self._inbox) if work.session == self._session)
 
     def _take(self, message: FromProducer) -> None:
         match message:
@@ -152,17 +162,19 @@ class Consumer:
 
     def _begin(self, welcome: Welcome) -> None:
         """A producer has us. What an earlier one sent is listed again by this one, so it is dropped here."""
-        if self._job is None or self._job.session != welcome.session:
-            self._inbox.clear()
-            self._on_welcome(welcome)
-            log.info("working for model version %d", welcome.model_version)
-        self._job = welcome
+        if self._session == welcome.session:
+            return
+        dropped, self._job = len(self._inbox), welcome
+        self._inbox.clear()
+        self._on_welcome(welcome)
+        log.info("working for model version %d", welcome.model_version)
+        if dropped:
+            self.say_hello()  # our last one did not ask for the room that they took
 
     def _receive_work(self, work: Work) -> None:
         self._last_arrival = self._clock()
-        known = {held.number for held in (*self._inbox, *self._batch)}
         # After we were taken for dead the same image may come a second time, and a late one from an earlier session.
-        if self._job is not None and work.session == self._job.session and work.number not in known:
+        if work.session == self._session and work.number not in self._holds:
             self._inbox.append(work)
 
     # ---- work -----------------------------------------------------------------------------------------------
@@ -193,8 +205,7 @@ class Consumer:
         now = self._clock()
         if now - self._last_beat >= self._settings.beat_s:
             self._last_beat = now
-            holds = tuple(work.number for work in (*self._batch, *self._inbox))
-            self._channel.send(Heartbeat(self._job.session if self._job else "", holds))
+            self._channel.send(Heartbeat(self._session, self._holds))
 
     def _check_deadlines(self) -> None:
         now = self._clock()

@@ -187,9 +187,13 @@ class Dispatcher:
             return
         if self.ledger.mark_alive(name, self._clock()):
             log.warning("%s is back", shown(name))
+            self._send(name, Reregister())
         match message:
             case Done() if message.session == self._job.session:
                 self._settle(message)
+                self.ledger.grant_credit(name, message.credit)
+            case Done():
+                # Of an earlier producer, whose images are listed again; but the consumer has room again.
                 self.ledger.grant_credit(name, message.credit)
             case HandBack() if message.session == self._job.session:
                 self.ledger.hand_back(name, message.numbers)
@@ -205,7 +209,8 @@ class Dispatcher:
             self._refuse(name, f"it speaks protocol {hello.protocol}, this producer {PROTOCOL}: run the same release")
             return
         log.info("%s joins", hello.name)
-        self.ledger.join(name, hello.credit, self._clock())
+        holds = hello.holds if hello.session == self._job.session else ()
+        self.ledger.join(name, hello.credit, self._clock(), holds)
         self._send(name, self._job)
 
     def _refuse(self, name: bytes, reason: str) -> None:

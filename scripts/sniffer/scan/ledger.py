@@ -17,6 +17,9 @@ DEATHS_BEFORE_QUARANTINE = 2
 DEATHS_BEFORE_FAILURE = 3
 """An image that took this many down is not decoded again; it is recorded as failed."""
 
+_GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE})
+"""Outcomes that a late result replaces, in MySQL and so in the counts."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -56,6 +59,8 @@ class _Consumer:
     alive: bool = True
     held: dict[int, Entry] = field(default_factory=dict)
     held_bytes: int = 0
+    blamed: list[Entry] = field(default_factory=list)
+    """What it held when it was taken for dead."""
 
     def take(self, entry: Entry) -> None:
         self.held[entry.number] = entry
@@ -84,7 +89,7 @@ class Ledger:
         self._ready: deque[Entry] = deque()
         self._consumers: dict[bytes, _Consumer] = {}
         self._holder: dict[int, bytes] = {}
-        self._given_up: set[int] = set()
+        self._given_up: dict[int, Outcome] = {}
         self.counts: Counter[Outcome] = Counter()
         self._on_hand_bytes = 0
 
@@ -118,7 +123,7 @@ class Ledger:
     @property
     def open_credit(self) -> int:
         """Images that the living consumers would take now."""
-        return sum(consumer.credit for consumer in self._consumers.values() if consumer.alive)
+        return sum(max(0, consumer.credit) for consumer in self._consumers.values() if consumer.alive)
 
     @property
     def alive(self) -> list[bytes]:
@@ -146,10 +151,11 @@ class Ledger:
         entry = self._fetching.pop(number, None)
         if entry is None:
             return  # acknowledged meanwhile by a consumer that had been taken for dead
+        # A second fetch may find what the first did not, and the other way round.
         if isinstance(content, Unscored):
-            entry.verdict = content
+            entry.verdict, entry.size_bytes = content, 0
         else:
-            entry.body, entry.size_bytes = content, len(content)
+            entry.verdict, entry.body, entry.size_bytes = None, content, len(content)
         # What went out before and came back is what the end of the scan would otherwise wait for.
         if entry.deaths:
             self._ready.appendleft(entry)
@@ -204,16 +210,34 @@ class Ledger:
         """Whether that consumer has joined, and not left; it may be dead."""
         return name in self._consumers
 
-    def join(self, name: bytes, credit: int, now: float) -> None:
-        """That consumer says hello: it would take `credit` images."""
+    def join(self, name: bytes, credit: int, now: float, holds: Iterable[int] = ()) -> None:
+        """That consumer says hello: it would take `credit` images beside those it holds.
+
+        What it was given and does not hold yet is under way, and takes of the credit.
+        """
         consumer = self._consumers.setdefault(name, _Consumer())
-        consumer.credit, consumer.last_heard, consumer.alive = credit, now, True
+        self._revive(consumer, now)
+        under_way = consumer.held.keys() - set(holds)
+        consumer.credit = credit - len(under_way)
 
     def mark_alive(self, name: bytes, now: float) -> bool:
-        """A message from a known consumer arrived; returns whether it is back from the dead."""
+        """A message from a known consumer arrived; returns whether it is back from the dead.
+
+        Then nobody knows what of its credit is left: it gets nothing before it says hello again.
+        """
         consumer = self._consumers[name]
-        was_alive, consumer.alive, consumer.last_heard = consumer.alive, True, now
-        return not was_alive
+        was_dead = not consumer.alive
+        self._revive(consumer, now)
+        if was_dead:
+            consumer.credit = 0
+        return was_dead
+
+    @staticmethod
+    def _revive(consumer: _Consumer, now: float) -> None:
+        consumer.alive, consumer.last_heard = True, now
+        for entry in consumer.blamed:
+            entry.deaths -= 1
+        consumer.blamed = []
 
     def grant_credit(self, name: bytes, images: int) -> None:
         """That consumer will take so many more images."""
@@ -222,17 +246,17 @@ class Ledger:
     def settle(self, number: int, outcome: Outcome) -> bool:
         """The image's row is committed. Returns whether this was news; a late duplicate changes no count.
 
-        An image that was given up as failed, and then turned out to have been scored after all, counts as scored.
+        An image that was given up as failed or gone, and then turned out to have been scored after all, counts as
+        scored.
         """
         entry = self._remove(number)
         if entry is not None:
             self.counts[outcome] += 1
-            if outcome is Outcome.FAILED:
-                self._given_up.add(number)
+            if outcome in _GIVEN_UP:
+                self._given_up[number] = outcome
             return True
-        if number in self._given_up and outcome is not Outcome.FAILED:
-            self._given_up.discard(number)
-            self.counts[Outcome.FAILED] -= 1
+        if number in self._given_up and outcome not in _GIVEN_UP:
+            self.counts[self._given_up.pop(number)] -= 1
             self.counts[outcome] += 1
             return True
         return False
@@ -269,15 +293,19 @@ class Ledger:
     def mark_dead_and_requeue(self, name: bytes) -> list[Entry]:
         """That consumer died: its images go to others, first of all; returns them.
 
-        It stays known, since a consumer that was only stopped may come back and acknowledge what it holds.
+        It stays known, since a consumer that was only stopped may come back and acknowledge what it holds. Then it
+        did not die of its images, and they are not blamed for it.
         """
         consumer = self._consumers.get(name)
         if consumer is None:
             return []
         consumer.alive = False
         returned = [self._return(name, number) for number in list(consumer.held)]
-        for entry in returned:
+        # What carries a verdict is not decoded, so it kills nobody.
+        blamed = [entry for entry in returned if entry.verdict is None]
+        for entry in blamed:
             entry.deaths += 1
+        consumer.blamed += blamed
         return returned
 
     def expired(self, now: float) -> list[bytes]:

@@ -29,6 +29,8 @@ class Hello:
     protocol: int
     name: str
     credit: int
+    session: str = ""
+    holds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def decode(frames: Sequence[bytes]) -> Any:
             header["outcomes"] = tuple((number, Outcome(outcome)) for number, outcome in header["outcomes"])
         elif kind is HandBack:
             header["numbers"] = tuple(header["numbers"])
-        elif kind is Heartbeat:
+        elif kind in (Hello, Heartbeat):
             header["holds"] = tuple(header["holds"])
         elif kind is Work:
             header |= {"image": _image(header["image"]), "verdict": _verdict(header["verdict"]), "body": frames[2]}

@@ -242,3 +242,77 @@ def test_whatever_happens_every_image_ends_exactly_once(seed: int, images: int) 
         for _, entry in grant_all(ledger):
             ledger.settle(entry.number, entry.verdict.outcome if entry.verdict else Outcome.PREDICTED)
     assert (ledger.done, ledger.in_flight, ledger.on_hand_bytes) == (images, 0, 0)
+
+
+def revived(images: int, credit: int) -> Ledger:
+    """A consumer that was taken for dead with all its images, and is heard of again."""
+    ledger = loaded(images)
+    ledger.join(b"a", credit, now=0)
+    grant_all(ledger)
+    ledger.mark_dead_and_requeue(b"a")
+    fetch_all(ledger)
+    assert ledger.mark_alive(b"a", now=1)
+    return ledger
+
+
+def test_a_consumer_back_from_the_dead_gets_work_again_once_it_has_said_hello() -> None:
+    ledger = revived(2, credit=2)
+    assert grant_all(ledger, now=1) == []
+    ledger.join(b"a", 2, now=1)
+    assert len(grant_all(ledger, now=1)) == 2
+
+
+def test_images_are_not_blamed_for_a_consumer_that_comes_back() -> None:
+    ledger = revived(1, credit=1)
+    ledger.join(b"a", 1, now=1)
+    ((_, entry),) = grant_all(ledger, now=1)
+    assert entry.deaths == 0
+
+
+def test_an_image_that_carries_a_verdict_is_not_blamed_for_a_death() -> None:
+    gone = Unscored(Outcome.GONE, "deleted", "it is gone")
+    ledger = Ledger(deadline_s=10, held_bytes=1000)
+    ledger.add(image("gone"))
+    ledger.next_to_fetch()
+    for name in (b"a", b"b", b"c"):
+        ledger.fetched(0, gone)
+        ledger.join(name, 1, now=0)
+        ((_, entry),) = grant_all(ledger)
+        assert (entry.verdict, entry.deaths) == (gone, 0)
+        ledger.mark_dead_and_requeue(name)
+        ledger.next_to_fetch()
+
+
+def test_a_second_fetch_that_succeeds_takes_back_the_verdict_of_the_first() -> None:
+    ledger = Ledger(deadline_s=10, held_bytes=1000)
+    ledger.add(image("slow"))
+    ledger.next_to_fetch()
+    ledger.fetched(0, Unscored(Outcome.FAILED, "fetch", "S3 was away"))
+    ledger.join(b"a", 1, now=0)
+    grant_all(ledger)
+    ledger.leave(b"a")
+    fetch_all(ledger)
+    ledger.join(b"b", 1, now=1)
+    ((_, entry),) = grant_all(ledger, now=1)
+    assert entry.verdict is None
+
+
+def test_a_second_hello_does_not_ask_again_for_what_is_under_way() -> None:
+    ledger = loaded(6)
+    ledger.join(b"a", 2, now=0)
+    grant_all(ledger)
+    ledger.join(b"a", 2, now=0)
+    assert grant_all(ledger) == []
+    ledger.join(b"a", 1, now=0, holds=[0])
+    assert grant_all(ledger) == []
+    ledger.join(b"a", 2, now=0, holds=[0, 1])
+    assert len(grant_all(ledger)) == 2
+
+
+def test_an_image_that_was_gone_and_then_scored_counts_as_scored() -> None:
+    ledger = loaded(1)
+    ledger.join(b"a", 1, now=0)
+    grant_all(ledger)
+    ledger.settle(0, Outcome.GONE)
+    assert ledger.settle(0, Outcome.PREDICTED)
+    assert (ledger.counts[Outcome.GONE], ledger.counts[Outcome.PREDICTED], ledger.done) == (0, 1, 1)

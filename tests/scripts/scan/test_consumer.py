@@ -1,0 +1,179 @@
+"""The consumer's loop in memory: what it says, turn by turn, when producers change and work fails."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
+
+import pytest
+
+from sniffer.core.errors import ContractError, TransientError
+from sniffer.core.records import ListedObject, Outcome
+from sniffer.core.settings import FleetSettings
+from sniffer.scan.consumer import Consumer
+from sniffer.scan.messages import (
+    Done,
+    FromProducer,
+    HandBack,
+    Hello,
+    Leave,
+    Refused,
+    Reregister,
+    ScanFinished,
+    ToProducer,
+    Welcome,
+    Work,
+)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+IMAGE = ListedObject("bkt", "k", "e", 1, datetime(2026, 11, 20, tzinfo=UTC))
+
+
+class Later(Executor):
+    """An executor whose one thread runs when the test says so."""
+
+    def __init__(self) -> None:
+        self._work: list[Callable[[], None]] = []
+
+    def submit(self, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        future: Future[_T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work(*args, **kwargs))
+            except TransientError as error:
+                future.set_exception(error)
+
+        self._work.append(run)
+        return future
+
+    def run(self) -> None:
+        """Do what was submitted."""
+        while self._work:
+            self._work.pop()()
+
+
+class Line:
+    """A channel whose other end is the test."""
+
+    endpoint = "memory://"
+
+    def __init__(self) -> None:
+        self.inbox: deque[FromProducer] = deque()
+        self.said: list[ToProducer] = []
+
+    def wait(self, timeout_s: float) -> None:
+        """Nothing comes by waiting."""
+
+    def wake(self) -> None:
+        """Nobody waits."""
+
+    def receive(self) -> Iterator[FromProducer]:
+        """What the test has sent."""
+        while self.inbox:
+            yield self.inbox.popleft()
+
+    def send(self, message: ToProducer) -> None:
+        """Kept for the test."""
+        self.said.append(message)
+
+
+class Bench:
+    """A consumer with batches of two, its line and its thread."""
+
+    def __init__(self, error: TransientError | None = None) -> None:
+        self.line, self.thread, self.now = Line(), Later(), 0.0
+        self._error = error
+        settings = FleetSettings(batch_size=2, beat_s=1000.0)
+        self.consumer = Consumer(
+            self.line, self._score, self.thread, settings, "c", lambda: self.now, end_process=_never
+        )
+
+    def _score(self, _job: Welcome, batch: Sequence[Work]) -> list[tuple[int, Outcome]]:
+        if self._error:
+            raise self._error
+        return [(work.number, Outcome.PREDICTED) for work in batch]
+
+    def turn(self, *messages: FromProducer) -> bool:
+        """Let these messages arrive, and the loop turn once."""
+        self.now += 1
+        self.line.inbox += messages
+        return self.consumer.turn()
+
+    def said(self, kind: type[_T]) -> list[_T]:
+        """What the consumer has said of that kind."""
+        return [message for message in self.line.said if isinstance(message, kind)]
+
+
+def _never(status: int) -> None:
+    pytest.fail(f"the process ends with {status}")
+
+
+def welcome(session: str) -> Welcome:
+    return Welcome(session, "scan-1", 1, rescan=False)
+
+
+def work(session: str, number: int) -> Work:
+    return Work(session, number, IMAGE, None, b"x")
+
+
+def test_a_batch_is_acknowledged_after_it_was_scored_and_asks_for_as_many_again() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"), work("one", 0), work("one", 1))
+    assert bench.said(Done) == []
+    bench.thread.run()
+    bench.turn()
+    assert bench.said(Done) == [Done("one", ((0, Outcome.PREDICTED), (1, Outcome.PREDICTED)), credit=2)]
+
+
+def test_an_image_of_a_new_producer_is_not_taken_for_the_one_in_hand_of_the_old() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"), work("one", 0), work("one", 1))
+    bench.turn(Reregister(), welcome("two"), work("two", 0))
+    bench.thread.run()
+    bench.turn()
+    bench.thread.run()
+    bench.turn()
+    assert [(done.session, done.outcomes[0][0]) for done in bench.said(Done)] == [("one", 0), ("two", 0)]
+
+
+def test_a_hello_asks_for_the_room_that_is_left() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"), work("one", 0), work("one", 1), work("one", 2))
+    bench.turn(Reregister())
+    assert bench.said(Hello)[-1] == Hello(2, "c", credit=1, session="one", holds=(0, 1, 2))
+    # What waits of the old producer is dropped for the new one, so there is more room than was asked for.
+    bench.turn(welcome("two"))
+    assert bench.said(Hello)[-1] == Hello(2, "c", credit=2, session="two", holds=())
+
+
+def test_work_that_fails_is_handed_back_with_the_reason() -> None:
+    bench = Bench(TransientError("MySQL is away"))
+    bench.turn(welcome("one"), work("one", 0), work("one", 1), work("one", 2))
+    bench.thread.run()
+    with pytest.raises(TransientError):
+        bench.turn()
+    assert bench.line.said[-2:] == [HandBack("one", (0, 1, 2)), Leave("MySQL is away", fatal=False)]
+
+
+def test_a_refusal_ends_it_after_the_batch_in_hand() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"), work("one", 0), work("one", 1))
+    assert bench.turn(Refused("another protocol"))
+    bench.thread.run()
+    with pytest.raises(ContractError, match="another protocol"):
+        bench.turn()
+    assert len(bench.said(Done)) == 1
+    assert bench.line.said[-1] == Leave("the producer at memory:// refuses us: another protocol", fatal=True)
+
+
+def test_the_end_of_the_scan_is_the_end_of_the_loop() -> None:
+    bench = Bench()
+    assert bench.turn(welcome("one"))
+    assert not bench.turn(ScanFinished())
+    assert bench.line.said[-1] == Leave()

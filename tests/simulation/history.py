@@ -1,0 +1,386 @@
+"""One history: the real loops over a simulated world, watched after every step, and what was wrong with it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from simulation.clockwork import Clockwork, Process, SimulatedThreads
+from simulation.database import CommitFault, MemoryDatabase, Session
+from simulation.network import ConsumerEnd, Network, ProducerEnd
+from simulation.plan import Fault, FaultKind, Plan
+from simulation.systems import MemoryBucket, MemoryModelServer, decoder, true_score
+from simulation.truth import Truth, Violation
+from sniffer.core.errors import ContractError, SettingsError, SnifferError
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.records import SETTLED, Certificate, ListedObject, Outcome, Result, ScanRequest, Unscored
+from sniffer.core.settings import FleetSettings
+from sniffer.scan.consumer import Consumer
+from sniffer.scan.listing import ListingTally, images_to_score
+from sniffer.scan.messages import FromConsumer, FromProducer, Hello, Work
+from sniffer.scan.run import ScanRun, Source
+from sniffer.scan.score import Scorer
+
+SCAN_ID = "scan-1"
+EARLIER_SCAN = "scan-0"
+MODEL = ModelRecord(1, "d" * 64, "b" * 64, "p1", 0.5, {}, ModelStatus.STABLE)
+PATIENCE_S = 3.0
+"""Of everyone with S3, model server and MySQL."""
+CONSUMER_DEADLINE_S = 2.5
+RESTART_S = (0.1, 0.6)
+"""Bounds of the time until a process that ended is started again."""
+RECOVERY_S = 8.0
+"""How long the traces of a fault may last after its end: a consumer is missed after its deadline; its images are
+fetched again; a process that gave up (within PATIENCE_S) starts and connects again; a batch that was waiting ends."""
+HORIZON_S = 60.0
+
+
+@dataclass(slots=True)
+class Finished:
+    """How a history ended. `lines` is its story, if it was to be told."""
+
+    violation: str | None
+    ended_at: float
+    lines: list[str] = field(default_factory=list)
+
+
+class History:
+    """The world of one plan. Consumers that end are started again; a scan that ends incomplete is run again."""
+
+    def __init__(self, plan: Plan, *, tell: bool = False) -> None:
+        self.plan = plan
+        self.lines: list[str] = []
+        self._tells = tell
+        self._rng = random.Random(plan.rng_seed)
+        self.clockwork = Clockwork()
+        self.network = Network(self.clockwork, self._rng)
+        self.bucket = MemoryBucket(self.clockwork, self._rng, PATIENCE_S)
+        self.server = MemoryModelServer(self.clockwork, self._rng, PATIENCE_S)
+        self.database = MemoryDatabase(self.clockwork, self._rng)
+        self.truth = Truth(plan, self.bucket, self.database, SCAN_ID)
+        self.settings = FleetSettings(
+            batch_size=plan.batch_size,
+            beat_s=0.5,
+            consumer_deadline_s=CONSUMER_DEADLINE_S,
+            producer_deadline_s=4.0,
+            no_consumer_s=8.0,
+            no_progress_s=15.0,
+            work_limit_s=8.0,
+            error_budget=plan.error_budget,
+            fetch_threads=plan.fetch_threads,
+            held_bytes=plan.held_bytes,
+        )
+        self._consumers: list[Process | None] = [None] * len(plan.arrivals)
+        self._loops: dict[Process, Consumer] = {}
+        self._started = 0
+        self._producer: Process | None = None
+        self._run: ScanRun | None = None
+        self._is_over = False
+        self.violation: str | None = None
+        self.clockwork.on_failure = self._blame
+
+    def play(self) -> Finished:
+        """Let it happen, to the end or to the first violation."""
+        self._fill()
+        self.network.watch_producer = self._watch_received
+        self.network.watch_sent = self._watch_sent
+        for slot, at_s in enumerate(self.plan.arrivals):
+            self.clockwork.after(at_s, self._consumer_starter(slot))
+        for fault in self.plan.faults:
+            self.clockwork.after(fault.at_s, self._striker(fault))
+        self._start_producer()
+        horizon_s = self.plan.quiet_from + RECOVERY_S + HORIZON_S
+        self.clockwork.run(lambda: self._is_over or self.violation is not None, horizon_s)
+        if not self._is_over and self.violation is None:
+            self.violation = f"liveness: the scan has not ended at {self.clockwork.now:.1f} s"
+        ended_at = self.clockwork.now
+        self.clockwork.close()
+        return Finished(self.violation, ended_at, self.lines)
+
+    def say(self, text: str) -> None:
+        """A line of the story."""
+        if self._tells:
+            self.lines.append(f"{self.clockwork.now:8.3f} s  {text}")
+
+    def _blame(self, process: Process, error: Exception) -> None:
+        self.violation = self.violation or f"{process.name} crashes: {error!r}"
+
+    # ---- the world before -----------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        for number, body in enumerate(self.plan.bodies):
+            key = f"k{number:02}"
+            self.bucket.put(key, body)
+            if number in self.plan.stored:
+                self.database.write(self._result_of(key), EARLIER_SCAN)
+            if number in self.plan.failed_before:
+                verdict = Unscored(Outcome.FAILED, "fetch", "S3 was away")
+                self.database.write(verdict.of(self.bucket.listed(key)), EARLIER_SCAN)
+        self.database.check_write = self._check_write
+
+    def _result_of(self, key: str) -> Result:
+        image, body = self.bucket.listed(key), self.bucket.bodies[key]
+        return self.truth.result_of(image, body, true_score(body))
+
+    def _check_write(self, before: tuple[Outcome, str], after: tuple[Outcome, str]) -> None:
+        self._judge(lambda: self.truth.check_write(before, after))
+
+    # ---- processes ------------------------------------------------------------------------------------------
+
+    def _start_producer(self) -> None:
+        if self._is_over:
+            return
+        process = self._producer = Process(self.clockwork, "producer")
+        process.at_end.append(lambda: self._rerun_later(process))
+        process.spawn(lambda: self._produce(process))
+
+    def _produce(self, process: Process) -> None:
+        plan, tally = self.plan, ListingTally()
+        request = ScanRequest(SCAN_ID, "bkt", limit=plan.limit, rescan=plan.rescan, retry_failed=plan.retry_failed)
+        sessions = [Session(self.database, process, PATIENCE_S) for _ in range(2)]
+        channel = ProducerEnd(self.network, process)
+        self.truth.begin_run()
+        source = Source(
+            self._images(request, sessions[1], tally),
+            tally,
+            self.bucket.fetch,
+            SimulatedThreads(process, 1),
+            SimulatedThreads(process, plan.fetch_threads),
+        )
+        run = ScanRun(
+            request,
+            MODEL,
+            sessions[0],
+            source,
+            channel,
+            self.settings,
+            self.clockwork.time,
+            lambda: datetime(2026, 11, 20, tzinfo=UTC),
+        )
+        self._run = run
+        channel.before_wait = lambda: self._judge(lambda: self.truth.check_ledger(run.dispatcher.ledger, tally))
+        self.say("the producer starts")
+        try:
+            certificate = run.run()
+        except SnifferError as error:
+            self._judge_error("the producer", error)
+            self.say(f"the producer ends: {error}")
+        else:
+            self._judge_certificate(certificate, run, tally)
+        channel.close()
+        process.kill()
+
+    def _images(self, request: ScanRequest, session: Session, tally: ListingTally) -> Iterator[list[ListedObject]]:
+        pages = self._failed_pages(session) if self.plan.retry_failed else self.bucket.pages(self.plan.page_size)
+        scan_id = SCAN_ID if self.plan.rescan else None
+        return images_to_score(
+            self.truth.watched(pages), request, lambda ids: session.settled(ids, scan_id=scan_id), tally
+        )
+
+    def _failed_pages(self, session: Session) -> Iterator[list[ListedObject]]:
+        for page in session.failed_pages(self.plan.page_size):
+            yield [self.database.rows[identity].result.image for identity in page]
+
+    def _rerun_later(self, process: Process) -> None:
+        if self._producer is process:
+            self._producer = None
+            self.clockwork.after(self._rng.uniform(*RESTART_S), self._start_producer)
+
+    def _consumer_starter(self, slot: int) -> Callable[[], None]:
+        def start() -> None:
+            if self._is_over:
+                return
+            self._started += 1
+            name = f"consumer-{self._started}"
+            process = self._consumers[slot] = Process(self.clockwork, name)
+            process.at_end.append(
+                lambda: self.clockwork.after(self._rng.uniform(*RESTART_S), self._consumer_starter(slot))
+            )
+            process.spawn(lambda: self._consume(process))
+
+        return start
+
+    def _consume(self, process: Process) -> None:
+        channel = ConsumerEnd(self.network, process, process.name.encode())
+
+        def die(_status: int = 0) -> None:
+            self.say(f"{process.name} dies")
+            process.kill()
+            self.clockwork.this_thread().park()
+
+        def die_of_poison() -> None:
+            self.truth.poisoned += 1
+            die()
+
+        scorer = Scorer(Session(self.database, process, PATIENCE_S), self.server, decoder(die_of_poison))
+        consumer = self._loops[process] = Consumer(
+            channel,
+            scorer.score,
+            SimulatedThreads(process, 1),
+            self.settings,
+            process.name,
+            self.clockwork.time,
+            end_process=die,
+        )
+        self.say(f"{process.name} starts")
+        try:
+            consumer.run()
+            self.say(f"{process.name} ends")
+        except SnifferError as error:
+            self._judge_error(process.name, error)
+            self.say(f"{process.name} ends: {error}")
+        channel.close()
+        process.kill()
+
+    def _visit(self, process: Process, protocol: int) -> None:
+        """A consumer of another release: says hello, beats, and ends with a fatal goodbye once it is refused."""
+        channel = ConsumerEnd(self.network, process, process.name.encode())
+        header = b'{"protocol": %d, "name": "stranger", "credit": 4, "since": "another release"}' % protocol
+        channel.send_frames([b"Hello", header])
+        for _ in range(20):
+            channel.wait(0.25)
+            answers = list(channel.receive())
+            if any(isinstance(answer, Work) for answer in answers):
+                self.violation = "a peer of another release was given work"
+            if answers:
+                break
+            channel.send_frames([b"Beat", b"{}"])
+        channel.send_frames([b"Bye" if protocol == 1 else b"Leave", b'{"error": "refused", "fatal": true}'])
+        channel.close()
+        process.kill()
+
+    # ---- faults ---------------------------------------------------------------------------------------------
+
+    def _striker(self, fault: Fault) -> Callable[[], None]:
+        return lambda: self._strike(fault)
+
+    def _strike(self, fault: Fault) -> None:
+        if self._is_over:
+            return
+        self.say(f"FAULT: {fault.kind}" + (f" for {fault.lasts_s:g} s" if fault.lasts_s else ""))
+        until, consumer = fault.ends_at, self._consumer(fault.target)
+        match fault.kind:
+            case FaultKind.KILL_CONSUMER if consumer:
+                consumer.kill()
+            case FaultKind.STOP_CONSUMER if consumer:
+                consumer.stop_until(until)
+            case FaultKind.END_CONSUMER if consumer and consumer in self._loops:
+                self._loops[consumer].stop()
+            case FaultKind.KILL_PRODUCER if self._producer:
+                self._producer.kill()
+            case FaultKind.STOP_PRODUCER if self._producer:
+                self._producer.stop_until(until)
+            case FaultKind.END_PRODUCER if self._run:
+                self._run.stop()
+            case FaultKind.CUT | FaultKind.CUT_UNNOTICED | FaultKind.CUT_LINGERING if consumer:
+                noticed_after_s = 0.0 if fault.kind is FaultKind.CUT else 5.0
+                lingers = fault.kind is FaultKind.CUT_LINGERING
+                self.network.cut(consumer.name.encode(), noticed_after_s=noticed_after_s, lingers=lingers)
+            case FaultKind.SLOW_NETWORK:
+                self.network.delay_s = 0.4
+                self.clockwork.after(fault.lasts_s, lambda: setattr(self.network, "delay_s", 0.0))
+            case FaultKind.DUPLICATES:
+                self.network.duplicates = 0.3
+                self.clockwork.after(fault.lasts_s, lambda: setattr(self.network, "duplicates", 0.0))
+            case FaultKind.OLD_RELEASE | FaultKind.NEW_RELEASE:
+                stranger = Process(self.clockwork, f"stranger-{fault.at_s}")
+                protocol = 1 if fault.kind is FaultKind.OLD_RELEASE else 99
+                stranger.spawn(lambda: self._visit(stranger, protocol))
+            case _:
+                self._strike_systems(fault, until)
+
+    def _strike_systems(self, fault: Fault, until: float) -> None:
+        key = f"k{fault.target % max(1, len(self.plan.bodies)):02}"
+        match fault.kind:
+            case FaultKind.S3_AWAY:
+                self.bucket.away_until = until
+            case FaultKind.S3_SLOW:
+                self.bucket.slow_until = until
+            case FaultKind.DELETE:
+                self.truth.touched.add(key)
+                self.bucket.delete(key)
+            case FaultKind.REPLACE if key in self.bucket.bodies:
+                self.truth.touched.add(key)
+                self.bucket.put(key, b"image, replaced")
+            case FaultKind.DENY:
+                self.bucket.denied.add(key)
+            case FaultKind.SERVING_AWAY:
+                self.server.away_until = until
+            case FaultKind.SERVING_SLOW:
+                self.server.slow_until = until
+            case FaultKind.DATABASE_AWAY:
+                self.database.away_until = until
+            case FaultKind.TORN | FaultKind.UNANSWERED | FaultKind.DEADLOCK:
+                self.database.faults.append(CommitFault[fault.kind.name])
+            case FaultKind.OTHER_SCAN if key in self.bucket.bodies and not self.plan.rescan:
+                image = self.bucket.listed(key)
+                row = self.database.rows.get(image.identity)
+                # The other scan decides as ours does: what is settled stays, and a locked row is waited for.
+                if (row is None or row.result.outcome not in SETTLED) and image.identity not in self.database.locks:
+                    self.database.write(self._result_of(key), "scan-2")
+
+    def _consumer(self, target: int) -> Process | None:
+        living = [process for process in self._consumers if process is not None and process.alive]
+        return living[target % len(living)] if living else None
+
+    # ---- judging --------------------------------------------------------------------------------------------
+
+    def _watch_received(self, name: bytes, message: FromConsumer) -> None:
+        if self._tells:
+            self.say(f"{name.decode(errors='replace')} says {_shown(message)}")
+        self._judge(lambda: self.truth.check_received(name, message))
+
+    def _watch_sent(self, name: bytes, message: FromProducer) -> None:
+        if self._tells:
+            self.say(f"{name.decode(errors='replace')} is sent {_shown(message)}")
+        self._judge(lambda: self.truth.check_sent(name, message))
+
+    def _judge(self, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except Violation as violation:
+            self.violation = self.violation or str(violation)
+
+    def _judge_error(self, who: str, error: SnifferError) -> None:
+        if isinstance(error, ContractError | SettingsError):
+            self.violation = self.violation or f"{who} ends for good, though nothing is wrong for good: {error}"
+
+    def _judge_certificate(self, certificate: Certificate, run: ScanRun, tally: ListingTally) -> None:
+        self.say("certificate: " + ("holds" if certificate.holds else "; ".join(certificate.problems)))
+        complete = all("error budget" in problem for problem in certificate.problems)
+        self._judge(lambda: self.truth.check_certificate(certificate, run.dispatcher.ledger, complete=complete))
+        if not complete and not self.plan.faults:
+            self.violation = self.violation or f"undisturbed, but {certificate.problems}"
+        self._is_over = self._is_over or complete
+
+
+def _shown(message: FromConsumer | FromProducer) -> str:
+    if isinstance(message, Work):
+        return f"Work({message.number}, {message.image.key}{', a verdict' if message.verdict else ''})"
+    if isinstance(message, Hello):
+        return f"Hello(credit={message.credit})"
+    text = repr(message)
+    return text if len(text) < 120 else text[:117] + "..."
+
+
+def check(plan: Plan, *, tell: bool = False) -> Finished:
+    """Play that history. It must also end within twice the time that it takes undisturbed, once the faults are over."""
+    logging.disable(logging.CRITICAL)
+    finished = History(plan, tell=tell).play()
+    late_from = plan.quiet_from + RECOVERY_S
+    if finished.violation is None and plan.faults and finished.ended_at > late_from:
+        undisturbed_s = History(undisturbed(plan)).play().ended_at
+        if finished.ended_at > late_from + 2 * undisturbed_s:
+            finished.violation = (
+                f"liveness: quiet from {plan.quiet_from:.1f} s on, but ended at {finished.ended_at:.1f} s; undisturbed "
+                f"it takes {undisturbed_s:.1f} s"
+            )
+    return finished
+
+
+def undisturbed(plan: Plan) -> Plan:
+    """The same history without its faults."""
+    return Plan(**{name: getattr(plan, name) for name in plan.__slots__} | {"faults": ()})

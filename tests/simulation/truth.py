@@ -1,0 +1,200 @@
+"""What must be true, after every step and of every certificate: compared with what the simulated systems hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from simulation.database import MemoryDatabase, Row
+from simulation.plan import FaultKind, Plan
+from simulation.systems import BROKEN, POISON, MemoryBucket, true_score
+from sniffer.core.records import SETTLED, Certificate, ListedObject, ListingDigest, Outcome, Result
+from sniffer.scan.ledger import Ledger
+from sniffer.scan.listing import ListingTally
+from sniffer.scan.messages import FromConsumer, FromProducer, Heartbeat, Work
+
+_UNSETTLED = frozenset({Outcome.FAILED, Outcome.GONE})
+_HURTS_CONSUMERS = frozenset(
+    {
+        FaultKind.KILL_CONSUMER,
+        FaultKind.STOP_CONSUMER,
+        FaultKind.STOP_PRODUCER,
+        FaultKind.CUT,
+        FaultKind.CUT_UNNOTICED,
+        FaultKind.CUT_LINGERING,
+        FaultKind.SERVING_AWAY,
+        FaultKind.SLOW_NETWORK,
+    }
+)
+
+
+class Violation(Exception):
+    """Something is not as it must be."""
+
+
+class Truth:
+    """Watches one history."""
+
+    def __init__(self, plan: Plan, bucket: MemoryBucket, database: MemoryDatabase, scan_id: str) -> None:
+        self._plan = plan
+        self._bucket = bucket
+        self._database = database
+        self._scan_id = scan_id
+        self.touched: set[str] = set()
+        self.poisoned = 0
+        self._kinds = {fault.kind for fault in plan.faults}
+        self.begin_run()
+
+    def begin_run(self) -> None:
+        """The scan runs, perhaps again."""
+        self.poisoned = 0
+        self._accounted = 0
+        self._listed: dict[bytes, ListedObject] = {}
+        self._is_listed = False
+        self._handed: set[bytes] = set()
+        self._owned = self._database.owned.copy()
+        self._upgrades = self._database.upgrades
+        self._settled_before = {
+            identity for identity, row in self._database.rows.items() if row.result.outcome in SETTLED
+        }
+
+    def watched(self, pages: Iterable[list[ListedObject]]) -> Iterator[list[ListedObject]]:
+        """The pages, noted as what the listing has shown."""
+        for page in pages:
+            self._listed |= {image.identity: image for image in page}
+            yield page
+        self._is_listed = True
+
+    def result_of(self, image: ListedObject, body: bytes, score: float) -> Result:
+        """What an earlier scan stored of that object."""
+        content = hashlib.sha256(body).digest()
+        if body.startswith(BROKEN):
+            return Result(image, Outcome.UNREADABLE, None, content, "no_image", "not an image")
+        if body.startswith(POISON):
+            return Result(image, Outcome.FAILED, None, None, "kills_consumers", "poison")
+        return Result(image, Outcome.PREDICTED, score, content)
+
+    # ---- after every step -----------------------------------------------------------------------------------
+
+    def check_ledger(self, ledger: Ledger, tally: ListingTally) -> None:
+        """Nothing lost, nothing doubled, nothing acknowledged that is not committed."""
+        accounted = ledger.done + ledger.in_flight
+        _must(accounted >= self._accounted, f"an image is lost: {self._accounted} were accounted for, now {accounted}")
+        new = tally.listed - tally.unchanged
+        _must(accounted <= new, f"an image is doubled: {new} are to be scored, {accounted} are accounted for")
+        self._accounted = accounted
+        for outcome, count in ledger.counts.items():
+            _must(count >= 0, f"{count} images count as {outcome}")
+            if outcome in SETTLED:
+                stored = self._database.owned[self._scan_id, outcome] - self._owned[self._scan_id, outcome]
+                _must(count <= stored, f"{count} images count as {outcome}, but {stored} rows are committed")
+
+    def check_received(self, name: bytes, message: FromConsumer) -> None:
+        """No consumer holds more than it asked for."""
+        if isinstance(message, Heartbeat) and FaultKind.DUPLICATES not in self._kinds:
+            most = 2 * self._plan.batch_size
+            _must(len(message.holds) <= most, f"{name!r} holds {len(message.holds)} images, {most} is the most")
+
+    def check_sent(self, name: bytes, message: FromProducer) -> None:
+        """Nothing is handed out that had a settled row when the scan began."""
+        if isinstance(message, Work):
+            identity = message.image.identity
+            self._handed.add(identity)
+            scored = identity in self._settled_before and not self._plan.rescan
+            _must(not scored, f"{message.image.key} was settled before, and is handed out")
+            _must(identity in self._listed, f"{message.image.key} is handed out, but was not listed")
+
+    def check_write(self, before: tuple[Outcome, str], after: tuple[Outcome, str]) -> None:
+        """A settled row stands; a rescan replaces each once."""
+        (was, owner), (becomes, writer) = before, after
+        if was in SETTLED:
+            may = self._plan.rescan and owner != self._scan_id
+            _must(may, f"{writer} overwrites a settled row of {owner}: {was} becomes {becomes}")
+
+    # ---- certificates ---------------------------------------------------------------------------------------
+
+    def check_certificate(self, certificate: Certificate, ledger: Ledger, *, complete: bool) -> None:
+        """A certificate that holds is true, and one that is true and within the budget holds."""
+        self._check_rows()
+        if not complete:
+            return
+        _must(sum(certificate.outcomes.values()) == certificate.listed, "the counts do not add up")
+        if certificate.limited:
+            _must(self._plan.limit == len(self._handed), f"limit {self._plan.limit}, {len(self._handed)} handed out")
+        else:
+            _must(self._is_listed, "certified before the listing had ended")
+            self._check_listing(certificate)
+            self._check_counts(certificate)
+        failed = certificate.outcomes[Outcome.FAILED]
+        within = failed <= self._plan.error_budget * ledger.done
+        _must(certificate.holds == within, f"{failed} failed, budget {self._plan.error_budget}: {certificate.problems}")
+        if not self._plan.faults:
+            _must(ledger.alive == [], "a consumer was not told of the end")
+
+    def _check_listing(self, certificate: Certificate) -> None:
+        listed = len(self._listed)
+        _must(certificate.listed == listed, f"certified {certificate.listed} as listed, S3 showed {listed}")
+        digest = ListingDigest()
+        digest.add(self._listed)
+        _must(certificate.listing_digest == digest.hex(), "the digest is not that of the listing")
+        stable = {f"k{number:02}" for number in range(len(self._plan.bodies))} - self.touched
+        if not self._plan.retry_failed:
+            missing = stable - {image.key for image in self._listed.values()}
+            _must(not missing, f"{sorted(missing)} were there all the time, and not listed")
+
+    def _check_counts(self, certificate: Certificate) -> None:
+        found: Counter[Outcome] = Counter(self._outcome_of(image) for image in self._listed.values())
+        # A consumer that was taken for dead may have scored since what was given up meanwhile.
+        upgrades = self._database.upgrades - self._upgrades
+        for outcome in (*sorted(SETTLED), Outcome.UNCHANGED):
+            more = found[outcome] - certificate.outcomes[outcome]
+            text = f"certified {certificate.outcomes[outcome]} as {outcome}, MySQL holds {found[outcome]}"
+            _must(0 <= more <= upgrades, text)
+
+    def _outcome_of(self, image: ListedObject) -> Outcome:
+        row = self._database.rows.get(image.identity)
+        if row is None:
+            raise Violation(f"{image.key} is certified, but has no row")
+        if image.identity in self._handed:
+            return row.result.outcome if row.scan_id == self._scan_id else Outcome.UNCHANGED
+        _must(row.result.outcome in SETTLED, f"{image.key} counts as unchanged, but its row says {row.result.outcome}")
+        _must(not self._plan.rescan or row.scan_id == self._scan_id, f"{image.key} was left out of the rescan")
+        return Outcome.UNCHANGED
+
+    def _check_rows(self) -> None:
+        for row in self._database.rows.values():
+            if row.scan_id == self._scan_id:
+                self._check_row(row)
+
+    def _check_row(self, row: Row) -> None:
+        image, result = row.result.image, row.result
+        body = next(b for b in self._bucket.versions[image.key] if hashlib.md5(b).hexdigest() == image.etag)
+        readable = not body.startswith((BROKEN, POISON))
+        where = f"{image.key} ({body.decode()}) is {result.outcome}"
+        match result.outcome:
+            case Outcome.PREDICTED | Outcome.REUSED:
+                _must(readable and result.score == true_score(body), f"{where} with score {result.score}")
+                _must(result.content_hash == hashlib.sha256(body).digest(), f"{where} with another's content hash")
+            case Outcome.UNREADABLE:
+                _must(body.startswith(BROKEN), where)
+            case Outcome.GONE:
+                _must(image.key in self.touched, where)
+            case Outcome.FAILED:
+                self._check_failure(row, body, where)
+            case _:
+                raise Violation(where)
+
+    def _check_failure(self, row: Row, body: bytes, where: str) -> None:
+        code = row.result.error_code
+        reasons = {
+            "fetch": FaultKind.S3_AWAY in self._kinds,
+            "access_denied": row.result.image.key in self._bucket.denied,
+            "kills_consumers": body.startswith(POISON) or bool(self._kinds & _HURTS_CONSUMERS),
+        }
+        _must(reasons.get(code or "", False), f"{where} ({code}) without a reason")
+
+
+def _must(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise Violation(otherwise)

@@ -19,8 +19,8 @@ env: ## print export lines for a shell on the demo's stack: eval "$(make -s env)
 down: ## stop what `make demo` started, and nothing else; its data stays in .local/
 	@if [ -x $(python) ]; then $(python) -m sniffer_local.down; else echo "nothing was started: there is no .venv"; fi
 
-test: setup lint ## lint, types and all tests but the slow ones
-	@$(python) -m pytest -m "not slow" -n 2 --dist loadfile
+test: setup lint ## lint, types, all tests but the slow ones, and which lines they reach
+	@$(python) -m pytest -m "not slow" -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 test-all: test ## the same, then the slow tests, one at a time since some measure time
 	@$(python) -m pytest -m slow

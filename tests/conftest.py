@@ -8,10 +8,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.schedule import ByFolder, rank
 from support.scratch_bucket import ScratchBucket
 
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.settings import DatabaseSettings
 from sniffer_local.mariadb import MariaDb, create_database, drop_database
 from sniffer_local.s3 import S3, aws_environ
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest first."""
+    items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFolder | None:
+    """With --dist loadfile, spread the tests over the workers by folder, in their order."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return ByFolder(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +55,14 @@ def database_url(mariadb: MariaDb, request: pytest.FixtureRequest) -> Iterator[s
     yield create_database(mariadb.site, name)
     mariadb.start()
     drop_database(mariadb.site, name)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The database at `database_url`, migrated and empty."""
+    with Database(DatabaseSettings(database_url, patience_s=30)) as database:
+        database.migrate()
+        yield database
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,39 @@
+"""In which order the tests run, and which of them in one worker, where pytest works with several (`make test`)."""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadFileScheduling
+
+ONE_WORKER = ("tests/rollout/", "tests/scripts/scan/", "tests/serve/", ("tests/dags/", "tests/plugins/"))
+"""Folders whose files share something that takes seconds to start: model servers, or Airflow and its database."""
+
+FIRST = (
+    "tests/model/evaluation/",  # makes the trained model that the next ones read
+    "tests/rollout/",
+    "tests/scripts/scan/",
+    "tests/model/training/",
+    "tests/model/export/",
+    "tests/model/gate/",
+    "tests/simulation/",
+    "tests/serve/",
+    "tests/local/samples/",
+    "tests/dags/",
+    "tests/plugins/",
+    "tests/packaging/",
+    "tests/model/",
+    "tests/scripts/",
+)
+"""The longest first, so that no worker is left with one of them when the other has done everything else."""
+
+
+def rank(path: str) -> int:
+    """Sorts files by their paths: the folders of FIRST, then the rest."""
+    return next((number for number, folder in enumerate(FIRST) if path.startswith(folder)), len(FIRST))
+
+
+class ByFolder(LoadFileScheduling):  # type: ignore[misc] # xdist is not typed
+    """Gives each worker a file at a time, or all the files of folders that share something, in the order collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((str(folders) for folders in ONE_WORKER if file.startswith(folders)), file)

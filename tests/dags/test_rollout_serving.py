@@ -11,7 +11,6 @@ from support.dag_runs import connection_of, events, run, stand_in
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord, ModelStatus
-from sniffer.core.settings import DatabaseSettings
 
 GOLDEN = {"http://one:8501": {"pixels": 1e-6, "serving_default": 0.001}}
 LATENCY = {
@@ -101,16 +100,12 @@ def test_what_preflight_refuses_is_never_loaded(results: Callable[..., None], ca
 
 
 def test_a_roll_back_goes_to_the_previous_version_and_does_nothing_else(
-    results: Callable[..., None], calls: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+    results: Callable[..., None], calls: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
-    with Database(DatabaseSettings(database_url)) as database:
-        database.migrate()
-        for version in (3, 4):
-            database.models.register(
-                ModelRecord(version, f"{version}" * 64, "b" * 64, "1", 0.5, {}, ModelStatus.BLESSED)
-            )
-            database.models.promote(version)
+    for version in (3, 4):
+        database.models.register(ModelRecord(version, f"{version}" * 64, "b" * 64, "1", 0.5, {}, ModelStatus.BLESSED))
+        database.models.promote(version)
     ended = run("rollout_serving", action="roll back")
     assert ended["run"] == "success"
     assert calls.read_text().split() == ["rollback"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import re
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import NamedTuple
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import make_url
+from support.http_server import HttpAnswer, HttpRequest, HttpServer
 from support.imports import CHECKOUT
 from support.load_script import load_script
 from support.programs import eventually
@@ -168,27 +167,18 @@ def health(tmp_path: Path) -> Iterator[Callable[[str], int]]:
     """An API that reports the parts' health; returns what airflow-health says of one."""
     parts = {"scheduler": {"status": "healthy"}, "triggerer": {"status": "unhealthy"}}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(parts).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    class HealthServer(HttpServer):
+        def respond(self, request: HttpRequest) -> HttpAnswer:
+            return HttpAnswer(200, json.dumps(parts).encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
+    with HealthServer() as server:
+        environ = {**os.environ, "SNIFFER_AIRFLOW_HEALTH_URL": f"{server.url}/health"}
 
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    environ = {**os.environ, "SNIFFER_AIRFLOW_HEALTH_URL": f"http://127.0.0.1:{server.server_port}/health"}
+        def ask(part: str) -> int:
+            command = [sys.executable, str(DOCKER / "airflow-health"), part]
+            return subprocess.run(command, env=environ, capture_output=True, timeout=20, check=False).returncode
 
-    def ask(part: str) -> int:
-        command = [sys.executable, str(DOCKER / "airflow-health"), part]
-        return subprocess.run(command, env=environ, capture_output=True, timeout=20, check=False).returncode
-
-    yield ask
-    server.shutdown()
+        yield ask
 
 
 def test_airflow_health_tells_a_part_that_is_well_from_others(health: Callable[[str], int]) -> None:

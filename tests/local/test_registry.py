@@ -4,12 +4,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from support.programs import eventually
 
 from sniffer.core.errors import SettingsError, TransientError
 from sniffer_local.processes import Service, answers_on
@@ -54,13 +54,6 @@ def rewrite(registry_file: Path, change: Callable[[dict[str, object]], None]) ->
 
 def ended(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float = 10) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_a_running_service_is_found_again_and_not_started_twice(registry: Registry, tmp_path: Path) -> None:
@@ -118,9 +111,9 @@ def test_what_a_stubborn_service_started_in_other_sessions_ends_too(registry: Re
 def test_children_of_a_service_that_has_died_end_too(registry: Registry, tmp_path: Path) -> None:
     service = sleeper(tmp_path, PARENT_THAT_LEAVES_A_CHILD)
     registry.ensure(service)
-    wait_for(service.is_ready)
+    eventually(service.is_ready, "it is ready")
     leader = recorded(tmp_path / "stack.json")["sleeper"]
-    wait_for(lambda: not registry.is_alive("sleeper"))
+    eventually(lambda: not registry.is_alive("sleeper"), "the leader has ended")
     [orphan] = [p.pid for p in psutil.process_iter() if p.pid != leader and session(p.pid) == leader]
     registry.stop(["sleeper"], limit_s=0)
     assert ended(orphan)
@@ -148,7 +141,7 @@ def test_a_port_is_kept_until_somebody_else_takes_it(registry: Registry) -> None
     with subprocess.Popen(
         [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)], stderr=subprocess.DEVNULL
     ) as squatter:
-        wait_for(lambda: answers_on(port))
+        eventually(lambda: answers_on(port), "the port answers")
         assert registry.port("s3") != port
         squatter.kill()
 

@@ -12,7 +12,6 @@ from support.replicas import Replica, Site
 from support.shared import made_once
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.settings import DatabaseSettings
 from sniffer_rollout.aspired import CONFIG_FILE
 
 
@@ -61,10 +60,8 @@ def rollout_environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def rollout_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def rollout_database(database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty migrated database, in the environment too."""
-    with Database(DatabaseSettings(database_url)) as database:
-        database.migrate()
     monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
     return database_url
 

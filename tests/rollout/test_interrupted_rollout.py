@@ -49,11 +49,8 @@ def test_a_killed_load_is_gone_on_with_and_restore_undoes_it(second: Site) -> No
     second.eventually_served([1], stable=1)
 
 
-@pytest.mark.parametrize("committed", [False, True])
-def test_a_promotion_that_dies_around_its_transaction_is_finished_by_a_rerun(
-    second: Site, monkeypatch: pytest.MonkeyPatch, committed: bool
-) -> None:
-    prove(second)
+def promote_and_die(site: Site, *, committed: bool) -> None:
+    """Promote version 2, but die before or after the database has it."""
     promote = ModelRegistry.promote
 
     def dying(registry: ModelRegistry, version: int) -> None:
@@ -61,10 +58,15 @@ def test_a_promotion_that_dies_around_its_transaction_is_finished_by_a_rerun(
             promote(registry, version)
         raise Killed
 
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
         patched.setattr(ModelRegistry, "promote", dying)
-        with pytest.raises(Killed):
-            second.step("promote", "--version=2")
+        site.step("promote", "--version=2")
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_promotion_that_dies_around_its_transaction_is_finished_by_a_rerun(second: Site, committed: bool) -> None:
+    prove(second)
+    promote_and_die(second, committed=committed)
     # Scans ask by number, and both numbers answer.
     assert second.served() == [([1, 2], 2, None)] * 2
     second.step("promote", "--version=2")
@@ -73,21 +75,9 @@ def test_a_promotion_that_dies_around_its_transaction_is_finished_by_a_rerun(
 
 
 @pytest.mark.parametrize("committed", [False, True])
-def test_restore_follows_the_database_after_a_promotion_that_died(
-    second: Site, monkeypatch: pytest.MonkeyPatch, committed: bool
-) -> None:
+def test_restore_follows_the_database_after_a_promotion_that_died(second: Site, committed: bool) -> None:
     prove(second)
-    promote = ModelRegistry.promote
-
-    def dying(registry: ModelRegistry, version: int) -> None:
-        if committed:
-            promote(registry, version)
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ModelRegistry, "promote", dying)
-        with pytest.raises(Killed):
-            second.step("promote", "--version=2")
+    promote_and_die(second, committed=committed)
     second.step("restore")
     if committed:
         second.eventually_served([1, 2], stable=2)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kubernetes_api import KubernetesApi, Pod
+from support.kubernetes_api import KubernetesServer, Pod
 from support.programs import Program
 from support.replicas import Replica, Site
+from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import SnifferError
 from sniffer_rollout.aspired import ASPIRED_FILE
@@ -44,9 +45,9 @@ class SideCar:
 
 
 @pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesApi]:
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesServer]:
     """The API, and a kubeconfig that leads to it."""
-    with KubernetesApi() as server:
+    with KubernetesServer() as server:
         kubeconfig = tmp_path / "kubeconfig"
         named = {"clusters": "cluster", "users": "user", "contexts": "context"}
         parts: dict[str, Any] = {
@@ -67,7 +68,7 @@ def sync_settings(pod: Pod, replica: Replica, base: str) -> SyncSettings:
     return SyncSettings(base, models, pod.mount / ASPIRED_FILE, replica.config, models, 0.2, grace_s=600.0)
 
 
-def add_pod(api: KubernetesApi, replica: Replica, folder: Path, labels: dict[str, str] | None = None) -> Pod:
+def add_pod(api: KubernetesServer, replica: Replica, folder: Path, labels: dict[str, str] | None = None) -> Pod:
     mount = folder / f"pod-{replica.port}" / "aspired"
     mount.mkdir(parents=True)
     pod = Pod(f"tf-serving-{replica.port}", replica.port, mount, labels or LABELS)
@@ -76,7 +77,7 @@ def add_pod(api: KubernetesApi, replica: Replica, folder: Path, labels: dict[str
 
 
 @pytest.fixture
-def pods(api: KubernetesApi, replicas: list[Replica], tmp_path: Path) -> list[Pod]:
+def pods(api: KubernetesServer, replicas: list[Replica], tmp_path: Path) -> list[Pod]:
     """A pod for each server, its ConfigMap's folder empty."""
     return [add_pod(api, replica, tmp_path) for replica in replicas]
 
@@ -102,7 +103,7 @@ def side_cars(cluster: Site, pods: list[Pod]) -> Iterator[list[SideCar]]:
 
 @pytest.mark.slow
 def test_versions_go_from_s3_through_the_programs_to_every_pod(
-    api: KubernetesApi, cluster: Site, pods: list[Pod], bucket: Any
+    api: KubernetesServer, cluster: Site, pods: list[Pod], bucket: ScratchBucket
 ) -> None:
     cluster.model_base = f"s3://{bucket.name}/models"
     programs = []
@@ -135,7 +136,7 @@ def test_versions_go_from_s3_through_the_programs_to_every_pod(
         assert len([line for line in program.err if "fetched version" in line]) == 2
 
 
-def test_every_step_can_be_run_again(api: KubernetesApi, cluster: Site, side_cars: list[SideCar]) -> None:
+def test_every_step_can_be_run_again(api: KubernetesServer, cluster: Site, side_cars: list[SideCar]) -> None:
     cluster.publish(1)
     for step in ("load", "load", "verify", "verify", "promote", "promote", "restore", "restore"):
         cluster.step(step, "--version=1")
@@ -146,7 +147,7 @@ def test_every_step_can_be_run_again(api: KubernetesApi, cluster: Site, side_car
 
 
 def test_a_version_that_cannot_be_loaded_is_taken_back(
-    api: KubernetesApi, cluster: Site, side_cars: list[SideCar]
+    api: KubernetesServer, cluster: Site, side_cars: list[SideCar]
 ) -> None:
     cluster.publish(1)
     cluster.step("run")
@@ -157,7 +158,7 @@ def test_a_version_that_cannot_be_loaded_is_taken_back(
 
 
 def test_a_version_that_no_pod_begins_to_load_ends_at_the_limit(
-    api: KubernetesApi, cluster: Site, pods: list[Pod]
+    api: KubernetesServer, cluster: Site, pods: list[Pod]
 ) -> None:
     cluster.publish(1)
     found = cluster.step("load", "--version=1", "--load-limit-s=1", status=1)
@@ -166,7 +167,7 @@ def test_a_version_that_no_pod_begins_to_load_ends_at_the_limit(
     assert api.aspired() == {"versions": [], "labels": {}}
 
 
-def test_a_pod_without_its_image_is_named(api: KubernetesApi, cluster: Site, side_cars: list[SideCar]) -> None:
+def test_a_pod_without_its_image_is_named(api: KubernetesServer, cluster: Site, side_cars: list[SideCar]) -> None:
     waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "tensorflow/serving:9"'}
     statuses = [{"name": "tf-serving", "state": {"waiting": waiting}}]
     status = {"phase": "Pending", "containerStatuses": statuses}
@@ -178,7 +179,7 @@ def test_a_pod_without_its_image_is_named(api: KubernetesApi, cluster: Site, sid
 
 
 def test_what_somebody_else_wrote_is_not_overwritten_unasked(
-    api: KubernetesApi, cluster: Site, side_cars: list[SideCar]
+    api: KubernetesServer, cluster: Site, side_cars: list[SideCar]
 ) -> None:
     cluster.publish(1)
     cluster.step("run")
@@ -193,7 +194,7 @@ def test_what_somebody_else_wrote_is_not_overwritten_unasked(
 
 
 def test_an_api_that_is_away_for_a_moment_is_waited_for(
-    api: KubernetesApi, cluster: Site, side_cars: list[SideCar], monkeypatch: pytest.MonkeyPatch
+    api: KubernetesServer, cluster: Site, side_cars: list[SideCar], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SNIFFER_ROLLOUT_PATIENCE_S", "30")
     cluster.publish(1)
@@ -212,7 +213,7 @@ def test_an_api_that_is_away_for_a_moment_is_waited_for(
 
 
 def test_an_api_that_stays_away_ends_the_step_and_a_rerun_goes_on(
-    api: KubernetesApi, cluster: Site, side_cars: list[SideCar], monkeypatch: pytest.MonkeyPatch
+    api: KubernetesServer, cluster: Site, side_cars: list[SideCar], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster.publish(1)
     cluster.step("load", "--version=1")
@@ -236,14 +237,19 @@ def test_an_api_that_stays_away_ends_the_step_and_a_rerun_goes_on(
     ],
 )
 def test_a_refusal_is_told_in_one_line(
-    api: KubernetesApi, cluster: Site, pods: list[Pod], refused: Callable[[str, str], bool], status: int, message: str
+    api: KubernetesServer,
+    cluster: Site,
+    pods: list[Pod],
+    refused: Callable[[str, str], bool],
+    status: int,
+    message: str,
 ) -> None:
     api.refuse = lambda method, path: (status, {"message": "what it said"}) if refused(method, path) else None
     found = cluster.step("restore", status=2)
     assert re.search(message, found["error"])
 
 
-def give_gpus(api: KubernetesApi, count: int) -> None:
+def give_gpus(api: KubernetesServer, count: int) -> None:
     """The Deployment's pods take a GPU each; the node has so many, one of which is taken."""
     api.deployments["tf-serving"]["spec"]["replicas"] = 1
     api.deployments["tf-serving"]["spec"]["template"]["spec"]["containers"][0]["resources"] = GPU
@@ -255,7 +261,7 @@ def give_gpus(api: KubernetesApi, count: int) -> None:
 
 @pytest.fixture
 def canary_car(
-    api: KubernetesApi, cluster: Site, tmp_path: Path
+    api: KubernetesServer, cluster: Site, tmp_path: Path
 ) -> Iterator[tuple[list[SideCar], list[dict[str, Any]]]]:
     """The second server becomes the canary's pod once its Deployment is there."""
     live, spare = cluster.replicas
@@ -276,7 +282,7 @@ def canary_car(
 
 
 def test_a_spare_gpu_proves_the_version_before_the_servers_see_it(
-    api: KubernetesApi, cluster: Site, canary_car: tuple[list[SideCar], list[dict[str, Any]]]
+    api: KubernetesServer, cluster: Site, canary_car: tuple[list[SideCar], list[dict[str, Any]]]
 ) -> None:
     give_gpus(api, 2)
     cluster.publish(1)
@@ -298,7 +304,7 @@ def test_a_spare_gpu_proves_the_version_before_the_servers_see_it(
 
 
 def test_a_version_that_breaks_the_canary_never_reaches_the_servers(
-    api: KubernetesApi, cluster: Site, canary_car: tuple[list[SideCar], list[dict[str, Any]]]
+    api: KubernetesServer, cluster: Site, canary_car: tuple[list[SideCar], list[dict[str, Any]]]
 ) -> None:
     give_gpus(api, 2)
     cluster.publish(1, "corrupt")
@@ -309,7 +315,7 @@ def test_a_version_that_breaks_the_canary_never_reaches_the_servers(
 
 
 def test_without_a_spare_gpu_or_a_look_at_the_nodes_it_is_in_place(
-    api: KubernetesApi, cluster: Site, pods: list[Pod]
+    api: KubernetesServer, cluster: Site, pods: list[Pod]
 ) -> None:
     cluster.publish(1)
     cases: tuple[tuple[Callable[[], object], str], ...] = (

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from support.fleet import Fleet
 from support.programs import Program, eventually
 from support.replicas import Site
+from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.model_records import MODEL_NAME
 from sniffer.core.records import Certificate
@@ -21,7 +21,7 @@ IMAGES = 60
 
 
 @pytest.fixture
-def fleet(site: Site, bucket: Any, tmp_path: Path) -> Fleet:
+def fleet(site: Site, bucket: ScratchBucket, tmp_path: Path) -> Fleet:
     """The fleet of the site's database and first server; a producer that a test holds up is not given up."""
     environ = {
         "SNIFFER_DATABASE_URL": site.database_url,

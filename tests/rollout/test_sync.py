@@ -12,6 +12,7 @@ import pytest
 from support.flaky_s3 import FlakyS3
 from support.programs import Program, eventually
 from support.published import golden_examples
+from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import SnifferError
 from sniffer.core.model_records import LABELS
@@ -169,7 +170,7 @@ def test_a_wish_that_is_no_json_changes_nothing(places: Places) -> None:
 
 @pytest.mark.slow
 def test_the_side_car_waits_for_s3_logs_changes_only_and_ends_at_once(
-    places: Places, bucket: Any, monkeypatch: pytest.MonkeyPatch
+    places: Places, bucket: ScratchBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for version in (1, 2):
         publish_files(places.base, version)

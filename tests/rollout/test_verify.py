@@ -6,11 +6,11 @@ import re
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from support.published import photo
 from support.replicas import Site
+from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import ModelStatus
@@ -85,7 +85,7 @@ def test_too_much_change_is_refused_with_its_figures(
         _check_limits(found, 2, limits, nightly, left_out=Counter())
 
 
-def scan(site: Site, bucket: Any, reds: list[int], version: int) -> None:
+def scan(site: Site, bucket: ScratchBucket, reds: list[int], version: int) -> None:
     """As if a scan by that version had scored these photos a moment ago; two of the objects are gone or changed."""
     results = []
     for number, red in enumerate(reds):
@@ -120,7 +120,7 @@ def scan(site: Site, bucket: Any, reds: list[int], version: int) -> None:
         )
 
 
-def test_decisions_on_scanned_images_are_compared_with_the_stable_version(site: Site, bucket: Any) -> None:
+def test_decisions_on_scanned_images_are_compared_with_the_stable_version(site: Site, bucket: ScratchBucket) -> None:
     site.publish(1, status=ModelStatus.STABLE)
     site.step("restore")
     # Of the eight that are left, 140 and 150 are at or above 0.5 by version 1 and below it by version 2.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 from urllib.parse import parse_qs, urlsplit
+
+from support.http_server import HttpAnswer, HttpRequest, HttpServer
 
 SLOW_DOWN = (
     b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>SlowDown</Code>'
@@ -17,9 +16,10 @@ SLOW_DOWN = (
 DENIED = (
     b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
 )
+_OF_EACH_CONNECTION = ("content-length", "transfer-encoding", "connection", "date", "server")
 
 
-class FlakyS3:
+class FlakyS3(HttpServer):
     """Forwards to `upstream`; `refuse` may answer (status, body) instead, `after_listing` runs once a page was read."""
 
     def __init__(self, upstream: str) -> None:
@@ -28,62 +28,33 @@ class FlakyS3:
         self.after_listing: Callable[[], None] = lambda: None
         self.latency_s = 0.0
         self.gets: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.endpoint_url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
+        self.endpoint_url = self.url
 
     def away_for(self, seconds: float) -> None:
         """Answer 503 SlowDown to everything for so long, from now."""
         until = time.monotonic() + seconds
         self.refuse = lambda _method, _path: (503, SLOW_DOWN) if time.monotonic() < until else None
 
-    def forward(
-        self, method: str, path: str, headers: dict[str, str], body: bytes = b""
-    ) -> tuple[int, list[tuple[str, str]], bytes]:
-        """One request to the real server."""
-        refusal = self.refuse(method, path)
+    def respond(self, request: HttpRequest) -> HttpAnswer:
+        time.sleep(self.latency_s)
+        refusal = self.refuse(request.method, request.path)
         if refusal is not None:
-            return refusal[0], [("Content-Type", "application/xml")], refusal[1]
-        connection = http.client.HTTPConnection(self._upstream, timeout=30)
-        connection.request(method, path, body=body or None, headers=headers)
-        answer = connection.getresponse()
-        found = answer.status, answer.getheaders(), answer.read()
-        connection.close()
-        if "list-type" in parse_qs(urlsplit(path).query) and "max-keys=1&" not in f"{path}&":
+            status, body = refusal
+            return HttpAnswer(status, body, [("Content-Type", "application/xml")])
+        answer = self._forward(request)
+        if "list-type" in parse_qs(urlsplit(request.path).query) and "max-keys=1&" not in f"{request.path}&":
             self.after_listing()
         else:
-            self.gets.append(path)
+            self.gets.append(request.path)
+        return answer
+
+    def _forward(self, request: HttpRequest) -> HttpAnswer:
+        """What the real server says."""
+        connection = http.client.HTTPConnection(self._upstream, timeout=30)
+        connection.request(request.method, request.path, body=request.body or None, headers=dict(request.headers))
+        answer = connection.getresponse()
+        headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _OF_EACH_CONNECTION]
+        found = HttpAnswer(answer.status, answer.read(), headers)
+        connection.close()
         return found
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                time.sleep(proxy.latency_s)
-                sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, headers, body = proxy.forward(self.command, self.path, dict(self.headers), sent)
-                self.send_response(status)
-                for name, value in headers:
-                    if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
-                        self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_HEAD = do_PUT = do_GET
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
-
-        return Handler

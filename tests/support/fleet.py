@@ -18,6 +18,7 @@ from sniffer_local.processes import Child, free_port
 from sniffer_local.serving import serving_service, serving_url
 from sniffer_serve.command import newest_of
 from support.programs import Program
+from support.scratch_bucket import ScratchBucket
 
 
 class ModelServerProcess(Child):
@@ -41,7 +42,7 @@ def jpeg(seed: int, side: int = 64) -> bytes:
 class Fleet:
     """A bucket, a database and a model server that belong together; starts scans and looks at what they left."""
 
-    bucket: Any
+    bucket: ScratchBucket
     database_url: str
     environ: dict[str, str]
     folder: Path

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from support.http_server import HttpAnswer, HttpRequest, HttpServer
 
 Answer = tuple[int, dict[str, Any]]
 CONFIG_MAPS, DEPLOYMENTS, PODS = "configmaps", "deployments", "pods"
@@ -40,7 +41,7 @@ class Pod:
         }
 
 
-class KubernetesApi:
+class KubernetesServer(HttpServer):
     """One namespace, `sniffer`, with the Deployment `tf-serving`. `refuse` may answer (status, body) instead."""
 
     def __init__(self) -> None:
@@ -54,17 +55,7 @@ class KubernetesApi:
         self.on_create: Callable[[str, dict[str, Any]], None] = lambda _name, _body: None
         self.refuse: Callable[[str, str], Answer | None] = lambda _method, _path: None
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def away_for(self, seconds: float) -> None:
         """Answer 503 to everything for so long, from now."""
@@ -83,7 +74,12 @@ class KubernetesApi:
         self.config_maps[name] = {"metadata": {"name": name}, "data": data}
         self.owners[name] = "kubectl-edit"
 
-    def answer(self, method: str, url: str, headers: dict[str, str], body: dict[str, Any] | None) -> Answer:
+    def respond(self, request: HttpRequest) -> HttpAnswer:
+        body = json.loads(request.body) if request.body and request.body != b"null" else None
+        status, document = self._answer(request.method, request.path, request.headers, body)
+        return HttpAnswer(status, json.dumps(document).encode(), [("Content-Type", "application/json")])
+
+    def _answer(self, method: str, url: str, headers: Mapping[str, str], body: dict[str, Any] | None) -> Answer:
         path, query = unquote(urlsplit(url).path), parse_qs(urlsplit(url).query)
         refusal = self.refuse(method, path)
         if refusal is not None:
@@ -140,30 +136,6 @@ class KubernetesApi:
             return _status(404, f"{kind} {name!r} not found")
         self.deleted.append(name)
         return 200, {"kind": "Status", "status": "Success"}
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                body = json.loads(sent) if sent and sent != b"null" else None
-                status, document = api.answer(self.command, self.path, dict(self.headers), body)
-                payload = json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(payload)))
-                self.end_headers()
-                self.wfile.write(payload)
-
-            do_PATCH = do_DELETE = do_GET
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
-
-        return Handler
 
 
 def _status(code: int, message: str) -> Answer:

@@ -5,6 +5,7 @@ The score is the mean of red times a gain; kinds that misbehave are named by wha
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,20 @@ from support.saved_models import Signature, Tensor, save_signatures
 
 GAINS = {"good": 1.0, "other": 0.8, "slow": 1.0, "nan": float("nan")}
 KINDS = (*GAINS, "corrupt")
+
+FACTS = ModelFacts(
+    version=0,
+    digest="d" * 64,
+    backbone_digest="b" * 64,
+    backbone_weights="random",
+    head_digest="h" * 64,
+    preprocessing_version="1",
+    threshold=0.5,
+    manifest_digest="m" * 64,
+    labels=LABELS,
+    signatures=SIGNATURES,
+    exporter="1",
+)
 
 
 def save_kinds(folder: Path) -> None:
@@ -92,18 +107,12 @@ def publish_kind(
     with staging(base) as staged:
         shutil.copytree(kinds / kind, staged, dirs_exist_ok=True)
         write_golden(golden_examples(1.0 if np.isnan(gain) else gain), staged)
-        facts = ModelFacts(
-            version=0,
+        facts = dataclasses.replace(
+            FACTS,
             digest=digest_directory(staged),
-            backbone_digest="b" * 64,
-            backbone_weights="random",
             head_digest=f"{version:064}",
             preprocessing_version=PREPROCESSING_VERSION,
             threshold=threshold,
-            manifest_digest="c" * 64,
-            labels=LABELS,
-            signatures=SIGNATURES,
-            exporter="tests",
         )
         facts = publish(staged, base, facts, [version])
     return model_record(facts)

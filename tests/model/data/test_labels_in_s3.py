@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from pyarrow import csv, parquet
 from support.flaky_s3 import FlakyS3
+from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import LABELS
@@ -40,7 +41,7 @@ def key(number: int) -> str:
     return f"labels/{LABELS[number % 2]}/{('kind', 'a b%20', 'x//y')[number % 3]}-{number:03}.png"
 
 
-def fill(bucket: Any, prefix: str = "", count: int = 2 * EACH_CLASS) -> dict[str, str]:
+def fill(bucket: ScratchBucket, prefix: str = "", count: int = 2 * EACH_CLASS) -> dict[str, str]:
     """Put images of both classes; their ETags by key below the prefix."""
     return {key(number): bucket.put(prefix + key(number), png(number)) for number in range(count)}
 
@@ -55,13 +56,13 @@ def taken(source: str | Path, workdir: Path, *flags: str) -> Manifest:
 
 
 @pytest.fixture
-def flaky(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyS3]:
+def flaky(bucket: ScratchBucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyS3]:
     with FlakyS3(bucket.endpoint_url) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
         yield proxy
 
 
-def table_of(bucket: Any, **columns: list[Any]) -> pa.Table:
+def table_of(bucket: ScratchBucket, **columns: list[Any]) -> pa.Table:
     numbers = range(2 * EACH_CLASS)
     usual = {
         "bucket": [bucket.name for _ in numbers],
@@ -71,7 +72,7 @@ def table_of(bucket: Any, **columns: list[Any]) -> pa.Table:
     return pa.table(usual | columns)
 
 
-def test_a_prefix_is_frozen_with_etags_and_its_images_can_be_read_again(bucket: Any, tmp_path: Path) -> None:
+def test_a_prefix_is_frozen_with_etags_and_its_images_can_be_read_again(bucket: ScratchBucket, tmp_path: Path) -> None:
     etags = fill(bucket, "sets/one/")
     bucket.put("sets/one/labels/drugs/", b"")
     bucket.put("sets/one/notes.txt", b"not an image")
@@ -85,7 +86,7 @@ def test_a_prefix_is_frozen_with_etags_and_its_images_can_be_read_again(bucket: 
         assert hashlib.sha256(source.read(entry.key)).hexdigest() == entry.content_sha256
 
 
-def test_a_copy_of_the_prefix_on_disk_has_the_same_digest(bucket: Any, tmp_path: Path) -> None:
+def test_a_copy_of_the_prefix_on_disk_has_the_same_digest(bucket: ScratchBucket, tmp_path: Path) -> None:
     for number in range(2 * EACH_CLASS):
         name = f"labels/{LABELS[number % 2]}/kind-{number:03}.png"
         bucket.put(name, png(number))
@@ -98,7 +99,7 @@ def test_a_copy_of_the_prefix_on_disk_has_the_same_digest(bucket: Any, tmp_path:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("in_s3", [False, True])
 def test_a_table_names_objects_with_slice_source_and_date(
-    bucket: Any, tmp_path: Path, suffix: str, in_s3: bool
+    bucket: ScratchBucket, tmp_path: Path, suffix: str, in_s3: bool
 ) -> None:
     etags = fill(bucket, "up/")
     days = [datetime(2026, 11, 1 + n, tzinfo=UTC) for n in range(2 * EACH_CLASS)]
@@ -124,7 +125,7 @@ def test_a_table_names_objects_with_slice_source_and_date(
     assert open_source(manifest.source).read(entry.key) == png(0)
 
 
-def test_rows_that_name_an_object_again_or_one_that_is_gone_are_reported(bucket: Any, tmp_path: Path) -> None:
+def test_rows_that_name_an_object_again_or_one_that_is_gone_are_reported(bucket: ScratchBucket, tmp_path: Path) -> None:
     fill(bucket, "up/", 30)
     usual = table_of(bucket)
     more = [f"up/{key(0)}", f"up/{key(0)}", f"up/{key(1)}", "up/absent.png"]
@@ -140,7 +141,9 @@ def test_rows_that_name_an_object_again_or_one_that_is_gone_are_reported(bucket:
     )
 
 
-def test_an_object_that_is_deleted_after_the_listing_is_reported(bucket: Any, flaky: FlakyS3, tmp_path: Path) -> None:
+def test_an_object_that_is_deleted_after_the_listing_is_reported(
+    bucket: ScratchBucket, flaky: FlakyS3, tmp_path: Path
+) -> None:
     fill(bucket)
     flaky.after_listing = lambda: bucket.delete(key(4))
     manifest = taken(f"s3://{bucket.name}/", tmp_path)
@@ -149,7 +152,7 @@ def test_an_object_that_is_deleted_after_the_listing_is_reported(bucket: Any, fl
 
 
 def test_an_object_over_the_byte_limit_is_reported(
-    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: ScratchBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(bucket)
     bucket.put("labels/drugs/large-001.png", b"x" * 5000)
@@ -158,7 +161,9 @@ def test_an_object_over_the_byte_limit_is_reported(
     assert [exclusion.code for exclusion in manifest.excluded] == ["over_byte_limit"]
 
 
-def test_a_failing_s3_is_waited_for_and_nothing_is_missing(bucket: Any, flaky: FlakyS3, tmp_path: Path) -> None:
+def test_a_failing_s3_is_waited_for_and_nothing_is_missing(
+    bucket: ScratchBucket, flaky: FlakyS3, tmp_path: Path
+) -> None:
     fill(bucket)
     flaky.after_listing = lambda: flaky.away_for(0.7)
     manifest = taken(f"s3://{bucket.name}", tmp_path)
@@ -183,7 +188,7 @@ def test_one_image_that_s3_does_not_give_ends_the_snapshot(
     code: str,
     exit_status: int,
     message: str,
-    bucket: Any,
+    bucket: ScratchBucket,
     flaky: FlakyS3,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -220,7 +225,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     ],
 )
 def test_wrong_places_are_one_clear_line_and_nothing_is_written(
-    source: str, message: str, bucket: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    source: str, message: str, bucket: ScratchBucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bucket.put("unlabelled/photo.png", png(0))
     for number in range(20):
@@ -263,7 +268,7 @@ def test_bytes_that_are_no_parquet_are_refused(s3: Any, tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_counted_by_its_reason(
-    bucket: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bucket: ScratchBucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(bucket)
     bucket.put("labels/drugs/empty-001.png", b"")

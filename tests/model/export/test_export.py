@@ -20,7 +20,7 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError
 from sniffer.core.files import write_json
 from sniffer.core.model_records import LABELS, PIXEL_BYTES, ModelStatus
-from sniffer.core.settings import DatabaseSettings, database_settings
+from sniffer.core.settings import DatabaseSettings
 from sniffer_model.evaluation.evaluated_run import candidate_digest
 from sniffer_model.export import export
 from sniffer_model.export.export import PARITY_TOLERANCE, check_parity
@@ -175,11 +175,11 @@ def export_flags(run: Run, base: Path) -> list[str]:
 
 
 @pytest.fixture
-def reserved(trained_run: Run, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def reserved(
+    trained_run: Run, database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
     """A copy of the run that the gate blessed with a database: version 1 is reserved for it."""
     monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
-    with Database(database_settings()) as database:
-        database.migrate()
     run = copied(trained_run, tmp_path / "run")
     # Whatever the model is worth, the verdict is an overridden one.
     override = ["--override-by", "the tests", "--override-reason", "trained on few images"]

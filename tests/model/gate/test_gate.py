@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.saved_models import save_mean_of_red
+from support.scratch_bucket import ScratchBucket
 from support.training import Run
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.files import write_json
 from sniffer.core.model_records import LABELS, ModelRecord, ModelStatus
-from sniffer.core.settings import DatabaseSettings
 from sniffer_model.evaluation import evaluate
 from sniffer_model.gate import __main__ as gate
 from sniffer_model.release.publish import FACTS_FILE, SIGNATURES, ModelFacts, digest_directory, read_facts
@@ -45,12 +44,10 @@ def run(evaluated_run: Run, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """An empty migrated database, the one that the gate will use."""
+def database(database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """The gate will use it."""
     monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
-    with Database(DatabaseSettings(database_url)) as database:
-        database.migrate()
-        yield database
+    return database
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +135,7 @@ def test_a_better_candidate_is_blessed(run: Run, database: Database, weak_base: 
 
 
 def test_a_stable_model_in_s3_is_judged_as_one_in_a_folder(
-    run: Run, database: Database, weak_base: Path, bucket: Any
+    run: Run, database: Database, weak_base: Path, bucket: ScratchBucket
 ) -> None:
     for path in (weak_base / "4").rglob("*"):
         if path.is_file():

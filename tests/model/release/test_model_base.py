@@ -6,27 +6,14 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.published import FACTS
+from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer_model.release.model_base import CLAIM_FILE, ModelBase, open_model_base
 from sniffer_model.release.publish import FACTS_FILE, ModelFacts, digest_directory
-
-FACTS = ModelFacts(
-    version=0,
-    digest="d" * 64,
-    backbone_digest="b" * 64,
-    backbone_weights="random",
-    head_digest="h" * 64,
-    preprocessing_version="1",
-    threshold=0.5,
-    manifest_digest="m" * 64,
-    labels=("other", "drugs"),
-    signatures=("pixels", "serving_default"),
-    exporter="1",
-)
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -70,7 +57,9 @@ def test_a_version_that_is_not_there_is_a_clear_error(location: str, tmp_path: P
         open_model_base(location).fetch(7, tmp_path)
 
 
-def test_an_interrupted_publish_is_no_version_and_only_the_same_model_resumes_it(bucket: Any, tmp_path: Path) -> None:
+def test_an_interrupted_publish_is_no_version_and_only_the_same_model_resumes_it(
+    bucket: ScratchBucket, tmp_path: Path
+) -> None:
     base = open_model_base(f"s3://{bucket.name}")
     whole = publish_text(base, "one")
     bucket.client.delete_object(Bucket=bucket.name, Key=f"1/{FACTS_FILE}")
@@ -97,7 +86,7 @@ def test_a_damaged_version_is_not_handed_out(location: str, tmp_path: Path, requ
         open_model_base(location).fetch(1, tmp_path / "fetched")
 
 
-def test_the_claim_is_no_part_of_the_model(bucket: Any, tmp_path: Path) -> None:
+def test_the_claim_is_no_part_of_the_model(bucket: ScratchBucket, tmp_path: Path) -> None:
     base = open_model_base(f"s3://{bucket.name}")
     publish_text(base, "one")
     assert not (base.fetch(1, tmp_path) / CLAIM_FILE).exists()

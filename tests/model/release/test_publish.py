@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from support.published import FACTS
 
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer_model.release.publish import (
@@ -24,20 +25,6 @@ from sniffer_model.release.publish import (
     published_versions,
     read_facts,
     staging,
-)
-
-FACTS = ModelFacts(
-    version=0,
-    digest="d" * 64,
-    backbone_digest="b" * 64,
-    backbone_weights="random",
-    head_digest="h" * 64,
-    preprocessing_version="1",
-    threshold=0.5,
-    manifest_digest="m" * 64,
-    labels=("other", "drugs"),
-    signatures=("pixels", "serving_default"),
-    exporter="1",
 )
 
 

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from support.programs import eventually
 
 from sniffer_airflow.executors.process import SUPERVISOR
 from sniffer_airflow.executors.supervisor import descendants
@@ -41,7 +42,7 @@ class Task:
 
     def seconds_until_nobody_is_left(self) -> float:
         began = time.monotonic()
-        _await(lambda: not any(_alive(process) for process in self.family), 20)
+        eventually(lambda: not any(_alive(process) for process in self.family), "everybody has ended")
         return time.monotonic() - began
 
     def end(self) -> tuple[int, str]:
@@ -49,7 +50,7 @@ class Task:
 
     def _read(self, suffix: str) -> str:
         path = self._path.with_suffix(suffix)
-        _await(path.exists, 30)
+        eventually(path.exists, f"there is a file {path.name}")
         return path.read_text()
 
 
@@ -122,10 +123,3 @@ def _alive(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def _await(condition: Callable[[], bool], patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {patience_s} s"
-        time.sleep(0.05)

@@ -14,7 +14,6 @@ from support.dag_runs import connection_of
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord, ModelStatus
-from sniffer.core.settings import DatabaseSettings
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +23,12 @@ def client(airflow_database: None) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def judged(database_url: str, monkeypatch: pytest.MonkeyPatch) -> int:
+def judged(database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """A version with a report."""
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
     record = ModelRecord(0, "", "b" * 64, "1", 0.5, {}, ModelStatus.REJECTED, "t" * 64, {"blessed": False})
-    with Database(DatabaseSettings(database_url)) as database:
-        database.migrate()
-        version = database.models.reserve(record)
-        database.models.record_verdict(version, record, "<p>Ä figure</p>")
+    version = database.models.reserve(record)
+    database.models.record_verdict(version, record, "<p>Ä figure</p>")
     return version
 
 

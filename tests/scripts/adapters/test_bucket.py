@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.flaky_s3 import DENIED, FlakyS3
+from support.scratch_bucket import ScratchBucket
 
 from sniffer.adapters.s3.bucket import Bucket, NotFetched, StoredObject
 from sniffer.core.errors import SettingsError, TransientError
@@ -53,13 +53,13 @@ def listed(bucket: Bucket, prefix: str = "") -> dict[str, ListedObject]:
 
 
 @pytest.fixture
-def flaky(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyS3]:
+def flaky(bucket: ScratchBucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyS3]:
     with FlakyS3(bucket.endpoint_url) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
         yield proxy
 
 
-def test_every_awkward_key_is_listed_and_fetched_as_itself(bucket: Any) -> None:
+def test_every_awkward_key_is_listed_and_fetched_as_itself(bucket: ScratchBucket) -> None:
     for key in AWKWARD_KEYS:
         bucket.put(key, f"body of {key}".encode())
     ours = opened(bucket.name)
@@ -70,7 +70,7 @@ def test_every_awkward_key_is_listed_and_fetched_as_itself(bucket: Any) -> None:
     assert bodies == [f"body of {key}".encode() for key in AWKWARD_KEYS]
 
 
-def test_what_is_listed_is_what_s3_says(bucket: Any) -> None:
+def test_what_is_listed_is_what_s3_says(bucket: ScratchBucket) -> None:
     etag = bucket.put("in/a", b"12345")
     bucket.put("out/b", b"1")
     image = listed(opened(bucket.name), "in/")["in/a"]
@@ -78,7 +78,7 @@ def test_what_is_listed_is_what_s3_says(bucket: Any) -> None:
     assert image.last_modified.utcoffset() == timedelta(0)
 
 
-def test_a_listing_of_several_pages_is_whole(bucket: Any) -> None:
+def test_a_listing_of_several_pages_is_whole(bucket: ScratchBucket) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: bucket.put(f"k{i:04}", b"x"), range(1005)))
     pages = list(opened(bucket.name).pages(""))
@@ -86,7 +86,7 @@ def test_a_listing_of_several_pages_is_whole(bucket: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
-def test_deleted_and_replaced_objects_are_gone(bucket: Any, key: str) -> None:
+def test_deleted_and_replaced_objects_are_gone(bucket: ScratchBucket, key: str) -> None:
     bucket.put(key, b"first")
     ours = opened(bucket.name)
     image = listed(ours)[key]
@@ -101,7 +101,7 @@ def test_deleted_and_replaced_objects_are_gone(bucket: Any, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
-def test_reading_by_key_gives_what_is_there_now_and_its_etag(bucket: Any, key: str) -> None:
+def test_reading_by_key_gives_what_is_there_now_and_its_etag(bucket: ScratchBucket, key: str) -> None:
     ours = opened(bucket.name)
     for body in (b"first", b"second"):
         etag = bucket.put(key, body)
@@ -113,14 +113,14 @@ def test_reading_by_key_gives_what_is_there_now_and_its_etag(bucket: Any, key: s
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
-def test_an_object_over_the_byte_limit_is_not_read(bucket: Any, key: str) -> None:
+def test_an_object_over_the_byte_limit_is_not_read(bucket: ScratchBucket, key: str) -> None:
     bucket.put(key, b"x" * 11)
     with pytest.raises(NotFetched) as caught:
         opened(bucket.name, max_bytes=10).read(key)
     assert (caught.value.verdict.outcome, caught.value.verdict.code) == (Outcome.UNREADABLE, "over_byte_limit")
 
 
-def test_an_object_over_the_byte_limit_is_not_fetched(bucket: Any) -> None:
+def test_an_object_over_the_byte_limit_is_not_fetched(bucket: ScratchBucket) -> None:
     bucket.put("big", b"x" * 11)
     ours = opened(bucket.name, max_bytes=10)
     with pytest.raises(NotFetched) as caught:
@@ -130,7 +130,7 @@ def test_an_object_over_the_byte_limit_is_not_fetched(bucket: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
-def test_a_throttling_s3_is_waited_for(bucket: Any, flaky: FlakyS3, key: str) -> None:
+def test_a_throttling_s3_is_waited_for(bucket: ScratchBucket, flaky: FlakyS3, key: str) -> None:
     bucket.put(key, b"body")
     ours = opened(bucket.name)
     flaky.away_for(1.0)
@@ -140,7 +140,7 @@ def test_a_throttling_s3_is_waited_for(bucket: Any, flaky: FlakyS3, key: str) ->
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
-def test_patience_ends_as_a_failure_of_that_image(bucket: Any, flaky: FlakyS3, key: str) -> None:
+def test_patience_ends_as_a_failure_of_that_image(bucket: ScratchBucket, flaky: FlakyS3, key: str) -> None:
     bucket.put(key, b"body")
     ours = opened(bucket.name, patience_s=0.5)
     image = listed(ours)[key]
@@ -155,7 +155,7 @@ def test_patience_ends_as_a_failure_of_that_image(bucket: Any, flaky: FlakyS3, k
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
-def test_an_object_without_permission_fails_with_that_reason(bucket: Any, flaky: FlakyS3, key: str) -> None:
+def test_an_object_without_permission_fails_with_that_reason(bucket: ScratchBucket, flaky: FlakyS3, key: str) -> None:
     bucket.put(key, b"body")
     ours = opened(bucket.name)
     image = listed(ours)[key]
@@ -166,7 +166,7 @@ def test_an_object_without_permission_fails_with_that_reason(bucket: Any, flaky:
 
 
 def test_what_is_wrong_with_a_bucket_is_said_at_once(
-    bucket: Any, flaky: FlakyS3, monkeypatch: pytest.MonkeyPatch
+    bucket: ScratchBucket, flaky: FlakyS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SettingsError, match="'absent-bucket' at .* does not exist"):
         opened("absent-bucket")
@@ -185,7 +185,7 @@ def test_what_is_wrong_with_a_bucket_is_said_at_once(
         opened(bucket.name)
 
 
-def test_the_sought_object_is_the_listed_one_not_a_namesake(bucket: Any) -> None:
+def test_the_sought_object_is_the_listed_one_not_a_namesake(bucket: ScratchBucket) -> None:
     bucket.put("folder/", b"marker")
     bucket.put("folder", b"plain")
     ours = opened(bucket.name)
@@ -196,7 +196,7 @@ def test_the_sought_object_is_the_listed_one_not_a_namesake(bucket: Any) -> None
         ours.fetch(replace(found["folder"], etag="other"))
 
 
-def test_of_several_creators_at_once_one_wins(bucket: Any) -> None:
+def test_of_several_creators_at_once_one_wins(bucket: ScratchBucket) -> None:
     creator = opened(bucket.name)
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(lambda n: creator.create("claim", b"%d" % n), range(8)))
@@ -204,7 +204,7 @@ def test_of_several_creators_at_once_one_wins(bucket: Any) -> None:
     assert creator.read("claim").data == b"%d" % won.index(True)
 
 
-def test_a_file_goes_up_and_comes_back_whole(bucket: Any, tmp_path: Path) -> None:
+def test_a_file_goes_up_and_comes_back_whole(bucket: ScratchBucket, tmp_path: Path) -> None:
     data = random.Random(1).randbytes(3_000_000)
     (tmp_path / "up").write_bytes(data)
     there = opened(bucket.name)
@@ -213,12 +213,12 @@ def test_a_file_goes_up_and_comes_back_whole(bucket: Any, tmp_path: Path) -> Non
     assert (tmp_path / "down").read_bytes() == data
 
 
-def test_a_file_that_is_not_there_is_gone(bucket: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_gone(bucket: ScratchBucket, tmp_path: Path) -> None:
     with pytest.raises(NotFetched, match="no such object"):
         opened(bucket.name).download("nothing", tmp_path / "down")
 
 
-def test_writes_wait_for_an_s3_that_is_away_for_a_while(bucket: Any, flaky: FlakyS3, tmp_path: Path) -> None:
+def test_writes_wait_for_an_s3_that_is_away_for_a_while(bucket: ScratchBucket, flaky: FlakyS3, tmp_path: Path) -> None:
     (tmp_path / "up").write_bytes(b"whole")
     there = opened(bucket.name)
     flaky.away_for(0.5)
@@ -226,7 +226,7 @@ def test_writes_wait_for_an_s3_that_is_away_for_a_while(bucket: Any, flaky: Flak
     assert there.read("late").data == b"whole"
 
 
-def test_a_write_that_is_not_allowed_names_the_right_it_needs(bucket: Any, flaky: FlakyS3) -> None:
+def test_a_write_that_is_not_allowed_names_the_right_it_needs(bucket: ScratchBucket, flaky: FlakyS3) -> None:
     there = opened(bucket.name)
     flaky.refuse = lambda method, _path: (403, DENIED) if method == "PUT" else None
     with pytest.raises(SettingsError, match="s3:PutObject"):

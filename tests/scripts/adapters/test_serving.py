@@ -6,10 +6,10 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from support.http_server import HttpAnswer, HttpRequest, HttpServer
 
 from sniffer.adapters.serving import ModelServer, ServedVersion
 from sniffer.core.errors import ContractError, SettingsError, TransientError
@@ -26,7 +26,7 @@ def gray(level: int) -> bytes:
     return bytes([level]) * PIXEL_BYTES
 
 
-class ScriptedServer:
+class ScriptedServer(HttpServer):
     """Answers predict requests with the mean level, unless `script` has something else to say for this one."""
 
     def __init__(self) -> None:
@@ -36,14 +36,12 @@ class ScriptedServer:
         self.states: Answer = (200, {"model_version_status": [{"version": "3", "state": "AVAILABLE"}]})
         self.asked: list[str] = []
         self.batches: list[int] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1/models/drug_detector"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        super().__init__()
+        self.model_url = f"{self.url}/v1/models/drug_detector"
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def respond(self, request: HttpRequest) -> HttpAnswer:
+        status, document = self.answer(request.path, request.body)
+        return HttpAnswer(status, document if isinstance(document, bytes) else json.dumps(document).encode())
 
     def answer(self, path: str, body: bytes) -> Answer:
         self.asked.append(path)
@@ -59,38 +57,15 @@ class ScriptedServer:
         scripted = (self.script.pop(0) if self.script else self.always)(images)
         return scripted or (200, {"predictions": [image[0] / 255 for image in images]})
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, document = server.answer(self.path, body)
-                payload = document if isinstance(document, bytes) else json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(payload)))
-                self.end_headers()
-                self.wfile.write(payload)
-
-            do_GET = do_POST
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
-
-        return Handler
-
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
-    scripted = ScriptedServer()
-    yield scripted
-    scripted.close()
+    with ScriptedServer() as scripted:
+        yield scripted
 
 
 def client(server: ScriptedServer, patience_s: float = 10, read_timeout_s: float = 5) -> ModelServer:
-    return ModelServer(ServingSettings(server.url, patience_s, 1.0, read_timeout_s))
+    return ModelServer(ServingSettings(server.model_url, patience_s, 1.0, read_timeout_s))
 
 
 def test_scores_come_in_the_order_of_the_images(server: ScriptedServer) -> None:

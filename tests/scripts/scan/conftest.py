@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.fleet import Fleet, ModelServerProcess
 from support.saved_models import save_mean_of_red
+from support.scratch_bucket import ScratchBucket
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord, ModelStatus
-from sniffer.core.settings import DatabaseSettings
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +34,12 @@ def model_server(model_server_process: ModelServerProcess) -> ModelServerProcess
 
 
 @pytest.fixture
-def fleet(bucket: Any, database_url: str, model_server: ModelServerProcess, tmp_path: Path) -> Fleet:
+def fleet(
+    bucket: ScratchBucket, database: Database, database_url: str, model_server: ModelServerProcess, tmp_path: Path
+) -> Fleet:
     """An empty bucket, an empty migrated database with stable model 1, and settings for quick failures."""
-    with Database(DatabaseSettings(database_url)) as database:
-        database.migrate()
-        database.models.register(
-            ModelRecord(1, "d" * 64, "b" * 64, PREPROCESSING_VERSION, 0.5, {}, ModelStatus.BLESSED)
-        )
-        database.models.promote(1)
+    database.models.register(ModelRecord(1, "d" * 64, "b" * 64, PREPROCESSING_VERSION, 0.5, {}, ModelStatus.BLESSED))
+    database.models.promote(1)
     environ = {
         "SNIFFER_DATABASE_URL": database_url,
         "SNIFFER_SERVING_URL": model_server.url,

@@ -33,7 +33,6 @@ PROGRAMS = {
 PROGRAMS["airflow-local"] = PROGRAMS["fleet"] + PROGRAMS["trainer"]
 
 NOT_IMPORTED = {
-    "argcomplete": "shell completion of the command",
     "mysqlclient": "SQLAlchemy loads it for mysql+mysqldb://",
     "apache-airflow": "the whole, of which apache-airflow-core is imported",
     "apache-airflow-providers-amazon": "the connection type of aws_default",

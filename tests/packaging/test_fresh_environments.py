@@ -101,7 +101,7 @@ def oldest_environment(
     [
         ("fleet", ("tests/scripts/adapters", "tests/scripts/scan")),
         ("trainer", ("tests/model/data", "tests/model/export", "tests/serve")),
-        ("airflow", ("tests/plugins",)),
+        ("airflow", ("tests/dags",)),
     ],
     indirect=["oldest_environment"],
 )

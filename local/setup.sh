@@ -17,7 +17,8 @@ fail() {
 
 wanted_stamp() {
     echo "$root"
-    cat "$root/requirements.txt" "$root/docker/build.txt" "$root/local/setup.sh" | sha256sum
+    cat "$root/requirements.txt" "$root/docker/build.txt" "$root/local/setup.sh" \
+        "$root/plugins/sniffer_plugin.py" | sha256sum
     # What an editable install records of pyproject.toml: the command, the entry points, the source folders, the version.
     awk '/^\[/ { wanted = /^\[(build-system|project|tool\.hatch)/ } wanted' "$root/pyproject.toml" | sha256sum
 }

@@ -20,7 +20,7 @@ TRAINING_DIR_VARIABLE = "sniffer_training_dir"
 MODEL_BASE_VARIABLE = "sniffer_model_base"
 RETRAINING_VARIABLE = "sniffer_retraining"
 
-RETRAIN_DAG = "retrain_model"
+RETRAIN_DAG, EXPORT_DAG, ROLLOUT_DAG, SCAN_DAG = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
 
 APPROVAL_LIMIT = timedelta(hours=12)
 """How long `rollout_serving` waits for an approval."""
@@ -50,6 +50,8 @@ TASK_DEFAULTS = {
 
 PAGES_PREFIX = "/sniffer"
 """Under which the API server has our pages."""
+CHANGES_PICTURE = "changes.svg"
+RUN_REPORT_PAGE = "run-report/"
 
 _RUN_NAME_CHARS = 120
 _DAG_RUN_CHARS = 255
@@ -78,9 +80,9 @@ def report_url(version: int) -> str:
     return f"{_base_url()}{PAGES_PREFIX}/reports/{version}/"
 
 
-def changes_picture_path() -> str:
-    """Where the UI has the picture of what a rollout changes, without host: a page of the UI shows it."""
-    return f"{urlsplit(_base_url()).path}{PAGES_PREFIX}/changes.svg"
+def page_path(name: str) -> str:
+    """Where the UI has that page of ours, without host: for links and pictures inside the UI."""
+    return f"{urlsplit(_base_url()).path}{PAGES_PREFIX}/{name}"
 
 
 def _base_url() -> str:

@@ -5,13 +5,18 @@ Coordinates are of the unit square; what goes in are shares and scores from 0 to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import TypeAlias
 
 import numpy as np
 
 from sniffer_model.statistics.metrics import Band, Values
 
+ClassShares: TypeAlias = Mapping[str, Values]
+
+_BINS = 25
+_PANEL_WIDTH, _PANEL_HEIGHT, _PANEL_GAP, _PANEL_LEFT, _PANEL_TOP = 560, 90, 30, 56, 24
 _SIDE, _LEFT, _TOP, _WIDTH, _HEIGHT = 300, 48, 12, 366, 362
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -41,6 +46,66 @@ def reliability_plot(bins: Sequence[dict[str, float]], intervals: Sequence[Seque
         marks.append(f'<polyline class="whisker" points="{_points([(x, low), (x, high)])}"/>')
         marks.append(_dot(x, y, radius=3 + 5 * (one["images"] / most) ** 0.5, tip=tip))
     return _plot("Reliability on the test split", ("mean calibrated score", "share of drugs, classes even"), marks)
+
+
+def score_histogram(shares: ClassShares, threshold: float, words: str) -> str:
+    """A panel for each class, of the share of its images by score; a dashed line is the threshold. `words` say it."""
+    bottom = _PANEL_TOP + len(shares) * (_PANEL_HEIGHT + _PANEL_GAP)
+    line = _PANEL_LEFT + _PANEL_WIDTH * threshold
+    # Near the right edge there is no room to the right of the line.
+    anchor, shift = ("end", -6) if threshold > 0.7 else ("start", 6)
+    parts = [
+        f'<svg role="img" aria-label="{escape(words)}" viewBox="0 0 {_PANEL_LEFT + _PANEL_WIDTH + 12} {bottom + 20}">'
+    ]
+    for row, (label, share) in enumerate(shares.items()):
+        parts += _panel(label, share, _PANEL_TOP + row * (_PANEL_HEIGHT + _PANEL_GAP))
+    for tick in _TICKS:
+        x = _PANEL_LEFT + _PANEL_WIDTH * tick
+        parts.append(f'<text x="{x:.1f}" y="{bottom - _PANEL_GAP + 16}" text-anchor="middle">{tick:g}</text>')
+    middle = _PANEL_LEFT + _PANEL_WIDTH / 2
+    parts += [
+        f'<text x="{middle}" y="{bottom + 12}" text-anchor="middle">calibrated score</text>',
+        f'<path class="threshold" d="M{line:.1f} 8V{bottom - _PANEL_GAP}"/>',
+        f'<text x="{line + shift:.1f}" y="14" text-anchor="{anchor}">threshold {threshold:.3f}</text>',
+        "</svg>",
+    ]
+    return "\n".join(parts)
+
+
+def class_shares(scores_by_class: Mapping[str, Values]) -> ClassShares:
+    """For each class, the share of its images in each of equal bins of the score."""
+    counts = {label: np.histogram(scores, _BINS, (0, 1))[0] for label, scores in scores_by_class.items()}
+    return {label: found / max(1, found.sum()) for label, found in counts.items()}
+
+
+def flagged_in_words(scores_by_class: Mapping[str, Values], threshold: float) -> str:
+    """How much of each class is at or above the threshold."""
+    shares = [f"{float(np.mean(scores >= threshold)):.1%} of {label}" for label, scores in scores_by_class.items()]
+    return f"At or above the threshold are {' and '.join(shares)}."
+
+
+def _panel(label: str, shares: Values, top: float) -> list[str]:
+    """Bars of one class, as high as the panel where most of its images are."""
+    floor, highest = top + _PANEL_HEIGHT, float(shares.max())
+    width = _PANEL_WIDTH / len(shares)
+    bars = []
+    for number, share in enumerate(shares):
+        height = _PANEL_HEIGHT * float(share) / highest if highest else 0.0
+        low, high = number / len(shares), (number + 1) / len(shares)
+        bars.append(
+            f'<rect class="bar {escape(label)}" x="{_PANEL_LEFT + number * width + 1:.1f}" y="{floor - height:.1f}" '
+            f'width="{width - 2:.1f}" height="{height:.1f}"><title>{escape(label)}, score {low:.2f} to {high:.2f}: '
+            f"{float(share):.1%}</title></rect>"
+        )
+    return [
+        f'<path class="grid" d="M{_PANEL_LEFT} {top}H{_PANEL_LEFT + _PANEL_WIDTH}M{_PANEL_LEFT} {floor}H'
+        f'{_PANEL_LEFT + _PANEL_WIDTH}"/>',
+        f'<text x="{_PANEL_LEFT - 6}" y="{top + 4}" text-anchor="end">{highest:.0%}</text>',
+        f'<text x="{_PANEL_LEFT - 6}" y="{floor}" text-anchor="end">0%</text>',
+        f'<text class="label" x="{_PANEL_LEFT - 6}" y="{top + _PANEL_HEIGHT / 2 + 4}" text-anchor="end">'
+        f"{escape(label)}</text>",
+        *bars,
+    ]
 
 
 def _plot(title: str, axes: tuple[str, str], marks: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """The report: metrics.json as one self-contained page, with curves and the worst mistakes.
 
-The page loads nothing and runs nothing.
+The page loads nothing and runs nothing. The gate adds its verdict, see verdict_section.py.
 """
 
 from __future__ import annotations
@@ -16,32 +16,64 @@ from sniffer.core.model_records import LABELS, MODEL_NAME
 from sniffer_model.data.manifest import Split
 from sniffer_model.evaluation.figures import CURVE_POINTS, SplitFigures
 from sniffer_model.evaluation.mistakes import Mistake
-from sniffer_model.evaluation.plots import band_plot, reliability_plot
+from sniffer_model.evaluation.plots import (
+    band_plot,
+    class_shares,
+    flagged_in_words,
+    reliability_plot,
+    score_histogram,
+)
+from sniffer_model.statistics.metrics import Values
 
+TEMPLATES = Path(__file__).parent
 _TEMPLATE = "report.html.j2"
 
 
-def render_report(
-    document: Mapping[str, Any], test: SplitFigures, missed: Sequence[Mistake], alarms: Sequence[Mistake]
-) -> str:
-    """The page's HTML; the same input gives the same text."""
+def template_environment() -> Environment:
+    """How our pages are rendered: text is escaped, and a name that is missing is an error."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"share": _share, "count": _count, "spread": _spread}
-    return environment.get_template(_TEMPLATE).render(
-        name=MODEL_NAME,
-        labels=LABELS,
-        document=document,
-        test=document[Split.TEST],
-        plots=[Markup(plot) for plot in _plots(document[Split.TEST], test)],
-        missed=missed,
-        alarms=alarms,
+    return environment
+
+
+def render_report(
+    document: Mapping[str, Any], test: SplitFigures, missed: Sequence[Mistake], alarms: Sequence[Mistake]
+) -> str:
+    """The page's HTML; the same input gives the same text."""
+    scores, words = _scores_by_class(test), _in_words(test)
+    return (
+        template_environment()
+        .get_template(_TEMPLATE)
+        .render(
+            name=MODEL_NAME,
+            labels=LABELS,
+            document=document,
+            test=document[Split.TEST],
+            plots=[Markup(plot) for plot in _plots(document[Split.TEST], test)],
+            histogram=Markup(score_histogram(class_shares(scores), test.operation.threshold, words)),
+            histogram_in_words=words,
+            missed=missed,
+            alarms=alarms,
+        )
     )
+
+
+def _scores_by_class(test: SplitFigures) -> dict[str, Values]:
+    """The calibrated scores of each class, drugs first."""
+    truth = test.images.truth
+    return {LABELS[1]: test.scores[truth], LABELS[0]: test.scores[~truth]}
+
+
+def _in_words(test: SplitFigures) -> str:
+    scores, threshold = _scores_by_class(test), test.operation.threshold
+    sizes = " and ".join(f"{len(of_class)} {label}" for label, of_class in scores.items())
+    return f"Scores of {sizes} test images. {flagged_in_words(scores, threshold)}"
 
 
 def _plots(figures: Mapping[str, Any], test: SplitFigures) -> list[str]:

@@ -13,12 +13,13 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError, SettingsError
-from sniffer.core.files import read_text, write_json
+from sniffer.core.files import read_text, write_json, write_text
 from sniffer.core.model_records import ModelRecord, ModelStatus
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
@@ -27,7 +28,9 @@ from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics, score_splits
 from sniffer_model.evaluation.figures import ScoredImages
+from sniffer_model.evaluation.verdict_section import with_verdict
 from sniffer_model.gate.comparison import ModelComparison, Rival, compare
+from sniffer_model.gate.told import judged_for_report
 from sniffer_model.gate.verdict import GateDecision, GateFigures, Limits, Override, decide
 from sniffer_model.release.model_base import open_model_base
 from sniffer_model.release.publish import read_facts
@@ -265,14 +268,30 @@ def _judge(
     figures = gate_figures(candidate, comparison)
     verdict = decide(figures, limits, override)
     if database is None:
+        _complete_report(candidate, verdict, comparison, stable_version, None)
         return write_verdict(candidate, verdict, figures, stable_version, None)
     record = candidate_record(candidate)
     version = database.models.reserve(record, above=_highest_taken(arguments.model_base_path))
     document = write_verdict(candidate, verdict, figures, stable_version, version)
     status = ModelStatus.BLESSED if verdict.blessed else ModelStatus.REJECTED
-    report = read_text(candidate.workdir.report, made_by="sniffer_model.evaluation.evaluate")
+    report = _complete_report(candidate, verdict, comparison, stable_version, version)
     database.models.record_verdict(version, dataclasses.replace(record, status=status, verdict=document), report)
     return document
+
+
+def _complete_report(
+    candidate: Candidate,
+    verdict: GateDecision,
+    comparison: ModelComparison | None,
+    stable_version: int | None,
+    version: int | None,
+) -> str:
+    """Write the verdict into the workdir's report, in place of an earlier one; returns the page."""
+    path = candidate.workdir.report
+    judged = judged_for_report(verdict, comparison, stable_version, version, datetime.now(UTC))
+    page = with_verdict(read_text(path, made_by="sniffer_model.evaluation.evaluate"), judged)
+    write_text(path, page)
+    return page
 
 
 def _compared(

@@ -1,37 +1,31 @@
-"""The page that shows the report of a model version, to those who may see the DAG `retrain_model`."""
+"""The report of a model version, found by its number or by a DAG run that is about it."""
 
 from __future__ import annotations
 
 import os
-from html import escape
+from typing import Any
 
-from airflow.api_fastapi.core_api.security import requires_access_dag
-from fastapi import Depends, FastAPI
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
 from fastapi.responses import HTMLResponse
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SnifferError
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
-from sniffer_airflow.names import RETRAIN_DAG
+from sniffer_airflow.names import EXPORT_DAG, RETRAIN_DAG, ROLLOUT_DAG, SCAN_DAG
+from sniffer_airflow.pages.message import HEADERS, message
 
-_HEADERS = {
-    # The report loads nothing; should an image's name ever smuggle a script into it, it would not run.
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "private, no-cache",
+_VERSION_IN = {
+    RETRAIN_DAG: ("gate", "version"),
+    EXPORT_DAG: ("export", "version"),
+    ROLLOUT_DAG: ("plan", "version"),
+    SCAN_DAG: ("scan", "model_version"),
 }
-
-app = FastAPI(
-    docs_url=None,
-    redoc_url=None,
-    openapi_url=None,
-    dependencies=[Depends(requires_access_dag("GET", param_dag_id=RETRAIN_DAG))],
-)
+"""For each DAG, the task whose result names the model version, and under which name."""
 
 
-@app.get("/reports/{version}/", response_class=HTMLResponse)
-def report(version: int) -> HTMLResponse:
+def report_of_version(version: int) -> HTMLResponse:
     """The report as the gate stored it in MySQL; 404 for a version that was never judged, 503 without MySQL."""
     try:
         environ = program_environ(os.environ, fetch(aws=False, serving=False))
@@ -39,11 +33,29 @@ def report(version: int) -> HTMLResponse:
         with Database(database_settings({**environ, "SNIFFER_DATABASE_PATIENCE_S": "0"})) as database:
             page = database.models.report(version)
     except SnifferError as error:
-        return _message(503, f"The report of version {version} cannot be read: {error}")
+        return message(503, "The report cannot be read", f"The report of version {version} cannot be read: {error}")
     if page is None:
-        return _message(404, f"There is no report of version {version}: the task gate stores it.")
-    return HTMLResponse(page, headers=_HEADERS)
+        text = f"There is no report of version {version}. The task gate of retrain_model stores it."
+        return message(404, "No report", text)
+    return HTMLResponse(page, headers=HEADERS)
 
 
-def _message(status: int, text: str) -> HTMLResponse:
-    return HTMLResponse(f"<!doctype html><title>No report</title><p>{escape(text)}", status, headers=_HEADERS)
+def report_of_run(dag_id: str, run_id: str) -> HTMLResponse:
+    """The report of the version that the run is about. The tab is on every run's page, also where there is none."""
+    if dag_id not in _VERSION_IN:
+        return message(200, "No model report", f"Runs of {dag_id} are not about one model version.")
+    task, name = _VERSION_IN[dag_id]
+    found = _result_of(dag_id, run_id, task)
+    version = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(version, int):
+        text = f"The report appears here when the task {task} of this run has succeeded and names a model version."
+        return message(200, "No model report yet", text)
+    return report_of_version(version)
+
+
+def _result_of(dag_id: str, run_id: str, task_id: str) -> Any:
+    """What the task returned, None when nothing (yet)."""
+    query = XComModel.get_many(run_id=run_id, key="return_value", task_ids=task_id, dag_ids=dag_id, limit=1)
+    with create_session() as session:
+        row = session.scalars(query).first()
+        return None if row is None else XComModel.deserialize_value(row)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from sniffer_airflow.names import changes_picture_path, report_url
+from sniffer_airflow.names import CHANGES_PICTURE, page_path, report_url
 from sniffer_airflow.rollout.verified import ChangedDecision, Decisions, ServerLatency, Verified
 
 
@@ -86,7 +86,7 @@ def picture_path(found: Decisions) -> str:
         f"{flip.stable_score:.3f}-{flip.candidate_score:.3f}-{int(flip.flagged_now)}" for flip in found.flips
     )
     figures = {"compared": found.compared, "stable": found.flagged_by_stable, "candidate": found.flagged_by_candidate}
-    return f"{changes_picture_path()}?{urlencode(figures)}&flips={quote(flips, safe=',-.')}"
+    return f"{page_path(CHANGES_PICTURE)}?{urlencode(figures)}&flips={quote(flips, safe=',-.')}"
 
 
 def _picture(decisions: Decisions | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import shutil
 from html.parser import HTMLParser
@@ -88,16 +89,37 @@ def test_the_page_loads_nothing_and_runs_nothing(page: Page) -> None:
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
 
 
-def test_the_mistakes_are_shown_blurred_until_hovered_or_focused(page: Page, document: dict[str, Any]) -> None:
+def test_the_mistakes_are_shown_blurred_until_somebody_asks_for_them(page: Page, document: dict[str, Any]) -> None:
     counts = document[Split.TEST]["confusion"]
     shown = min(counts["false_negatives"], 12) + min(counts["false_positives"], 12)
     assert shown > 0
     assert len(page.of("img")) == shown
     assert all(image["alt"] for image in page.of("img"))
-    holders = [attributes for attributes in page.of("div") if attributes.get("class") == "thumb"]
-    assert [holder["tabindex"] for holder in holders] == ["0"] * shown
+    boxes = [attributes for attributes in page.of("input") if (attributes.get("aria-label") or "").startswith("Show ")]
+    assert len(boxes) == shown
     assert "filter: blur(16px)" in page.styles
-    assert ".thumb:hover img, .thumb:focus img { filter: none; }" in page.styles
+    assert ".thumb:hover img, .thumb input:checked ~ img, body:has(#show-all:checked) .thumb img" in page.styles
+
+
+def test_a_screen_reader_and_a_keyboard_get_all_of_it(page: Page) -> None:
+    assert page.of("html") == [{"lang": "en"}]
+    levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
+    assert levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in itertools.pairwise(levels))
+    assert page.of("th") and all(cell.get("scope") in ("col", "row") for cell in page.of("th"))
+    assert len(page.of("caption")) == len(page.of("table")) > 4
+    captions = {caption["id"] for caption in page.of("caption")}
+    regions = [attributes for attributes in page.of("div") if attributes.get("class") == "scroll"]
+    assert {region["aria-labelledby"] for region in regions} == captions
+    assert {(region["role"], region["tabindex"]) for region in regions} == {("region", "0")}
+
+
+def test_the_page_begins_with_the_verdict_and_the_scores(page: Page, document: dict[str, Any]) -> None:
+    assert page.text.index("Not judged yet") < page.text.index("Scores of ") < page.text.index("Key figures")
+    recall = document[Split.TEST]["recall"]
+    assert f"At or above the threshold are {recall:.1%} of drugs and " in page.text
+    bars = [attributes for attributes in page.of("rect") if (attributes.get("class") or "").startswith("bar ")]
+    assert len(bars) == 50
 
 
 def test_the_page_suits_dark_and_light(page: Page) -> None:
@@ -116,7 +138,7 @@ def test_the_page_says_what_the_metrics_say_and_of_which_data(page: Page, docume
     assert f"bootstrap seed {document['bootstrap']['seed']}" in page.text
     assert document["threshold_rule"] in page.text
     assert "random (never trained" in page.text
-    assert len(page.of("svg")) == 3
+    assert len(page.of("svg")) == 4
     assert all(svg["aria-label"] for svg in page.of("svg"))
 
 

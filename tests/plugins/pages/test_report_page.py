@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree
 
 import pytest
 from airflow.api_fastapi.app import create_app, get_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi.testclient import TestClient
-from support.dag_runs import connection_of
+from support.dag_runs import connection_of, run, stand_in
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord, ModelStatus
@@ -32,6 +35,9 @@ def judged(database: Database, database_url: str, monkeypatch: pytest.MonkeyPatc
     return version
 
 
+PICTURE = "changes.svg?compared=200&stable=41&candidate=43&flips=0.200-0.900-1,0.700-0.100-0"
+
+
 def get(client: TestClient, path: str, role: str = "VIEWER") -> Any:
     token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="r", role=role))
     return client.get(path, headers={"Authorization": f"Bearer {token}"})
@@ -43,8 +49,10 @@ def test_a_viewer_sees_the_report_and_it_may_load_nothing(client: TestClient, ju
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def test_nobody_sees_it_without_login(client: TestClient, judged: int) -> None:
-    assert client.get(f"/sniffer/reports/{judged}/").status_code == 401
+def test_nobody_sees_anything_without_login(client: TestClient, judged: int) -> None:
+    run = "dag_id=retrain_model&run_id=r"
+    for path in (f"reports/{judged}/", f"run-report/?{run}", PICTURE):
+        assert client.get(f"/sniffer/{path}").status_code == 401
     for path in ("/sniffer/docs", "/sniffer/openapi.json"):
         assert client.get(path).status_code in (401, 404)
 
@@ -65,3 +73,59 @@ def test_without_a_database_the_page_says_so_at_once_and_shows_no_password(
     assert answer.status_code == 503
     assert "cannot be read" in answer.text
     assert "secret-1" not in answer.text
+
+
+@pytest.fixture
+def training_run(judged: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A run of retrain_model whose gate has judged that version, and accepted it."""
+    verdict = {"blessed": False, "reasons": ["worse"], "version": judged}
+    stand_in({"snapshot": {}, "train": {}, "evaluate": {}, "gate": verdict}, tmp_path / "calls", monkeypatch)
+    for name, value in (("TRAINING_DIR", "/t"), ("MODEL_BASE", "/m"), ("RETRAINING", '{"source": "/s"}')):
+        monkeypatch.setenv(f"AIRFLOW_VAR_SNIFFER_{name}", value)
+    return str(run("retrain_model")["run_id"])
+
+
+def test_the_tab_of_a_run_shows_the_report_of_its_model(
+    client: TestClient, judged: int, training_run: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
+    answer = get(client, f"/sniffer/run-report/?dag_id=retrain_model&run_id={quote(training_run)}")
+    assert (answer.status_code, answer.text) == (200, "<p>Ä figure</p>")
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "text"),
+    [
+        ("retrain_model", "when the task gate of this run has succeeded"),
+        ("watch_labels", "Runs of watch_labels are not about one model version."),
+        ("<script>", "Runs of &lt;script&gt; are not about"),
+    ],
+)
+def test_the_tab_of_a_run_without_a_model_says_so(client: TestClient, dag_id: str, text: str) -> None:
+    answer = get(client, f"/sniffer/run-report/?dag_id={quote(dag_id)}&run_id=none")
+    assert answer.status_code == 200
+    assert text in answer.text
+    assert '<html lang="en">' in answer.text
+
+
+def test_airflow_shows_the_tab_on_the_page_of_a_run(client: TestClient) -> None:
+    plugins = get(client, "/api/v2/plugins", role="ADMIN").json()["plugins"]
+    [view] = [view for plugin in plugins if plugin["name"] == "sniffer" for view in plugin["external_views"]]
+    assert (view["destination"], view["url_route"]) == ("dag_run", "model-report")
+    assert view["href"] == "/sniffer/run-report/?dag_id={DAG_ID}&run_id={RUN_ID}"
+
+
+def test_the_picture_of_what_changes_is_drawn_of_its_address(client: TestClient) -> None:
+    answer = get(client, f"/sniffer/{PICTURE}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+    picture = ElementTree.fromstring(answer.text)
+    words = [element.text for element in picture.iter() if element.tag.endswith("text")]
+    assert {"Flagged of 200 images", "41", "43", "1 flagged now", "1 no longer flagged"} <= set(words)
+    lines = [element for element in picture.iter() if element.tag.endswith("line") and element.get("x1") == "330"]
+    assert [line.get("stroke-dasharray") for line in lines] == [None, "5 4"]
+
+
+@pytest.mark.parametrize("flips", ["", "0.2-0.9-1", "0.200-0.900-1,<script>"])
+def test_a_picture_of_anything_else_is_refused(client: TestClient, flips: str) -> None:
+    path = f"/sniffer/changes.svg?compared=1&stable=1&candidate=1&flips={quote(flips)}"
+    assert get(client, path).status_code == 422

@@ -1,0 +1,47 @@
+"""Our pages in Airflow's API server, for those who may see the DAG `retrain_model`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import Depends, FastAPI, Query, Response
+from fastapi.responses import HTMLResponse
+
+from sniffer_airflow.names import CHANGES_PICTURE, RETRAIN_DAG, RUN_REPORT_PAGE
+from sniffer_airflow.pages.changes import FLIPS_PATTERN, ChangedScore, draw_changes
+from sniffer_airflow.pages.message import HEADERS
+from sniffer_airflow.pages.report import report_of_run, report_of_version
+
+_MOST_FLIPS_CHARS = 1000
+
+app = FastAPI(
+    docs_url=None,
+    redoc_url=None,
+    openapi_url=None,
+    dependencies=[Depends(requires_access_dag("GET", param_dag_id=RETRAIN_DAG))],
+)
+
+
+@app.get("/reports/{version}/", response_class=HTMLResponse)
+def report(version: int) -> HTMLResponse:
+    """The report as the gate stored it in MySQL; 404 for a version that was never judged, 503 without MySQL."""
+    return report_of_version(version)
+
+
+@app.get(f"/{RUN_REPORT_PAGE}", response_class=HTMLResponse)
+def run_report(dag_id: str, run_id: str) -> HTMLResponse:
+    """The report of the model version that a DAG run is about, for the tab of the run's page."""
+    return report_of_run(dag_id, run_id)
+
+
+@app.get(f"/{CHANGES_PICTURE}")
+def changes(
+    compared: Annotated[int, Query(ge=0)],
+    stable: Annotated[int, Query(ge=0)],
+    candidate: Annotated[int, Query(ge=0)],
+    flips: Annotated[str, Query(pattern=FLIPS_PATTERN, max_length=_MOST_FLIPS_CHARS)],
+) -> Response:
+    """The picture of what a rollout changes, of the figures in the address."""
+    picture = draw_changes(compared, stable, candidate, ChangedScore.parse_all(flips))
+    return Response(picture, media_type="image/svg+xml", headers=HEADERS)

@@ -1,0 +1,32 @@
+"""What Airflow loads of us at its start: our pages in the API server, and the rules of our forms' fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+import sniffer_airflow.scan.form  # noqa: F401 - the API server checks the form's fields by the rules that it makes
+from sniffer_airflow.names import PAGES_PREFIX, RUN_REPORT_PAGE, page_path
+
+
+async def pages(scope: Any, receive: Any, send: Any) -> None:
+    """Our pages as an ASGI application, loaded by the first request: every task process loads this file."""
+    from sniffer_airflow.pages.app import app
+
+    await app(scope, receive, send)
+
+
+class SnifferPlugin(AirflowPlugin):
+    """Our pages, under PAGES_PREFIX, and the report of a run's model as a tab of the run's page."""
+
+    name = "sniffer"
+    fastapi_apps = [{"app": pages, "url_prefix": PAGES_PREFIX, "name": "sniffer-bot"}]  # noqa: RUF012 - see its base
+    external_views = [  # noqa: RUF012 - see its base
+        {
+            "name": "Model report",
+            "href": f"{page_path(RUN_REPORT_PAGE)}?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
+            "destination": "dag_run",
+            "url_route": "model-report",
+        }
+    ]

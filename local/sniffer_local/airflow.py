@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -116,6 +116,33 @@ def airflow_services(site: AirflowSite, logs: Path) -> list[Service]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class AirflowConnection:
+    """A Connection as `airflow connections add` would make it."""
+
+    conn_id: str
+    conn_type: str
+    host: str | None = None
+    port: int | None = None
+    login: str | None = None
+    password: str | None = field(default=None, repr=False)
+    schema: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def entity(self) -> dict[str, str | int | None]:
+        """As the REST API takes it. Holds the password."""
+        return {
+            "connection_id": self.conn_id,
+            "conn_type": self.conn_type,
+            "host": self.host,
+            "port": self.port,
+            "login": self.login,
+            "password": self.password,
+            "schema": self.schema,
+            "extra": json.dumps(self.extra) if self.extra else None,
+        }
+
+
 class AirflowClient:
     """Airflow's REST API as the demo needs it, logged in as the admin. A refusal or silence is a TransientError."""
 
@@ -133,6 +160,14 @@ class AirflowClient:
             return False
         part = "metadatabase" if component == "api_server" else component
         return bool(health.get(part, {}).get("status") == "healthy")
+
+    def set_connections(self, connections: Sequence[AirflowConnection]) -> None:
+        """Create the Connections, or bring them up to date. Idempotent; an error shows no password."""
+        self._create("connections", [connection.entity() for connection in connections], "overwrite")
+
+    def set_missing_variables(self, variables: Mapping[str, str]) -> None:
+        """Create the Variables that there are not; those that there are keep their values. Idempotent."""
+        self._create("variables", [{"key": key, "value": value} for key, value in variables.items()], "skip")
 
     def wait_for_dag(self, dag_id: str, limit_s: float = 60.0) -> None:
         """Return once the DAG can be triggered; raises TransientError with the import errors when it stays away."""
@@ -183,6 +218,15 @@ class AirflowClient:
         number = max(self._call("GET", path)["try_number"], 1)
         content = self._call("GET", f"{path}/logs/{number}?full_content=true")["content"]
         return [line for entry in content for line in _message(entry).splitlines()]
+
+    def _create(self, kind: str, entities: Sequence[Mapping[str, Any]], on_existence: str) -> None:
+        action = {"action": "create", "entities": entities, "action_on_existence": on_existence}
+        answer = self._answer("PATCH", f"/{kind}", {"actions": [action]})
+        # What Airflow says of a refusal may repeat what was sent, passwords included.
+        if not answer.ok or answer.json()["create"]["errors"]:
+            raise TransientError(
+                f"Airflow refused to create its {kind}: {answer.status_code}; see its api-server's log"
+            )
 
     def _knows(self, dag_id: str) -> bool:
         return self._answer("GET", f"/dags/{quote(dag_id)}").status_code == 200

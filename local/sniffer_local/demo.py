@@ -19,7 +19,7 @@ from sniffer.core.program import INTERRUPTED, Program
 from sniffer.core.settings import DatabaseSettings
 from sniffer.scan.certificate import describe
 from sniffer_local import sample_bucket
-from sniffer_local.airflow import LOGIN, migrate_metadata
+from sniffer_local.airflow import LOGIN, AirflowClient, migrate_metadata
 from sniffer_local.dag_runs import DagRun, DagRuns
 from sniffer_local.layout import Layout, add_root_flag
 from sniffer_local.mariadb import create_database
@@ -70,8 +70,7 @@ def run_demo(layout: Layout, story: Story) -> None:
     start_stack(demo)
     prepare_database(demo)
     fill_bucket(demo)
-    for service in stack.airflow_services:
-        registry.wait(service)
+    configure_airflow(demo)
     version = provide_model(demo)
     report(demo, version, demo.dag_runs.run(SCAN, {"bucket": BUCKET}))
 
@@ -86,6 +85,19 @@ def start_stack(demo: Demo) -> None:
     demo.story.tell(f"started {', '.join(started)}" if started else "everything runs already")
     registry.wait(stack.database_service)
     registry.wait(stack.s3_service)
+
+
+def configure_airflow(demo: Demo) -> None:
+    """Wait for Airflow and set its Connections and Variables, where a person would: see them under Admin. Idempotent.
+
+    A Variable that somebody has changed keeps its value.
+    """
+    for service in demo.stack.airflow_services:
+        demo.registry.wait(service)
+    client = AirflowClient(demo.stack.airflow)
+    client.set_connections(demo.stack.airflow_connections)
+    client.set_missing_variables(demo.stack.airflow_variables)
+    demo.story.tell("Airflow has its Connections and Variables: see Admin in its menu")
 
 
 def prepare_database(demo: Demo) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sniffer_local import airflow, mariadb, s3, serving
+from sniffer_local.airflow import AirflowConnection
 from sniffer_local.layout import CHECKOUT, Layout
 from sniffer_local.processes import Service
 from sniffer_local.registry import Registry
@@ -33,6 +34,8 @@ class Stack:
     s3_service: Service
     serving_service: Service
     airflow_services: tuple[Service, ...]
+    airflow_connections: tuple[AirflowConnection, ...]
+    airflow_variables: Mapping[str, str]
 
     def program_environ(self) -> Mapping[str, str]:
         """What a program of ours needs to work with this stack. Holds the database's password."""
@@ -54,11 +57,7 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
         layout.root / "airflow",
         CHECKOUT,
         registry.port(API_SERVER),
-        {
-            **_airflow_connections(database, s3_port, serving_port),
-            **_airflow_variables(layout),
-            "SNIFFER_ROLLOUT_TARGET": _rollout_target(layout),
-        },
+        {"SNIFFER_ROLLOUT_TARGET": _rollout_target(layout)},
     )
     return Stack(
         database,
@@ -71,6 +70,8 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
         s3.s3_service(s3_port, layout.logs / "s3.log"),
         _serving_service(layout, serving_port),
         tuple(airflow.airflow_services(site, layout.logs)),
+        _airflow_connections(database, s3_port, serving_port),
+        _airflow_variables(layout),
     )
 
 
@@ -86,30 +87,33 @@ def _serving_service(layout: Layout, port: int) -> Service:
     return serving.serving_service(as_configured(target.config), port, layout.logs / "model-server.log")
 
 
-def _airflow_connections(database: mariadb.MariaDbSite, s3_port: int, serving_port: int) -> dict[str, str]:
-    """Airflow's Connections as its environment holds them."""
-    connections = {
-        "AWS_DEFAULT": {
-            "conn_type": "aws",
-            "login": s3.ACCESS_KEY,
-            "password": s3.SECRET_KEY,
-            "extra": {"region_name": s3.REGION, "endpoint_url": s3.endpoint_url(s3_port)},
-        },
-        "MYSQL_DEFAULT": {
-            "conn_type": "mysql",
-            "host": "127.0.0.1",
-            "port": database.port,
-            "login": mariadb.USER,
-            "password": database.password,
-            "schema": DATABASE,
-        },
-        "SNIFFER_SERVING": {"conn_type": "http", "host": "127.0.0.1", "port": serving_port},
-    }
-    return {f"AIRFLOW_CONN_{name}": json.dumps(value) for name, value in connections.items()}
+def _airflow_connections(
+    database: mariadb.MariaDbSite, s3_port: int, serving_port: int
+) -> tuple[AirflowConnection, ...]:
+    """What the DAGs need to know of this stack."""
+    return (
+        AirflowConnection(
+            "aws_default",
+            "aws",
+            login=s3.ACCESS_KEY,
+            password=s3.SECRET_KEY,
+            extra={"region_name": s3.REGION, "endpoint_url": s3.endpoint_url(s3_port)},
+        ),
+        AirflowConnection(
+            "mysql_default",
+            "mysql",
+            host="127.0.0.1",
+            port=database.port,
+            login=mariadb.USER,
+            password=database.password,
+            schema=DATABASE,
+        ),
+        AirflowConnection("sniffer_serving", "http", host="127.0.0.1", port=serving_port),
+    )
 
 
 def _airflow_variables(layout: Layout) -> dict[str, str]:
-    """Airflow's Variables likewise: whoever leaves the stack running gets real nightly scans and weekly trainings."""
+    """For whoever leaves the stack running: real nightly scans and weekly trainings."""
     retraining = {
         "source": str(layout.training / "images"),
         # No ImageNet weights without a network.
@@ -118,8 +122,8 @@ def _airflow_variables(layout: Layout) -> dict[str, str]:
         "prevalence": 0.5,
     }
     return {
-        "AIRFLOW_VAR_SNIFFER_BUCKET": BUCKET,
-        "AIRFLOW_VAR_SNIFFER_TRAINING_DIR": str(layout.training),
-        "AIRFLOW_VAR_SNIFFER_MODEL_BASE": str(layout.models),
-        "AIRFLOW_VAR_SNIFFER_RETRAINING": json.dumps(retraining),
+        "sniffer_bucket": BUCKET,
+        "sniffer_training_dir": str(layout.training),
+        "sniffer_model_base": str(layout.models),
+        "sniffer_retraining": json.dumps(retraining),
     }

@@ -22,6 +22,7 @@ def test_preparing_the_stack_twice_gives_the_same_recipes(tmp_path: Path) -> Non
 def test_secrets_of_the_stack_show_in_no_repr_and_no_command(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     stack = prepare_stack(layout, Registry(layout.state))
+    assert any(connection.password == stack.database.password for connection in stack.airflow_connections)
     secrets = (stack.database.password, stack.airflow.password)
     services = (stack.database_service, stack.s3_service, stack.serving_service, *stack.airflow_services)
     shown = repr(stack) + "".join(" ".join(service.command) for service in services)

@@ -37,7 +37,7 @@ def sign_in(page: Page, stack: Stack) -> None:
         page.run(f"document.querySelector('input[name={name}]').focus()")
         page.type(text)
     page.run("document.querySelector('button[type=submit]').click()")
-    page.wait_for("!document.querySelector('input[name=password]') && document.querySelector('nav, aside, header')")
+    page.wait_for("!location.pathname.startsWith('/auth/') && document.querySelector('h1, h2')")
     # What the UI keeps of a person's choices: the graph instead of the grid, and light colours.
     page.run(
         "localStorage.setItem('default_dag_view', JSON.stringify('graph')), localStorage.setItem('theme', 'light')"

@@ -9,17 +9,23 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import mysql
 
+from sniffer import cli
 from sniffer.adapters.mysql import schema
-from sniffer.core.errors import SnifferError
+from sniffer.core.errors import SnifferError, UnreadableImage
 from sniffer.core.outcomes import CODES, OUTCOMES
+from sniffer.core.program import Program
+from sniffer.core.settings import SETTINGS
+from sniffer.core.variables import Setting
 from sniffer_local.layout import CHECKOUT
 
 DOCS = CHECKOUT / "docs"
 _MIGRATIONS = Path(schema.__file__).parent / "migrations" / "versions"
+_ENVIRONMENT = re.compile(r"^environment:\n(?:  .*\n)+\n", re.MULTILINE)
 _NOTE = "<!-- Made from the code by `make docs`; do not edit. -->"
 
 
@@ -69,7 +75,48 @@ def outcomes_page() -> str:
     )
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"tables.md": tables_page, "outcomes.md": outcomes_page}
+def settings_page() -> str:
+    """Every environment variable that the programs read."""
+    parts = [
+        "# Settings",
+        "For whoever configures a program of sniffer-bot: every environment variable that it reads. Empty means unset. "
+        "A value outside its bounds ends the program at once, with exit status 2 and the bounds. Where a flag says the "
+        "same ([flags.md](flags.md)), the flag wins. In Kubernetes the variables are in `k8s/base/settings.env`; with "
+        "Airflow some come from Connections ([operate.md](operate.md#with-airflow)).",
+    ]
+    for group in dict.fromkeys(setting.group for setting in SETTINGS):
+        rows = (_setting(setting) for setting in SETTINGS if setting.group == group)
+        parts += [f"## {group}", _table(("variable", "default", "bounds", "what"), rows)]
+    return _page(parts)
+
+
+def flags_page() -> str:
+    """The help of every command, as it prints it."""
+    names = {path: " ".join(("sniffer", *path)) for path in cli.COMMANDS}
+    index = (
+        (f"[`{names[path]}`](#{'-'.join(('sniffer', *path))})", command.line) for path, command in cli.COMMANDS.items()
+    )
+    parts = [
+        "# Commands and flags",
+        "For whoever types a `sniffer` command: what each says with `--help`. Exit statuses: "
+        "[outcomes.md](outcomes.md#exit-statuses-of-programs).",
+        _table(("command", "does"), index),
+    ]
+    for path in cli.COMMANDS:
+        program = cli.program(path)
+        parts += [f"## {names[path]}", f"```text\n{_short_help(program)}\n```"]
+        if program.environment:
+            listed = ", ".join(f"`{name}`" for name in program.environment)
+            parts.append(f"Reads {listed} ([settings.md](settings.md)).")
+    return _page(parts)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "tables.md": tables_page,
+    "outcomes.md": outcomes_page,
+    "settings.md": settings_page,
+    "flags.md": flags_page,
+}
 
 
 def stale_pages() -> list[str]:
@@ -88,6 +135,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not flags.check:
             (DOCS / name).write_text(PAGES[name](), encoding="utf-8")
     return 1 if stale and flags.check else 0
+
+
+def _short_help(program: Program) -> str:
+    """Its help without the environment, whose variables have a page of their own."""
+    return _ENVIRONMENT.sub("", program.parser().format_help()).rstrip()
+
+
+def _setting(setting: Setting[Any]) -> tuple[str, str, str, str]:
+    default = setting.default_text()
+    what = setting.meaning + (f"; for example `{setting.example}`" if setting.example else "")
+    return f"`{setting.name}`", f"`{default}`" if default else "", setting.bounds(), what
 
 
 def _columns(table: Table) -> Iterator[tuple[str, str, str]]:
@@ -112,8 +170,10 @@ def _view() -> str:
 
 def _exit_statuses() -> Iterator[tuple[str, str]]:
     yield "0", "the program did what it says; for a scan: the certificate holds"
-    for error in sorted(SnifferError.__subclasses__(), key=lambda error: error.exit_status):
-        if error.__name__ != "UnreadableImage":
+    # Other modules derive errors too; those here are what a program may end with.
+    ours = (error for error in SnifferError.__subclasses__() if error.__module__ == SnifferError.__module__)
+    for error in sorted(ours, key=lambda error: error.exit_status):
+        if error is not UnreadableImage:
             yield str(error.exit_status), f"`{error.__name__}`: {_one_line(error.__doc__ or '')}"
     yield "128 + N", "ended by signal N: 143 is SIGTERM, 137 is SIGKILL (out of memory, as a rule)"
 

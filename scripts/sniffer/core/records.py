@@ -13,7 +13,7 @@ from typing import Any, Self
 
 
 class Outcome(StrEnum):
-    """How a listed object ended; each has exactly one. Meanings: README, "Every image is accounted for"."""
+    """How a listed object ended; each has exactly one. core.outcomes says what each means."""
 
     UNCHANGED = "unchanged"
     PREDICTED = "predicted"

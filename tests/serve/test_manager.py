@@ -16,7 +16,7 @@ from sniffer.core.errors import ContractError, SettingsError
 from sniffer_serve.config import ModelEntry
 from sniffer_serve.errors import Code, StatusError
 from sniffer_serve.manager import ModelManager, WatchSettings
-from sniffer_serve.versions import RetryPolicy, Specific, State
+from sniffer_serve.versions import RetryPolicy, Specific, State, found_versions
 
 
 class Loaded:
@@ -76,6 +76,31 @@ def ready(manager: Manager) -> Manager:
 
 def states(manager: Manager, name: str = "m") -> dict[int, State]:
     return {line.version: line.state for line in manager.status(name)}
+
+
+class Rounds:
+    """Counts what the manager does again and again."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def wait_for_a_whole_one(self) -> None:
+        """Return once a round has ended that began after this call."""
+        seen = self.begun
+        eventually(lambda: self.begun >= seen + 2, "the manager goes on")
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Rounds:
+    """The manager's looks for versions, each with the changes that follow."""
+    rounds = Rounds()
+
+    def counted(base_path: Path) -> dict[int, Path]:
+        rounds.begun += 1
+        return found_versions(base_path)
+
+    monkeypatch.setattr("sniffer_serve.manager.found_versions", counted)
+    return rounds
 
 
 def come_to(manager: Manager, expected: dict[int, State], name: str = "m") -> None:
@@ -140,17 +165,19 @@ def test_removing_the_largest_version_goes_back_and_removing_all_unloads(tmp_pat
         come_to(manager, {1: State.END, 2: State.AVAILABLE})
 
 
-def test_a_base_path_that_is_away_for_a_moment_unloads_nothing(tmp_path: Path) -> None:
+def test_a_base_path_that_is_away_for_a_moment_unloads_nothing(tmp_path: Path, looks: Rounds) -> None:
     base_path = tmp_path / "base"
     publish(base_path, 1)
     with managed([ModelEntry("m", base_path)]) as manager:
         ready(manager)
         base_path.rename(tmp_path / "elsewhere")
-        time.sleep(0.2)
+        looks.wait_for_a_whole_one()
         assert states(manager) == {1: State.AVAILABLE}
 
 
-def test_a_half_written_version_is_retried_a_few_times_and_starts_anew_when_it_comes_back(tmp_path: Path) -> None:
+def test_a_half_written_version_is_retried_a_few_times_and_starts_anew_when_it_comes_back(
+    tmp_path: Path, looks: Rounds
+) -> None:
     publish(tmp_path, 1)
     tries: list[str] = []
 
@@ -162,7 +189,8 @@ def test_a_half_written_version_is_retried_a_few_times_and_starts_anew_when_it_c
         ready(manager)
         (tmp_path / "2").mkdir()
         eventually(lambda: tries.count("2") == 3, "three tries")
-        time.sleep(0.2)
+        time.sleep(4 * SWIFT.retry.interval_s)
+        looks.wait_for_a_whole_one()
         assert tries.count("2") == 3
         status = manager.status("m")
         assert [(line.version, line.state, line.code) for line in status] == [
@@ -171,7 +199,7 @@ def test_a_half_written_version_is_retried_a_few_times_and_starts_anew_when_it_c
         ]
         assert "no model in" in status[0].message
         (tmp_path / "2").rmdir()
-        time.sleep(0.1)
+        looks.wait_for_a_whole_one()
         publish(tmp_path, 2)
         come_to(manager, {1: State.END, 2: State.AVAILABLE})
 
@@ -196,14 +224,16 @@ def test_status_of_an_unknown_model_or_version_is_not_found(tmp_path: Path, numb
         assert caught.value.code == Code.NOT_FOUND
 
 
-class Config:
+class Config(Rounds):
     """A config that tests change under the manager's eyes."""
 
     def __init__(self, *entries: ModelEntry) -> None:
+        super().__init__()
         self.entries = entries
         self.error: str | None = None
 
     def __call__(self) -> Sequence[ModelEntry]:
+        self.begun += 1
         if self.error:
             raise SettingsError(self.error)
         return self.entries
@@ -222,7 +252,7 @@ def test_a_label_moves_only_to_a_version_that_is_loaded(tmp_path: Path) -> None:
     with managed(config.entries, read_config=config) as manager:
         assert label_of(ready(manager), "stable") == 1
         config.entries = (ModelEntry("m", tmp_path, both, {"stable": 2}),)
-        time.sleep(0.2)
+        config.wait_for_a_whole_one()
         # Refused as a whole: neither the label nor the policy has changed.
         assert label_of(manager, "stable") == 1
         assert states(manager) == {1: State.AVAILABLE}
@@ -251,7 +281,7 @@ def test_models_come_and_go_with_the_config_and_a_broken_one_changes_nothing(tmp
     with managed(config.entries, read_config=config) as manager:
         ready(manager)
         config.error = "torn file"
-        time.sleep(0.1)
+        config.wait_for_a_whole_one()
         assert states(manager, "a") == {1: State.AVAILABLE}
         config.error, config.entries = None, (b,)
         come_to(manager, {1: State.END}, "a")

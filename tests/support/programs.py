@@ -13,7 +13,8 @@ from typing import Self
 
 import psutil
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
+"""How long a test waits for what is to happen at once on an idle machine. Less than pytest's own limit for a test."""
 
 
 def eventually(check: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import psutil
@@ -208,6 +207,12 @@ def test_two_scans_of_one_bucket_at_a_time_are_harmless(fleet: Fleet, tmp_path: 
     assert sum(document["outcomes"]["predicted"] for document in documents) == 60
 
 
+NEVER_GIVES_UP = dict.fromkeys(
+    ("SNIFFER_DATABASE_PATIENCE_S", "SNIFFER_SERVING_PATIENCE_S", "SNIFFER_FETCH_PATIENCE_S"), "3600"
+)
+"""What is wrong from the beginning is not worth any patience: an hour of it may not delay the end."""
+
+
 def unreachable(port: int) -> str:
     return f"http://127.0.0.1:{port}/v1/models/drug_detector"
 
@@ -228,13 +233,11 @@ def unreachable(port: int) -> str:
         ({}, ["--since=soon"], 2, "'soon' is not a date or time"),
     ],
 )
-def test_bad_settings_end_within_seconds_in_one_line(
+def test_bad_settings_end_at_once_in_one_line(
     fleet: Fleet, change: dict[str, str], flags: list[str], status: int, message: str
 ) -> None:
-    began = time.monotonic()
-    with fleet.start(*flags, **change) as program:
-        assert program.wait(20) == status
-    assert time.monotonic() - began < 15
+    with fleet.start(*flags, **(NEVER_GIVES_UP | change)) as program:
+        assert program.wait() == status
     assert message in program.text() and "sesame" not in program.text()
     assert len([line for line in program.err if not line.startswith("usage:")]) == 1, program.text()
 

@@ -107,7 +107,7 @@ def write_training(record: TrainingRecord, workdir: Workdir) -> None:
 
 def read_training(workdir: Workdir) -> TrainingRecord:
     """The record of a complete training; raises SettingsError when there is none."""
-    document = read_json(workdir.training, made_by="sniffer_model.training.train")
+    document = read_json(workdir.training, made_by="sniffer model train")
     try:
         return TrainingRecord(**document)
     except TypeError as error:

@@ -97,7 +97,7 @@ def parse_aspired(text: str, where: object) -> Aspired:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ContractError(
             f'{where} must look like {{"versions":[3],"labels":{{"stable":3}}}}, not {text[:200]!r} ({error}): run '
-            "`python -m sniffer_rollout restore`"
+            "`sniffer rollout restore`"
         ) from error
 
 

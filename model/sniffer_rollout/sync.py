@@ -107,7 +107,7 @@ class Sync:
         settings = self._settings
         # To serve nothing is written as such; a ConfigMap that was deleted must not unload what serves.
         if not settings.aspired.exists() and _text(settings.config) not in ("", Aspired().server_config(Path("/"))):
-            raise TransientError(f"{settings.aspired} is gone: run `python -m sniffer_rollout restore`")
+            raise TransientError(f"{settings.aspired} is gone: run `sniffer rollout restore`")
         return read_aspired(settings.aspired)
 
     def _provide(self, version: int) -> None:

@@ -52,6 +52,8 @@ class KubernetesServer(HttpServer):
         self.other_pods: list[dict[str, Any]] = []
         self.deployments = {"tf-serving": _deployment()}
         self.deleted: list[str] = []
+        self.denied: set[str] = set()
+        """`VERB RESOURCE` that the account may not."""
         self.on_create: Callable[[str, dict[str, Any]], None] = lambda _name, _body: None
         self.refuse: Callable[[str, str], Answer | None] = lambda _method, _path: None
         self._lock = threading.Lock()
@@ -89,6 +91,8 @@ class KubernetesServer(HttpServer):
             return 200, {"items": self.nodes}
         if parts == ["api", "v1", "pods"]:
             return 200, {"items": self.other_pods}
+        if parts[-1] == "selfsubjectaccessreviews":
+            return 201, {"status": {"allowed": self._may((body or {})["spec"]["resourceAttributes"])}}
         assert "/namespaces/sniffer/" in path, path
         kind, name = (parts[-1], None) if parts[-1] == PODS else (parts[-2], parts[-1])
         with self._lock:
@@ -99,6 +103,10 @@ class KubernetesServer(HttpServer):
             if headers.get("Content-Type") == "application/apply-patch+yaml":
                 return self._apply(kind, str(name), query, body or {})
             return self._touch(str(name), body or {})
+
+    def _may(self, asked: dict[str, str]) -> bool:
+        assert asked["namespace"] == "sniffer"
+        return f"{asked['verb']} {asked['resource']}" not in self.denied
 
     def _get(self, kind: str, name: str | None, query: dict[str, list[str]]) -> Answer:
         if kind == PODS:

@@ -155,7 +155,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest in that file; raises SettingsError when there is none, ContractError when it was altered."""
-    text = read_text(path, made_by="sniffer_model.data.snapshot")
+    text = read_text(path, made_by="sniffer model snapshot")
     try:
         document = json.loads(text)
         manifest = _parsed(document)

@@ -32,11 +32,9 @@ def check_trained(workdir: Workdir, manifest: Manifest, training: TrainingRecord
 
 def read_metrics(workdir: Workdir, training: TrainingRecord) -> dict[str, Any]:
     """The metrics of that training; raises ContractError when they are of an earlier one."""
-    metrics = read_json(workdir.metrics, made_by="sniffer_model.evaluation.evaluate")
+    metrics = read_json(workdir.metrics, made_by="sniffer model evaluate")
     if metrics.get("training_digest") != training.digest:
-        raise ContractError(
-            f"{workdir.metrics} is of an earlier training: run `python -m sniffer_model.evaluation.evaluate` again"
-        )
+        raise ContractError(f"{workdir.metrics} is of an earlier training: run `sniffer model evaluate` again")
     return metrics
 
 

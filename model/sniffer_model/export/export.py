@@ -68,15 +68,13 @@ def read_blessed(workdir: Workdir) -> Blessed:
     manifest, training = read_manifest(workdir.manifest), read_training(workdir)
     check_trained(workdir, manifest, training)
     metrics = read_metrics(workdir, training)
-    verdict = read_json(workdir.verdict, made_by="sniffer_model.gate")
+    verdict = read_json(workdir.verdict, made_by="sniffer model gate")
     if verdict.get("candidate_digest") != candidate_digest(metrics):
-        raise ContractError(
-            f"{workdir.verdict} is of another training or threshold: run `python -m sniffer_model.gate` again"
-        )
+        raise ContractError(f"{workdir.verdict} is of another training or threshold: run `sniffer model gate` again")
     if not verdict["blessed"]:
         raise SettingsError(
             f"the gate rejected this model ({'; '.join(verdict['reasons'])}): train a better one, or take the "
-            "responsibility by `python -m sniffer_model.gate --override-by NAME --override-reason TEXT`"
+            "responsibility by `sniffer model gate --override-by NAME --override-reason TEXT`"
         )
     return Blessed(workdir, manifest, training, metrics, verdict)
 

@@ -44,7 +44,7 @@ class GoldenExample:
 def read_golden(directory: Path) -> tuple[GoldenExample, ...]:
     """The golden examples of a published version."""
     folder = directory / GOLDEN_FOLDER
-    rows = read_json(folder / _EXAMPLES_FILE, made_by="sniffer_model.export.export")["examples"]
+    rows = read_json(folder / _EXAMPLES_FILE, made_by="sniffer model export")["examples"]
     return tuple(_read_example(folder, row) for row in rows)
 
 

@@ -124,7 +124,7 @@ def find_published(base: Path, facts: ModelFacts) -> ModelFacts | None:
 
 def read_facts(directory: Path) -> ModelFacts:
     """The facts of a published version; raises SettingsError when missing, ContractError when of another form."""
-    return parse_facts(read_json(directory / FACTS_FILE, made_by="sniffer_model.export.export"), directory / FACTS_FILE)
+    return parse_facts(read_json(directory / FACTS_FILE, made_by="sniffer model export"), directory / FACTS_FILE)
 
 
 def parse_facts(document: Mapping[str, Any], where: object) -> ModelFacts:

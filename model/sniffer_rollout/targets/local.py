@@ -18,8 +18,8 @@ class LocalTarget:
     def __init__(self, folder: Path, model_base: str, replicas: tuple[str, ...]) -> None:
         if "://" in model_base:
             raise SettingsError(
-                f"a local target serves from a folder, not from {model_base}: bring the versions there by `python -m "
-                "sniffer_rollout.sync`, and give that folder as --model-base-path"
+                f"a local target serves from a folder, not from {model_base}: bring the versions there by "
+                "`sniffer rollout sync`, and give that folder as --model-base-path"
             )
         if not replicas:
             raise SettingsError(

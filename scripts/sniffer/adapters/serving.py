@@ -174,7 +174,7 @@ class ModelServer:
         if found is None:
             raise ContractError(
                 f"the model at {self._settings.url} has no signature {PIXELS_SIGNATURE!r}, only {sorted(signatures)}: "
-                "export it with sniffer_model.export.export"
+                "export it with `sniffer model export`"
             )
         return found
 

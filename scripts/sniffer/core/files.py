@@ -38,9 +38,9 @@ def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
     try:
         document = json.loads(read_text(path, made_by=made_by))
     except ValueError as error:
-        raise ContractError(f"{path} is not JSON ({error}): run `python -m {made_by}` again") from error
+        raise ContractError(f"{path} is not JSON ({error}): run `{made_by}` again") from error
     if not isinstance(document, dict):
-        raise ContractError(f"{path} holds no JSON object: run `python -m {made_by}` again")
+        raise ContractError(f"{path} holds no JSON object: run `{made_by}` again")
     return document
 
 
@@ -65,6 +65,6 @@ def read_text(path: Path, *, made_by: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SettingsError(f"{path} does not exist: run `python -m {made_by}` first") from None
+        raise SettingsError(f"{path} does not exist: run `{made_by}` first") from None
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sniffer.core import variables as var
+from sniffer.core.records import Outcome
 from sniffer.core.settings import (
     airflow_settings,
     database_settings,
@@ -57,7 +58,10 @@ def check_s3(around: Surroundings) -> Iterator[Finding]:
     try:
         data = bucket.read(smallest.key).data
     except NotFetched as error:
-        yield wrong(S3, f"s3://{name}/{smallest.key} cannot be read ({error}): the credentials need s3:GetObject")
+        if error.verdict.outcome is Outcome.UNREADABLE:  # refused for its size, after S3 had given it
+            yield ok(S3, f"s3://{name}/{smallest.key} can be read: {error}")
+        else:
+            yield wrong(S3, f"s3://{name}/{smallest.key} cannot be read ({error}): the credentials need s3:GetObject")
     else:
         yield ok(S3, f"s3://{name}/{smallest.key} was read, {len(data)} bytes")
 

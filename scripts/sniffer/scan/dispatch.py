@@ -294,7 +294,7 @@ class Dispatcher:
             why = f" (the last one said: {self._complaint})" if self._complaint else ""
             raise IncompleteScan(
                 f"no consumer at {self._channel.endpoint} for {self._settings.no_consumer_s:g} s{why}: start some "
-                "with `python -m sniffer.scan.consume`, then run again"
+                "with `sniffer consume`, then run again"
             )
         self._check_progress(now)
         failed = self.ledger.counts[Outcome.FAILED]

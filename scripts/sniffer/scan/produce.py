@@ -122,7 +122,7 @@ def _resolve_model(database: Database, version: int | None) -> ModelRecord:
         raise ContractError(
             f"no model is {STABLE} yet: roll one out, or name one with --model-version"
             if version is None
-            else f"model version {version} is not registered in MySQL: export it with sniffer_model.export.export"
+            else f"model version {version} is not registered in MySQL: export it with `sniffer model export`"
         )
     if model.preprocessing_version != PREPROCESSING_VERSION:
         raise ContractError(

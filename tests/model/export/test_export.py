@@ -244,7 +244,7 @@ def test_without_a_verdict_on_this_candidate_nothing_is_exported(
         metrics = json.loads(run.workdir.metrics.read_text())
         run.workdir.metrics.write_text(json.dumps({**metrics, "threshold": 0.9 * metrics["threshold"]}))
     assert export.main([*export_flags(run, tmp_path / "models"), "--no-register"]) == 2
-    assert "python -m sniffer_model.gate" in capsys.readouterr().err
+    assert "sniffer model gate" in capsys.readouterr().err
 
 
 def test_without_a_database_nothing_is_published(

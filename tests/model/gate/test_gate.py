@@ -219,7 +219,7 @@ def test_metrics_of_another_training_are_not_judged(run: Run, capsys: pytest.Cap
     metrics = json.loads(run.workdir.metrics.read_text())
     write_json(run.workdir.metrics, {**metrics, "training_digest": "0" * 64})
     assert refused(run, "--no-register", "--stable-version", "none")
-    assert "run `python -m sniffer_model.evaluation.evaluate` again" in capsys.readouterr().err
+    assert "run `sniffer model evaluate` again" in capsys.readouterr().err
 
 
 def test_images_gone_since_the_training_leave_too_little_to_compare_on(

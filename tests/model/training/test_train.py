@@ -141,7 +141,7 @@ def test_metrics_of_an_earlier_training_are_not_exported(
     assert train.main([*again.flags, "--backbone-weights", weights, "--seed", "5"]) == 0
     base = tmp_path / "models"
     assert export.main([*again.workdir_flags, "--model-base-path", str(base), "--no-register"]) == 2
-    assert "run `python -m sniffer_model.evaluation.evaluate` again" in capsys.readouterr().err
+    assert "run `sniffer model evaluate` again" in capsys.readouterr().err
     assert not base.exists()
 
 
@@ -151,7 +151,7 @@ def test_an_interrupted_training_is_no_training(
     run = copied(trained_run, tmp_path / "run")
     run.workdir.training.unlink()
     assert evaluate.main(run.flags) == 2
-    assert "run `python -m sniffer_model.training.train` first" in capsys.readouterr().err
+    assert "run `sniffer model train` first" in capsys.readouterr().err
 
 
 def test_weights_that_were_exchanged_after_training_are_refused(
@@ -183,7 +183,7 @@ def test_an_empty_workdir_names_the_step_before(
 ) -> None:
     flags = ["--workdir", str(tmp_path / "none"), "--feature-cache", str(tmp_path / "features")]
     assert program.main(flags) == 2  # type: ignore[attr-defined]
-    assert "run `python -m sniffer_model.data.snapshot` first" in capsys.readouterr().err
+    assert "run `sniffer model snapshot` first" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 from sniffer.core.records import Outcome
 
 SCHEMA_VERSION = "0004"
-"""The migration that this code needs; `python -m sniffer.scan.migrate` brings a database there."""
+"""The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
 

@@ -52,7 +52,7 @@ def test_a_password_that_was_not_quoted_is_not_shown() -> None:
         (lambda url: url.replace(url.split(":")[2].split("@")[0], "wrong"), "access denied"),
         (lambda url: url.replace("127.0.0.1", "no-such-host.invalid"), "unknown host"),
         (lambda url: url.replace("?", "_absent?"), "unknown database|access denied"),
-        (lambda url: url, "run `python -m sniffer.scan.migrate`"),
+        (lambda url: url, "run `sniffer migrate`"),
     ],
 )
 def test_wrong_settings_are_said_in_one_line(database_url: str, altered: Callable[[str], str], message: str) -> None:

@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import json
-import threading
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote
+
+from support.http_server import HttpAnswer, HttpRequest, HttpServer
 
 TOKEN = "a-token"
 
 
-@dataclass
-class AirflowStandIn:
+class AirflowStandIn(HttpServer):
     """What it has, and who may ask."""
 
-    connections: set[str] = field(default_factory=set)
-    variables: set[str] = field(default_factory=set)
-    health: dict[str, str | None] = field(default_factory=lambda: {"metadatabase": "healthy", "scheduler": "healthy"})
-    broken_files: list[str] = field(default_factory=list)
-    user: str = "admin"
-    password: str = "p@ss/word"
-    role_is_enough: bool = True
-
-    def __enter__(self) -> Self:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def __init__(self) -> None:
+        super().__init__()
+        self.connections: set[str] = set()
+        self.variables: set[str] = set()
+        self.health: dict[str, str | None] = {"metadatabase": "healthy", "scheduler": "healthy"}
+        self.broken_files: list[str] = []
+        self.user, self.password = "admin", "p@ss/word"
+        self.role_is_enough = True
 
     @property
     def place(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        return self.url.removeprefix("http://")
+
+    def respond(self, request: HttpRequest) -> HttpAnswer:
+        body = json.loads(request.body) if request.body else None
+        token = request.headers.get("Authorization", "")
+        status, document = self.answer(request.method, request.path, token, body)
+        return HttpAnswer(status, json.dumps(document).encode(), [("Content-Type", "application/json")])
 
     def answer(self, method: str, path: str, token: str, body: Any) -> tuple[int, dict[str, Any]]:
         if path == "/api/v2/monitor/health":
@@ -52,27 +48,3 @@ class AirflowStandIn:
             return 200, {"import_errors": [{"filename": name} for name in self.broken_files], "total_entries": 0}
         there = {"connections": self.connections, "variables": self.variables}[kind]
         return (200, {"key": name}) if unquote(name) in there else (404, {"detail": "not found"})
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        airflow = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                body = json.loads(sent) if sent else None
-                status, document = airflow.answer(self.command, self.path, self.headers.get("Authorization", ""), body)
-                payload = json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(payload)))
-                self.end_headers()
-                self.wfile.write(payload)
-
-            do_POST = do_GET
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
-
-        return Handler

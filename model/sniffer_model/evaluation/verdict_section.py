@@ -48,5 +48,5 @@ def with_verdict(page: str, judged: Judged) -> str:
     section = template_environment().get_template(_TEMPLATE).render(judged=judged)
     changed, found = _SECTION.subn(lambda _: section.strip(), page)
     if found != 1:
-        raise ContractError("the report has no place for a verdict: run `python -m sniffer_model.evaluation.evaluate`")
+        raise ContractError("the report has no place for a verdict: run `sniffer model evaluate`")
     return changed

@@ -289,7 +289,7 @@ def _complete_report(
     """Write the verdict into the workdir's report, in place of an earlier one; returns the page."""
     path = candidate.workdir.report
     judged = judged_for_report(verdict, comparison, stable_version, version, datetime.now(UTC))
-    page = with_verdict(read_text(path, made_by="sniffer_model.evaluation.evaluate"), judged)
+    page = with_verdict(read_text(path, made_by="sniffer model evaluate"), judged)
     write_text(path, page)
     return page
 

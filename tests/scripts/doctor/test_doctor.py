@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.airflow_api import AirflowStandIn
 from support.fleet import Fleet
-from support.kubernetes_api import KubernetesApi, Pod
+from support.kubernetes_api import KubernetesServer, Pod
 from support.scratch_bucket import ScratchBucket
 
 from sniffer.doctor import checks
@@ -168,10 +168,10 @@ def test_the_names_are_those_of_the_dags() -> None:
 
 
 @pytest.fixture
-def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[KubernetesApi, dict[str, str]]]:
+def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[KubernetesServer, dict[str, str]]]:
     """The API, with two running pods, and the settings that lead to it."""
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with KubernetesApi() as api:
+    with KubernetesServer() as api:
         labels = {"app.kubernetes.io/name": "tf-serving"}
         api.pods += [Pod(f"tf-serving-{port}", port, tmp_path, labels) for port in (8501, 8502)]
         config = {
@@ -187,14 +187,14 @@ def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tupl
         yield api, {"SNIFFER_ROLLOUT_TARGET": "kubernetes:sniffer/tf-serving", "KUBECONFIG": str(kubeconfig)}
 
 
-def test_kubernetes_is_asked_for_servers_and_rights(kubernetes: tuple[KubernetesApi, dict[str, str]]) -> None:
+def test_kubernetes_is_asked_for_servers_and_rights(kubernetes: tuple[KubernetesServer, dict[str, str]]) -> None:
     _api, environ = kubernetes
     findings = about(checks.KUBERNETES, environ)
     assert states(findings) == [OK, OK]
     assert "2 of 2 model servers of kubernetes:sniffer/tf-serving run" in findings[0].text
 
 
-def test_missing_servers_and_rights_are_wrong(kubernetes: tuple[KubernetesApi, dict[str, str]]) -> None:
+def test_missing_servers_and_rights_are_wrong(kubernetes: tuple[KubernetesServer, dict[str, str]]) -> None:
     api, environ = kubernetes
     api.pods.pop()
     api.denied |= {"patch configmaps", "create deployments"}
@@ -204,7 +204,7 @@ def test_missing_servers_and_rights_are_wrong(kubernetes: tuple[KubernetesApi, d
     assert "patch configmaps tf-serving-aspired, create deployments: apply k8s/base/rbac.yaml" in rights.text
 
 
-def test_a_deployment_that_is_not_there_is_wrong(kubernetes: tuple[KubernetesApi, dict[str, str]]) -> None:
+def test_a_deployment_that_is_not_there_is_wrong(kubernetes: tuple[KubernetesServer, dict[str, str]]) -> None:
     _api, environ = kubernetes
     [found] = about(checks.KUBERNETES, environ | {"SNIFFER_ROLLOUT_TARGET": "kubernetes:sniffer/nobody"})
     assert found.state is WRONG

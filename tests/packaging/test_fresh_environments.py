@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.environments import Environment, oldest
+from support.environments import Environment, oldest, run_uv
+
+from sniffer_local.lock import PYTHON
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -116,6 +118,19 @@ def test_our_tests_pass_with_the_oldest_packages(
 def test_the_oldest_airflow_reads_dags_and_plugin(oldest_environment: Environment, repository: Path) -> None:
     assert oldest_environment.version("apache-airflow") == "3.3.0"
     check_dags(oldest_environment, repository)
+
+
+def test_an_airflow_that_is_there_keeps_every_version(repository: Path, tmp_path: Path) -> None:
+    """What `pip install .[airflow] --constraint ITS_OWN` adds to it is our own package alone."""
+    there, after = tmp_path / "there.txt", tmp_path / "after.txt"
+    wanted = tmp_path / "wanted.in"
+    providers = ("amazon", "cncf-kubernetes", "fab", "mysql", "standard")
+    lines = ["apache-airflow==3.3.0", *(f"apache-airflow-providers-{name}" for name in providers)]
+    wanted.write_text("\n".join(lines))
+    command = ("pip", "compile", "--quiet", "--no-annotate", "--no-header", "--python-version", PYTHON, "--output-file")
+    run_uv(*command, str(there), str(wanted))
+    run_uv(*command, str(after), "--extra", "airflow", "--constraints", str(there), str(repository / "pyproject.toml"))
+    assert after.read_text() == there.read_text()
 
 
 @pytest.mark.parametrize("minor", [12, 13, 14])

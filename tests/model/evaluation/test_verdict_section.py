@@ -71,7 +71,7 @@ def test_without_a_stable_version_it_says_so() -> None:
 
 
 def test_a_page_without_a_place_for_it_is_refused() -> None:
-    with pytest.raises(ContractError, match="run `python -m sniffer_model.evaluation.evaluate`"):
+    with pytest.raises(ContractError, match="run `sniffer model evaluate`"):
         with_verdict("<h1>An old report</h1>", JUDGED)
 
 

@@ -17,8 +17,8 @@ from sniffer_model.data.manifest import Split
 from sniffer_model.evaluation import evaluate
 from sniffer_model.workdir import Workdir
 
-VOID = {"meta", "img", "br"}
-SHAPES = {"svg", "path", "text", "polygon", "polyline", "circle", "title"}
+VOID = {"meta", "img", "br", "input"}
+SHAPES = {"svg", "path", "text", "polygon", "polyline", "circle", "rect", "title"}
 
 
 class Page(HTMLParser):

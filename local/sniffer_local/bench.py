@@ -258,7 +258,7 @@ def _pages() -> Iterator[list[ListedObject]]:
 
 def _model(version: int) -> ModelRecord:
     digest = f"{version:064x}"
-    return ModelRecord(version, digest, digest, PREPROCESSING_VERSION, 0.5, {}, ModelStatus.BLESSED)
+    return ModelRecord(version, digest, digest, PREPROCESSING_VERSION, 0.5, ModelStatus.BLESSED)
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:

@@ -1,6 +1,6 @@
 """The folder of one training run: the files that snapshot, train, evaluate and export hand each other.
 
-Each file is replaced as a whole, so an interrupted step leaves the former file or none.
+Each file is replaced as a whole, so an interrupted step leaves the previous file or none.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sniffer.core.errors import ContractError
 from sniffer.core.files import read_json, write_json
 
 
@@ -102,13 +101,9 @@ class TrainingRecord:
 
 def write_training(record: TrainingRecord, workdir: Workdir) -> None:
     """Write the record, as the mark that training is complete."""
-    write_json(workdir.training, dataclasses.asdict(record))
+    write_json(workdir.training, record)
 
 
 def read_training(workdir: Workdir) -> TrainingRecord:
-    """The record of a complete training; raises SettingsError when there is none."""
-    document = read_json(workdir.training, made_by="sniffer model train")
-    try:
-        return TrainingRecord(**document)
-    except TypeError as error:
-        raise ContractError(f"{workdir.training} is of another version ({error}): train again") from error
+    """The record of a complete training; SettingsError when there is none, ContractError when of another form."""
+    return read_json(workdir.training, TrainingRecord, made_by="sniffer model train")

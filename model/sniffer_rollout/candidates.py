@@ -9,10 +9,10 @@ from pathlib import Path
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError, SettingsError
-from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.model_records import ModelFacts, ModelRecord, ModelStatus
 from sniffer_model.release.golden import GoldenExample, read_golden
 from sniffer_model.release.model_base import ModelBase, open_model_base
-from sniffer_model.release.publish import ModelFacts, read_facts
+from sniffer_model.release.publish import read_facts
 
 log = logging.getLogger(__name__)
 

@@ -104,7 +104,7 @@ def test_a_roll_back_goes_to_the_previous_version_and_does_nothing_else(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
     for version in (3, 4):
-        database.models.register(ModelRecord(version, f"{version}" * 64, "b" * 64, "1", 0.5, {}, ModelStatus.BLESSED))
+        database.models.register(ModelRecord(version, f"{version}" * 64, "b" * 64, "1", 0.5, ModelStatus.BLESSED))
         database.models.promote(version)
     ended = run("rollout_serving", action="roll back")
     assert ended["run"] == "success"

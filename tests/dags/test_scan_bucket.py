@@ -254,7 +254,7 @@ def test_what_the_asset_tells_is_json() -> None:
 
 
 def store_certificate(database_url: str, certificate: Certificate) -> None:
-    model = ModelRecord(7, "a" * 64, "b" * 64, "1", 0.5, {}, ModelStatus.CANDIDATE)
+    model = ModelRecord(7, "a" * 64, "b" * 64, "1", 0.5, ModelStatus.CANDIDATE)
     with Database(DatabaseSettings(database_url)) as database:
         database.migrate()
         database.models.register(model)

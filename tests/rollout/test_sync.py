@@ -15,9 +15,9 @@ from support.published import golden_examples
 from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import SnifferError
-from sniffer.core.model_records import LABELS
+from sniffer.core.model_records import LABELS, ModelFacts
 from sniffer_model.export.choose_golden import write_golden
-from sniffer_model.release.publish import SIGNATURES, ModelFacts, digest_directory, publish, staging
+from sniffer_model.release.publish import SIGNATURES, digest_directory, publish, staging
 from sniffer_rollout import sync
 from sniffer_rollout.aspired import Aspired
 

@@ -38,7 +38,7 @@ def fleet(
     bucket: ScratchBucket, database: Database, database_url: str, model_server: ModelServerProcess, tmp_path: Path
 ) -> Fleet:
     """An empty bucket, an empty migrated database with stable model 1, and settings for quick failures."""
-    database.models.register(ModelRecord(1, "d" * 64, "b" * 64, PREPROCESSING_VERSION, 0.5, {}, ModelStatus.BLESSED))
+    database.models.register(ModelRecord(1, "d" * 64, "b" * 64, PREPROCESSING_VERSION, 0.5, ModelStatus.BLESSED))
     database.models.promote(1)
     environ = {
         "SNIFFER_DATABASE_URL": database_url,

@@ -26,7 +26,7 @@ from sniffer.scan.score import Scorer
 
 SCAN_ID = "scan-1"
 EARLIER_SCAN = "scan-0"
-MODEL = ModelRecord(1, "d" * 64, "b" * 64, "p1", 0.5, {}, ModelStatus.STABLE)
+MODEL = ModelRecord(1, "d" * 64, "b" * 64, "p1", 0.5, ModelStatus.STABLE)
 PATIENCE_S = 3.0
 """Of everyone with S3, model server and MySQL."""
 CONSUMER_DEADLINE_S = 2.5

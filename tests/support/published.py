@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from sniffer.adapters.images import PREPROCESSING_VERSION, decode
-from sniffer.core.model_records import IMAGE_SHAPE, LABELS, ModelRecord, ModelStatus
+from sniffer.core.model_records import IMAGE_SHAPE, LABELS, ModelFacts, ModelRecord, ModelStatus
 from sniffer_model.export.choose_golden import write_golden
 from sniffer_model.release.golden import GoldenExample, GoldenImage
-from sniffer_model.release.publish import SIGNATURES, ModelFacts, digest_directory, publish, staging
+from sniffer_model.release.publish import SIGNATURES, digest_directory, publish, staging
 from support.saved_models import Signature, Tensor, save_signatures
 
 GAINS = {"good": 1.0, "other": 0.8, "slow": 1.0, "nan": float("nan")}
@@ -126,7 +126,6 @@ def model_record(facts: ModelFacts, status: ModelStatus = ModelStatus.BLESSED) -
         facts.backbone_digest,
         facts.preprocessing_version,
         facts.threshold,
-        {"pr_auc": 0.9},
         status,
         f"{facts.version:064}",
     )

@@ -29,11 +29,11 @@ def failed(key: str) -> Result:
 
 
 def model(version: int, threshold: float = 0.5, digest: str = "d" * 64) -> ModelRecord:
-    return ModelRecord(version, digest, "b" * 64, "p1", threshold, {"pr_auc": 0.9}, ModelStatus.BLESSED)
+    return ModelRecord(version, digest, "b" * 64, "p1", threshold, ModelStatus.BLESSED)
 
 
 def candidate(name: str, **changes: Any) -> ModelRecord:
-    record = ModelRecord(0, "", "b" * 64, "p1", 0.4, {"pr_auc": 0.8}, ModelStatus.CANDIDATE, name * 64)
+    record = ModelRecord(0, "", "b" * 64, "p1", 0.4, ModelStatus.CANDIDATE, name * 64)
     return dataclasses.replace(record, **changes)
 
 

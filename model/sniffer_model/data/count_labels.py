@@ -1,7 +1,7 @@
-"""`sniffer model count-labels`: how many labelled images are there that no snapshot has seen yet?
+"""`sniffer model count-labels`: how many labelled images has no snapshot seen yet?
 
-In: a place of labelled images, and the last snapshot. Out: one JSON line with `labelled` and `new`. Images are told by
-their keys alone; nothing is read but the listing. S3 is found by the AWS_* variables.
+In: a place of labelled images, and the last snapshot. Out: one JSON line with `labelled` and `new`. Images are
+recognised by their keys; only the listing is read. S3 is found by the AWS_* variables.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sniffer.core.label_records import LabelCounts
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
 from sniffer_model.data.manifest import read_manifest
 from sniffer_model.data.source import ImageSource, open_source
 
 
-def count_labels(source: ImageSource, lineage: Path) -> dict[str, int]:
+def count_labels(source: ImageSource, lineage: Path) -> LabelCounts:
     """Labelled images at the source, and those of them that the last snapshot does not name.
 
     All are new when there is no snapshot, or when it was taken of another place.
     """
     keys = {image.key for image in source.images()}
-    return {"labelled": len(keys), "new": len(keys - _known(source, lineage))}
+    return LabelCounts(len(keys), len(keys - _known(source, lineage)))
 
 
 def _known(source: ImageSource, lineage: Path) -> set[str]:

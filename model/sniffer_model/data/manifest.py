@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import read_text, write_text
+from sniffer.core.json_records import parse_record
 from sniffer.core.model_records import LABELS
 
 _FORMAT = 2
@@ -155,35 +155,20 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest in that file; raises SettingsError when there is none, ContractError when it was altered."""
-    text = read_text(path, made_by="sniffer model snapshot")
+    remedy = "take a new snapshot"
     try:
-        document = json.loads(text)
-        manifest = _parsed(document)
-        intact = document["format"] == _FORMAT and document["digest"] == manifest.digest()
-    except (ValueError, KeyError, TypeError) as error:
-        raise ContractError(f"{path} is not a manifest of this program ({error!r}): take a new snapshot") from error
-    if not intact:
-        raise ContractError(f"{path} does not match its own digest: it was altered; take a new snapshot")
+        values = json.loads(read_text(path, made_by="sniffer model snapshot"))
+    except ValueError as error:
+        raise ContractError(f"{path} is not JSON ({error}): {remedy}") from error
+    header, manifest = parse_record(values, _Header, path, remedy), parse_record(values, Manifest, path, remedy)
+    if (header.format, header.digest) != (_FORMAT, manifest.digest()):
+        raise ContractError(f"{path} does not match its own digest: it was altered; {remedy}")
     return manifest
 
 
-def _parsed(document: dict[str, object]) -> Manifest:
-    entries, excluded, former = (_rows(document, name) for name in ("entries", "excluded", "former"))
-    fractions = document["fractions"]
-    if not isinstance(fractions, dict):
-        raise TypeError("fractions")
-    return Manifest(
-        source=str(document["source"]),
-        fractions=SplitFractions(**fractions),
-        entries=tuple(ManifestEntry(**{**row, "split": Split(row["split"])}) for row in entries),
-        excluded=tuple(Exclusion(**row) for row in excluded),
-        former=tuple(SplitImage(**{**row, "split": Split(row["split"])}) for row in former),
-        hash_name=str(document["hash_name"]),
-    )
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What the file holds beside the manifest."""
 
-
-def _rows(document: dict[str, object], name: str) -> list[dict[str, Any]]:
-    rows = document[name]
-    if not isinstance(rows, list):
-        raise TypeError(name)
-    return rows
+    format: int
+    digest: str

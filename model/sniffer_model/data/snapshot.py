@@ -17,12 +17,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from sniffer.adapters.images import decode
 from sniffer.core.count_progress import StageProgress
 from sniffer.core.errors import SettingsError, UnreadableImage
 from sniffer.core.files import write_text
+from sniffer.core.label_records import SnapshotSummary
 from sniffer.core.model_records import LABELS
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
@@ -184,14 +184,14 @@ def _report(manifest: Manifest) -> None:
         log.info("%s: %s", split, ", ".join(f"{count} {label}" for label, count in sizes.items()))
 
 
-def _summary(manifest: Manifest) -> dict[str, Any]:
-    return {
-        "manifest_digest": manifest.digest(),
-        "sizes": manifest.sizes(),
-        "left_out": len(manifest.excluded),
-        "left_out_by_code": dict(sorted(Counter(exclusion.code for exclusion in manifest.excluded).items())),
-        "small_parts": small_parts(manifest),
-    }
+def _summary(manifest: Manifest) -> SnapshotSummary:
+    return SnapshotSummary(
+        manifest_digest=manifest.digest(),
+        sizes=manifest.sizes(),
+        left_out=len(manifest.excluded),
+        left_out_by_code=dict(sorted(Counter(exclusion.code for exclusion in manifest.excluded).items())),
+        small_parts=tuple(small_parts(manifest)),
+    )
 
 
 def _add_arguments(parser: Parser) -> None:

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.files import write_json, write_text
+from sniffer.core.model_metrics import BackboneOrigin, BootstrapSettings, ModelMetrics, ReviewAssumptions
 from sniffer.core.model_records import LABELS
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
@@ -25,7 +25,7 @@ from sniffer.core.settings import ImageSettings, image_settings
 from sniffer_model.data.manifest import Split, read_manifest
 from sniffer_model.data.source import ImageSource, open_source
 from sniffer_model.evaluation.evaluated_run import check_trained, score_splits
-from sniffer_model.evaluation.figures import CONFIDENCE, Operation, ScoredImages, SplitFigures, document_of, judge
+from sniffer_model.evaluation.figures import CONFIDENCE, Operation, ScoredImages, SplitFigures, judge, split_metrics
 from sniffer_model.release.model_card import model_card
 from sniffer_model.statistics.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, calibrated, fit_temperature
 from sniffer_model.statistics.metrics import Resampling
@@ -46,49 +46,29 @@ class Options:
     resampling: Resampling
 
 
-def evaluate(workdir: Workdir, cache_root: Path, options: Options, limits: ImageSettings) -> dict[str, Any]:
-    """Compute the document of metrics.json, and write it, the model card and the report. Repeatable."""
+def evaluate(workdir: Workdir, cache_root: Path, options: Options, limits: ImageSettings) -> ModelMetrics:
+    """Compute the metrics; write them, the model card and the report. The same input gives the same files."""
     manifest, training = read_manifest(workdir.manifest), read_training(workdir)
     check_trained(workdir, manifest, training)
     scored = score_splits(workdir, manifest, training, cache_root, limits, (Split.VALIDATION, Split.TEST))
     operation, choice = _operation(scored[Split.VALIDATION], options.plan)
     judgements = {split: judge(images, operation, options.resampling) for split, images in scored.items()}
-    document = _document(training, choice, judgements, options)
-    page = _report(document, judgements[Split.TEST], open_source(manifest.source), limits)
+    metrics = _metrics(training, choice, judgements, options)
+    page = _report(metrics, judgements[Split.TEST], open_source(manifest.source), limits)
     write_text(workdir.report, page)
-    write_text(workdir.model_card, model_card(document))
+    write_text(workdir.model_card, model_card(metrics))
     # Last: the steps that follow read this one.
-    write_json(workdir.metrics, document)
-    return document
+    write_json(workdir.metrics, metrics)
+    return metrics
 
 
-_OF_SPLIT = (
-    "images",
-    "pr_auc",
-    "roc_auc",
-    "precision",
-    "recall",
-    "false_positive_rate",
-    "intervals",
-    "confusion",
-    "night",
-)
-
-
-def headline(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics without curves, slices and the validation split: what a log or an event can hold."""
-    test = document[Split.TEST]
-    whole = {name: value for name, value in document.items() if name not in tuple(Split)}
-    return {**whole, Split.TEST: {name: test[name] for name in _OF_SPLIT}}
-
-
-def _report(document: Mapping[str, Any], test: SplitFigures, source: ImageSource, limits: ImageSettings) -> str:
+def _report(metrics: ModelMetrics, test: SplitFigures, source: ImageSource, limits: ImageSettings) -> str:
     # Here since it needs TensorFlow, see score_splits().
     from sniffer_model.evaluation.mistakes import worst_mistakes
     from sniffer_model.evaluation.report import render_report
 
     missed, alarms = worst_mistakes(test, source, limits, MISTAKES_SHOWN)
-    return render_report(document, test, missed, alarms)
+    return render_report(metrics, test, missed, alarms)
 
 
 def _operation(validation: ScoredImages, plan: ReviewPlan) -> tuple[Operation, ThresholdChoice]:
@@ -101,45 +81,35 @@ def _operation(validation: ScoredImages, plan: ReviewPlan) -> tuple[Operation, T
     return Operation(temperature, choice.threshold, plan), choice
 
 
-def _document(
+def _metrics(
     training: TrainingRecord, choice: ThresholdChoice, judgements: Mapping[Split, SplitFigures], options: Options
-) -> dict[str, Any]:
-    test, plan = judgements[Split.TEST], options.plan
-    return {
-        **_origin(training, test.images),
-        "bootstrap": {
-            "seed": options.resampling.seed,
-            "resamples": options.resampling.resamples,
-            "confidence": CONFIDENCE,
-        },
-        "temperature": test.operation.temperature,
-        "threshold": choice.threshold,
-        "threshold_rule": plan.in_words(),
-        "threshold_by": choice.rule,
-        "threshold_rule_kept": choice.kept,
-        "target_precision": plan.target_precision,
-        "target_precision_reached": choice.target_precision_reached,
-        "review": {
-            "prevalence": plan.prevalence,
-            "nightly_volume": plan.nightly_volume,
-            "capacity": plan.capacity,
-        },
-        **{split: document_of(judgement) for split, judgement in judgements.items()},
-    }
+) -> ModelMetrics:
+    test, plan, draws = judgements[Split.TEST], options.plan, options.resampling
+    return ModelMetrics(
+        manifest_digest=training.manifest_digest,
+        training_digest=training.digest,
+        backbone=BackboneOrigin(training.backbone_weights, training.backbone_digest),
+        head_digest=training.head_digest,
+        preprocessing_version=training.preprocessing_version,
+        seed=training.seed,
+        sizes={**training.sizes, Split.TEST: _sizes(test.images)},
+        images_left_out=training.images_left_out + test.images.left_out,
+        bootstrap=BootstrapSettings(draws.seed, draws.resamples, CONFIDENCE),
+        temperature=test.operation.temperature,
+        threshold=choice.threshold,
+        threshold_rule=plan.in_words(),
+        threshold_by=choice.rule,
+        threshold_rule_kept=choice.kept,
+        target_precision=plan.target_precision,
+        target_precision_reached=choice.target_precision_reached,
+        review=ReviewAssumptions(plan.prevalence, plan.nightly_volume, plan.capacity),
+        validation=split_metrics(judgements[Split.VALIDATION]),
+        test=split_metrics(test),
+    )
 
 
-def _origin(training: TrainingRecord, test: ScoredImages) -> dict[str, Any]:
-    sizes = {label: sum(entry.label == label for entry in test.entries) for label in LABELS}
-    return {
-        "manifest_digest": training.manifest_digest,
-        "training_digest": training.digest,
-        "backbone": {"weights": training.backbone_weights, "digest": training.backbone_digest},
-        "head_digest": training.head_digest,
-        "preprocessing_version": training.preprocessing_version,
-        "seed": training.seed,
-        "sizes": {**training.sizes, Split.TEST: sizes},
-        "images_left_out": training.images_left_out + test.left_out,
-    }
+def _sizes(images: ScoredImages) -> dict[str, int]:
+    return {label: sum(entry.label == label for entry in images.entries) for label in LABELS}
 
 
 def _add_arguments(parser: Parser) -> None:
@@ -168,10 +138,9 @@ def _add_arguments(parser: Parser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> ProgramResult:
-    document = evaluate(Workdir(arguments.workdir), arguments.feature_cache, _options(arguments), image_settings())
-    test = document[Split.TEST]
-    log.info("test split: ROC-AUC %.4f, PR-AUC %.4f", test["roc_auc"], test["pr_auc"])
-    return ProgramResult(headline(document))
+    metrics = evaluate(Workdir(arguments.workdir), arguments.feature_cache, _options(arguments), image_settings())
+    log.info("test split: ROC-AUC %.4f, PR-AUC %.4f", metrics.test.roc_auc, metrics.test.pr_auc)
+    return ProgramResult(metrics.summary())
 
 
 def _options(arguments: argparse.Namespace) -> Options:

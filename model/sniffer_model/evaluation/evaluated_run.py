@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sniffer.core.errors import ContractError
 from sniffer.core.files import read_json
+from sniffer.core.model_metrics import ModelMetrics
 from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import Manifest, Split
 from sniffer_model.data.source import open_source
@@ -30,20 +30,20 @@ def check_trained(workdir: Workdir, manifest: Manifest, training: TrainingRecord
         raise ContractError(f"{workdir.head_weights} is not what was trained: train again")
 
 
-def read_metrics(workdir: Workdir, training: TrainingRecord) -> dict[str, Any]:
+def read_metrics(workdir: Workdir, training: TrainingRecord) -> ModelMetrics:
     """The metrics of that training; raises ContractError when they are of an earlier one."""
-    metrics = read_json(workdir.metrics, made_by="sniffer model evaluate")
-    if metrics.get("training_digest") != training.digest:
+    metrics = read_json(workdir.metrics, ModelMetrics, made_by="sniffer model evaluate")
+    if metrics.training_digest != training.digest:
         raise ContractError(f"{workdir.metrics} is of an earlier training: run `sniffer model evaluate` again")
     return metrics
 
 
-def candidate_digest(metrics: Mapping[str, Any]) -> str:
+def candidate_digest(metrics: ModelMetrics) -> str:
     """64 hexadecimal digits that name a trained model at its operating point, which is what a version stands for.
 
     SHA-256 over the training, the temperature and the threshold: another threshold flags other images.
     """
-    point = [metrics["training_digest"], metrics["temperature"], metrics["threshold"]]
+    point = [metrics.training_digest, metrics.temperature, metrics.threshold]
     return hashlib.sha256(json.dumps(point).encode()).hexdigest()
 
 

@@ -1,24 +1,31 @@
 """All figures of one scored split, with bootstrap intervals: by threshold, by slice, by night. Pure.
 
-What metrics.json and the report say about quality is computed here, each figure by one function for the images and for
-every draw of them.
+What metrics.json and the report say about quality is computed here: each figure by one function, for the images and
+for every bootstrap draw of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from sniffer.core.model_metrics import (
+    FigureIntervals,
+    NightFigures,
+    ReliabilityFigures,
+    SliceFigures,
+    SplitMetrics,
+    ThresholdFigures,
+)
 from sniffer_model.data.manifest import ManifestEntry
 from sniffer_model.statistics.calibration import Reliability, balanced_weights, calibrated, losses
 from sniffer_model.statistics.metrics import (
     Band,
     Drawn,
-    IntervalEstimate,
     Ranking,
     Resampling,
     Scores,
@@ -175,73 +182,91 @@ def _of_calibration(truth: Truth, raw: Scores, scores: Values) -> Callable[[Draw
     }
 
 
-_AT_THRESHOLD = ("precision", "recall", "false_positive_rate")
-_OVERALL = (
-    "pr_auc",
-    "roc_auc",
-    "log_loss",
-    "log_loss_uncalibrated",
-    "calibration_error",
-    "calibration_error_uncalibrated",
-)
-_OF_NIGHT = {"flags_per_night": "flags", "right": "right", "missed": "missed", "precision": "nightly_precision"}
+def split_metrics(judgement: SplitFigures) -> SplitMetrics:
+    """The judgement as metrics.json holds it: plain figures, and their intervals beside them."""
+    bands, chosen, scores = judgement.bands, judgement.chosen, judgement.scores
+    pr_auc, roc_auc = bands["pr_auc"].defined(), bands["roc_auc"].defined()
+    loss, raw_loss = bands["log_loss"].defined(), bands["log_loss_uncalibrated"].defined()
+    error, raw_error = bands["calibration_error"].defined(), bands["calibration_error_uncalibrated"].defined()
+    precision, recall = bands["precision"].estimate(chosen), bands["recall"].defined(chosen)
+    false_alarms = bands["false_positive_rate"].defined(chosen)
+    return SplitMetrics(
+        images=len(judgement.images.entries),
+        pr_auc=pr_auc.value,
+        roc_auc=roc_auc.value,
+        log_loss=loss.value,
+        log_loss_uncalibrated=raw_loss.value,
+        calibration_error=error.value,
+        calibration_error_uncalibrated=raw_error.value,
+        precision=None if precision is None else precision.value,
+        recall=recall.value,
+        false_positive_rate=false_alarms.value,
+        intervals=FigureIntervals(
+            pr_auc=pr_auc.ends,
+            roc_auc=roc_auc.ends,
+            log_loss=loss.ends,
+            log_loss_uncalibrated=raw_loss.ends,
+            calibration_error=error.ends,
+            calibration_error_uncalibrated=raw_error.ends,
+            precision=None if precision is None else precision.ends,
+            recall=recall.ends,
+            false_positive_rate=false_alarms.ends,
+        ),
+        confusion=confusion(judgement.images.truth, scores, judgement.operation.threshold),
+        night=_night(judgement, chosen),
+        flags_per_false_alarm=_flags_per_false_alarm(judgement),
+        thresholds=tuple(_at_threshold(judgement, i) for i in range(len(judgement.grid))),
+        slices=_slices(judgement),
+        reliability=_reliability(judgement),
+    )
 
 
-def document_of(judgement: SplitFigures) -> dict[str, Any]:
-    """The judgement as metrics.json holds it: plain figures by name, and their intervals beside them."""
-    estimates = _overall(judgement)
-    counts = confusion(judgement.images.truth, judgement.scores, judgement.operation.threshold)
-    return {
-        "images": len(judgement.images.entries),
-        **{name: found and found.value for name, found in estimates.items()},
-        "intervals": {name: found and [found.low, found.high] for name, found in estimates.items()},
-        "confusion": asdict(counts),
-        "night": _night(judgement, judgement.chosen),
-        "flags_per_false_alarm": _flags_per_false_alarm(judgement),
-        "thresholds": [_at_threshold(judgement, i) for i in range(len(judgement.grid))],
-        "slices": _slices(judgement),
-        "reliability": _reliability(judgement),
-    }
-
-
-def _overall(judgement: SplitFigures) -> dict[str, IntervalEstimate | None]:
+def _at_threshold(judgement: SplitFigures, index: int) -> ThresholdFigures:
     bands = judgement.bands
-    at_threshold = {name: bands[name].estimate(judgement.chosen) for name in _AT_THRESHOLD}
-    return {name: bands[name].estimate() for name in _OVERALL} | at_threshold
+    return ThresholdFigures(
+        threshold=float(judgement.grid[index]),
+        precision=bands["precision"].estimate(index),
+        recall=bands["recall"].defined(index),
+        false_positive_rate=bands["false_positive_rate"].defined(index),
+        night=_night(judgement, index),
+    )
 
 
-def _at_threshold(judgement: SplitFigures, index: int) -> dict[str, Any]:
-    rates = {name: _plain(judgement.bands[name].estimate(index)) for name in _AT_THRESHOLD}
-    return {"threshold": float(judgement.grid[index]), **rates, "night": _night(judgement, index)}
-
-
-def _night(judgement: SplitFigures, index: int) -> dict[str, Any]:
-    return {name: _plain(judgement.bands[band].estimate(index)) for name, band in _OF_NIGHT.items()}
+def _night(judgement: SplitFigures, index: int) -> NightFigures:
+    bands = judgement.bands
+    return NightFigures(
+        flags_per_night=bands["flags"].defined(index),
+        right=bands["right"].defined(index),
+        missed=bands["missed"].defined(index),
+        precision=bands["nightly_precision"].estimate(index),
+    )
 
 
 def _flags_per_false_alarm(judgement: SplitFigures) -> float:
-    """What one false alarm among the images stands for in a night: finer than that, nothing is known."""
+    """How many flags a night one false alarm among the images stands for: no finer figure can be known."""
     plan = judgement.operation.plan
     return plan.nightly_volume * (1 - plan.prevalence) / float(np.sum(~judgement.images.truth))
 
 
-def _slices(judgement: SplitFigures) -> list[dict[str, Any]]:
+def _slices(judgement: SplitFigures) -> tuple[SliceFigures, ...]:
     shares = judgement.bands["flagged_by_slice"]
-    return [
-        {"label": label, "slice": name, "images": images, "share_flagged": _plain(shares.estimate(i))}
+    return tuple(
+        SliceFigures(label, name, images, shares.estimate(i))
         for i, ((label, name), images) in enumerate(judgement.kinds)
-    ]
+    )
 
 
-def _reliability(judgement: SplitFigures) -> list[dict[str, Any]]:
-    bins = Reliability(judgement.images.truth, judgement.scores).bins()
+def _reliability(judgement: SplitFigures) -> tuple[ReliabilityFigures, ...]:
     shares = judgement.bands["reliability"]
-    return [
-        {**asdict(one), "drugs_share_interval": [float(shares.low[i]), float(shares.high[i])]}
-        for one in bins
+    return tuple(
+        ReliabilityFigures(
+            one.low,
+            one.high,
+            one.images,
+            one.mean_score,
+            one.drugs_share,
+            (float(shares.low[i]), float(shares.high[i])),
+        )
+        for one in Reliability(judgement.images.truth, judgement.scores).bins()
         for i in [round(one.low * len(shares.values))]
-    ]
-
-
-def _plain(found: IntervalEstimate | None) -> dict[str, float] | None:
-    return None if found is None else asdict(found)
+    )

@@ -1,6 +1,6 @@
-"""Plots as inline SVG: they take the page's colours, so that one page serves light and dark, and need no library.
+"""Plots as inline SVG: they take the page's colours, light or dark, and need no library.
 
-Coordinates are of the unit square; what goes in are shares and scores from 0 to 1.
+Shares and scores go in as numbers from 0 to 1.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from sniffer.core.model_metrics import ReliabilityFigures
 from sniffer_model.statistics.metrics import Band, Values
 
 ClassShares: TypeAlias = Mapping[str, Values]
@@ -36,15 +37,15 @@ def band_plot(
     return _plot(title, axes, [*([_diagonal()] if diagonal else []), *marks])
 
 
-def reliability_plot(bins: Sequence[dict[str, float]], intervals: Sequence[Sequence[float]]) -> str:
+def reliability_plot(bins: Sequence[ReliabilityFigures]) -> str:
     """Share of drugs against mean score by bin, with intervals; the larger the dot, the more images."""
-    most = max(one["images"] for one in bins)
+    most = max(one.images for one in bins)
     marks = [_diagonal()]
-    for one, (low, high) in zip(bins, intervals, strict=True):
-        x, y = one["mean_score"], one["drugs_share"]
-        tip = f"{one['images']} images: mean score {x:.3f}, share of drugs {y:.3f} [{low:.3f}, {high:.3f}]"
+    for one in bins:
+        x, y, (low, high) = one.mean_score, one.drugs_share, one.drugs_share_interval
+        tip = f"{one.images} images: mean score {x:.3f}, share of drugs {y:.3f} [{low:.3f}, {high:.3f}]"
         marks.append(f'<polyline class="whisker" points="{_points([(x, low), (x, high)])}"/>')
-        marks.append(_dot(x, y, radius=3 + 5 * (one["images"] / most) ** 0.5, tip=tip))
+        marks.append(_dot(x, y, radius=3 + 5 * (one.images / most) ** 0.5, tip=tip))
     return _plot("Reliability on the test split", ("mean calibrated score", "share of drugs, classes even"), marks)
 
 

@@ -5,15 +5,14 @@ The page loads nothing and runs nothing. The gate adds its verdict, see verdict_
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from sniffer.core.model_metrics import IntervalEstimate, ModelMetrics, SplitMetrics
 from sniffer.core.model_records import LABELS, MODEL_NAME
-from sniffer_model.data.manifest import Split
 from sniffer_model.evaluation.figures import CURVE_POINTS, SplitFigures
 from sniffer_model.evaluation.mistakes import Mistake
 from sniffer_model.evaluation.plots import (
@@ -43,7 +42,7 @@ def template_environment() -> Environment:
 
 
 def render_report(
-    document: Mapping[str, Any], test: SplitFigures, missed: Sequence[Mistake], alarms: Sequence[Mistake]
+    metrics: ModelMetrics, test: SplitFigures, missed: Sequence[Mistake], alarms: Sequence[Mistake]
 ) -> str:
     """The page's HTML; the same input gives the same text."""
     scores, words = _scores_by_class(test), _in_words(test)
@@ -53,9 +52,9 @@ def render_report(
         .render(
             name=MODEL_NAME,
             labels=LABELS,
-            document=document,
-            test=document[Split.TEST],
-            plots=[Markup(plot) for plot in _plots(document[Split.TEST], test)],
+            document=metrics,
+            test=metrics.test,
+            plots=[Markup(plot) for plot in _plots(metrics.test, test)],
             histogram=Markup(score_histogram(class_shares(scores), test.operation.threshold, words)),
             histogram_in_words=words,
             missed=missed,
@@ -76,16 +75,15 @@ def _in_words(test: SplitFigures) -> str:
     return f"Scores of {sizes} test images. {flagged_in_words(scores, threshold)}"
 
 
-def _plots(figures: Mapping[str, Any], test: SplitFigures) -> list[str]:
+def _plots(figures: SplitMetrics, test: SplitFigures) -> list[str]:
     bands, chosen = test.bands, test.chosen
-    recall, precision = figures["recall"] or 0.0, figures["precision"]
-    at_precision = (recall, 1.0 if precision is None else precision)
+    recall = figures.recall
+    at_precision = (recall, 1.0 if figures.precision is None else figures.precision)
     at_recall = (float(bands["false_positive_rate"].values[chosen]), recall)
-    bins = figures["reliability"]
     return [
         band_plot("Precision by recall", ("recall", "precision"), CURVE_POINTS, bands["pr_curve"], at=at_precision),
         band_plot("ROC", ("false alarms", "recall"), CURVE_POINTS, bands["roc_curve"], at=at_recall, diagonal=True),
-        reliability_plot(bins, [one["drugs_share_interval"] for one in bins]),
+        reliability_plot(figures.reliability),
     ]
 
 
@@ -97,9 +95,9 @@ def _count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
-def _spread(found: Mapping[str, float] | None, digits: int = 3) -> str:
+def _spread(found: IntervalEstimate | None, digits: int = 3) -> str:
     """An estimate with its interval."""
     if found is None:
         return "–"
-    value, low, high = (f"{found[name]:,.{digits}f}" for name in ("value", "low", "high"))
+    value, low, high = (f"{figure:,.{digits}f}" for figure in (found.value, found.low, found.high))
     return f"{value} [{low}, {high}]"

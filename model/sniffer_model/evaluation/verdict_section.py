@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sniffer.core.errors import ContractError
+from sniffer.core.model_metrics import IntervalEstimate
 from sniffer_model.evaluation.report import template_environment
-from sniffer_model.statistics.metrics import IntervalEstimate
 
 _SECTION = re.compile(r"<!-- verdict -->.*<!-- /verdict -->", re.DOTALL)
 _TEMPLATE = "verdict.html.j2"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sniffer.adapters.images import decode
 from sniffer.core.errors import UnreadableImage
@@ -12,10 +11,15 @@ from sniffer.core.files import write_json
 from sniffer.core.model_records import LABELS
 from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import ManifestEntry
-
-if TYPE_CHECKING:  # it needs pyarrow, which a rollout, that reads golden examples only, does without
-    from sniffer_model.data.source import ImageSource
-from sniffer_model.release.golden import _EXAMPLES_FILE, GOLDEN_FOLDER, GoldenExample, GoldenImage
+from sniffer_model.data.source import ImageSource
+from sniffer_model.release.golden import (
+    EXAMPLES_FILE,
+    GOLDEN_FOLDER,
+    GoldenExample,
+    GoldenFiles,
+    GoldenImage,
+    GoldenList,
+)
 
 _EACH_CLASS = 4
 
@@ -43,21 +47,13 @@ def write_golden(examples: Iterable[GoldenExample], directory: Path) -> None:
     """Write the examples under `golden/`: raw pixels, encoded images, and examples.json with the scores."""
     folder = directory / GOLDEN_FOLDER
     folder.mkdir()
-    rows = []
+    listed = []
     for number, example in enumerate(examples):
         raw, encoded = f"{number}.rgb", f"{number}{example.image.suffix}"
         (folder / raw).write_bytes(example.image.pixels.tobytes())
         (folder / encoded).write_bytes(example.image.encoded)
-        rows.append(
-            {
-                "label": example.image.label,
-                "pixels": raw,
-                "score": example.score,
-                "encoded": encoded,
-                "encoded_score": example.encoded_score,
-            }
-        )
-    write_json(folder / _EXAMPLES_FILE, {"examples": rows})
+        listed.append(GoldenFiles(example.image.label, raw, example.score, encoded, example.encoded_score))
+    write_json(folder / EXAMPLES_FILE, GoldenList(tuple(listed)))
 
 
 def _golden_image(entry: ManifestEntry, source: ImageSource, limits: ImageSettings) -> GoldenImage | None:

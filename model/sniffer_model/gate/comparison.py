@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sniffer.core.gate_records import ModelComparison, PairedFigure, SliceComparison
 from sniffer_model.evaluation.figures import CONFIDENCE, rates_at, share_flagged
 from sniffer_model.statistics.metrics import (
     Band,
     Drawn,
-    IntervalEstimate,
     Ranking,
     Resampling,
     Scores,
@@ -25,8 +25,8 @@ from sniffer_model.statistics.metrics import (
 from sniffer_model.statistics.review_load import ReviewPlan, nightly_load
 
 ERROR_RATE = 0.05
-"""How often a candidate as good as the stable model may seem better. An end of a 95 % interval is wrong half as often;
-the rest covers what percentile intervals of small test splits are too narrow by."""
+"""How often a candidate that is only as good as the stable model may look better. One end of a 95 % interval is wrong
+half as often; the rest allows for percentile intervals of small test splits, which are too narrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,38 +35,6 @@ class Rival:
 
     scores: Scores
     threshold: float
-
-
-@dataclass(frozen=True, slots=True)
-class PairedFigure:
-    """A figure of both models, None where undefined; `difference` is candidate - stable, with its interval."""
-
-    candidate: float | None
-    stable: float | None
-    difference: IntervalEstimate | None
-
-
-@dataclass(frozen=True, slots=True)
-class SliceComparison:
-    """The share that both flag of a slice's images: recall among drugs, false alarms among the others."""
-
-    label: str
-    slice: str
-    images: int
-    share_flagged: PairedFigure
-
-
-@dataclass(frozen=True, slots=True)
-class ModelComparison:
-    """Candidate and stable model on the same held-out images, each at its own threshold."""
-
-    images: int
-    pr_auc: PairedFigure
-    roc_auc: PairedFigure
-    recall: PairedFigure
-    nightly_precision: PairedFigure
-    flags_per_night: PairedFigure
-    slices: tuple[SliceComparison, ...]
 
 
 def compare(

@@ -1,7 +1,7 @@
 """Whether a candidate may replace the stable model: figures and limits in, a verdict with every reason out. Pure.
 
-Superiority, not mere non-inferiority: a candidate is blessed only when the whole interval of its gain in PR-AUC lies
-above nought. One that is as good as the stable model passes by luck with a probability of at most ERROR_RATE.
+Superiority, not just non-inferiority: a candidate is blessed only when the whole interval of its gain in PR-AUC lies
+above zero. One that is only as good as the stable model passes by luck with a probability of at most ERROR_RATE.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.gate_records import Check, GateFigures, ModelComparison, PairedFigure, SliceComparison
 from sniffer.core.model_records import LABELS
-from sniffer_model.gate.comparison import ModelComparison, PairedFigure, SliceComparison
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a candidate must keep to. A loss counts when it exceeds its limit and its interval excludes nought.
+    """What a candidate must achieve. A loss counts when it exceeds its limit and its interval excludes zero.
 
     `None` limits are not checked. `capacity_tolerance` is for the noise of the few false alarms behind the estimate.
     """
@@ -40,35 +40,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class GateFigures:
-    """All that a verdict rests on. Figures are of the candidate's test split, at its threshold.
-
-    `comparison` is None only when there is no stable model yet; `capacity` is None when reviewers' time is unknown.
-    """
-
-    pr_auc: float
-    roc_auc: float
-    recall: float | None
-    nightly_precision: float | None
-    flags_per_night: float
-    capacity: float | None
-    threshold_rule: str
-    threshold_rule_kept: bool
-    comparison: ModelComparison | None
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One rule of the gate, and what came of it, for people."""
-
-    rule: str
-    passed: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Override:
-    """Who takes the responsibility for a model that the gate rejects, and why."""
+    """Who takes responsibility for a model that the gate rejects, and why."""
 
     name: str
     reason: str
@@ -80,7 +53,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """The gate's word. `checks` are all rules in order, so that what was looked at can be told from what was not."""
+    """What the gate decides; `checks` has every rule that was checked, in order."""
 
     blessed: bool
     checks: tuple[Check, ...]
@@ -88,13 +61,13 @@ class GateDecision:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Every rule that was broken; those that were kept when none was."""
+        """Every broken rule; all rules when none is broken."""
         broken = tuple(check.reason for check in self.checks if not check.passed)
         return broken or tuple(check.reason for check in self.checks)
 
 
 def decide(figures: GateFigures, limits: Limits, override: Override | None = None) -> GateDecision:
-    """Check every rule. Blessed when all are kept, or by an override, which is noted only where it was needed."""
+    """Check every rule. Blessed when all are kept, or by an override, which is recorded only where it was needed."""
     checks = (
         *_absolute(figures, limits),
         _capacity(figures, limits),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +14,8 @@ from numpy.typing import NDArray
 from sniffer.core.files import read_json
 from sniffer.core.model_records import IMAGE_SHAPE
 
-if TYPE_CHECKING:  # it needs pyarrow, which a rollout, that reads golden examples only, does without
-    pass
-
 GOLDEN_FOLDER = "golden"
-_EXAMPLES_FILE = "examples.json"
+EXAMPLES_FILE = "examples.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +37,33 @@ class GoldenExample:
     encoded_score: float
 
 
+@dataclass(frozen=True, slots=True)
+class GoldenFiles:
+    """One example as EXAMPLES_FILE lists it: names of files beside it, and scores."""
+
+    label: str
+    pixels: str
+    score: float
+    encoded: str
+    encoded_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenList:
+    """The content of EXAMPLES_FILE."""
+
+    examples: tuple[GoldenFiles, ...]
+
+
 def read_golden(directory: Path) -> tuple[GoldenExample, ...]:
     """The golden examples of a published version."""
     folder = directory / GOLDEN_FOLDER
-    rows = read_json(folder / _EXAMPLES_FILE, made_by="sniffer model export")["examples"]
-    return tuple(_read_example(folder, row) for row in rows)
+    listed = read_json(folder / EXAMPLES_FILE, GoldenList, made_by="sniffer model export")
+    return tuple(_read_example(folder, files) for files in listed.examples)
 
 
-def _read_example(folder: Path, row: dict[str, object]) -> GoldenExample:
-    encoded = folder / str(row["encoded"])
-    pixels = np.frombuffer((folder / str(row["pixels"])).read_bytes(), np.uint8).reshape(IMAGE_SHAPE)
-    image = GoldenImage(str(row["label"]), encoded.read_bytes(), encoded.suffix, pixels)
-    return GoldenExample(image, float(str(row["score"])), float(str(row["encoded_score"])))
+def _read_example(folder: Path, files: GoldenFiles) -> GoldenExample:
+    encoded = folder / files.encoded
+    pixels = np.frombuffer((folder / files.pixels).read_bytes(), np.uint8).reshape(IMAGE_SHAPE)
+    image = GoldenImage(files.label, encoded.read_bytes(), encoded.suffix, pixels)
+    return GoldenExample(image, files.score, files.encoded_score)

@@ -17,10 +17,11 @@ from typing import Protocol
 from sniffer.adapters.s3.bucket import Bucket, NotFetched
 from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, split_s3
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.json_records import json_values
+from sniffer.core.model_records import ModelFacts
 from sniffer.core.settings import fetch_settings
 from sniffer_model.release.publish import (
     FACTS_FILE,
-    ModelFacts,
     all_taken,
     digest_directory,
     find_published,
@@ -175,11 +176,7 @@ class S3Base:
 
     def _facts(self, version: int) -> ModelFacts:
         key = self._key(version, FACTS_FILE)
-        try:
-            document = json.loads(self._bucket.read(key).data)
-        except ValueError as error:
-            raise ContractError(f"{S3_SCHEME}{self._bucket.name}/{key} is not JSON ({error})") from error
-        return parse_facts(document, f"{S3_SCHEME}{self._bucket.name}/{key}")
+        return parse_facts(self._bucket.read(key).data, f"{S3_SCHEME}{self._bucket.name}/{key}")
 
     def _claim(self, version: int, identity: str) -> bool:
         """Whether the version is ours: nobody's before, or claimed by an interrupted publish of this very model."""
@@ -195,7 +192,7 @@ class S3Base:
 
     def _complete(self, version: int, facts: ModelFacts) -> ModelFacts:
         numbered = dataclasses.replace(facts, version=version)
-        self._bucket.create(self._key(version, FACTS_FILE), json.dumps(dataclasses.asdict(numbered)).encode())
+        self._bucket.create(self._key(version, FACTS_FILE), json.dumps(json_values(numbered)).encode())
         return numbered
 
     def _download(self, version: int, name: str, path: Path) -> None:

@@ -14,15 +14,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import read_json, write_json
-from sniffer.core.model_records import PIXELS_SIGNATURE
+from sniffer.core.json_records import parse_record
+from sniffer.core.model_records import PIXELS_SIGNATURE, ModelFacts
 
 FACTS_FILE = "sniffer_model.json"
 ENCODED_SIGNATURE = "serving_default"
@@ -31,36 +30,6 @@ SIGNATURES = (PIXELS_SIGNATURE, ENCODED_SIGNATURE)
 _STAGING_PREFIX = ".staging-"
 _STAGING_LIFETIME_S = 24 * 3600.0
 _CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What FACTS_FILE says of the model in its directory. Digests are hex SHA-256."""
-
-    version: int
-    digest: str
-    backbone_digest: str
-    backbone_weights: str
-    head_digest: str
-    preprocessing_version: str
-    threshold: float
-    manifest_digest: str
-    labels: tuple[str, ...]
-    signatures: tuple[str, ...]
-    exporter: str
-    """The form of the export and the TensorFlow that wrote it."""
-    decoder_difference: float | None = None
-    """By how much TensorFlow's own decoder, behind `serving_default`, moves the golden scores; measured at export."""
-
-    @property
-    def identity(self) -> str:
-        """64 hexadecimal digits that name one trained model in one form, whatever its version and its papers."""
-        anonymous = dataclasses.asdict(dataclasses.replace(self, version=0, digest="", decoder_difference=None))
-        return hashlib.sha256(json.dumps(anonymous, sort_keys=True).encode()).hexdigest()
-
-    def same_model(self, other: ModelFacts) -> bool:
-        """Whether both are one trained model in one form, whatever their versions."""
-        return self.identity == other.identity
 
 
 @contextmanager
@@ -88,7 +57,7 @@ def publish(staged: Path, base: Path, facts: ModelFacts, versions: Iterable[int]
     """
     for version in versions:
         numbered = dataclasses.replace(facts, version=version)
-        write_json(staged / FACTS_FILE, dataclasses.asdict(numbered))
+        write_json(staged / FACTS_FILE, numbered)
         sync_tree(staged)
         if _renamed(staged, base / str(version)):
             return numbered
@@ -124,16 +93,16 @@ def find_published(base: Path, facts: ModelFacts) -> ModelFacts | None:
 
 def read_facts(directory: Path) -> ModelFacts:
     """The facts of a published version; raises SettingsError when missing, ContractError when of another form."""
-    return parse_facts(read_json(directory / FACTS_FILE, made_by="sniffer model export"), directory / FACTS_FILE)
+    return read_json(directory / FACTS_FILE, ModelFacts, made_by="sniffer model export")
 
 
-def parse_facts(document: Mapping[str, Any], where: object) -> ModelFacts:
-    """The facts in a document that comes from `where`; raises ContractError when of another form."""
+def parse_facts(data: bytes, where: object) -> ModelFacts:
+    """The facts in JSON that comes from `where`; raises ContractError when of another form."""
     try:
-        facts = ModelFacts(**document)
-        return dataclasses.replace(facts, labels=tuple(facts.labels), signatures=tuple(facts.signatures))
-    except TypeError as error:
-        raise ContractError(f"{where} is of another form ({error}): export again") from error
+        values = json.loads(data)
+    except ValueError as error:
+        raise ContractError(f"{where} is not JSON ({error}): export again") from error
+    return parse_record(values, ModelFacts, where, "export again")
 
 
 def digest_directory(directory: Path) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sniffer.core.model_metrics import Confusion, IntervalEstimate
+
 Truth = NDArray[np.bool_]
 Scores = NDArray[np.floating]
 Values = NDArray[np.float64]
@@ -21,42 +23,11 @@ _CHUNK_VALUES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
-    """Counts of flagged and unflagged images at one threshold."""
-
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
-
-    @property
-    def precision(self) -> float | None:
-        """Share of the flagged that is right; None when nothing is flagged."""
-        flagged = self.true_positives + self.false_positives
-        return self.true_positives / flagged if flagged else None
-
-    @property
-    def recall(self) -> float | None:
-        """Share of the positives that is flagged; None without positives."""
-        positives = self.true_positives + self.false_negatives
-        return self.true_positives / positives if positives else None
-
-
-@dataclass(frozen=True, slots=True)
 class Resampling:
-    """How often, and by which seed, images are drawn anew to see how far a figure depends on the draw."""
+    """How often, and with which seed, images are resampled to see how far a figure depends on the draw."""
 
     seed: int = 0
     resamples: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class IntervalEstimate:
-    """A figure and the ends of its bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +42,13 @@ class Band:
         """One figure of the band; None where it is undefined."""
         value, low, high = (float(part[index]) for part in (self.values, self.low, self.high))
         return None if np.isnan(value) else IntervalEstimate(value, low, high)
+
+    def defined(self, *index: int) -> IntervalEstimate:
+        """One figure of the band; raises ValueError where it is undefined."""
+        found = self.estimate(*index)
+        if found is None:
+            raise ValueError("this figure is defined for every set of images with both classes")
+        return found
 
 
 class Ranking:
@@ -96,7 +74,7 @@ class Ranking:
         return right, flagged - right
 
     def steps_at(self, thresholds: Values) -> NDArray[np.intp]:
-        """How many steps lie at or above each threshold: the index into counts() with a nought before it."""
+        """How many steps lie at or above each threshold: the index into counts() with a zero before it."""
         return np.searchsorted(-self.thresholds, -thresholds, side="right")
 
 
@@ -204,7 +182,7 @@ def _interval_of_defined(samples: Values, tail: float) -> tuple[Values, Values]:
 
 
 def ratio(part: Values, whole: Values) -> Values:
-    """part / whole, NaN where the whole is nought."""
+    """part / whole, NaN where the whole is zero."""
     shares: Values = np.full(np.broadcast(part, whole).shape, np.nan)
     np.divide(part, whole, out=shares, where=whole > 0)
     return shares

@@ -12,7 +12,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,7 +169,7 @@ def _run(arguments: argparse.Namespace) -> ProgramResult:
     workdir = Workdir(arguments.workdir)
     manifest = read_manifest(workdir.manifest)
     options = TrainingOptions(arguments.backbone_weights, arguments.fine_tune, arguments.seed)
-    return ProgramResult(asdict(train(workdir, manifest, arguments.feature_cache, options, image_settings())))
+    return ProgramResult(train(workdir, manifest, arguments.feature_cache, options, image_settings()))
 
 
 PROGRAM = Program(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.json_records import RecordT, json_values, parse_record
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace the file by that document, with sorted keys, so that the same content is the same bytes."""
-    write_text(path, json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, record: object) -> None:
+    """Replace the file by that record as JSON, with sorted keys, so that the same content is the same bytes."""
+    write_text(
+        path, json.dumps(json_values(record), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def check_writable(path: Path) -> None:
@@ -33,15 +34,14 @@ def check_writable(path: Path) -> None:
         raise SettingsError(f"cannot write {path}: {error.strerror}") from error
 
 
-def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
-    """The JSON object in that file; raises SettingsError when missing, ContractError when it is no JSON object."""
+def read_json(path: Path, kind: type[RecordT], *, made_by: str) -> RecordT:
+    """The record of that type in the file; raises SettingsError when missing, ContractError when of another form."""
+    remedy = f"run `{made_by}` again"
     try:
-        document = json.loads(read_text(path, made_by=made_by))
+        values = json.loads(read_text(path, made_by=made_by))
     except ValueError as error:
-        raise ContractError(f"{path} is not JSON ({error}): run `{made_by}` again") from error
-    if not isinstance(document, dict):
-        raise ContractError(f"{path} holds no JSON object: run `{made_by}` again")
-    return document
+        raise ContractError(f"{path} is not JSON ({error}): {remedy}") from error
+    return parse_record(values, kind, path, remedy)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,11 +1,11 @@
-"""A model version: what goes in and out, and its row of `models`."""
+"""A model version: what goes in and out, its identity in the table `models`, and its published facts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
 
 IMAGE_SIDE = 224
 IMAGE_SHAPE = (IMAGE_SIDE, IMAGE_SIDE, 3)
@@ -30,7 +30,7 @@ class ModelStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """A row of `models`. Digests are hex SHA-256; `threshold` is a score in [0, 1].
+    """A row of `models`, without its metrics and verdict. Digests are hex SHA-256; `threshold` is a score in [0, 1].
 
     `digest` is '' while the version is reserved for a candidate and not yet exported. `candidate_digest` names a
     trained model at its operating point, `digest` the files that were made of it.
@@ -41,7 +41,48 @@ class ModelRecord:
     backbone_digest: str
     preprocessing_version: str
     threshold: float
-    metrics: Mapping[str, Any]
     status: ModelStatus
     candidate_digest: str | None = None
-    verdict: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is published beside a model's files. Digests are hex SHA-256."""
+
+    version: int
+    digest: str
+    backbone_digest: str
+    backbone_weights: str
+    head_digest: str
+    preprocessing_version: str
+    threshold: float
+    manifest_digest: str
+    labels: tuple[str, ...]
+    signatures: tuple[str, ...]
+    exporter: str
+    """The form of the export and the TensorFlow that wrote it."""
+    decoder_difference: float | None = None
+    """By how much TensorFlow's own decoder, behind `serving_default`, moves the golden scores; measured at export."""
+
+    @property
+    def identity(self) -> str:
+        """64 hexadecimal digits that name one trained model in one form, whatever its version and metadata."""
+        facts = {each.name: getattr(self, each.name) for each in fields(ModelFacts)}
+        anonymous = facts | {"version": 0, "digest": "", "decoder_difference": None}
+        return hashlib.sha256(json.dumps(anonymous, sort_keys=True).encode()).hexdigest()
+
+    def same_model(self, other: ModelFacts) -> bool:
+        """Whether both are one trained model in one form, whatever their versions."""
+        return self.identity == other.identity
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedModel(ModelFacts):
+    """The facts of a version, and where it is published: a folder or `s3://bucket/prefix/version`."""
+
+    path: str = field(kw_only=True)
+
+    @classmethod
+    def at(cls, path: str, facts: ModelFacts) -> PublishedModel:
+        """The version of these facts, at that path."""
+        return cls(**{each.name: getattr(facts, each.name) for each in fields(ModelFacts)}, path=path)

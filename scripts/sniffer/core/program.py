@@ -11,12 +11,13 @@ import json
 import logging
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sniffer.core.errors import SettingsError, SnifferError
 from sniffer.core.files import check_writable, write_json
+from sniffer.core.json_records import json_values
 from sniffer.core.logs import add_log_format_flag, configure_logging, logs_are_json
 from sniffer.core.parser import WIDTH, Parser
 from sniffer.core.settings import SETTINGS
@@ -28,9 +29,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult:
-    """What a program found: JSON for machines, and text for people. Without a text the JSON is printed for both."""
+    """What a program found: a record, as JSON for machines, and text for people. Without a text JSON is for both."""
 
-    document: Mapping[str, object]
+    record: object
     text: str = ""
     status: int = 0
 
@@ -41,7 +42,7 @@ class Program:
 
     `run` gets the parsed flags and returns its result, or an exit status when it has nothing to hand on. `environment`
     names the variables that it reads. `extra` is the extra of the distribution that brings its packages. With
-    `hands_on`, it has the flag --result FILE; `failure` makes the document that is written there after an error.
+    `hands_on`, it has the flag --result FILE; `failure` makes the record that is written there after an error.
     """
 
     command: str
@@ -53,7 +54,7 @@ class Program:
     extra: str = "fleet"
     hands_on: bool = False
     has_text: bool = False
-    failure: Callable[[argparse.Namespace, SnifferError], Mapping[str, object]] | None = None
+    failure: Callable[[argparse.Namespace, SnifferError], object] | None = None
 
     @property
     def name(self) -> str:
@@ -101,9 +102,9 @@ class Program:
         if isinstance(result, int):
             return result
         if path is not None:
-            write_json(path, result.document)
+            write_json(path, result.record)
         for_people = result.text and not (self.has_text and arguments.json)
-        print(result.text if for_people else json.dumps(result.document), flush=True)
+        print(result.text if for_people else json.dumps(json_values(result.record)), flush=True)
         return result.status
 
     def _complain(self, text: str) -> None:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 
 from sniffer.core.errors import ContractError
+from sniffer.core.gate_records import Check, ModelComparison, PairedFigure
+from sniffer.core.model_metrics import IntervalEstimate
 from sniffer_model.evaluation.verdict_section import FigureBeside, Judged, with_verdict
-from sniffer_model.gate.comparison import ModelComparison, PairedFigure
 from sniffer_model.gate.told import judged_for_report
-from sniffer_model.gate.verdict import Check, GateDecision, Override
-from sniffer_model.statistics.metrics import IntervalEstimate
+from sniffer_model.gate.verdict import GateDecision, Override
 
 PAGE = "<h1>Report</h1><!-- verdict --><p>Not judged yet</p><!-- /verdict --><p>figures</p>"
 GAIN = IntervalEstimate(0.0212, 0.0101, 0.0323)

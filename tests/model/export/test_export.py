@@ -18,12 +18,13 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError
-from sniffer.core.files import write_json
+from sniffer.core.files import read_json, write_json
+from sniffer.core.model_metrics import ModelMetrics
 from sniffer.core.model_records import LABELS, PIXEL_BYTES, ModelStatus
 from sniffer.core.settings import DatabaseSettings
 from sniffer_model.evaluation.evaluated_run import candidate_digest
 from sniffer_model.export import export
-from sniffer_model.export.export import PARITY_TOLERANCE, check_parity
+from sniffer_model.export.build import PARITY_TOLERANCE, check_parity
 from sniffer_model.export.warmup import BATCH_SIZES, WARMUP_FILE, read_warmup, replay_warmup
 from sniffer_model.gate import __main__ as gate
 from sniffer_model.release.golden import read_golden
@@ -200,12 +201,11 @@ def test_an_export_takes_the_reserved_version_and_is_registered_once(
         assert (printed["version"], printed["path"]) == (1, str(base / "1"))
     facts = read_facts(base / "1")
     with Database(DatabaseSettings(database_url)) as database:
-        record = database.models.get(1)
+        record, verdict = database.models.get(1), database.models.verdict(1)
     assert record is not None
     assert facts.decoder_difference == max(abs(e.encoded_score - e.score) for e in read_golden(base / "1"))
     assert (record.digest, record.threshold, record.status) == (facts.digest, facts.threshold, ModelStatus.BLESSED)
-    assert record.verdict is not None
-    assert record.verdict["overridden_by"] == "the tests"
+    assert verdict is not None and verdict.overridden_by == "the tests"
 
 
 def test_a_reserved_version_that_another_model_has_is_refused(
@@ -262,7 +262,8 @@ def test_another_backbone_than_trained_with_is_refused_and_nothing_is_published(
     run = copied(trained_run, tmp_path / "run")
     training = dataclasses.replace(read_training(run.workdir), backbone_digest="0" * 64)
     write_training(training, run.workdir)
-    metrics = {**json.loads(run.workdir.metrics.read_text()), "training_digest": training.digest}
+    metrics = read_json(run.workdir.metrics, ModelMetrics, made_by="sniffer model evaluate")
+    metrics = dataclasses.replace(metrics, training_digest=training.digest)
     write_json(run.workdir.metrics, metrics)
     verdict = json.loads(run.workdir.verdict.read_text())
     write_json(run.workdir.verdict, {**verdict, "candidate_digest": candidate_digest(metrics)})

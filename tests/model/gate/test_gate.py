@@ -6,7 +6,6 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.saved_models import save_mean_of_red
@@ -15,11 +14,12 @@ from support.training import Run
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.files import write_json
-from sniffer.core.model_records import LABELS, ModelRecord, ModelStatus
+from sniffer.core.files import read_json, write_json
+from sniffer.core.gate_records import GateVerdict
+from sniffer.core.model_records import LABELS, ModelFacts, ModelRecord, ModelStatus
 from sniffer_model.evaluation import evaluate
 from sniffer_model.gate import __main__ as gate
-from sniffer_model.release.publish import FACTS_FILE, SIGNATURES, ModelFacts, digest_directory, read_facts
+from sniffer_model.release.publish import FACTS_FILE, SIGNATURES, digest_directory, read_facts
 from sniffer_model.workdir import Workdir
 
 # What the small trained model is held against: this file is about the program, test_verdict.py about the limits.
@@ -59,7 +59,7 @@ def weak_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = ModelFacts(
         4, digest, "b" * 64, "x", "h" * 64, PREPROCESSING_VERSION, 0.5, "m" * 64, LABELS, SIGNATURES, "x"
     )
-    write_json(base / "4" / FACTS_FILE, dataclasses.asdict(facts))
+    write_json(base / "4" / FACTS_FILE, facts)
     return base
 
 
@@ -71,17 +71,15 @@ def make_stable(database: Database, base: Path, version: int, digest: str | None
         facts.backbone_digest,
         facts.preprocessing_version,
         facts.threshold,
-        {},
         ModelStatus.BLESSED,
     )
     database.models.register(record)
     database.models.promote(version)
 
 
-def judged(run: Run, *flags: str) -> dict[str, Any]:
+def judged(run: Run, *flags: str) -> GateVerdict:
     assert gate.main([*run.flags, *LENIENT, *flags]) == 0
-    found: dict[str, Any] = json.loads(run.workdir.verdict.read_text())
-    return found
+    return read_json(run.workdir.verdict, GateVerdict, made_by="sniffer model gate")
 
 
 def refused(run: Run, *flags: str) -> bool:
@@ -92,46 +90,47 @@ def test_the_first_model_is_judged_by_its_limits_alone_and_keeps_its_version(
     run: Run, database: Database, weak_base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verdict = judged(run, "--model-base-path", str(weak_base))
-    assert json.loads(capsys.readouterr().out) == verdict
-    assert (verdict["blessed"], verdict["stable_version"], verdict["overridden_by"]) == (True, None, None)
-    assert any("no stable model" in reason for reason in verdict["reasons"])
-    assert verdict["version"] == 5, "above what is published"
+    assert json.loads(capsys.readouterr().out) == json.loads(run.workdir.verdict.read_text())
+    assert (verdict.blessed, verdict.stable_version, verdict.overridden_by) == (True, None, None)
+    assert any("no stable model" in reason for reason in verdict.reasons)
+    assert verdict.version == 5, "above what is published"
     row = database.models.get(5)
     assert row is not None
-    assert (row.status, row.digest, row.verdict) == (ModelStatus.BLESSED, "", verdict)
-    assert row.candidate_digest == verdict["candidate_digest"]
+    assert (row.status, row.digest, database.models.verdict(5)) == (ModelStatus.BLESSED, "", verdict)
+    assert row.candidate_digest == verdict.candidate_digest
     assert database.models.report(5) == run.workdir.report.read_text()
 
     strict = judged(run, "--min-pr-auc", "1.01")
-    assert (strict["blessed"], strict["version"]) == (False, 5)
-    assert len(strict["reasons"]) == 1
+    assert (strict.blessed, strict.version) == (False, 5)
+    assert len(strict.reasons) == 1
     row = database.models.get(5)
     assert row is not None
-    assert (row.status, row.verdict) == (ModelStatus.REJECTED, strict)
+    assert (row.status, database.models.verdict(5)) == (ModelStatus.REJECTED, strict)
 
 
 def test_one_training_at_two_thresholds_is_two_candidates(run: Run, database: Database) -> None:
     first = judged(run)
     assert evaluate.main([*run.flags, "--prevalence", "0.5", "--capacity", "80000"]) == 0
     second = judged(run, "--min-pr-auc", "1.01")
-    assert first["training_digest"] == second["training_digest"]
-    assert (first["version"], second["version"]) == (1, 2)
+    assert first.training_digest == second.training_digest
+    assert (first.version, second.version) == (1, 2)
     rows = [database.models.get(version) for version in (1, 2)]
     assert [row and row.status for row in rows] == [ModelStatus.BLESSED, ModelStatus.REJECTED]
     assert rows[0] is not None and rows[1] is not None
     assert rows[0].threshold != rows[1].threshold
-    assert (rows[0].verdict, rows[1].verdict) == (first, second)
+    assert [database.models.verdict(version) for version in (1, 2)] == [first, second]
 
 
 def test_a_better_candidate_is_blessed(run: Run, database: Database, weak_base: Path) -> None:
     make_stable(database, weak_base, 4)
     lenient = ["--max-recall-loss", "1", "--max-precision-loss", "1", "--max-slice-loss", "1"]
     verdict = judged(run, "--model-base-path", str(weak_base), *lenient)
-    comparison = verdict["figures"]["comparison"]
-    assert verdict["blessed"], verdict["reasons"]
-    assert (verdict["stable_version"], verdict["version"]) == (4, 5)
-    assert comparison["pr_auc"]["difference"]["low"] > 0
-    assert comparison["images"] == sum(one["images"] for one in comparison["slices"])
+    comparison = verdict.figures.comparison
+    assert verdict.blessed, verdict.reasons
+    assert (verdict.stable_version, verdict.version) == (4, 5)
+    assert comparison is not None and comparison.pr_auc.difference is not None
+    assert comparison.pr_auc.difference.low > 0
+    assert comparison.images == sum(one.images for one in comparison.slices)
 
 
 def test_a_stable_model_in_s3_is_judged_as_one_in_a_folder(
@@ -143,7 +142,8 @@ def test_a_stable_model_in_s3_is_judged_as_one_in_a_folder(
     make_stable(database, weak_base, 4)
     here, there = (judged(run, "--model-base-path", base) for base in (str(weak_base), f"s3://{bucket.name}/models"))
     assert there == here
-    assert (there["stable_version"], there["figures"]["comparison"]["images"] > 0) == (4, True)
+    assert there.figures.comparison is not None
+    assert (there.stable_version, there.figures.comparison.images > 0) == (4, True)
 
     bucket.delete(f"models/4/{FACTS_FILE}")
     run.workdir.verdict.unlink()
@@ -153,23 +153,24 @@ def test_a_stable_model_in_s3_is_judged_as_one_in_a_folder(
 def test_the_stable_model_itself_is_not_blessed_again(run: Run, database: Database, exported_model: Path) -> None:
     make_stable(database, exported_model, 1)
     verdict = judged(run, "--model-base-path", str(exported_model))
-    difference = verdict["figures"]["comparison"]["pr_auc"]["difference"]
-    assert not verdict["blessed"]
+    comparison = verdict.figures.comparison
+    assert comparison is not None and comparison.pr_auc.difference is not None
+    assert not verdict.blessed
     # The exported graph computes in float32: scores that nearly tie may change places.
-    assert difference["value"] == pytest.approx(0, abs=1e-3)
-    assert any("not shown to be better" in reason for reason in verdict["reasons"])
+    assert comparison.pr_auc.difference.value == pytest.approx(0, abs=1e-3)
+    assert any("not shown to be better" in reason for reason in verdict.reasons)
 
 
 def test_an_override_is_recorded_with_its_name_its_reason_and_what_it_overrode(run: Run, database: Database) -> None:
     strict = ["--min-pr-auc", "1.01"]
     rejected = judged(run, *strict)
     overridden = judged(run, *strict, "--override-by", "Kim", "--override-reason", "a drill")
-    assert (rejected["blessed"], overridden["blessed"]) == (False, True)
-    assert (overridden["overridden_by"], overridden["override_reason"]) == ("Kim", "a drill")
-    assert overridden["reasons"] == rejected["reasons"]
-    row = database.models.get(overridden["version"])
+    assert (rejected.blessed, overridden.blessed) == (False, True)
+    assert (overridden.overridden_by, overridden.override_reason) == ("Kim", "a drill")
+    assert overridden.reasons == rejected.reasons
+    row = database.models.get(overridden.version or 0)
     assert row is not None
-    assert (row.status, row.verdict) == (ModelStatus.BLESSED, overridden)
+    assert (row.status, database.models.verdict(row.version)) == (ModelStatus.BLESSED, overridden)
 
 
 def test_a_stable_model_that_cannot_be_reached_is_never_taken_for_none(
@@ -210,9 +211,9 @@ def test_without_a_database_the_stable_version_must_be_said(
     assert "say what is stable" in capsys.readouterr().err
     assert refused(run, "--no-register", "--stable-version", "four")
     first = judged(run, "--no-register", "--stable-version", "none")
-    assert (first["version"], first["stable_version"]) == (None, None)
+    assert (first.version, first.stable_version) == (None, None)
     second = judged(run, "--no-register", "--stable-version", "4", "--model-base-path", str(weak_base))
-    assert (second["version"], second["stable_version"]) == (None, 4)
+    assert (second.version, second.stable_version) == (None, 4)
 
 
 def test_metrics_of_another_training_are_not_judged(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from sniffer.core.errors import SettingsError
-from sniffer_model.gate.comparison import ERROR_RATE, ModelComparison, PairedFigure, Rival, SliceComparison, compare
-from sniffer_model.gate.verdict import GateFigures, Limits, Override, decide
-from sniffer_model.statistics.metrics import IntervalEstimate, Resampling, Scores, Truth
+from sniffer.core.gate_records import GateFigures, ModelComparison, PairedFigure, SliceComparison
+from sniffer.core.model_metrics import IntervalEstimate
+from sniffer_model.gate.comparison import ERROR_RATE, Rival, compare
+from sniffer_model.gate.verdict import Limits, Override, decide
+from sniffer_model.statistics.metrics import Resampling, Scores, Truth
 from sniffer_model.statistics.review_load import ReviewPlan
 
 

@@ -12,8 +12,9 @@ from support.published import FACTS
 from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.model_records import ModelFacts
 from sniffer_model.release.model_base import CLAIM_FILE, ModelBase, open_model_base
-from sniffer_model.release.publish import FACTS_FILE, ModelFacts, digest_directory
+from sniffer_model.release.publish import FACTS_FILE, digest_directory
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -16,9 +16,9 @@ import pytest
 from support.published import FACTS
 
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.model_records import ModelFacts
 from sniffer_model.release.publish import (
     FACTS_FILE,
-    ModelFacts,
     digest_directory,
     find_published,
     publish,
@@ -39,7 +39,8 @@ PUBLISH_EIGHT = """
 import sys
 from itertools import count
 from pathlib import Path
-from sniffer_model.release.publish import ModelFacts, publish, staging
+from sniffer.core.model_records import ModelFacts
+from sniffer_model.release.publish import publish, staging
 base, publisher = Path(sys.argv[1]), sys.argv[2]
 facts = ModelFacts(0, "d", "b", "random", "h", "1", 0.5, "m", (), (), "1")
 sys.stdin.readline()

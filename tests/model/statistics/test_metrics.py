@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 from support.scored import scored_images
 
 from sniffer_model.data.manifest import ManifestEntry, Split
-from sniffer_model.evaluation.figures import Operation, ScoredImages, document_of, judge
+from sniffer_model.evaluation.figures import Operation, ScoredImages, judge, split_metrics
 from sniffer_model.statistics.metrics import (
     Drawn,
     Ranking,
@@ -80,13 +80,14 @@ def test_figures_of_a_draw_are_those_of_scikit_learn_with_the_draw_as_weights(
 def test_precision_and_recall_over_thresholds_are_those_of_scikit_learn(case: tuple[Truth, Scores]) -> None:
     truth, scores = case
     judgement = judge(images(truth, scores), Operation(1.0, 0.37, ReviewPlan()), Resampling(0, 100))
-    for row in document_of(judgement)["thresholds"]:
-        flagged = judgement.scores >= row["threshold"]
-        assert row["recall"]["value"] == pytest.approx(recall_score(truth, flagged))
+    for row in split_metrics(judgement).thresholds:
+        flagged = judgement.scores >= row.threshold
+        assert row.recall.value == pytest.approx(recall_score(truth, flagged))
         if flagged.any():
-            assert row["precision"]["value"] == pytest.approx(precision_score(truth, flagged))
+            assert row.precision is not None
+            assert row.precision.value == pytest.approx(precision_score(truth, flagged))
         else:
-            assert row["precision"] is None
+            assert row.precision is None
 
 
 def images(truth: Truth, scores: Scores) -> ScoredImages:
@@ -129,10 +130,10 @@ def test_a_draw_without_flags_does_not_make_the_precision_undefined() -> None:
 def test_figures_by_slice_are_recall_among_drugs_and_false_alarms_among_others() -> None:
     truth = np.array([True, True, True, True, False, False, False, False])
     scores = np.array([0.9, 0.1, 0.9, 0.9, 0.8, 0.2, 0.2, 0.2])
-    document = document_of(judge(images(truth, scores), Operation(1.0, 0.5, ReviewPlan()), Resampling(0, 200)))
-    shares = {(row["label"], row["slice"]): row["share_flagged"]["value"] for row in document["slices"]}
+    figures = split_metrics(judge(images(truth, scores), Operation(1.0, 0.5, ReviewPlan()), Resampling(0, 200)))
+    shares = {(row.label, row.slice): row.share_flagged and row.share_flagged.value for row in figures.slices}
     assert shares == {("drugs", ""): 1.0, ("drugs", "odd"): 0.5, ("other", ""): 0.5, ("other", "odd"): 0.0}
-    assert [row["images"] for row in document["slices"]] == [2, 2, 2, 2]
+    assert [row.images for row in figures.slices] == [2, 2, 2, 2]
 
 
 def test_curves_run_from_the_first_flag_to_all_of_them() -> None:

@@ -14,6 +14,7 @@ from airflow.api_fastapi.app import create_app, get_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi.testclient import TestClient
 from support.dag_runs import connection_of, run, stand_in
+from support.judged import gate_verdict
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord, ModelStatus
@@ -29,9 +30,9 @@ def client(airflow_database: None) -> Iterator[TestClient]:
 def judged(database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """A version with a report."""
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
-    record = ModelRecord(0, "", "b" * 64, "1", 0.5, {}, ModelStatus.REJECTED, "t" * 64, {"blessed": False})
+    record = ModelRecord(0, "", "b" * 64, "1", 0.5, ModelStatus.REJECTED, "t" * 64)
     version = database.models.reserve(record)
-    database.models.record_verdict(version, record, "<p>Ä figure</p>")
+    database.models.record_verdict(version, record, None, gate_verdict(blessed=False), "<p>Ä figure</p>")
     return version
 
 

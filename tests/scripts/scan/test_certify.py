@@ -12,7 +12,7 @@ from sniffer.core.records import Certificate, FailureSample, Outcome, ScanReques
 from sniffer.scan.certificate import StoredRows, certify, describe
 from sniffer.scan.listing import ListingTally
 
-MODEL = ModelRecord(3, "d" * 64, "b" * 64, "p1", 0.5, {}, ModelStatus.STABLE)
+MODEL = ModelRecord(3, "d" * 64, "b" * 64, "p1", 0.5, ModelStatus.STABLE)
 P, U, F, R = Outcome.PREDICTED, Outcome.UNREADABLE, Outcome.FAILED, Outcome.REUSED
 
 

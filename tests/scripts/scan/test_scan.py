@@ -250,9 +250,7 @@ def test_a_wrong_password_and_an_unserved_version_are_named(fleet: Fleet, databa
     assert "access denied" in program.text() and "wrong-one" not in program.text()
     with Database(DatabaseSettings(database_url)) as database:
         for version, preprocessing in ((2, PREPROCESSING_VERSION), (3, "another")):
-            database.models.register(
-                ModelRecord(version, "e" * 64, "b" * 64, preprocessing, 0.5, {}, ModelStatus.BLESSED)
-            )
+            database.models.register(ModelRecord(version, "e" * 64, "b" * 64, preprocessing, 0.5, ModelStatus.BLESSED))
     for version, message in ((2, "model version 2 is not served at"), (3, "preprocessing another")):
         with fleet.start(f"--model-version={version}") as program:
             assert program.wait() == 2

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.mysql import insert
@@ -12,7 +11,13 @@ from sqlalchemy.dialects.mysql import insert
 from sniffer.adapters.mysql.schema import models, reports
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.errors import ContractError
+from sniffer.core.gate_records import GateVerdict
+from sniffer.core.json_records import json_values, parse_record
+from sniffer.core.model_metrics import ModelMetrics
 from sniffer.core.model_records import ModelRecord, ModelStatus
+
+_RecordT = TypeVar("_RecordT")
+_Row = dict[str, Any]
 
 _FIGURE_COLUMNS = ("backbone_digest", "preprocessing_version", "threshold", "metrics")
 """What an export may still settle of a reserved model version."""
@@ -24,14 +29,17 @@ class ModelRegistry:
     def __init__(self, transactions: Transactions) -> None:
         self._transact = transactions.transact
 
-    def register(self, record: ModelRecord) -> None:
+    def register(
+        self, record: ModelRecord, metrics: ModelMetrics | None = None, verdict: GateVerdict | None = None
+    ) -> None:
         """Add a model version, or complete a reserved one, whose status and verdict stay. Idempotent.
 
         Raises ContractError when the version is of another digest or candidate, or the candidate has another version.
         """
-        self._transact(lambda connection: _register_model(connection, record))
+        row = _model_row(record, metrics, verdict)
+        self._transact(lambda connection: _register_model(connection, record, row))
 
-    def reserve(self, record: ModelRecord, *, above: int = 0) -> int:
+    def reserve(self, record: ModelRecord, metrics: ModelMetrics | None = None, *, above: int = 0) -> int:
         """The version kept for this record's candidate: the next one, or the one that it has already.
 
         The next is above every registered version and above `above`; the record's own version and digest do not count.
@@ -39,21 +47,47 @@ class ModelRegistry:
         """
         if not record.candidate_digest:
             raise ValueError("a version is reserved for a candidate digest")
-        return self._transact(lambda connection: _reserve_model(connection, record, above))
+        row = _model_row(record, metrics, None)
+        return self._transact(lambda connection: _reserve_model(connection, row, above))
 
-    def record_verdict(self, version: int, record: ModelRecord, report: str) -> None:
+    def record_verdict(
+        self,
+        version: int,
+        record: ModelRecord,
+        metrics: ModelMetrics | None,
+        verdict: GateVerdict,
+        report: str,
+    ) -> None:
         """Store the verdict and status of a reserved version, the report as HTML, and its figures while not exported.
 
         Idempotent. What is or was in production keeps its status. ContractError unless it is that candidate's version.
         """
-        page = zlib.compress(report.encode())
-        self._transact(lambda connection: _record_verdict(connection, version, record, page))
+        row, page = _model_row(record, metrics, verdict), zlib.compress(report.encode())
+        self._transact(lambda connection: _record_verdict(connection, version, row, page))
 
     def report(self, version: int) -> str | None:
         """The report of that version, as HTML; None when it was never judged."""
         query = select(reports.c.page).where(reports.c.version == version)
         page = self._transact(lambda connection: connection.execute(query).scalar())
         return None if page is None else zlib.decompress(page).decode()
+
+    def metrics(self, version: int) -> ModelMetrics | None:
+        """The figures of that version; None for one that is unknown or was registered without them.
+
+        Raises ContractError when another release stored them in another form.
+        """
+        query = select(models.c.metrics).where(models.c.version == version)
+        values = self._transact(lambda connection: connection.execute(query).scalar())
+        return _stored(values, ModelMetrics, f"the metrics of model version {version}") if values else None
+
+    def verdict(self, version: int) -> GateVerdict | None:
+        """The gate's verdict on that version; None for one that is unknown or was never judged.
+
+        Raises ContractError when another release stored it in another form.
+        """
+        query = select(models.c.verdict).where(models.c.version == version)
+        values = self._transact(lambda connection: connection.execute(query).scalar())
+        return None if values is None else _stored(values, GateVerdict, f"the verdict on model version {version}")
 
     def get(self, version: int) -> ModelRecord | None:
         """The registered model of that version, or None."""
@@ -96,16 +130,18 @@ def _read(row: Row[Any]) -> ModelRecord:
         row.backbone_digest,
         row.preprocessing_version,
         row.threshold,
-        row.metrics,
         ModelStatus(row.status),
         row.candidate_digest,
-        row.verdict,
     )
 
 
-def _register_model(connection: Connection, record: ModelRecord) -> None:
+def _stored(values: object, kind: type[_RecordT], what: str) -> _RecordT:
+    return parse_record(values, kind, f"{what} in the table `models`", "evaluate and judge that model again")
+
+
+def _register_model(connection: Connection, record: ModelRecord, row: _Row) -> None:
     # A version or a candidate that is there already is left as it is, and looked at below.
-    connection.execute(insert(models).values(_model_row(record)).on_duplicate_key_update(version=models.c.version))
+    connection.execute(insert(models).values(row).on_duplicate_key_update(version=models.c.version))
     known = connection.execute(select(models).where(models.c.version == record.version).with_for_update()).first()
     if known is None:
         raise ContractError(
@@ -113,7 +149,7 @@ def _register_model(connection: Connection, record: ModelRecord) -> None:
             "publish under that one"
         )
     if known.digest == "":
-        _complete_reserved(connection, known, record)
+        _complete_reserved(connection, known, record, row)
     elif known.digest != record.digest:
         raise ContractError(
             f"model version {record.version} is already registered with digest {_short(known.digest)}, not "
@@ -121,32 +157,30 @@ def _register_model(connection: Connection, record: ModelRecord) -> None:
         )
 
 
-def _complete_reserved(connection: Connection, reserved: Row[Any], record: ModelRecord) -> None:
+def _complete_reserved(connection: Connection, reserved: Row[Any], record: ModelRecord, row: _Row) -> None:
     if record.candidate_digest not in (None, reserved.candidate_digest):
         raise ContractError(
             f"model version {record.version} is reserved for the candidate {_short(reserved.candidate_digest)}, not "
             f"{_short(record.candidate_digest)}: publish under a new version"
         )
-    row = _model_row(record)
     fresh = {name: row[name] for name in (*_FIGURE_COLUMNS, "digest", "registered_at")}
     connection.execute(update(models).where(models.c.version == record.version).values(fresh))
 
 
-def _reserve_model(connection: Connection, record: ModelRecord, above: int) -> int:
-    own = select(models.c.version).where(models.c.candidate_digest == record.candidate_digest)
+def _reserve_model(connection: Connection, row: _Row, above: int) -> int:
+    own = select(models.c.version).where(models.c.candidate_digest == row["candidate_digest"])
     while (version := connection.execute(own).scalar()) is None:
         highest = connection.execute(select(func.max(models.c.version))).scalar() or 0
-        row = _model_row(record) | {"version": max(highest, above) + 1, "digest": "", "verdict": None}
+        reserved = row | {"version": max(highest, above) + 1, "digest": ""}
         # Another one may take the number first; then nothing is inserted, and the next number is tried.
-        connection.execute(insert(models).values(row).on_duplicate_key_update(version=models.c.version))
+        connection.execute(insert(models).values(reserved).on_duplicate_key_update(version=models.c.version))
     return int(version)
 
 
-def _record_verdict(connection: Connection, version: int, record: ModelRecord, page: bytes) -> None:
+def _record_verdict(connection: Connection, version: int, row: _Row, page: bytes) -> None:
     known = connection.execute(select(models).where(models.c.version == version).with_for_update()).first()
-    if known is None or known.candidate_digest != record.candidate_digest:
-        raise ContractError(f"model version {version} is not reserved for {_short(record.candidate_digest)}")
-    row = _model_row(record)
+    if known is None or known.candidate_digest != row["candidate_digest"]:
+        raise ContractError(f"model version {version} is not reserved for {_short(row['candidate_digest'])}")
     fresh = {"verdict": row["verdict"]}
     if known.status not in (ModelStatus.STABLE, ModelStatus.PREVIOUS):
         fresh["status"] = row["status"]
@@ -156,9 +190,13 @@ def _record_verdict(connection: Connection, version: int, record: ModelRecord, p
     connection.execute(insert(reports).values(version=version, page=page).on_duplicate_key_update(page=page))
 
 
-def _model_row(record: ModelRecord) -> dict[str, Any]:
-    row = dataclasses.asdict(dataclasses.replace(record, metrics=dict(record.metrics)))
-    return row | {"status": str(record.status), "registered_at": utc_now()}
+def _model_row(record: ModelRecord, metrics: ModelMetrics | None, verdict: GateVerdict | None) -> _Row:
+    return {
+        **json_values(record),
+        "metrics": {} if metrics is None else json_values(metrics),
+        "verdict": None if verdict is None else json_values(verdict),
+        "registered_at": utc_now(),
+    }
 
 
 def _short(digest: str | None) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from sqlalchemy import create_engine, inspect
-from support.stored_rows import candidate, change
+from support.judged import gate_verdict, model_metrics
+from support.stored_rows import candidate, change, model
 
 from sniffer.adapters.mysql import schema
 from sniffer.adapters.mysql.database import Database
@@ -32,7 +35,8 @@ def test_versions_of_before_the_verdicts_survive_the_migration(database_url: str
         database.migrate()
         database.check()
         stable = database.models.stable()
-        assert stable == ModelRecord(4, "d" * 64, "b" * 64, "p1", 0.5, {}, ModelStatus.STABLE)
+        assert stable == ModelRecord(4, "d" * 64, "b" * 64, "p1", 0.5, ModelStatus.STABLE)
+        assert (database.models.metrics(4), database.models.verdict(4)) == (None, None)
         database.models.register(stable)
         assert database.models.reserve(candidate("a")) == 5
 
@@ -46,3 +50,20 @@ def test_a_version_reserved_before_thresholds_counted_has_to_be_judged_again(dat
         with pytest.raises(ContractError, match="is reserved for the candidate \\(none\\)"):
             database.models.register(candidate("a", version=4, digest="f" * 64))
         assert database.models.reserve(candidate("a")) == 5
+
+
+@pytest.mark.parametrize("kept", ["metrics", "verdict"])
+def test_records_of_another_form_keep_no_version_from_being_used(
+    database: Database, database_url: str, kept: str
+) -> None:
+    database.models.register(model(3), model_metrics(), gate_verdict())
+    change(database_url, f"""UPDATE models SET {kept} = '{{"pr_auc": 0.9}}' WHERE version = 3""")
+    assert database.models.get(3) == model(3)
+    with pytest.raises(ContractError, match=f"{kept} .* version 3 in the table `models` is of another form .*again"):
+        getattr(database.models, kept)(3)
+
+
+def test_a_verdict_from_before_candidates_had_names_can_be_read(database: Database, database_url: str) -> None:
+    database.models.register(model(3), model_metrics(), gate_verdict())
+    change(database_url, "UPDATE models SET verdict = JSON_REMOVE(verdict, '$.candidate_digest') WHERE version = 3")
+    assert database.models.verdict(3) == dataclasses.replace(gate_verdict(), candidate_digest="")

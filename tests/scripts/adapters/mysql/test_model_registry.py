@@ -6,6 +6,7 @@ import dataclasses
 import threading
 
 import pytest
+from support.judged import gate_verdict, model_metrics
 from support.stored_rows import candidate, model
 
 from sniffer.adapters.mysql.database import Database
@@ -39,7 +40,7 @@ def test_a_candidate_gets_the_next_version_and_keeps_it(database: Database) -> N
     assert database.models.reserve(candidate("e"), above=7) == 9
     reserved = database.models.get(3)
     assert reserved == candidate("a", version=3)
-    assert reserved is not None and reserved.verdict is None
+    assert (database.models.metrics(3), database.models.verdict(3)) == (None, None)
     with pytest.raises(ContractError, match="not exported: export it first"):
         database.models.promote(3)
 
@@ -63,19 +64,20 @@ def test_candidates_at_once_get_versions_of_their_own(database: Database, databa
 
 
 def test_an_export_completes_the_reserved_version_and_leaves_the_verdict(database: Database) -> None:
-    version = database.models.reserve(candidate("a"))
-    verdict = {"blessed": True, "reasons": ["better"]}
+    version = database.models.reserve(candidate("a"), model_metrics(0.7))
+    verdict = gate_verdict()
+    assert database.models.metrics(version) == model_metrics(0.7)
     assert database.models.report(version) is None
-    database.models.record_verdict(
-        version, candidate("a", status=ModelStatus.BLESSED, threshold=0.3, verdict=verdict), REPORT
-    )
+    judged = candidate("a", status=ModelStatus.BLESSED, threshold=0.3)
+    database.models.record_verdict(version, judged, model_metrics(0.8), verdict, REPORT)
     assert database.models.report(version) == REPORT
-    exported = candidate("a", version=version, digest="f" * 64, threshold=0.3, metrics={"pr_auc": 0.9})
+    assert database.models.metrics(version) == model_metrics(0.8)
+    exported = candidate("a", version=version, digest="f" * 64, threshold=0.3)
     for _ in range(2):
-        database.models.register(exported)
-        assert database.models.get(version) == dataclasses.replace(
-            exported, status=ModelStatus.BLESSED, verdict=verdict
-        )
+        database.models.register(exported, model_metrics(0.9), gate_verdict(reason="another"))
+        assert database.models.get(version) == dataclasses.replace(exported, status=ModelStatus.BLESSED)
+        assert database.models.metrics(version) == model_metrics(0.9)
+        assert database.models.verdict(version) == verdict
     with pytest.raises(ContractError, match="already registered"):
         database.models.register(dataclasses.replace(exported, digest="0" * 64))
     database.models.promote(version)
@@ -89,27 +91,31 @@ def test_an_export_cannot_take_what_is_reserved_for_another_candidate(database: 
         database.models.register(candidate("a", version=9, digest="f" * 64))
     assert database.models.get(9) is None
     with pytest.raises(ContractError, match="is not reserved for"):
-        database.models.record_verdict(version, candidate("c", status=ModelStatus.BLESSED), REPORT)
+        database.models.record_verdict(
+            version, candidate("c", status=ModelStatus.BLESSED), None, gate_verdict(), REPORT
+        )
 
 
 def test_a_second_verdict_replaces_the_first_but_not_what_is_in_production(database: Database) -> None:
     version = database.models.reserve(candidate("a"))
     for status in (ModelStatus.BLESSED, ModelStatus.REJECTED):
-        database.models.record_verdict(version, candidate("a", status=status, verdict={"status": status}), REPORT)
+        verdict = gate_verdict(blessed=status is ModelStatus.BLESSED, reason=status)
+        database.models.record_verdict(version, candidate("a", status=status), None, verdict, REPORT)
         found = database.models.get(version)
         assert found is not None
-        assert (found.status, found.verdict) == (status, {"status": status})
+        assert (found.status, database.models.verdict(version)) == (status, verdict)
     with pytest.raises(ContractError, match="export it first"):
         database.models.promote(version)
-    database.models.record_verdict(version, candidate("a", status=ModelStatus.BLESSED), REPORT)
+    database.models.record_verdict(version, candidate("a", status=ModelStatus.BLESSED), None, gate_verdict(), REPORT)
     database.models.register(candidate("a", version=version, digest="f" * 64))
     database.models.promote(version)
-    late = candidate("a", status=ModelStatus.REJECTED, threshold=0.9, verdict={"late": True})
-    database.models.record_verdict(version, late, "<p>later</p>")
+    late, late_verdict = candidate("a", status=ModelStatus.REJECTED, threshold=0.9), gate_verdict(reason="late")
+    database.models.record_verdict(version, late, None, late_verdict, "<p>later</p>")
     assert database.models.report(version) == "<p>later</p>"
     found = database.models.get(version)
     assert found is not None
-    assert (found.status, found.threshold, found.verdict) == (ModelStatus.STABLE, 0.4, {"late": True})
+    assert (found.status, found.threshold) == (ModelStatus.STABLE, 0.4)
+    assert database.models.verdict(version) == late_verdict
 
 
 def test_versions_by_status_newest_first_without_those_that_are_not_exported(database: Database) -> None:

@@ -1,0 +1,202 @@
+"""Builds a SavedModel of a blessed training, proves it, publishes it, and registers the version."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version as installed_version
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.count_progress import StageProgress
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.files import read_json, write_json
+from sniffer.core.gate_records import GateVerdict
+from sniffer.core.model_metrics import ModelMetrics
+from sniffer.core.model_records import LABELS, PIXELS_SIGNATURE, ModelFacts, ModelRecord, ModelStatus
+from sniffer.core.settings import ImageSettings
+from sniffer_model.data.manifest import Manifest, Split, read_manifest
+from sniffer_model.data.source import open_source
+from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics
+from sniffer_model.release.model_base import ModelBase
+from sniffer_model.release.publish import ENCODED_SIGNATURE, SIGNATURES, all_taken, digest_directory
+from sniffer_model.workdir import TrainingRecord, Workdir, read_training
+
+if TYPE_CHECKING:
+    from sniffer_model.release.golden import GoldenImage
+
+log = logging.getLogger(__name__)
+
+PARITY_TOLERANCE = 1e-5
+LABELS_FILE = "labels.json"
+EXPORT_FORM = 2
+"""Raise it when the exported files change for one and the same training, so that a rerun exports anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blessed:
+    """A workdir whose snapshot, training, metrics and verdict belong together, and whose model the gate blessed."""
+
+    workdir: Workdir
+    manifest: Manifest
+    training: TrainingRecord
+    metrics: ModelMetrics
+    verdict: GateVerdict
+
+    @property
+    def version(self) -> int | None:
+        """The version that the gate reserved; None when it worked without a database."""
+        return self.verdict.version
+
+
+def read_blessed(workdir: Workdir) -> Blessed:
+    """Read the workdir; raises ContractError when its files are of different trainings, SettingsError when rejected."""
+    manifest, training = read_manifest(workdir.manifest), read_training(workdir)
+    check_trained(workdir, manifest, training)
+    metrics = read_metrics(workdir, training)
+    verdict = read_json(workdir.verdict, GateVerdict, made_by="sniffer model gate")
+    if verdict.candidate_digest != candidate_digest(metrics):
+        raise ContractError(f"{workdir.verdict} is of another training or threshold: run `sniffer model gate` again")
+    if not verdict.blessed:
+        raise SettingsError(
+            f"the gate rejected this model ({'; '.join(verdict.reasons)}): train a better one, or take "
+            "responsibility for it by `sniffer model gate --override-by NAME --override-reason TEXT`"
+        )
+    return Blessed(workdir, manifest, training, metrics, verdict)
+
+
+def export_model(blessed: Blessed, base: ModelBase, image_limits: ImageSettings) -> ModelFacts:
+    """Build, prove and publish the version; returns its facts. Publishes nothing that failed a proof.
+
+    The version is the one that the gate reserved, else the next one. When `base` has this very model already, that
+    version is returned and nothing is done. ContractError when another model is published under the reserved version.
+    """
+    facts = _facts(blessed)
+    published = base.find(facts)
+    if published is not None and blessed.version in (None, published.version):
+        log.info("this model is published already, as version %d", published.version)
+        return published
+    if blessed.version in base.versions():
+        raise all_taken(base.location)  # before the minute that an export takes
+    with base.staging() as staged:
+        decoder_difference = _build(blessed, staged, image_limits)
+        facts = replace(facts, digest=digest_directory(staged), decoder_difference=decoder_difference)
+        following = count(max(base.taken(), default=0) + 1)
+        return base.publish(staged, facts, following if blessed.version is None else [blessed.version])
+
+
+def _facts(blessed: Blessed) -> ModelFacts:
+    """All that is known before the export: everything but version and digest."""
+    training = blessed.training
+    return ModelFacts(
+        version=0,
+        digest="",
+        backbone_digest=training.backbone_digest,
+        backbone_weights=training.backbone_weights,
+        head_digest=training.head_digest,
+        preprocessing_version=training.preprocessing_version,
+        threshold=blessed.metrics.threshold,
+        manifest_digest=training.manifest_digest,
+        labels=LABELS,
+        signatures=SIGNATURES,
+        exporter=f"{EXPORT_FORM} tensorflow {installed_version('tensorflow')}",
+    )
+
+
+def _build(blessed: Blessed, staged: Path, image_limits: ImageSettings) -> float:
+    """Make and prove the version's files; returns by how much the decoder of `serving_default` moves the scores."""
+    # TensorFlow takes seconds to import: not before the workdir is known to be right.
+    from sniffer_model.export.choose_golden import choose_golden
+    from sniffer_model.training.backbone import load_backbone
+    from sniffer_model.training.head import load_head
+    from sniffer_model.training.network import save_for_serving, whole_network
+
+    workdir, training = blessed.workdir, blessed.training
+    backbone = load_backbone(workdir.backbone_weights, training.backbone_weights)
+    if backbone.digest != training.backbone_digest:
+        raise ContractError(f"{workdir.backbone_weights} is not what was trained with: train again")
+    with StageProgress("export", 4, unit="steps") as progress:
+        network = whole_network(backbone, load_head(workdir.head_weights), blessed.metrics.temperature)
+        progress.advance(detail="the trained network is loaded")
+        images = choose_golden(blessed.manifest.of(Split.TEST), open_source(blessed.manifest.source), image_limits)
+        if not images:
+            raise SettingsError("no JPEG or PNG of the test split can be read: golden examples need at least one")
+        progress.advance(detail="golden images are chosen")
+        save_for_serving(network, staged)
+        progress.advance(detail="the SavedModel is written")
+        difference = _prove(network, images, staged)
+        _copy_metadata(workdir, staged)
+        progress.advance(detail="its scores are those of the trained network")
+    return difference
+
+
+def _prove(network: Any, images: Sequence[GoldenImage], staged: Path) -> float:
+    """Add golden examples and warm-up records, and check both on the SavedModel as a server would load it.
+
+    Returns the largest difference between the scores of the two signatures.
+    """
+    from sniffer_model.export.choose_golden import write_golden
+    from sniffer_model.export.warmup import replay_warmup, write_warmup
+    from sniffer_model.release.golden import GoldenExample
+    from sniffer_model.training.network import load_signatures
+
+    signatures = load_signatures(staged)
+    trained = network.predict(np.stack([image.pixels for image in images]), verbose=0)
+    check_parity(trained, _served(signatures[PIXELS_SIGNATURE], pixels=[image.pixels.tobytes() for image in images]))
+    encoded = _served(signatures[ENCODED_SIGNATURE], image_bytes=[image.encoded for image in images])
+    rows = zip(images, trained, encoded, strict=True)
+    write_golden([GoldenExample(image, float(a), float(b)) for image, a, b in rows], staged)
+    write_warmup(images, staged)
+    log.info("%d warm-up records run", replay_warmup(staged, signatures))
+    difference = float(np.max(np.abs(encoded - trained)))
+    log.info("TensorFlow's own decoder moves the golden scores by at most %.4f", difference)
+    return difference
+
+
+def check_parity(trained: Any, served: Any) -> None:
+    """Raise ContractError unless the exported model's scores are the trained model's within PARITY_TOLERANCE."""
+    difference = float(np.max(np.abs(trained - served)))
+    # Written so that NaN fails.
+    if not difference <= PARITY_TOLERANCE:
+        raise ContractError(
+            f"the exported model's scores differ from the trained model's by {difference:.2g} (at most "
+            f"{PARITY_TOLERANCE:g} is allowed): not published; this is a defect of the export"
+        )
+    log.info("exported and trained scores differ by at most %.1e", difference)
+
+
+def _served(signature: Any, **inputs: Sequence[bytes]) -> Any:
+    import tensorflow as tf
+
+    from sniffer_model.training.network import SCORE_OUTPUT
+
+    return signature(**{name: tf.constant(list(values)) for name, values in inputs.items()})[SCORE_OUTPUT].numpy()
+
+
+def _copy_metadata(workdir: Workdir, staged: Path) -> None:
+    write_json(staged / LABELS_FILE, {"labels": LABELS, "score_of": LABELS[1]})
+    for path in (workdir.metrics, workdir.model_card, workdir.report, workdir.verdict):
+        shutil.copyfile(path, staged / path.name)
+
+
+def register(facts: ModelFacts, blessed: Blessed, database: Database) -> None:
+    """Complete the version's row in `models`, which the gate reserved. Idempotent."""
+    database.models.register(
+        ModelRecord(
+            facts.version,
+            facts.digest,
+            facts.backbone_digest,
+            facts.preprocessing_version,
+            facts.threshold,
+            ModelStatus.BLESSED,
+            candidate_digest(blessed.metrics),
+        ),
+        blessed.metrics,
+        blessed.verdict,
+    )

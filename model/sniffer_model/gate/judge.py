@@ -1,0 +1,233 @@
+"""Judges an evaluated candidate beside the stable model, and records the verdict in its workdir and in `models`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.files import read_text, write_json, write_text
+from sniffer.core.gate_records import GateFigures, GateVerdict, ModelComparison
+from sniffer.core.model_metrics import ModelMetrics
+from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.settings import ImageSettings
+from sniffer_model.data.manifest import Manifest, Split, read_manifest
+from sniffer_model.data.source import open_source
+from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics, score_splits
+from sniffer_model.evaluation.verdict_section import with_verdict
+from sniffer_model.gate.comparison import Rival, compare
+from sniffer_model.gate.told import judged_for_report
+from sniffer_model.gate.verdict import GateDecision, Limits, Override, decide
+from sniffer_model.release.model_base import open_model_base
+from sniffer_model.release.publish import read_facts
+from sniffer_model.statistics.calibration import calibrated
+from sniffer_model.statistics.metrics import Resampling
+from sniffer_model.statistics.review_load import ReviewPlan
+from sniffer_model.workdir import TrainingRecord, Workdir, read_training
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An evaluated workdir, whose files belong together."""
+
+    workdir: Workdir
+    manifest: Manifest
+    training: TrainingRecord
+    metrics: ModelMetrics
+
+    @property
+    def digest(self) -> str:
+        """What a version is reserved for: this training at this threshold."""
+        return candidate_digest(self.metrics)
+
+    @property
+    def plan(self) -> ReviewPlan:
+        """The night that it was evaluated for."""
+        review = self.metrics.review
+        return ReviewPlan(review.prevalence, review.nightly_volume, review.capacity, self.metrics.target_precision)
+
+    def record(self) -> ModelRecord:
+        """The candidate as `models` holds it before it has a version, an export or a verdict."""
+        return ModelRecord(
+            version=0,
+            digest="",
+            backbone_digest=self.training.backbone_digest,
+            preprocessing_version=self.training.preprocessing_version,
+            threshold=self.metrics.threshold,
+            status=ModelStatus.CANDIDATE,
+            candidate_digest=self.digest,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StableModel:
+    """The version in production: where its files are, and the threshold at which it flags."""
+
+    version: int
+    directory: Path
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class GateOptions:
+    """How a candidate is judged. `model_base` is where the stable model is published, None while there is none.
+
+    `stable_version` names the stable model where no database does.
+    """
+
+    limits: Limits
+    override: Override | None
+    feature_cache: Path
+    model_base: str | None
+    images: ImageSettings
+    stable_version: int | None = None
+
+
+def read_candidate(workdir: Workdir) -> Candidate:
+    """Read the workdir; raises ContractError when its files are of different trainings."""
+    manifest, training = read_manifest(workdir.manifest), read_training(workdir)
+    check_trained(workdir, manifest, training)
+    return Candidate(workdir, manifest, training, read_metrics(workdir, training))
+
+
+def judge(candidate: Candidate, options: GateOptions, database: Database | None) -> GateVerdict:
+    """Judge the candidate, reserve a version for it, and write the verdict to the workdir and the database.
+
+    Without a database no version is reserved, and only the workdir gets the verdict. Idempotent.
+    """
+    stable_version, comparison = _compare(candidate, options, database)
+    figures = gate_figures(candidate, comparison)
+    decision = decide(figures, options.limits, options.override)
+    record = candidate.record()
+    version = None
+    if database is not None:
+        above = 0 if options.model_base is None else max(open_model_base(options.model_base).taken(), default=0)
+        version = database.models.reserve(record, candidate.metrics, above=above)
+    verdict = _verdict(candidate, decision, figures, stable_version, version)
+    write_json(candidate.workdir.verdict, verdict)
+    report = _complete_report(candidate, decision, comparison, stable_version, version)
+    if database is not None and version is not None:
+        status = ModelStatus.BLESSED if verdict.blessed else ModelStatus.REJECTED
+        judged = dataclasses.replace(record, status=status)
+        database.models.record_verdict(version, judged, candidate.metrics, verdict, report)
+    return verdict
+
+
+def _complete_report(
+    candidate: Candidate,
+    decision: GateDecision,
+    comparison: ModelComparison | None,
+    stable_version: int | None,
+    version: int | None,
+) -> str:
+    """Write the verdict into the workdir's report, in place of an earlier one; returns the page."""
+    path = candidate.workdir.report
+    judged = judged_for_report(decision, comparison, stable_version, version, datetime.now(UTC))
+    page = with_verdict(read_text(path, made_by="sniffer model evaluate"), judged)
+    write_text(path, page)
+    return page
+
+
+def gate_figures(candidate: Candidate, comparison: ModelComparison | None) -> GateFigures:
+    """The figures that the verdict rests on."""
+    metrics, test = candidate.metrics, candidate.metrics.test
+    precision = test.night.precision
+    return GateFigures(
+        pr_auc=test.pr_auc,
+        roc_auc=test.roc_auc,
+        recall=test.recall,
+        nightly_precision=None if precision is None else precision.value,
+        flags_per_night=test.night.flags_per_night.value,
+        capacity=metrics.review.capacity,
+        threshold_rule=metrics.threshold_rule,
+        threshold_rule_kept=metrics.threshold_rule_kept,
+        comparison=comparison,
+    )
+
+
+def find_stable(
+    database: Database | None, asked: int | None, base: str | None, into: Path, preprocessing_version: str
+) -> StableModel | None:
+    """The stable model's files and threshold; None only when there is certainly no stable model yet.
+
+    Raises SettingsError when it cannot be reached, ContractError when what is published is not what is registered.
+    """
+    record = None if database is None else database.models.stable()
+    version = asked if record is None else record.version
+    if version is None:
+        return None
+    if base is None:
+        raise SettingsError(f"version {version} is stable: --model-base-path must say where it is published")
+    directory = open_model_base(base).fetch(version, into)
+    facts = read_facts(directory)
+    if record is not None and record.digest != facts.digest:
+        raise ContractError(
+            f"version {version} in {base} is not the stable model that is registered: check --model-base-path, or "
+            "publish that version again"
+        )
+    if facts.preprocessing_version != preprocessing_version:
+        log.warning(
+            "stable version %d was made for preprocessing %s; it is judged on today's pixels, of %s",
+            version,
+            facts.preprocessing_version,
+            preprocessing_version,
+        )
+    return StableModel(version, directory, facts.threshold if record is None else record.threshold)
+
+
+def _compare(
+    candidate: Candidate, options: GateOptions, database: Database | None
+) -> tuple[int | None, ModelComparison | None]:
+    """The stable version and the comparison with it, or neither when there is none yet."""
+    base, preprocessing = options.model_base, candidate.training.preprocessing_version
+    with tempfile.TemporaryDirectory(prefix="stable-model-") as into:
+        stable = find_stable(database, options.stable_version, base, Path(into), preprocessing)
+        if stable is None:
+            return None, None
+        return stable.version, _compare_with(stable, candidate, options)
+
+
+def _compare_with(stable: StableModel, candidate: Candidate, options: GateOptions) -> ModelComparison:
+    """Both models on the candidate's test split, with the bootstrap draws that the candidate was evaluated with."""
+    # TensorFlow takes seconds to import: not before the inputs are known to be right.
+    from sniffer_model.gate.stable_scores import stable_scores
+
+    run = candidate.workdir, candidate.manifest, candidate.training
+    test = score_splits(*run, options.feature_cache, options.images, (Split.TEST,))[Split.TEST]
+    source = open_source(candidate.manifest.source)
+    theirs, readable = stable_scores(stable.directory, test.entries, source, options.images)
+    metrics, draws = candidate.metrics, candidate.metrics.bootstrap
+    return compare(
+        test.truth[readable],
+        [kind for kind, kept in zip(test.kinds(), readable, strict=True) if kept],
+        Rival(calibrated(test.scores, metrics.temperature)[readable], metrics.threshold),
+        Rival(theirs[readable], stable.threshold),
+        candidate.plan,
+        Resampling(draws.seed, draws.resamples),
+    )
+
+
+def _verdict(
+    candidate: Candidate, decision: GateDecision, figures: GateFigures, stable: int | None, version: int | None
+) -> GateVerdict:
+    override = decision.override
+    return GateVerdict(
+        blessed=decision.blessed,
+        reasons=decision.reasons,
+        checks=decision.checks,
+        overridden_by=None if override is None else override.name,
+        override_reason=None if override is None else override.reason,
+        stable_version=stable,
+        version=version,
+        manifest_digest=candidate.training.manifest_digest,
+        training_digest=candidate.training.digest,
+        candidate_digest=candidate.digest,
+        figures=figures,
+    )

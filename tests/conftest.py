@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.flaky_s3 import FlakyS3
 from support.schedule import ByFolder, rank
 from support.scratch_bucket import ScratchBucket
 
@@ -93,6 +94,14 @@ def bucket(s3: S3, request: pytest.FixtureRequest) -> ScratchBucket:
     client = s3.client()
     client.create_bucket(Bucket=name)
     return ScratchBucket(name, client, s3.endpoint_url)
+
+
+@pytest.fixture
+def flaky_s3(bucket: ScratchBucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyS3]:
+    """A proxy before the test's S3 that misbehaves when told to; the AWS variables point to it."""
+    with FlakyS3(bucket.endpoint_url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
+        yield proxy
 
 
 def _test_digest(request: pytest.FixtureRequest) -> str:

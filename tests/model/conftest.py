@@ -10,10 +10,6 @@ from support.training import Run
 
 from sniffer_local.samples.__main__ import main as draw_samples
 from sniffer_model.data import snapshot
-from sniffer_model.evaluation import evaluate
-from sniffer_model.export import export
-from sniffer_model.gate import __main__ as gate
-from sniffer_model.training import train
 from sniffer_model.workdir import Workdir
 
 IMAGES = 240
@@ -30,6 +26,8 @@ def exported_model(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -
     """A model base path with version 1, a real one. Not to be written to."""
 
     def publish(base: Path) -> None:
+        from sniffer_model.export import export
+
         assert export.main([*trained_run.workdir_flags, "--model-base-path", str(base), "--no-register"]) == 0
 
     return made_once(tmp_path_factory, "drug_detector", publish)
@@ -40,6 +38,11 @@ def _run(folder: Path) -> Run:
 
 
 def _train(folder: Path) -> None:
+    # Here, since most tests beside this file do without TensorFlow, which takes seconds to import.
+    from sniffer_model.evaluation import evaluate
+    from sniffer_model.gate import __main__ as gate
+    from sniffer_model.training import train
+
     run = _run(folder)
     assert draw_samples(["--out", str(run.images), "--count", str(IMAGES), "--seed", "11"]) == 0
     assert snapshot.main(["--source", str(run.images), *run.workdir_flags]) == 0

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,13 +52,6 @@ def run(source: str | Path, workdir: Path, *flags: str) -> int:
 def taken(source: str | Path, workdir: Path, *flags: str) -> Manifest:
     assert run(source, workdir, *flags) == 0
     return read_manifest(workdir / "manifest.json")
-
-
-@pytest.fixture
-def flaky(bucket: ScratchBucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyS3]:
-    with FlakyS3(bucket.endpoint_url) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
-        yield proxy
 
 
 def table_of(bucket: ScratchBucket, **columns: list[Any]) -> pa.Table:
@@ -142,10 +134,10 @@ def test_rows_that_name_an_object_again_or_one_that_is_gone_are_reported(bucket:
 
 
 def test_an_object_that_is_deleted_after_the_listing_is_reported(
-    bucket: ScratchBucket, flaky: FlakyS3, tmp_path: Path
+    bucket: ScratchBucket, flaky_s3: FlakyS3, tmp_path: Path
 ) -> None:
     fill(bucket)
-    flaky.after_listing = lambda: bucket.delete(key(4))
+    flaky_s3.after_listing = lambda: bucket.delete(key(4))
     manifest = taken(f"s3://{bucket.name}/", tmp_path)
     assert [(exclusion.key, exclusion.code) for exclusion in manifest.excluded] == [(key(4), "gone")]
     assert len(manifest.entries) == 2 * EACH_CLASS - 1
@@ -162,18 +154,18 @@ def test_an_object_over_the_byte_limit_is_reported(
 
 
 def test_a_failing_s3_is_waited_for_and_nothing_is_missing(
-    bucket: ScratchBucket, flaky: FlakyS3, tmp_path: Path
+    bucket: ScratchBucket, flaky_s3: FlakyS3, tmp_path: Path
 ) -> None:
     fill(bucket)
-    flaky.after_listing = lambda: flaky.away_for(0.7)
+    flaky_s3.after_listing = lambda: flaky_s3.away_for(0.7)
     manifest = taken(f"s3://{bucket.name}", tmp_path)
     assert len(manifest.entries) == 2 * EACH_CLASS
     assert manifest.excluded == ()
 
 
-def refuse_an_image(flaky: FlakyS3, status: int, code: str) -> None:
+def refuse_an_image(flaky_s3: FlakyS3, status: int, code: str) -> None:
     body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-    flaky.refuse = lambda _method, path: (status, body) if "kind-003" in path else None
+    flaky_s3.refuse = lambda _method, path: (status, body) if "kind-003" in path else None
 
 
 @pytest.mark.parametrize(
@@ -189,14 +181,14 @@ def test_one_image_that_s3_does_not_give_ends_the_snapshot(
     exit_status: int,
     message: str,
     bucket: ScratchBucket,
-    flaky: FlakyS3,
+    flaky_s3: FlakyS3,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fill(bucket)
     monkeypatch.setenv("SNIFFER_FETCH_PATIENCE_S", "0.5")
-    refuse_an_image(flaky, status, code)
+    refuse_an_image(flaky_s3, status, code)
     assert run(f"s3://{bucket.name}", tmp_path / "work") == exit_status
     assert re.search(message, complaint(capsys))
     assert not (tmp_path / "work").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -50,13 +49,6 @@ def opened(name: str, *, patience_s: float = 5, max_bytes: int = 10_000) -> Buck
 
 def listed(bucket: Bucket, prefix: str = "") -> dict[str, ListedObject]:
     return {image.key: image for page in bucket.pages(prefix) for image in page}
-
-
-@pytest.fixture
-def flaky(bucket: ScratchBucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyS3]:
-    with FlakyS3(bucket.endpoint_url) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
-        yield proxy
 
 
 def test_every_awkward_key_is_listed_and_fetched_as_itself(bucket: ScratchBucket) -> None:
@@ -130,21 +122,21 @@ def test_an_object_over_the_byte_limit_is_not_fetched(bucket: ScratchBucket) -> 
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
-def test_a_throttling_s3_is_waited_for(bucket: ScratchBucket, flaky: FlakyS3, key: str) -> None:
+def test_a_throttling_s3_is_waited_for(bucket: ScratchBucket, flaky_s3: FlakyS3, key: str) -> None:
     bucket.put(key, b"body")
     ours = opened(bucket.name)
-    flaky.away_for(1.0)
+    flaky_s3.away_for(1.0)
     image = listed(ours)[key]
-    flaky.away_for(1.0)
+    flaky_s3.away_for(1.0)
     assert ours.fetch(image) == b"body"
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
-def test_patience_ends_as_a_failure_of_that_image(bucket: ScratchBucket, flaky: FlakyS3, key: str) -> None:
+def test_patience_ends_as_a_failure_of_that_image(bucket: ScratchBucket, flaky_s3: FlakyS3, key: str) -> None:
     bucket.put(key, b"body")
     ours = opened(bucket.name, patience_s=0.5)
     image = listed(ours)[key]
-    flaky.away_for(60)
+    flaky_s3.away_for(60)
     began = time.monotonic()
     with pytest.raises(NotFetched) as caught:
         ours.fetch(image)
@@ -155,24 +147,26 @@ def test_patience_ends_as_a_failure_of_that_image(bucket: ScratchBucket, flaky: 
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
-def test_an_object_without_permission_fails_with_that_reason(bucket: ScratchBucket, flaky: FlakyS3, key: str) -> None:
+def test_an_object_without_permission_fails_with_that_reason(
+    bucket: ScratchBucket, flaky_s3: FlakyS3, key: str
+) -> None:
     bucket.put(key, b"body")
     ours = opened(bucket.name)
     image = listed(ours)[key]
-    flaky.refuse = lambda _method, _path: (403, DENIED)
+    flaky_s3.refuse = lambda _method, _path: (403, DENIED)
     with pytest.raises(NotFetched) as caught:
         ours.fetch(image)
     assert (caught.value.verdict.outcome, caught.value.verdict.code) == (Outcome.FAILED, "access_denied")
 
 
 def test_what_is_wrong_with_a_bucket_is_said_at_once(
-    bucket: ScratchBucket, flaky: FlakyS3, monkeypatch: pytest.MonkeyPatch
+    bucket: ScratchBucket, flaky_s3: FlakyS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SettingsError, match="'absent-bucket' at .* does not exist"):
         opened("absent-bucket")
     with pytest.raises(SettingsError, match="'No Bucket' is not a bucket name"):
         opened("No Bucket")
-    flaky.refuse = lambda _method, _path: (403, DENIED)
+    flaky_s3.refuse = lambda _method, _path: (403, DENIED)
     with pytest.raises(SettingsError, match="s3:ListBucket"):
         opened(bucket.name)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -218,16 +212,18 @@ def test_a_file_that_is_not_there_is_gone(bucket: ScratchBucket, tmp_path: Path)
         opened(bucket.name).download("nothing", tmp_path / "down")
 
 
-def test_writes_wait_for_an_s3_that_is_away_for_a_while(bucket: ScratchBucket, flaky: FlakyS3, tmp_path: Path) -> None:
+def test_writes_wait_for_an_s3_that_is_away_for_a_while(
+    bucket: ScratchBucket, flaky_s3: FlakyS3, tmp_path: Path
+) -> None:
     (tmp_path / "up").write_bytes(b"whole")
     there = opened(bucket.name)
-    flaky.away_for(0.5)
+    flaky_s3.away_for(0.5)
     there.upload(tmp_path / "up", "late")
     assert there.read("late").data == b"whole"
 
 
-def test_a_write_that_is_not_allowed_names_the_right_it_needs(bucket: ScratchBucket, flaky: FlakyS3) -> None:
+def test_a_write_that_is_not_allowed_names_the_right_it_needs(bucket: ScratchBucket, flaky_s3: FlakyS3) -> None:
     there = opened(bucket.name)
-    flaky.refuse = lambda method, _path: (403, DENIED) if method == "PUT" else None
+    flaky_s3.refuse = lambda method, _path: (403, DENIED) if method == "PUT" else None
     with pytest.raises(SettingsError, match="s3:PutObject"):
         there.create("claim", b"")

@@ -31,7 +31,7 @@ def test_patience_ends_with_the_address_and_without_the_password() -> None:
     url = "mysql+mysqldb://u:pa%40ss@127.0.0.1:1/db"
     with (
         Database(DatabaseSettings(url, patience_s=0.1)) as away,
-        pytest.raises(TransientError, match=r"127\.0\.0\.1:1/db does not answer") as caught,
+        pytest.raises(TransientError, match=r"127\.0\.0\.1:1/db has not answered for 0.1 s") as caught,
     ):
         away.scans.stored_outcomes("s")
     assert "pa%40ss" not in str(caught.value)

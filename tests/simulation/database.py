@@ -15,15 +15,14 @@ from typing import TypeVar
 
 from simulation.clockwork import Clockwork, Process
 from sniffer.adapters.mysql.decisions import StoredPrediction, decide, reusable_hash
-from sniffer.core.errors import TransientError
 from sniffer.core.records import SETTLED, Certificate, FailureSample, Outcome, Result, ScanRequest
+from sniffer.core.retry import Retry, RetryLater
 
 _T = TypeVar("_T")
 
 LATENCY_S = (0.002, 0.02)
 LOCK_WAIT_S = 1.0
 """After so long a transaction that waits for another's row is rolled back (error 1205)."""
-BACKOFF_S = 0.1
 
 
 class CommitFault(StrEnum):
@@ -46,10 +45,6 @@ class Row:
     def decides(self) -> StoredPrediction:
         """What a later write has to know of it."""
         return StoredPrediction(self.result.outcome, self.scan_id)
-
-
-class _ServerAway(Exception):
-    """The transaction was not committed, or nobody knows."""
 
 
 class MemoryDatabase:
@@ -93,7 +88,7 @@ class Session:
     def __init__(self, database: MemoryDatabase, process: Process, patience_s: float) -> None:
         self._database = database
         self._process = process
-        self._patience_s = patience_s
+        self._retry = Retry("MySQL", "run again", patience_s, last_pause_s=0.5)
         self._commits = False
 
     # ---- images ---------------------------------------------------------------------------------------------
@@ -186,24 +181,16 @@ class Session:
         return self._retried(once)
 
     def _retried(self, transaction: Callable[[], _T]) -> _T:
-        """Again after a transient error, for at most the patience, as `Transactions.transact` does."""
         clockwork = self._database.clockwork
-        deadline = clockwork.now + self._patience_s
-        pause_s = BACKOFF_S / 2
-        while True:
-            try:
-                return transaction()
-            except _ServerAway as error:
-                if clockwork.now >= deadline:
-                    raise TransientError(f"MySQL does not answer for {self._patience_s:g} s ({error})") from error
-            clockwork.sleep(pause_s * (0.5 + self._database.rng.random() / 2))
-            pause_s = min(2 * pause_s, 5 * BACKOFF_S)
+        return self._retry.call(
+            transaction, clock=clockwork.time, sleep=clockwork.sleep, uniform=self._database.rng.uniform
+        )
 
     def _travel(self) -> None:
         low, high = LATENCY_S
         self._database.clockwork.sleep(low + (high - low) * self._database.rng.random())
         if self._database.is_away:
-            raise _ServerAway("it is away")
+            raise RetryLater("it is away")
 
     def _write_locked(
         self, identities: list[bytes], decided: Callable[[], tuple[list[Outcome], list[Result]]], scan_id: str
@@ -226,7 +213,7 @@ class Session:
                 if not holder.is_open:
                     break  # its process died, so the server rolled it back
                 if database.clockwork.now >= deadline:
-                    raise _ServerAway("lock wait time-out")
+                    raise RetryLater("lock wait time-out")
                 database.clockwork.sleep(0.01)
             database.locks[identity] = self
 
@@ -263,4 +250,4 @@ class Session:
         while not answered:
             thread.park()
         if failure:
-            raise _ServerAway(failure)
+            raise RetryLater(failure)

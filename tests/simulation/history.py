@@ -36,6 +36,20 @@ RECOVERY_S = 8.0
 """How long the traces of a fault may last after its end: a consumer is missed after its deadline; its images are
 fetched again; a process that gave up (within PATIENCE_S) starts and connects again; a batch that was waiting ends."""
 HORIZON_S = 60.0
+_SILENCES = frozenset(
+    {
+        FaultKind.STOP_CONSUMER,
+        FaultKind.KILL_PRODUCER,
+        FaultKind.STOP_PRODUCER,
+        FaultKind.END_PRODUCER,
+        FaultKind.CUT,
+        FaultKind.CUT_UNNOTICED,
+        FaultKind.CUT_LINGERING,
+        FaultKind.SLOW_NETWORK,
+        FaultKind.DATABASE_AWAY,
+    }
+)
+"""Faults that may keep a consumer from hearing of the producer, which opens the scan in MySQL before all else."""
 
 
 @dataclass(slots=True)
@@ -211,8 +225,8 @@ class History:
             process.kill()
             self.clockwork.this_thread().park()
 
-        def die_of_poison() -> None:
-            self.truth.poisoned += 1
+        def die_of_poison(body: bytes) -> None:
+            self.truth.poisoned[body] += 1
             die()
 
         scorer = Scorer(Session(self.database, process, PATIENCE_S), self.server, decoder(die_of_poison))
@@ -307,6 +321,8 @@ class History:
                 self.bucket.put(key, b"image, replaced")
             case FaultKind.DENY:
                 self.bucket.denied.add(key)
+            case FaultKind.DENY_ALL:
+                self.bucket.all_denied_until = until
             case FaultKind.SERVING_AWAY:
                 self.server.away_until = until
             case FaultKind.SERVING_SLOW:
@@ -347,6 +363,9 @@ class History:
     def _judge_error(self, who: str, error: SnifferError) -> None:
         if isinstance(error, ContractError | SettingsError):
             self.violation = self.violation or f"{who} ends for good, though nothing is wrong for good: {error}"
+        kinds = {fault.kind for fault in self.plan.faults}
+        if str(error).startswith("no word from a producer") and not kinds & _SILENCES:
+            self.violation = self.violation or f"{who} leaves, though the producer is there: {error}"
 
     def _judge_certificate(self, certificate: Certificate, run: ScanRun, tally: ListingTally) -> None:
         self.say("certificate: " + ("holds" if certificate.holds else "; ".join(certificate.problems)))

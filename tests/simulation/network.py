@@ -18,6 +18,8 @@ from sniffer.scan.messages import FromConsumer, FromProducer, ToProducer, Uninte
 
 RECONNECT_S = (0.05, 0.6)
 """Bounds of the pause before a consumer tries to connect again."""
+NO_NAME = b"\x00"
+"""Begins the names that a ROUTER makes up itself."""
 LATENCY_S = (0.0002, 0.002)
 
 
@@ -76,7 +78,7 @@ class Connection:
         """What is under way is lost, or lingers; the producer notices so much later."""
         self._is_broken, self._lingers = True, lingers
         if lingers:
-            self._name = b"\x00" + self._network.rng.randbytes(4)
+            self._name = NO_NAME + self._network.rng.randbytes(4)
         self._network.clockwork.after(noticed_after_s, lambda: self._producer.forget(self._consumer.name, self))
 
     def _carry(self, direction: int, arrive: Callable[[], None]) -> None:

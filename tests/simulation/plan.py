@@ -28,6 +28,7 @@ class FaultKind(StrEnum):
     DELETE = "an object is deleted"
     REPLACE = "an object is replaced"
     DENY = "an object may not be read"
+    DENY_ALL = "no object may be read"
     SERVING_AWAY = "the model server is away"
     SERVING_SLOW = "the model server is slow"
     DATABASE_AWAY = "MySQL is away"
@@ -44,10 +45,26 @@ _LASTING = {
     FaultKind.DUPLICATES: (0.5, 2.0),
     FaultKind.S3_AWAY: (0.2, 5.0),
     FaultKind.S3_SLOW: (0.5, 2.0),
+    FaultKind.DENY_ALL: (0.5, 4.0),
     FaultKind.SERVING_AWAY: (0.2, 5.0),
     FaultKind.SERVING_SLOW: (0.5, 3.0),
     FaultKind.DATABASE_AWAY: (0.2, 5.0),
 }
+
+
+_MISFORTUNES = (
+    (FaultKind.STOP_CONSUMER, FaultKind.DENY_ALL, FaultKind.SERVING_SLOW),
+    (FaultKind.STOP_CONSUMER, FaultKind.DELETE, FaultKind.DELETE, FaultKind.DELETE, FaultKind.SERVING_SLOW),
+    (FaultKind.SLOW_NETWORK, FaultKind.CUT),
+    (FaultKind.SLOW_NETWORK, FaultKind.CUT_UNNOTICED, FaultKind.STOP_CONSUMER),
+    (FaultKind.SLOW_NETWORK, FaultKind.CUT_LINGERING),
+    (FaultKind.DENY_ALL, FaultKind.KILL_CONSUMER, FaultKind.KILL_CONSUMER),
+    (FaultKind.KILL_PRODUCER, FaultKind.STOP_CONSUMER, FaultKind.SERVING_SLOW),
+    (FaultKind.KILL_PRODUCER, FaultKind.SLOW_NETWORK, FaultKind.CUT),
+    (FaultKind.UNANSWERED, FaultKind.KILL_CONSUMER, FaultKind.CUT),
+    (FaultKind.KILL_CONSUMER, FaultKind.SLOW_NETWORK, FaultKind.CUT, FaultKind.CUT),
+)
+"""Faults that are worse together than apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +147,19 @@ def _body(rng: random.Random) -> bytes:
 
 
 def _faults(rng: random.Random, span_s: float) -> tuple[Fault, ...]:
-    """Some of few kinds, so that a kind also comes twice and thrice; spread over about as long as the scan takes."""
-    kinds = rng.sample(list(FaultKind), 4)
-    faults = []
-    for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 6, 8))):
-        kind = rng.choice(kinds)
-        low, high = _LASTING.get(kind, (0.0, 0.0))
-        lasts_s = round(rng.uniform(low, high), 3)
-        faults.append(Fault(round(rng.uniform(0, span_s), 3), kind, rng.randrange(20), lasts_s))
+    """Faults spread over about as long as the scan takes: of few kinds, or the parts of one misfortune at a time."""
+    if rng.random() < 0.3:
+        kinds = list(rng.choice(_MISFORTUNES)) * rng.choice((1, 1, 2))
+        start_s = rng.uniform(0, span_s)
+        times = [start_s + rng.uniform(0, 0.9) for _ in kinds]
+    else:
+        few = rng.sample(list(FaultKind), 4)
+        kinds = [rng.choice(few) for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 6, 8)))]
+        times = [rng.uniform(0, span_s) for _ in kinds]
+    faults = [_fault(rng, kind, at_s) for kind, at_s in zip(kinds, times, strict=True)]
     return tuple(sorted(faults, key=lambda fault: fault.at_s))
+
+
+def _fault(rng: random.Random, kind: FaultKind, at_s: float) -> Fault:
+    low, high = _LASTING.get(kind, (0.0, 0.0))
+    return Fault(round(at_s, 3), kind, rng.randrange(20), round(rng.uniform(low, high), 3))

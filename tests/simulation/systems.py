@@ -22,12 +22,12 @@ def true_score(body: bytes) -> float:
     return int.from_bytes(hashlib.sha256(body).digest()[:4], "big") / 2**32
 
 
-def decoder(die: Callable[[], None]) -> Callable[[bytes], bytes]:
+def decoder(die: Callable[[bytes], None]) -> Callable[[bytes], bytes]:
     """A decoder whose pixels are the bytes themselves; poison kills its process."""
 
     def decode(body: bytes) -> bytes:
         if body.startswith(POISON):
-            die()
+            die(body)
         if body.startswith(BROKEN):
             raise UnreadableImage("no_image", "not an image")
         return body
@@ -45,6 +45,9 @@ class MemoryBucket:
         self.bodies: dict[str, bytes] = {}
         self.versions: dict[str, list[bytes]] = {}
         self.denied: set[str] = set()
+        self.all_denied_until = 0.0
+        self.given: set[str] = set()
+        """The keys whose last fetch gave their bytes."""
         self.away_until = 0.0
         self.slow_until = 0.0
 
@@ -77,11 +80,17 @@ class MemoryBucket:
 
     def fetch(self, image: ListedObject) -> bytes:
         """The object's bytes, if it is still the one that was listed; raises NotFetched otherwise."""
+        self.given.discard(image.key)
+        body = self._fetched(image)
+        self.given.add(image.key)
+        return body
+
+    def _fetched(self, image: ListedObject) -> bytes:
         try:
             self._travel()
         except TransientError as error:
             raise NotFetched(Unscored(Outcome.FAILED, "fetch", str(error))) from error
-        if image.key in self.denied:
+        if image.key in self.denied or self._clockwork.now < self.all_denied_until:
             raise NotFetched(Unscored(Outcome.FAILED, "access_denied", "not for you"))
         if image.key not in self.bodies:
             raise NotFetched(Unscored(Outcome.GONE, "deleted", "there is no such object"))

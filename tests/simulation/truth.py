@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from simulation.database import MemoryDatabase, Row
+from simulation.network import NO_NAME
 from simulation.plan import FaultKind, Plan
 from simulation.systems import BROKEN, POISON, MemoryBucket, true_score
 from sniffer.core.records import SETTLED, Certificate, ListedObject, ListingDigest, Outcome, Result
 from sniffer.scan.ledger import Ledger
 from sniffer.scan.listing import ListingTally
-from sniffer.scan.messages import FromConsumer, FromProducer, Heartbeat, Work
+from sniffer.scan.messages import Done, FromConsumer, FromProducer, Heartbeat, Work
 
 _UNSETTLED = frozenset({Outcome.FAILED, Outcome.GONE})
 _HURTS_CONSUMERS = frozenset(
@@ -29,6 +30,10 @@ _HURTS_CONSUMERS = frozenset(
 )
 
 
+DEATHS_BEFORE_FAILURE = 3
+"""As the documents promise; not asked of the code that is on trial."""
+
+
 class Violation(Exception):
     """Something is not as it must be."""
 
@@ -42,17 +47,20 @@ class Truth:
         self._database = database
         self._scan_id = scan_id
         self.touched: set[str] = set()
-        self.poisoned = 0
+        self.poisoned: Counter[bytes] = Counter()
+        self._runs = 0
         self._kinds = {fault.kind for fault in plan.faults}
         self.begin_run()
 
     def begin_run(self) -> None:
         """The scan runs, perhaps again."""
-        self.poisoned = 0
+        self._runs += 1
         self._accounted = 0
         self._listed: dict[bytes, ListedObject] = {}
         self._is_listed = False
         self._handed: set[bytes] = set()
+        self._session = ""
+        self._acknowledged: set[int] = set()
         self._owned = self._database.owned.copy()
         self._upgrades = self._database.upgrades
         self._settled_before = {
@@ -84,6 +92,8 @@ class Truth:
         new = tally.listed - tally.unchanged
         _must(accounted <= new, f"an image is doubled: {new} are to be scored, {accounted} are accounted for")
         self._accounted = accounted
+        most = self._plan.held_bytes + max((len(body) for body in self._plan.bodies), default=0)
+        _must(ledger.on_hand_bytes <= most, f"{ledger.on_hand_bytes} bytes are kept ready, {most} is the most")
         for outcome, count in ledger.counts.items():
             _must(count >= 0, f"{count} images count as {outcome}")
             if outcome in SETTLED:
@@ -92,14 +102,21 @@ class Truth:
 
     def check_received(self, name: bytes, message: FromConsumer) -> None:
         """No consumer holds more than it asked for."""
+        # What comes over a connection that was replaced has no known name, and is not heeded.
+        if isinstance(message, Done) and message.session == self._session and not name.startswith(NO_NAME):
+            self._acknowledged |= {number for number, _ in message.outcomes}
         if isinstance(message, Heartbeat) and FaultKind.DUPLICATES not in self._kinds:
             most = 2 * self._plan.batch_size
             _must(len(message.holds) <= most, f"{name!r} holds {len(message.holds)} images, {most} is the most")
 
     def check_sent(self, name: bytes, message: FromProducer) -> None:
-        """Nothing is handed out that had a settled row when the scan began."""
+        """Nothing is handed out that had a settled row when the scan began, or was acknowledged, or for no reason."""
         if isinstance(message, Work):
+            self._session = message.session
             identity = message.image.identity
+            given = message.verdict is not None and message.verdict.code != "kills_consumers"
+            _must(not (given and message.image.key in self._bucket.given), f"{message.image.key} was fetched after all")
+            _must(message.number not in self._acknowledged, f"{message.image.key} is handed out after it was done")
             self._handed.add(identity)
             scored = identity in self._settled_before and not self._plan.rescan
             _must(not scored, f"{message.image.key} was settled before, and is handed out")
@@ -129,8 +146,15 @@ class Truth:
         failed = certificate.outcomes[Outcome.FAILED]
         within = failed <= self._plan.error_budget * ledger.done
         _must(certificate.holds == within, f"{failed} failed, budget {self._plan.error_budget}: {certificate.problems}")
+        if self._runs == 1 and not self._kinds & (_HURTS_CONSUMERS | {FaultKind.DUPLICATES}):
+            self._check_poison()
         if not self._plan.faults:
             _must(ledger.alive == [], "a consumer was not told of the end")
+
+    def _check_poison(self) -> None:
+        for body, deaths in self.poisoned.items():
+            most = DEATHS_BEFORE_FAILURE * self._plan.bodies.count(body)
+            _must(deaths <= most, f"{body.decode()} killed {deaths} consumers")
 
     def _check_listing(self, certificate: Certificate) -> None:
         listed = len(self._listed)
@@ -189,7 +213,7 @@ class Truth:
         code = row.result.error_code
         reasons = {
             "fetch": FaultKind.S3_AWAY in self._kinds,
-            "access_denied": row.result.image.key in self._bucket.denied,
+            "access_denied": row.result.image.key in self._bucket.denied or FaultKind.DENY_ALL in self._kinds,
             "kills_consumers": body.startswith(POISON) or bool(self._kinds & _HURTS_CONSUMERS),
         }
         _must(reasons.get(code or "", False), f"{where} ({code}) without a reason")

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from simulation.clockwork import Clockwork, Process, SimulatedThreads
-from simulation.database import CommitFault, MemoryDatabase, Session
+from simulation.database import MemoryDatabase, Session
 from simulation.network import ConsumerEnd, Network, ProducerEnd
-from simulation.plan import Fault, FaultKind, Plan
+from simulation.plan import FaultKind, Plan
+from simulation.strikes import striker
 from simulation.systems import MemoryBucket, MemoryModelServer, decoder, true_score
 from simulation.truth import Truth, Violation
 from sniffer.core.errors import ContractError, SettingsError, SnifferError
 from sniffer.core.model_records import ModelRecord, ModelStatus
-from sniffer.core.records import SETTLED, Certificate, ListedObject, Outcome, Result, ScanRequest, Unscored
+from sniffer.core.records import Certificate, ListedObject, Outcome, Result, ScanRequest, Unscored
 from sniffer.core.settings import FleetSettings
 from sniffer.scan.consumer import Consumer
 from sniffer.scan.listing import ListingTally, images_to_score
@@ -87,12 +88,12 @@ class History:
             fetch_threads=plan.fetch_threads,
             held_bytes=plan.held_bytes,
         )
-        self._consumers: list[Process | None] = [None] * len(plan.arrivals)
-        self._loops: dict[Process, Consumer] = {}
+        self.consumers: list[Process | None] = [None] * len(plan.arrivals)
+        self.loops: dict[Process, Consumer] = {}
         self._started = 0
-        self._producer: Process | None = None
-        self._run: ScanRun | None = None
-        self._is_over = False
+        self.producer: Process | None = None
+        self.run: ScanRun | None = None
+        self.is_over = False
         self.violation: str | None = None
         self.clockwork.on_failure = self._blame
 
@@ -104,11 +105,11 @@ class History:
         for slot, at_s in enumerate(self.plan.arrivals):
             self.clockwork.after(at_s, self._consumer_starter(slot))
         for fault in self.plan.faults:
-            self.clockwork.after(fault.at_s, self._striker(fault))
+            self.clockwork.after(fault.at_s, striker(self, fault))
         self._start_producer()
         horizon_s = self.plan.quiet_from + RECOVERY_S + HORIZON_S
-        self.clockwork.run(lambda: self._is_over or self.violation is not None, horizon_s)
-        if not self._is_over and self.violation is None:
+        self.clockwork.run(lambda: self.is_over or self.violation is not None, horizon_s)
+        if not self.is_over and self.violation is None:
             self.violation = f"liveness: the scan has not ended at {self.clockwork.now:.1f} s"
         ended_at = self.clockwork.now
         self.clockwork.close()
@@ -129,13 +130,13 @@ class History:
             key = f"k{number:02}"
             self.bucket.put(key, body)
             if number in self.plan.stored:
-                self.database.write(self._result_of(key), EARLIER_SCAN)
+                self.database.write(self.result_of(key), EARLIER_SCAN)
             if number in self.plan.failed_before:
                 verdict = Unscored(Outcome.FAILED, "fetch", "S3 was away")
                 self.database.write(verdict.of(self.bucket.listed(key)), EARLIER_SCAN)
         self.database.check_write = self._check_write
 
-    def _result_of(self, key: str) -> Result:
+    def result_of(self, key: str) -> Result:
         image, body = self.bucket.listed(key), self.bucket.bodies[key]
         return self.truth.result_of(image, body, true_score(body))
 
@@ -145,9 +146,9 @@ class History:
     # ---- processes ------------------------------------------------------------------------------------------
 
     def _start_producer(self) -> None:
-        if self._is_over:
+        if self.is_over:
             return
-        process = self._producer = Process(self.clockwork, "producer")
+        process = self.producer = Process(self.clockwork, "producer")
         process.at_end.append(lambda: self._rerun_later(process))
         process.spawn(lambda: self._produce(process))
 
@@ -174,7 +175,7 @@ class History:
             self.clockwork.time,
             lambda: datetime(2026, 11, 20, tzinfo=UTC),
         )
-        self._run = run
+        self.run = run
         channel.before_wait = lambda: self._judge(lambda: self.truth.check_ledger(run.dispatcher.ledger, tally))
         self.say("the producer starts")
         try:
@@ -199,17 +200,17 @@ class History:
             yield [self.database.rows[identity].result.image for identity in page]
 
     def _rerun_later(self, process: Process) -> None:
-        if self._producer is process:
-            self._producer = None
+        if self.producer is process:
+            self.producer = None
             self.clockwork.after(self._rng.uniform(*RESTART_S), self._start_producer)
 
     def _consumer_starter(self, slot: int) -> Callable[[], None]:
         def start() -> None:
-            if self._is_over:
+            if self.is_over:
                 return
             self._started += 1
             name = f"consumer-{self._started}"
-            process = self._consumers[slot] = Process(self.clockwork, name)
+            process = self.consumers[slot] = Process(self.clockwork, name)
             process.at_end.append(
                 lambda: self.clockwork.after(self._rng.uniform(*RESTART_S), self._consumer_starter(slot))
             )
@@ -230,7 +231,7 @@ class History:
             die()
 
         scorer = Scorer(Session(self.database, process, PATIENCE_S), self.server, decoder(die_of_poison))
-        consumer = self._loops[process] = Consumer(
+        consumer = self.loops[process] = Consumer(
             channel,
             scorer.score,
             SimulatedThreads(process, 1),
@@ -248,99 +249,6 @@ class History:
             self.say(f"{process.name} ends: {error}")
         channel.close()
         process.kill()
-
-    def _visit(self, process: Process, protocol: int) -> None:
-        """A consumer of another release: says hello, beats, and ends with a fatal goodbye once it is refused."""
-        channel = ConsumerEnd(self.network, process, process.name.encode())
-        header = b'{"protocol": %d, "name": "stranger", "credit": 4, "since": "another release"}' % protocol
-        channel.send_frames([b"Hello", header])
-        for _ in range(20):
-            channel.wait(0.25)
-            answers = list(channel.receive())
-            if any(isinstance(answer, Work) for answer in answers):
-                self.violation = "a peer of another release was given work"
-            if answers:
-                break
-            channel.send_frames([b"Beat", b"{}"])
-        channel.send_frames([b"Bye" if protocol == 1 else b"Leave", b'{"error": "refused", "fatal": true}'])
-        channel.close()
-        process.kill()
-
-    # ---- faults ---------------------------------------------------------------------------------------------
-
-    def _striker(self, fault: Fault) -> Callable[[], None]:
-        return lambda: self._strike(fault)
-
-    def _strike(self, fault: Fault) -> None:
-        if self._is_over:
-            return
-        self.say(f"FAULT: {fault.kind}" + (f" for {fault.lasts_s:g} s" if fault.lasts_s else ""))
-        until, consumer = fault.ends_at, self._consumer(fault.target)
-        match fault.kind:
-            case FaultKind.KILL_CONSUMER if consumer:
-                consumer.kill()
-            case FaultKind.STOP_CONSUMER if consumer:
-                consumer.stop_until(until)
-            case FaultKind.END_CONSUMER if consumer and consumer in self._loops:
-                self._loops[consumer].stop()
-            case FaultKind.KILL_PRODUCER if self._producer:
-                self._producer.kill()
-            case FaultKind.STOP_PRODUCER if self._producer:
-                self._producer.stop_until(until)
-            case FaultKind.END_PRODUCER if self._run:
-                self._run.stop()
-            case FaultKind.CUT | FaultKind.CUT_UNNOTICED | FaultKind.CUT_LINGERING if consumer:
-                noticed_after_s = 0.0 if fault.kind is FaultKind.CUT else 5.0
-                lingers = fault.kind is FaultKind.CUT_LINGERING
-                self.network.cut(consumer.name.encode(), noticed_after_s=noticed_after_s, lingers=lingers)
-            case FaultKind.SLOW_NETWORK:
-                self.network.delay_s = 0.4
-                self.clockwork.after(fault.lasts_s, lambda: setattr(self.network, "delay_s", 0.0))
-            case FaultKind.DUPLICATES:
-                self.network.duplicates = 0.3
-                self.clockwork.after(fault.lasts_s, lambda: setattr(self.network, "duplicates", 0.0))
-            case FaultKind.OLD_RELEASE | FaultKind.NEW_RELEASE:
-                stranger = Process(self.clockwork, f"stranger-{fault.at_s}")
-                protocol = 1 if fault.kind is FaultKind.OLD_RELEASE else 99
-                stranger.spawn(lambda: self._visit(stranger, protocol))
-            case _:
-                self._strike_systems(fault, until)
-
-    def _strike_systems(self, fault: Fault, until: float) -> None:
-        key = f"k{fault.target % max(1, len(self.plan.bodies)):02}"
-        match fault.kind:
-            case FaultKind.S3_AWAY:
-                self.bucket.away_until = until
-            case FaultKind.S3_SLOW:
-                self.bucket.slow_until = until
-            case FaultKind.DELETE:
-                self.truth.touched.add(key)
-                self.bucket.delete(key)
-            case FaultKind.REPLACE if key in self.bucket.bodies:
-                self.truth.touched.add(key)
-                self.bucket.put(key, b"image, replaced")
-            case FaultKind.DENY:
-                self.bucket.denied.add(key)
-            case FaultKind.DENY_ALL:
-                self.bucket.all_denied_until = until
-            case FaultKind.SERVING_AWAY:
-                self.server.away_until = until
-            case FaultKind.SERVING_SLOW:
-                self.server.slow_until = until
-            case FaultKind.DATABASE_AWAY:
-                self.database.away_until = until
-            case FaultKind.TORN | FaultKind.UNANSWERED | FaultKind.DEADLOCK:
-                self.database.faults.append(CommitFault[fault.kind.name])
-            case FaultKind.OTHER_SCAN if key in self.bucket.bodies and not self.plan.rescan:
-                image = self.bucket.listed(key)
-                row = self.database.rows.get(image.identity)
-                # The other scan decides as ours does: what is settled stays, and a locked row is waited for.
-                if (row is None or row.result.outcome not in SETTLED) and image.identity not in self.database.locks:
-                    self.database.write(self._result_of(key), "scan-2")
-
-    def _consumer(self, target: int) -> Process | None:
-        living = [process for process in self._consumers if process is not None and process.alive]
-        return living[target % len(living)] if living else None
 
     # ---- judging --------------------------------------------------------------------------------------------
 
@@ -373,7 +281,7 @@ class History:
         self._judge(lambda: self.truth.check_certificate(certificate, run.dispatcher.ledger, complete=complete))
         if not complete and not self.plan.faults:
             self.violation = self.violation or f"undisturbed, but {certificate.problems}"
-        self._is_over = self._is_over or complete
+        self.is_over = self.is_over or complete
 
 
 def _shown(message: FromConsumer | FromProducer) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 # Imported here so that every child has what takes long to import, and imports only our own code anew.
 import simulation.history  # noqa: F401
-from simulation.defects import Defect
+from simulation.defects.defect import Defect
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 _OURS = ("sniffer", "simulation")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from simulation.defects import DEFECTS, Defect
+from simulation.defects import DEFECTS
+from simulation.defects.defect import Defect
 from simulation.hunt import SCRIPTS, hunt
 
 SEEDS = 10_000

@@ -61,6 +61,7 @@ class Truth:
         self._handed: set[bytes] = set()
         self._session = ""
         self._acknowledged: set[int] = set()
+        self._scored: set[int] = set()
         self._owned = self._database.owned.copy()
         self._upgrades = self._database.upgrades
         self._settled_before = {
@@ -105,6 +106,7 @@ class Truth:
         # What comes over a connection that was replaced has no known name, and is not heeded.
         if isinstance(message, Done) and message.session == self._session and not name.startswith(NO_NAME):
             self._acknowledged |= {number for number, _ in message.outcomes}
+            self._scored |= {number for number, outcome in message.outcomes if outcome not in _UNSETTLED}
         if isinstance(message, Heartbeat) and FaultKind.DUPLICATES not in self._kinds:
             most = 2 * self._plan.batch_size
             _must(len(message.holds) <= most, f"{name!r} holds {len(message.holds)} images, {most} is the most")
@@ -136,6 +138,8 @@ class Truth:
         self._check_rows()
         if not complete:
             return
+        scored = sum(count for outcome, count in ledger.counts.items() if outcome not in _UNSETTLED)
+        _must(scored >= len(self._scored), f"{len(self._scored)} were acknowledged as scored, {scored} count so")
         _must(sum(certificate.outcomes.values()) == certificate.listed, "the counts do not add up")
         if certificate.limited:
             _must(self._plan.limit == len(self._handed), f"limit {self._plan.limit}, {len(self._handed)} handed out")

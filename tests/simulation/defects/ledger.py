@@ -1,0 +1,144 @@
+"""Defects of the ledger."""
+
+from __future__ import annotations
+
+from simulation.defects.defect import Defect
+
+LEDGER = "sniffer/scan/ledger.py"
+DISPATCH = "sniffer/scan/dispatch.py"
+
+DEFECTS = (
+    Defect(
+        "dead-images-dropped",
+        LEDGER,
+        "        del self._holder[number]\n        self._waiting.appendleft(entry)\n",
+        "        del self._holder[number]\n",
+        "A consumer that dies takes its images with it: the scan ends without them.",
+    ),
+    Defect(
+        "duplicate-counted-twice",
+        LEDGER,
+        "            return True\n        return False\n",
+        "            return True\n        self.counts[outcome] += 1\n        return False\n",
+        "An image that two consumers scored counts twice: the certificate of a good scan is refused.",
+    ),
+    Defect(
+        "given-up-counts-twice",
+        LEDGER,
+        "            self.counts[self._given_up.pop(number)] -= 1\n",
+        "            self._given_up.pop(number)\n",
+        "An image that failed and was scored after all counts as both.",
+    ),
+    Defect(
+        "gone-stays-gone",
+        LEDGER,
+        "_GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE})",
+        "_GIVEN_UP = frozenset({Outcome.FAILED})",
+        "The certificate says `gone` of an image that MySQL has a score for.",
+    ),
+    Defect(
+        "late-acknowledgement-ignored",
+        LEDGER,
+        "            self._waiting.remove(entry)\n            return entry\n",
+        "            return None\n",
+        "What a stopped consumer scored is scored again by another: hours of GPU for nothing.",
+    ),
+    Defect(
+        "waiting-image-acknowledged-and-kept",
+        LEDGER,
+        "            self._waiting.remove(entry)\n            return entry\n",
+        "            return entry\n",
+        "An image that is done is handed out again and counts twice.",
+    ),
+    Defect(
+        "ready-image-acknowledged-and-kept",
+        LEDGER,
+        "            if entry in self._ready:\n                self._ready.remove(entry)\n",
+        "",
+        "An image that is done is handed out again and counts twice.",
+    ),
+    Defect(
+        "poison-goes-on",
+        LEDGER,
+        "DEATHS_BEFORE_FAILURE = 3",
+        "DEATHS_BEFORE_FAILURE = 4",
+        "One hostile image takes down one consumer more than the documents say.",
+    ),
+    Defect(
+        "poison-never-ends",
+        LEDGER,
+        "        return self.deaths >= DEATHS_BEFORE_FAILURE\n",
+        "        return False\n",
+        "One hostile image kills consumers for ever; the scan never ends.",
+    ),
+    Defect(
+        "suspects-in-company",
+        LEDGER,
+        "        return self.deaths >= DEATHS_BEFORE_QUARANTINE and self.verdict is None\n",
+        "        return False\n",
+        "Images that happened to travel with a hostile one are given up as `kills_consumers`.",
+    ),
+    Defect(
+        "company-for-a-suspect",
+        LEDGER,
+        "        if any(held.is_suspect for held in consumer.held.values()):\n            return False\n",
+        "",
+        "Images that were sent after a hostile one to the same consumer are blamed with it.",
+    ),
+    Defect(
+        "verdicts-are-blamed",
+        LEDGER,
+        "        blamed = [entry for entry in returned if entry.verdict is None]\n",
+        "        blamed = list(returned)\n",
+        "A deleted object is reported as one that kills consumers.",
+    ),
+    Defect(
+        "verdict-outlives-the-fetch",
+        LEDGER,
+        "            entry.verdict, entry.body, entry.size_bytes = None, content, len(content)\n",
+        "            entry.body, entry.size_bytes = content, len(content)\n",
+        "An image that S3 gave at the second try is stored as failed.",
+    ),
+    Defect(
+        "credit-of-the-dead-lost",
+        DISPATCH,
+        '            log.warning("%s is back", shown(name))\n            self._send(name, Reregister())\n',
+        '            log.warning("%s is back", shown(name))\n',
+        "A consumer whose connection broke for a moment idles for the rest of the scan.",
+    ),
+    Defect(
+        "credit-asked-twice",
+        LEDGER,
+        "        consumer.credit = credit - len(under_way)\n",
+        "        consumer.credit = credit\n",
+        "A consumer is sent twice what it asked for, and its memory limit ends it.",
+    ),
+    Defect(
+        "credit-of-lost-images-kept",
+        LEDGER,
+        "        consumer.credit += len(lost)\n",
+        "",
+        "With each connection that breaks a consumer gets less to do, in the end nothing.",
+    ),
+    Defect(
+        "lost-images-not-missed",
+        LEDGER,
+        "if entry.number not in there and now - entry.granted_at > self._deadline_s",
+        "if entry.number in there and now - entry.granted_at > 1e9",
+        "Images that were under way when a connection broke are waited for in vain: the scan stalls.",
+    ),
+    Defect(
+        "expiry-ignored",
+        LEDGER,
+        "            if consumer.alive and now - consumer.last_heard > self._deadline_s\n",
+        "            if consumer.alive and now - consumer.last_heard > 1e9\n",
+        "The images of a machine that lost its power are waited for in vain.",
+    ),
+    Defect(
+        "leaving-forgets-images",
+        LEDGER,
+        "        self.hand_back(name, list(consumer.held) if consumer else ())\n",
+        "",
+        "A consumer that ends in good order takes along what it had not begun.",
+    ),
+)

@@ -115,7 +115,7 @@ def _checks(found: Verified) -> Iterator[str]:
 
 
 def _golden(differences: Mapping[str, float]) -> str:
-    return " and ".join(f"{difference:.1e} (`{signature}`)" for signature, difference in differences.items())
+    return " and ".join(f"{difference:.1e} ({signature})" for signature, difference in differences.items())
 
 
 def _latency(found: ServerLatency) -> str:

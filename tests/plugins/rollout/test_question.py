@@ -58,8 +58,8 @@ def test_the_summary_begins_with_what_changes_and_gives_figures_with_units() -> 
         "",
         "#### Checks on the model servers",
         "",
-        "* `http://one`: golden examples differ from the published scores by at most 1.0e-07 (`pixels`) and 2.0e-06 "
-        "(`serving_default`)",
+        "* `http://one`: golden examples differ from the published scores by at most 1.0e-07 (pixels) and 2.0e-06 "
+        "(serving_default)",
         "* `http://one`: a batch of 8 takes 20.0 ms (median; stable: 21.0 ms) and 30.2 ms (95th percentile; stable: "
         "33.0 ms)",
     ]

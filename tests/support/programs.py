@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Self
+from typing import IO, Self
 
 import psutil
 
@@ -41,6 +41,7 @@ class Program:
         )
         self.out: list[str] = []
         self.err: list[str] = []
+        assert self.process.stdout is not None and self.process.stderr is not None
         self._readers = [
             threading.Thread(target=self._read, args=pair, daemon=True)
             for pair in ((self.process.stdout, self.out), (self.process.stderr, self.err))
@@ -58,8 +59,8 @@ class Program:
         self.process.wait(10)
 
     @staticmethod
-    def _read(stream: object, lines: list[str]) -> None:
-        for line in stream:  # type: ignore[attr-defined]
+    def _read(stream: IO[str], lines: list[str]) -> None:
+        for line in stream:
             lines.append(line.rstrip("\n"))
 
     def children(self, containing: str = "") -> list[psutil.Process]:

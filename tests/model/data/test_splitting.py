@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -122,13 +123,13 @@ def near(one: ManifestEntry, other: ManifestEntry) -> bool:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(places, max_size=10), min_size=1, max_size=4), st.randoms())
 def test_over_any_growth_no_image_moves_and_no_near_duplicates_straddle(
-    growth: list[list[tuple[int, str, int]]], random: st.DataObject
+    growth: list[list[tuple[int, str, int]]], shuffler: random.Random
 ) -> None:
     known: dict[str, SplitImage] = {}
     images: list[InspectedImage] = []
     for added in growth:
         images += images_at(added, len(images))
-        random.shuffle(images)  # type: ignore[attr-defined]
+        shuffler.shuffle(images)
         entries, excluded = split_images(images, known, SplitFractions(0.3, 0.3))
         assert len(entries) + len(excluded) == len(images)
         for entry in entries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -177,12 +178,12 @@ def test_images_of_one_class_gone_since_the_snapshot_end_the_training_clearly(
     assert "take a new snapshot" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("program", [train, evaluate])
+@pytest.mark.parametrize("main", [train.main, evaluate.main])
 def test_an_empty_workdir_names_the_step_before(
-    program: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--workdir", str(tmp_path / "none"), "--feature-cache", str(tmp_path / "features")]
-    assert program.main(flags) == 2  # type: ignore[attr-defined]
+    assert main(flags) == 2
     assert "run `sniffer model snapshot` first" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

@@ -7,7 +7,6 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from sniffer.adapters.images import decode
@@ -63,6 +62,9 @@ def _picture(key: str, source: ImageSource, limits: ImageSettings) -> str | None
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    # Imported here: it takes seconds, and the gate writes its verdict into the report without a thumbnail.
+    import tensorflow as tf
+
     height, width, channels = pixels.shape
     blocks = pixels.reshape(height // _SHRINK, _SHRINK, width // _SHRINK, _SHRINK, channels)
     small = np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)

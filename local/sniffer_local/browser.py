@@ -32,6 +32,10 @@ _FLAGS = (
 _WITH_PIPES = 'reads=$1 answers=$2; shift 2; exec "$@" 3<&"$reads" 4>&"$answers"'
 
 
+class PageChanged(TransientError):
+    """The page went elsewhere while it was asked; ask the new one."""
+
+
 class Page:
     """The one tab of a browser."""
 
@@ -67,10 +71,16 @@ class Page:
     def wait_for(self, condition: str, limit_s: float = ANSWER_LIMIT_S) -> None:
         """Until the JavaScript condition is true."""
         deadline = time.monotonic() + limit_s
-        while not self.run(f"Boolean({condition})"):
+        while not self._holds(condition):
             if time.monotonic() > deadline:
                 raise TransientError(f"the page was not ready in {limit_s:g} s: {condition}")
             time.sleep(0.2)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.run(f"Boolean({condition})"))
+        except PageChanged:
+            return False
 
     def type(self, text: str) -> None:
         """Into the element that has the focus."""
@@ -101,7 +111,9 @@ class Page:
             if answer.get("id") == number:
                 break
         if "error" in answer:
-            raise TransientError(f"the browser refused {method}: {answer['error']['message']}")
+            said = answer["error"]["message"]
+            kind = PageChanged if "navigated" in said or "context" in said else TransientError
+            raise kind(f"the browser refused {method}: {said}")
         result: dict[str, Any] = answer["result"]
         return result
 

@@ -13,12 +13,15 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError, SnifferError, TransientError
+from sniffer.core.model_records import ModelStatus
+from sniffer.core.settings import DatabaseSettings
 from sniffer_local.airflow import LOGIN, AirflowClient
 from sniffer_local.browser import Page, open_browser
 from sniffer_local.layout import CHECKOUT, Layout, add_root_flag
 from sniffer_local.registry import Registry
-from sniffer_local.stack import API_SERVER, BUCKET, Stack, prepare_stack
+from sniffer_local.stack import API_SERVER, BUCKET, DATABASE, Stack, prepare_stack
 from sniffer_local.terminal import as_html, run_in_terminal
 
 PICTURES = CHECKOUT / "docs" / "pictures"
@@ -47,7 +50,9 @@ def sign_in(page: Page, stack: Stack) -> None:
 def graph_of_a_scan(page: Page, stack: Stack) -> bytes:
     """Airflow's graph of the newest scan that succeeded."""
     client = AirflowClient(stack.airflow)
-    succeeded = [run for run in sorted(client.run_ids(SCAN_DAG)) if client.run_state(SCAN_DAG, run) == "success"]
+    # A run's id is its kind, two underscores and its time.
+    runs = sorted(client.run_ids(SCAN_DAG), key=lambda run: run.partition("__")[2])
+    succeeded = [run for run in runs if client.run_state(SCAN_DAG, run) == "success"]
     if not succeeded:
         raise SettingsError(f"no run of {SCAN_DAG} has succeeded yet: run `make demo` first")
     page.resize(1360, 560, _SCALE)
@@ -58,9 +63,11 @@ def graph_of_a_scan(page: Page, stack: Stack) -> bytes:
 
 
 def report(page: Page, stack: Stack) -> bytes:
-    """The top of the stable version's report."""
+    """The top of the newest version's report."""
+    with Database(DatabaseSettings(stack.database.url(DATABASE))) as database:
+        version = max(record.version for record in database.models.of_status(*ModelStatus))
     page.resize(1000, 900, _SCALE)
-    page.open(f"{stack.airflow.url}/sniffer/reports/1/")
+    page.open(f"{stack.airflow.url}/sniffer/reports/{version}/")
     page.wait_for("document.readyState === 'complete' && document.querySelector('h1')")
     return page.screenshot()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,83 @@ def test_no_two_classes_share_a_name(repository: Path) -> None:
 def test_no_test_file_is_so_long_that_its_name_says_too_little(repository: Path) -> None:
     lengths = {file: len(file.read_text().splitlines()) for file in (repository / "tests").rglob("*.py")}
     assert {file.name: lines for file, lines in lengths.items() if lines > 400} == {}
+
+
+_UNTYPED = re.compile(r"\b(?:dict|Mapping|MutableMapping)\[str, (?:Any|object)\]")
+_FOREIGN_JSON = {
+    "sniffer.core.flags": "renders any values as flags",
+    "sniffer.core.records": "a certificate's own JSON, which MySQL, files and XComs hold",
+    "sniffer_rollout.targets": "objects of the Kubernetes API",
+    "sniffer_serve.app": "ASGI's scopes and messages",
+    "sniffer_serve.rest": "requests in the JSON of TensorFlow Serving's REST API",
+    "sniffer_serve.servable": "TensorFlow's signatures",
+    "sniffer_airflow.executors.pod": "manifests of pods",
+    "sniffer_airflow.executors.program": "what any program hands on, as an XCom",
+    "sniffer_airflow.rollout.tasks": "Airflow's own events",
+    "sniffer_airflow.rollout.verified": "reads an XCom",
+    "sniffer_local.airflow": "Airflow's REST API",
+    "sniffer_local.dag_runs": "the conf of a DAG run",
+    "sniffer_local.lock": "pyproject.toml",
+}
+"""Where JSON of somebody else is read or written, and whose it is: modules, or packages with all of theirs."""
+
+
+def test_no_untyped_dict_crosses_a_border(repository: Path) -> None:
+    crossings = {
+        name: found for name, tree in _modules(repository).items() if (found := sorted(set(_untyped(tree.body, name))))
+    }
+    excused = {name for name in crossings for rim in _FOREIGN_JSON if f"{name}.".startswith(f"{rim}.")}
+    assert {name: found for name, found in crossings.items() if name not in excused} == {}
+
+
+def test_untyped_dicts_are_found_wherever_a_caller_meets_them() -> None:
+    code = """
+from collections.abc import Mapping
+Json = Mapping[str, Any]
+def taken(values: dict[str, Any]) -> int: ...
+def given() -> list[Mapping[str, object]]: ...
+async def asked(*, known: dict[str, int], other: "dict[str, Any] | None" = None) -> None: ...
+def _own(values: dict[str, Any]) -> dict[str, Any]: ...
+class Record:
+    values: dict[str, Any]
+    _cache: dict[str, Any]
+    sizes: Mapping[str, int]
+    def __init__(self, first: Mapping[str, Any]) -> None: ...
+    def method(self, **values: dict[str, object]) -> None: ...
+class _Own:
+    values: dict[str, Any]
+"""
+    found = sorted(_untyped(ast.parse(code).body, "m"))
+    assert found == [
+        "m.Json",
+        "m.Record.__init__",
+        "m.Record.method",
+        "m.Record.values",
+        "m.asked",
+        "m.given",
+        "m.taken",
+    ]
+
+
+def _untyped(body: Iterable[ast.stmt], scope: str) -> Iterator[str]:
+    """The public functions, fields and aliases of that code whose types hold a dict of anything."""
+    for node in body:
+        match node:
+            case ast.ClassDef(name=name) if not name.startswith("_"):
+                yield from _untyped(node.body, f"{scope}.{name}")
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if _is_public(name):
+                given = node.args
+                taken = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+                types = [node.returns, *(one.annotation for one in taken if one is not None)]
+                if any(_UNTYPED.search(ast.unparse(each)) for each in types if each is not None):
+                    yield f"{scope}.{name}"
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind) if _is_public(name):
+                if _UNTYPED.search(ast.unparse(kind)):
+                    yield f"{scope}.{name}"
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript() as value) if _is_public(name):
+                if _UNTYPED.search(ast.unparse(value)):
+                    yield f"{scope}.{name}"
+
+
+def _is_public(name: str) -> bool:
+    return not name.startswith("_") or name in ("__init__", "__call__")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
@@ -18,7 +17,7 @@ from sniffer.core.errors import ContractError
 from sniffer.core.model_records import MODEL_NAME, PIXELS_SIGNATURE
 from sniffer_model.release.golden import GoldenImage
 from sniffer_model.release.publish import ENCODED_SIGNATURE
-from sniffer_model.training.network import ENCODED_INPUT, PIXELS_INPUT, SCORE_OUTPUT
+from sniffer_model.training.network import ENCODED_INPUT, PIXELS_INPUT, SCORE_OUTPUT, LoadedSignature
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -37,7 +36,7 @@ def write_warmup(images: Sequence[GoldenImage], directory: Path) -> None:
         writer.write(_record(ENCODED_SIGNATURE, ENCODED_INPUT, [images[0].encoded]))
 
 
-def replay_warmup(directory: Path, signatures: Mapping[str, Any]) -> int:
+def replay_warmup(directory: Path, signatures: Mapping[str, LoadedSignature]) -> int:
     """Run every record through the loaded model and return their number; ContractError when one fails."""
     number = 0
     for number, request in enumerate(read_warmup(directory), start=1):

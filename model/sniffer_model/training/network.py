@@ -76,17 +76,19 @@ def _name_by_content(path: Path) -> None:
     path.write_bytes(fingerprint.SerializeToString(deterministic=True))
 
 
-def load_signatures(directory: Path) -> dict[str, Any]:
+def load_signatures(directory: Path) -> dict[str, LoadedSignature]:
     """The SavedModel's signatures as functions; raises ContractError when one of ours is missing."""
     loaded = tf.saved_model.load(directory)
     missing = set(SIGNATURES) - set(loaded.signatures)
     if missing:
         raise ContractError(f"the model in {directory} has no signature {missing.pop()!r}: export it again")
-    # A signature does not keep its model alive.
-    return {name: _Signature(loaded, loaded.signatures[name]) for name in SIGNATURES}
+    # TensorFlow's own signature does not keep its model alive.
+    return {name: LoadedSignature(loaded, loaded.signatures[name]) for name in SIGNATURES}
 
 
-class _Signature:
+class LoadedSignature:
+    """A signature of a SavedModel as a function of tensors by input name; keeps its model alive."""
+
     def __init__(self, loaded: Any, function: Any) -> None:
         self._loaded = loaded
         self._function = function

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -44,9 +44,17 @@ def describe(findings: Iterable[Finding]) -> str:
     return "\n".join(f"{found.state:<14}  {found.system:<12}  {found.text}" for found in findings)
 
 
-def document(findings: Sequence[Finding]) -> dict[str, object]:
-    """As JSON-ready values; `ok` is whether nothing is wrong."""
-    return {"ok": not any_wrong(findings), "findings": [asdict(found) for found in findings]}
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings; `ok` is whether nothing is wrong."""
+
+    ok: bool
+    findings: tuple[Finding, ...]
+
+
+def diagnosis(findings: Sequence[Finding]) -> Diagnosis:
+    """The findings as a machine reads them."""
+    return Diagnosis(not any_wrong(findings), tuple(findings))
 
 
 def any_wrong(findings: Iterable[Finding]) -> bool:

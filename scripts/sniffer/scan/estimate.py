@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 from sniffer.core.records import ScanRequest
 from sniffer.scan.listing import ListingTally
@@ -23,6 +22,8 @@ class ScanEstimate:
     new: int
     images_per_s: float | None
     duration_s: float | None
+    dry_run: bool = True
+    """Tells the JSON of an estimate from that of a certificate."""
 
     @classmethod
     def of(
@@ -40,10 +41,6 @@ class ScanEstimate:
             images_per_s,
             duration_s,
         )
-
-    def document(self) -> dict[str, Any]:
-        """As JSON-ready values."""
-        return dataclasses.asdict(self) | {"dry_run": True}
 
     def describe(self) -> str:
         """For a person, as text."""

@@ -192,7 +192,7 @@ def _dry_run(options: ScanOptions) -> ProgramResult:
         tally = ListingTally()
         new = sum(len(page) for page in _images(options.request, database, model, bucket, tally))
         estimate = ScanEstimate.of(options.request, model.version, tally, new, database.scans.last_rate())
-    return ProgramResult(estimate.document(), estimate.describe())
+    return ProgramResult(estimate, estimate.describe())
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from sniffer_model.release.publish import FACTS_FILE, published_versions, read_f
 from sniffer_model.statistics.calibration import calibrated
 from sniffer_model.training.backbone import load_backbone
 from sniffer_model.training.head import load_head, predict_scores
-from sniffer_model.training.network import load_signatures
+from sniffer_model.training.network import LoadedSignature, load_signatures
 from sniffer_model.workdir import Workdir, read_training, write_training
 from sniffer_rollout.proofs.golden_check import GoldenLimits, check_golden
 
@@ -43,13 +43,13 @@ def version(exported_model: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def signatures(version: Path) -> dict[str, object]:
+def signatures(version: Path) -> dict[str, LoadedSignature]:
     return load_signatures(version)
 
 
-def scores(signature: object, **inputs: list[bytes]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def scores(signature: LoadedSignature, **inputs: list[bytes]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     tensors = {name: tf.constant(values, tf.string) for name, values in inputs.items()}
-    found: np.ndarray[tuple[int], np.dtype[np.float32]] = signature(**tensors)["score"].numpy()  # type: ignore[operator]
+    found: np.ndarray[tuple[int], np.dtype[np.float32]] = signature(**tensors)["score"].numpy()
     return found
 
 
@@ -63,7 +63,9 @@ def test_signatures_are_the_contract_as_a_server_reads_it(version: Path) -> None
         assert (output.dtype, output.shape.as_list()) == (tf.float32, [None])
 
 
-def test_a_score_does_not_depend_on_the_rest_of_its_batch(signatures: dict[str, object], version: Path) -> None:
+def test_a_score_does_not_depend_on_the_rest_of_its_batch(
+    signatures: dict[str, LoadedSignature], version: Path
+) -> None:
     raw = [example.image.pixels.tobytes() for example in read_golden(version)]
     together = scores(signatures["pixels"], pixels=raw)
     alone = [scores(signatures["pixels"], pixels=[pixels])[0] for pixels in raw]
@@ -82,7 +84,9 @@ def test_a_server_over_rest_answers_what_was_trained(exported_model: Path, versi
     assert max(found.pixels, found.serving_default) <= PARITY_TOLERANCE
 
 
-def test_scores_are_calibrated_in_the_graph(signatures: dict[str, object], version: Path, trained_run: Run) -> None:
+def test_scores_are_calibrated_in_the_graph(
+    signatures: dict[str, LoadedSignature], version: Path, trained_run: Run
+) -> None:
     examples = read_golden(version)
     served = scores(signatures["pixels"], pixels=[example.image.pixels.tobytes() for example in examples])
     backbone = load_backbone(trained_run.workdir.backbone_weights, "random")
@@ -95,13 +99,13 @@ def test_scores_are_calibrated_in_the_graph(signatures: dict[str, object], versi
 
 @pytest.mark.parametrize("lengths", [[0], [PIXEL_BYTES + 1], [PIXEL_BYTES // 2] * 2, [PIXEL_BYTES, 3]])
 def test_pixels_of_a_wrong_length_fail_in_the_graph_whatever_the_batch(
-    signatures: dict[str, object], lengths: list[int]
+    signatures: dict[str, LoadedSignature], lengths: list[int]
 ) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"must be {PIXEL_BYTES} bytes"):
         scores(signatures["pixels"], pixels=[bytes(length) for length in lengths])
 
 
-def test_encoded_images_of_any_size_and_kind_are_scored(signatures: dict[str, object]) -> None:
+def test_encoded_images_of_any_size_and_kind_are_scored(signatures: dict[str, LoadedSignature]) -> None:
     kinds = [
         tf.io.encode_jpeg(tf.zeros([300, 500, 3], tf.uint8)).numpy(),
         tf.io.encode_jpeg(tf.zeros([40, 30, 1], tf.uint8)).numpy(),
@@ -112,7 +116,7 @@ def test_encoded_images_of_any_size_and_kind_are_scored(signatures: dict[str, ob
     np.testing.assert_allclose(scores(signatures["serving_default"], image_bytes=kinds), np.repeat(black, 4), atol=1e-5)
 
 
-def test_bytes_that_are_no_image_fail_in_the_graph(signatures: dict[str, object]) -> None:
+def test_bytes_that_are_no_image_fail_in_the_graph(signatures: dict[str, LoadedSignature]) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
         scores(signatures["serving_default"], image_bytes=[b"<html>"])
 
@@ -125,7 +129,7 @@ def test_the_exported_graph_neither_learns_nor_draws_nor_calls_python(version: P
     assert not {op for op in operations if "Assign" in op or "Random" in op or "PyFunc" in op}
 
 
-def test_warm_up_records_are_of_every_batch_size_and_run(version: Path, signatures: dict[str, object]) -> None:
+def test_warm_up_records_are_of_every_batch_size_and_run(version: Path, signatures: dict[str, LoadedSignature]) -> None:
     sizes = {"pixels": [], "serving_default": []}  # type: dict[str, list[int]]
     for request in read_warmup(version):
         assert request.model_spec.name == "drug_detector"
@@ -135,7 +139,9 @@ def test_warm_up_records_are_of_every_batch_size_and_run(version: Path, signatur
     assert replay_warmup(version, signatures) == 7
 
 
-def test_a_warm_up_record_that_fails_is_found(tmp_path: Path, version: Path, signatures: dict[str, object]) -> None:
+def test_a_warm_up_record_that_fails_is_found(
+    tmp_path: Path, version: Path, signatures: dict[str, LoadedSignature]
+) -> None:
     request = next(read_warmup(version))
     request.inputs["pixels"].string_val[0] = b"short"
     broken = PredictionLog()

@@ -126,7 +126,7 @@ def write_lists(checkout: Path, upgrade: bool) -> None:
 
 
 def _resolve(wanted: Sequence[str], file: Path, *flags: str) -> str:
-    """The text of a list. Versions in the file are preferred; it is written anew."""
+    """The text of a list. Versions in the file are preferred; it is written again."""
     command = [
         *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--generate-hashes", "--no-header"),
         *("--no-emit-index-url", "--python-version", PYTHON, "--output-file", str(file), *flags, "-"),

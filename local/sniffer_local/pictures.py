@@ -1,4 +1,4 @@
-"""`make pictures`: the screenshots in docs/pictures, made anew from the running demo in a real browser."""
+"""`make pictures`: the screenshots in docs/pictures, taken from the running demo in a real browser."""
 
 from __future__ import annotations
 

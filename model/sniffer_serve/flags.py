@@ -1,4 +1,4 @@
-"""TensorFlow Serving's flags, as far as this server heeds them, and ours: from argv to `ServeSettings`."""
+"""TensorFlow Serving's flags, as far as this server supports them, and ours: from argv to `ServeSettings`."""
 
 from __future__ import annotations
 

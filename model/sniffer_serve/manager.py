@@ -296,7 +296,7 @@ class ModelManager(Generic[LoadedT]):
         with self._changed:
             for number, version in model.versions.items():
                 if number not in model.aspired and version.state == State.END:
-                    # Should it come back, it starts anew.
+                    # Should it come back, it starts over.
                     version.failures, version.retry_at = 0, 0.0
             states = {
                 number: VersionState(version.state, version.failures, version.retry_at)

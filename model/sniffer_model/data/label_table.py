@@ -74,7 +74,7 @@ def _read_table(location: str, fetch: FetchSettings) -> pa.Table:
             return parquet.read_table(data)
         return csv.read_csv(data, convert_options=_all_text())
     except (pa.ArrowException, OSError) as error:
-        raise SettingsError(f"{location} cannot be read as a table ({one_line(error)}): write it anew") from error
+        raise SettingsError(f"{location} cannot be read as a table ({one_line(error)}): write it again") from error
 
 
 def _all_text() -> csv.ConvertOptions:

@@ -80,7 +80,7 @@ def _settled(previous: Manifest | None) -> dict[str, SplitImage]:
     if previous.hash_name != HASH_NAME:
         raise SettingsError(
             f"the previous manifest was split by {previous.hash_name!r}, this program splits by {HASH_NAME!r}: take "
-            "the snapshot without --previous; its test split is then not comparable with the former one"
+            "the snapshot without --previous; its test split is then not comparable with the last one"
         )
     return {image.content_sha256: image for image in previous.split_images()}
 

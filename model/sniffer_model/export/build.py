@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 PARITY_TOLERANCE = 1e-5
 LABELS_FILE = "labels.json"
 EXPORT_FORM = 2
-"""Raise it when the exported files change for one and the same training, so that a rerun exports anew."""
+"""Raise it when the exported files change for one and the same training, so that a rerun exports again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def fine_tune(
 ) -> tuple[Backbone, EpochsOutcome]:
     """Tune last block and head together, batch normalisation as in inference; best epoch 0 means: left as they were.
 
-    A tuned backbone has a digest of its own. Goes on where a former run left its checkpoint, to the same result.
+    A tuned backbone has a digest of its own. Goes on where an earlier run left its checkpoint, to the same result.
     """
     keras.utils.set_random_seed(options.seed)
     trainee = _Tail(backbone, head, train, validation, options)

@@ -55,7 +55,7 @@ def train_head(
 ) -> TrainedHead:
     """Fit the head, classes weighted as if there were as many of each; stop when validation no longer improves.
 
-    The same data, options and machine give the same head, also when a former run ended half-way and left its
+    The same data, options and machine give the same head, also when an earlier run ended half-way and left its
     checkpoint in that file.
     """
     keras.utils.set_random_seed(options.seed)

@@ -71,7 +71,7 @@ CASES: list[tuple[str, GateFigures, Limits, tuple[str, ...]]] = [
         Limits(),
         ("pr_auc",),
     ),
-    ("the gain's interval begins at nought", against(pr_auc=paired(0.02, 0.0, 0.04)), Limits(), ("pr_auc_gain",)),
+    ("the gain's interval begins at zero", against(pr_auc=paired(0.02, 0.0, 0.04)), Limits(), ("pr_auc_gain",)),
     ("the gain's interval begins just above", against(pr_auc=paired(0.02, 1e-9, 0.04)), Limits(), ()),
     ("the very same model", against(pr_auc=paired(0.0, 0.0, 0.0)), Limits(), ("pr_auc_gain",)),
     ("recall's loss is at its limit", against(recall=paired(-0.02, -0.03, -0.01)), Limits(), ()),

@@ -112,7 +112,7 @@ class ModelRegistry:
         return [_read(row) for row in self._transact(lambda connection: connection.execute(query).all())]
 
     def promote(self, version: int) -> None:
-        """Make that version stable and the former one previous: of the previous one, this swaps the two.
+        """Make that version stable and the one that was stable previous: for the previous one, this swaps the two.
 
         Idempotent; ContractError if unknown or rejected.
         """

@@ -110,13 +110,6 @@ DEFECTS = (
         "After each rerun a consumer holds one batch more than its memory is for.",
     ),
     Defect(
-        "numbers-of-two-sessions",
-        CONSUMER,
-        "for work in (*self._batch, *self._inbox) if work.session == self._session)",
-        "for work in (*self._batch, *self._inbox))",
-        "After a rerun some images are dropped as if they were there already, and missed only later.",
-    ),
-    Defect(
         "inbox-outlives-the-session",
         CONSUMER,
         "        self._inbox.clear()\n        self._on_welcome(welcome)\n",
@@ -148,7 +141,7 @@ DEFECTS = (
         "unreadable-by-neighbour",
         SCORE,
         "        if content in refused:\n",
-        "        if refused:\n",
+        "        if refused:\n            content = next(iter(refused))\n",
         "A broken image in a batch makes all others of it unreadable.",
     ),
     Defect(

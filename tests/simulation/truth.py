@@ -187,7 +187,10 @@ class Truth:
         if image.identity in self._handed:
             renewed = row.scan_id == self._scan_id or not self._plan.rescan
             _must(renewed, f"{image.key} was scored again, but keeps the row of {row.scan_id}")
-            return row.result.outcome if row.scan_id == self._scan_id else Outcome.UNCHANGED
+            if row.scan_id == self._scan_id:
+                return row.result.outcome
+            _must(row.result.outcome in SETTLED, f"{image.key} was handed out, but keeps the failure of {row.scan_id}")
+            return Outcome.UNCHANGED
         _must(row.result.outcome in SETTLED, f"{image.key} counts as unchanged, but its row says {row.result.outcome}")
         _must(not self._plan.rescan or row.scan_id == self._scan_id, f"{image.key} was left out of the rescan")
         return Outcome.UNCHANGED

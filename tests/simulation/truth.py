@@ -190,9 +190,11 @@ class Truth:
             if row.scan_id == self._scan_id:
                 return row.result.outcome
             # A failure of another scan at the same time may replace one of ours.
-            renewed = row.result.outcome in SETTLED or FaultKind.OTHER_SCAN in self._kinds
-            _must(renewed, f"{image.key} was handed out, but keeps the failure of {row.scan_id}")
-            return Outcome.UNCHANGED
+            if row.result.outcome in SETTLED:
+                return Outcome.UNCHANGED
+            other = FaultKind.OTHER_SCAN in self._kinds
+            _must(other, f"{image.key} was handed out, but keeps the failure of {row.scan_id}")
+            return row.result.outcome
         _must(row.result.outcome in SETTLED, f"{image.key} counts as unchanged, but its row says {row.result.outcome}")
         _must(not self._plan.rescan or row.scan_id == self._scan_id, f"{image.key} was left out of the rescan")
         return Outcome.UNCHANGED

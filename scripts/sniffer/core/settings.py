@@ -127,39 +127,36 @@ _SECRET_PARAMETER = re.compile(
 )
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
 def without_password(url: str) -> str:
-    """The URL with its password, and every parameter that is a secret, replaced by `***`, for messages and logs."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    user_info, at, place = _user_info(scheme, rest)
-    user, colon, _ = user_info.partition(":")
-    hidden = f"{user}{':***' if colon else ''}{at}{place}"
-    return f"{scheme}://" + _SECRET_PARAMETER.sub(r"\g<1>***", hidden)
+    """The URL with its password, and every parameter that is a secret, replaced by `***`, for messages and logs.
 
-
-def _user_info(scheme: str, rest: str) -> tuple[str, str, str]:
-    """What is after `://`, cut at the `@` before the host: user and password, `@` (or nothing), host and all else.
-
-    As urllib has it, but for malformed URLs too: an unquoted slash in a password ends what urllib takes for the host,
-    and what follows it must not be shown either.
+    A password that was not percent-encoded may hold `/`, `?`, `#` or `@`, and then nobody can tell where the host
+    begins. So everything between the first colon after the scheme and the last `@` is taken for the password, even
+    where that hides a host and a path with an `@`.
     """
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if "@" in authority:
-        user_info, at, host = authority.rpartition("@")
-        return user_info, at, host + rest[len(authority) :]
-    is_web_host = scheme in ("http", "https") and re.fullmatch(r"(\[.*\]|[^:]*)(:\d*)?", authority)
-    if ":" in authority and "@" in rest and not is_web_host:
-        return rest.rpartition("@")
-    return "", "", rest
+    found = _SCHEME.match(url)
+    scheme, rest = (found.group(), url[found.end() :]) if found else ("", url)
+    before, at, after = rest.rpartition("@")
+    if any(secret.end() == len(before) for secret in _SECRET_PARAMETER.finditer(before)):
+        # The last `@` stands in a secret parameter, so that what follows it is secret too.
+        after = re.sub(r"^[^&;#]*", "***", after)
+    user, colon, _ = before.partition(":")
+    return scheme + _SECRET_PARAMETER.sub(r"\g<1>***", f"{user}{':***' if colon else ''}{at}{after}")
 
 
 def _split_url(name: str, url: str, example: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         _ = parts.port  # refused as late as this when it is no number
-    except ValueError as error:
-        raise SettingsError(f"{name} is not a URL ({error}); it looks like {example}") from None
+    except ValueError:
+        # The error's own text is left out: it may show a part of a password that was not percent-encoded.
+        raise SettingsError(
+            f"{name} is not a URL: {without_password(url)!r}; it looks like {example}, with user and password "
+            "percent-encoded"
+        ) from None
     return parts
 
 
@@ -168,7 +165,7 @@ def database_settings(environ: Mapping[str, str] = os.environ) -> DatabaseSettin
     url = var.DATABASE_URL.required(environ).strip()
     if not url.startswith(("mysql+mysqldb://", "mariadb+mysqldb://")):
         raise SettingsError(
-            f"SNIFFER_DATABASE_URL must start with mysql+mysqldb://, not {without_password(url).split('//')[0]!r}"
+            f"SNIFFER_DATABASE_URL must start with mysql+mysqldb://, not {without_password(url)!r}"
         )
     return DatabaseSettings(url, var.DATABASE_PATIENCE_S.read(environ))
 

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sniffer.core.errors import SettingsError
-from sniffer.core.settings import SETTINGS, airflow_settings, database_settings, fleet_settings, without_password
+from sniffer.core.settings import (
+    SETTINGS,
+    airflow_settings,
+    database_settings,
+    fleet_settings,
+    serving_settings,
+    without_password,
+)
 from sniffer.core.variables import Setting
 
 NUMBERS = [setting for setting in SETTINGS if setting.parse in (int, float)]
@@ -65,7 +72,15 @@ def test_the_dataclasses_have_the_same_defaults() -> None:
         ("redis://:secret@h", "redis://:***@h"),
         ("https://b.s3/k?X-Amz-Signature=secret&X-Amz-Date=1", "https://b.s3/k?X-Amz-Signature=***&X-Amz-Date=1"),
         ("https://b/k?AWSAccessKeyId=a&Signature=secret", "https://b/k?AWSAccessKeyId=a&Signature=***"),
-        ("http://h:8501/v1/models/a@b", "http://h:8501/v1/models/a@b"),
+        ("http://user:12/secret@h:8501/v1/models/a", "http://user:***@h:8501/v1/models/a"),
+        ("http://user:12@secret@h:8501/x", "http://user:***@h:8501/x"),
+        ("http://h:8501/v1/models/a", "http://h:8501/v1/models/a"),
+        # Who could say whether this is a port, or the beginning of a password?
+        ("http://h:8501/v1/models/a@b", "http://h:***@b"),
+        ("mysql+mysqldb://u@h:3306/db?passwd=sec@ret&charset=x", "mysql+mysqldb://u@h:***@***&charset=x"),
+        ("mysql+mysqldb://u:a@h/db?token=sec@ret", "mysql+mysqldb://u:***@***"),
+        ("u:secret@h/db", "u:***@h/db"),
+        ("u:se://cret@h/db", "u:***@h/db"),
         ("s3://bucket/key@1", "s3://bucket/key@1"),
         ("/srv/models", "/srv/models"),
     ],
@@ -79,6 +94,18 @@ def test_no_password_is_shown_whatever_is_in_it(text: str) -> None:
     password = f"q7{text}7q"
     assert password not in without_password(f"mysql+mysqldb://user:{password}@host/database")
     assert "q7" not in repr(database_settings({"SNIFFER_DATABASE_URL": f"mysql+mysqldb://user:{password}@host/d"}))
+
+
+@pytest.mark.parametrize("scheme", ["", "http://", "mysql://", "mysql+mysqldb://"])
+@pytest.mark.parametrize("password", ["q7", "q7/x", "q7#x", "1/q7", "1@q7", "1@x:q7", "://q7", "x?token=q7", "1#q7"])
+def test_a_refused_url_does_not_show_its_password(scheme: str, password: str) -> None:
+    url = f"{scheme}user:{password}@host/database"
+    assert "q7" not in without_password(url)
+    for read, name in ((database_settings, "SNIFFER_DATABASE_URL"), (serving_settings, "SNIFFER_SERVING_URL")):
+        try:
+            read({name: url})
+        except SettingsError as error:
+            assert "q7" not in str(error)
 
 
 def test_airflows_address_is_taken_apart() -> None:

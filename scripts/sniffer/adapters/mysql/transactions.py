@@ -17,6 +17,7 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.settings import DatabaseSettings, without_password
 from sniffer.core.text import one_line
+from sniffer.core.variables import DATABASE_URL
 
 _T = TypeVar("_T")
 
@@ -28,7 +29,7 @@ _WRONG_SETTINGS = {
     1049: "unknown database",
     2005: "unknown host",
 }
-_PASSING = frozenset(
+_TRANSIENT = frozenset(
     {
         1040,  # too many connections
         1053,  # server shutdown in progress
@@ -63,7 +64,11 @@ class Transactions:
                 connect_args={"connect_timeout": 5, "read_timeout": 600, "write_timeout": 60},
             )
         except (ArgumentError, ValueError) as error:
-            raise SettingsError(f"SNIFFER_DATABASE_URL cannot be parsed: {error}") from error
+            # The error's own text is left out: it may show a part of a password that was not percent-encoded.
+            raise SettingsError(
+                f"SNIFFER_DATABASE_URL cannot be parsed: {self.place!r}; it looks like {DATABASE_URL.example}, with the "
+                "password percent-encoded"
+            ) from error
 
     def close(self) -> None:
         """Give the connection back; it can be used again afterwards."""
@@ -75,7 +80,7 @@ class Transactions:
         return without_password(self._settings.url)
 
     def transact(self, work: Callable[[Connection], _T], *, patience_s: float | None = None) -> _T:
-        """Run `work` in a transaction, again after a passing trouble, for at most the patience.
+        """Run `work` in a transaction, again after a transient error, for at most the patience.
 
         Raises SettingsError for what the user must change, TransientError when patience ends.
         """
@@ -104,7 +109,7 @@ class Transactions:
             )
         if number == 1146:
             return SettingsError(f"MySQL at {self.place}: a table is missing ({_reason(error)}): run `sniffer migrate`")
-        if error.connection_invalidated or number in _PASSING:
+        if error.connection_invalidated or number in _TRANSIENT:
             return RetryLater(_reason(error))
         return None
 

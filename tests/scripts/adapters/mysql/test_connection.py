@@ -46,6 +46,12 @@ def test_a_password_that_was_not_quoted_is_not_shown() -> None:
     assert "geheim" not in str(caught.value)
 
 
+def test_a_url_that_cannot_be_parsed_is_shown_without_its_password() -> None:
+    with pytest.raises(SettingsError, match="it looks like mysql") as caught:
+        Database(DatabaseSettings("mysql+mysqldb://u:pa@host:geheim@127.0.0.1/db"))
+    assert "geheim" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("altered", "message"),
     [

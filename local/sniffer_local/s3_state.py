@@ -68,10 +68,10 @@ def bucket_tags(client: Any, bucket: str) -> list[dict[str, str]]:
     return tags
 
 
-def _save_objects(client: Any, bucket: str, folder: Path, saved: dict[str, Any]) -> dict[str, Any]:
+def _save_objects(client: Any, bucket: str, folder: Path, before: dict[str, Any]) -> dict[str, Any]:
     saved = {}
     for key, etag in _listing(client, bucket):
-        known = saved.get(key)
+        known = before.get(key)
         saved[key] = known if known and known["etag"] == etag else _save_object(client, bucket, key, etag, folder)
     return saved
 

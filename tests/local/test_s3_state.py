@@ -58,6 +58,20 @@ def test_saving_again_follows_changes_and_deletions(server: S3, tmp_path: Path) 
     assert sorted(file.read_bytes() for file in kept.iterdir() if file.name != "index.json") == [b"1", b"4"]
 
 
+def test_saving_again_fetches_only_what_is_new(server: S3, tmp_path: Path) -> None:
+    client, kept = server.client(), tmp_path / "kept"
+    restore(client, kept)
+    put(client, {"stays": b"1", "changes": b"2"})
+    save(client, kept)
+    put(client, {"changes": b"3", "new": b"4"})
+    fetched: list[str] = []
+    client.meta.events.register(
+        "before-parameter-build.s3.GetObject", lambda params, **_: fetched.append(params["Key"])
+    )
+    assert save(client, kept) == 3
+    assert sorted(fetched) == ["changes", "new"]
+
+
 def test_a_restore_that_was_cut_short_never_replaces_what_was_saved(server: S3, tmp_path: Path) -> None:
     client, kept = server.client(), tmp_path / "kept"
     restore(client, kept)

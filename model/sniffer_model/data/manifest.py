@@ -160,7 +160,9 @@ def read_manifest(path: Path) -> Manifest:
         values = json.loads(read_text(path, made_by="sniffer model snapshot"))
     except ValueError as error:
         raise ContractError(f"{path} is not JSON ({error}): {remedy}") from error
-    header, manifest = parse_record(values, _Header, path, remedy), parse_record(values, Manifest, path, remedy)
+    # Header and manifest share one object, so each finds the fields of the other beside its own.
+    header = parse_record(values, _Header, path, remedy, ignore_unknown=True)
+    manifest = parse_record(values, Manifest, path, remedy, ignore_unknown=True)
     if (header.format, header.digest) != (_FORMAT, manifest.digest()):
         raise ContractError(f"{path} does not match its own digest: it was altered; {remedy}")
     return manifest

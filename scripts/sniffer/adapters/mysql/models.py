@@ -136,7 +136,9 @@ def _read(row: Row[Any]) -> ModelRecord:
 
 
 def _stored(values: object, kind: type[_RecordT], what: str) -> _RecordT:
-    return parse_record(values, kind, f"{what} in the table `models`", "evaluate and judge that model again")
+    where = f"{what} in the table `models`"
+    # What another release stored may have more fields; those that we know are all that we need.
+    return parse_record(values, kind, where, "evaluate and judge that model again", ignore_unknown=True)
 
 
 def _register_model(connection: Connection, record: ModelRecord, row: _Row) -> None:
@@ -214,9 +216,9 @@ def _promote(connection: Connection, version: int) -> None:
     if status == ModelStatus.STABLE:
         return
     # Who was previous before is simply blessed again; who was stable is what a rollback goes back to.
-    for former, now in (
+    for old, new in (
         (ModelStatus.PREVIOUS, ModelStatus.BLESSED),
         (ModelStatus.STABLE, ModelStatus.PREVIOUS),
     ):
-        connection.execute(update(models).where(models.c.status == former).values(status=now))
+        connection.execute(update(models).where(models.c.status == old).values(status=new))
     connection.execute(update(models).where(models.c.version == version).values(status=ModelStatus.STABLE))

@@ -38,13 +38,19 @@ class _JsonFormatter(logging.Formatter):
         document = {
             "time": f"{time.strftime(_TIME, time.gmtime(record.created))}.{int(record.msecs):03}Z",
             "level": record.levelname,
-            "logger": record.name,
+            "logger": _module_of(record.name),
             "message": record.getMessage(),
             **self._always,
         }
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)
         return json.dumps(document, ensure_ascii=False)
+
+
+def _module_of(logger: str) -> str:
+    """The logger's module. The one that `python -m` runs calls itself __main__, which would tell nobody anything."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if logger == "__main__" and spec is not None else logger
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,13 @@ def test_a_json_line_has_time_level_logger_message_scan_id_and_stack(capsys: pyt
         "program": "produce",
         "scan_id": "scan-7",
     }
+
+
+def test_a_json_line_names_the_module_that_python_runs() -> None:
+    command = [sys.executable, "-m", "sniffer.scan.consume", "--endpoint=ipc:///nowhere", "--log-format=json"]
+    ended = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
+    [line] = [json.loads(text) for text in ended.stderr.splitlines()]
+    assert (line["logger"], line["message"][:28]) == ("sniffer.scan.consume", "SNIFFER_DATABASE_URL is not ")
 
 
 def test_text_lines_are_as_airflow_reads_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from sniffer.core.errors import ContractError, SettingsError, SnifferError, TransientError
 from sniffer.core.parser import Parser, seconds
 from sniffer.core.program import Program
+from sniffer.core.retry import BackOff
 from sniffer_model.release.model_base import open_model_base
 from sniffer_model.release.publish import digest_directory, published_versions, read_facts, sync_path, sync_tree
 from sniffer_rollout.aspired import Aspired, read_aspired
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 5.0
 GRACE_S = 600.0
-_LAST_BACKOFF_S = 60.0
+_LAST_PAUSE_S = 60.0
 _STAGING_PREFIX = ".fetch-"
 _LEAVING_PREFIX = ".leaving-"
 
@@ -57,7 +58,7 @@ class Sync:
         self._unwanted_since: dict[int, float] = {}
         self._failed: Aspired | None = None
         self._problem = ""
-        self._pause_s = settings.poll_s
+        self._back_off = BackOff(settings.poll_s, max(settings.poll_s, _LAST_PAUSE_S))
         self._retry_at = 0.0
 
     def step(self) -> None:
@@ -89,13 +90,13 @@ class Sync:
             self.step()
             if self._problem:
                 log.info("in step again")
-            self._problem, self._failed, self._pause_s = "", None, self._settings.poll_s
+            self._problem, self._failed = "", None
+            self._back_off.reset()
         except SnifferError as error:
             if str(error) != self._problem:
                 log.error("the previous config stays: %s", error)
             self._problem, self._failed = str(error), self._aspired_or_none()
-            self._retry_at = self._clock() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, _LAST_BACKOFF_S)
+            self._retry_at = self._clock() + self._back_off.next_s()
 
     def _aspired_or_none(self) -> Aspired | None:
         try:
@@ -242,7 +243,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.once:
         sync.step()
     else:
-        # At once, also in the midst of a download, whose rest the next start removes.
+        # At once, even during a download: the next start removes what is left of it.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         sync.run()
     return 0

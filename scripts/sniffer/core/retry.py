@@ -20,12 +20,36 @@ class RetryLater(Exception):
     """Raised by an attempt that failed for the moment. Its text is the reason, on one line."""
 
 
+class BackOff:
+    """The pauses between attempts: each twice the one before, up to `last_s`, shortened at random by up to a half.
+
+    The chance is there so that many processes do not come back at the same moment.
+    """
+
+    def __init__(
+        self, first_s: float, last_s: float, *, uniform: Callable[[float, float], float] = random.uniform
+    ) -> None:
+        self._first_s = first_s
+        self._last_s = last_s
+        self._uniform = uniform
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again with the first pause: an attempt went well."""
+        self._longest_s = self._first_s
+
+    def next_s(self) -> float:
+        """How long to wait before the next attempt."""
+        pause_s = self._longest_s * self._uniform(0.5, 1.0)
+        self._longest_s = min(2 * self._longest_s, self._last_s)
+        return pause_s
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How a foreign system is retried, and what is said when it stays away.
 
-    `system` names it, `way_out` says what to do then. The pauses grow from `first_pause_s` to `last_pause_s`; each is
-    shortened at random by up to a half, so that many processes do not come back at the same moment.
+    `system` names it, `way_out` says what to do then. The pauses are those of BackOff(first_pause_s, last_pause_s).
     """
 
     system: str
@@ -47,16 +71,17 @@ class Retry:
         Raises TransientError once the patience is over, from the cause of the last RetryLater. Without patience there
         is one attempt.
         """
-        deadline, pause_s = clock() + self.patience_s, self.first_pause_s
+        deadline = clock() + self.patience_s
+        back_off = BackOff(self.first_pause_s, self.last_pause_s, uniform=uniform)
         while True:
             try:
                 return attempt()
             except RetryLater as error:
                 if clock() >= deadline:
                     raise TransientError(self._given_up(error)) from error.__cause__
+                pause_s = back_off.next_s()
                 log.warning("%s: %s; trying again in %.1f s", self.system, error, pause_s)
-            sleep(pause_s * uniform(0.5, 1.0))
-            pause_s = min(2 * pause_s, self.last_pause_s)
+            sleep(pause_s)
 
     def _given_up(self, reason: RetryLater) -> str:
         waited = f"has not answered for {self.patience_s:g} s" if self.patience_s else "does not answer"

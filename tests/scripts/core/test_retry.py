@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sniffer.core.errors import SettingsError, TransientError
-from sniffer.core.retry import Retry, RetryLater
+from sniffer.core.retry import BackOff, Retry, RetryLater
 
 
 class Clock:
@@ -67,6 +67,13 @@ def test_without_patience_there_is_one_attempt() -> None:
     with pytest.raises(TransientError, match="the system does not answer \\(it restarts\\)"):
         run(attempt, 0, clock)
     assert (attempt.left, clock.pauses) == (0, [])
+
+
+def test_a_success_in_between_starts_the_pauses_again() -> None:
+    back_off = BackOff(5, 60, uniform=lambda _, high: high)
+    assert [back_off.next_s() for _ in range(6)] == [5, 10, 20, 40, 60, 60]
+    back_off.reset()
+    assert back_off.next_s() == 5
 
 
 def test_what_does_not_pass_is_raised_at_once() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from sniffer_serve.errors import Code, StatusError, invalid_argument
-from sniffer_serve.manager import ModelManager
+from sniffer_serve.models import ServedModels
 from sniffer_serve.rest import error_answer, parse_object, parse_predict, predict_answer, request_tensors
 from sniffer_serve.versions import parse_version
 
@@ -55,9 +55,9 @@ class RestApi:
     """
 
     def __init__(
-        self, manager: ModelManager[Servable], executor: Executor, concurrency: int, timeout_s: float | None
+        self, models: ServedModels[Servable], executor: Executor, concurrency: int, timeout_s: float | None
     ) -> None:
-        self._manager = manager
+        self._models = models
         self._executor = executor
         self._turns = threading.BoundedSemaphore(concurrency)
         self._timeout_s = timeout_s
@@ -98,13 +98,13 @@ class RestApi:
                 "state": line.state.value,
                 "status": {"error_code": line.code.name, "error_message": line.message},
             }
-            for line in self._manager.status(target.model, target.version)
+            for line in self._models.status(target.model, target.version)
         ]
         return _pretty({"model_version_status": lines})
 
     def metadata(self, target: RequestedVersion) -> bytes:
         """The body of the metadata URL."""
-        with self._manager.lease(target.model, target.version, target.label) as (number, servable):
+        with self._models.lease(target.model, target.version, target.label) as (number, servable):
             spec = {"name": target.model, "signature_name": "", "version": str(number)}
             return _pretty({"model_spec": spec, "metadata": {"signature_def": servable.metadata}})
 
@@ -115,7 +115,7 @@ class RestApi:
             parse_object(body)
             raise StatusError(Code.UNIMPLEMENTED, f":{verb} is not implemented by this model server; use :predict")
         request = parse_predict(body)
-        with self._manager.lease(target.model, target.version, target.label) as (_, servable):
+        with self._models.lease(target.model, target.version, target.label) as (_, servable):
             signature = servable.spec(request.signature_name)
             tensors = request_tensors(request, signature)
             with self._turn():

@@ -1,6 +1,6 @@
-"""The models that are served: base paths and the config file are watched, versions loaded before others are dropped.
+"""Watches base paths and the config file, and loads versions before it unloads others: all on one thread.
 
-One thread does all loading and unloading. Request threads only take leases, so no version goes while it is in use.
+In: the config, and the folders under each base path. Out: `models`, which request threads lease versions from.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer_serve.config import ModelEntry
-from sniffer_serve.errors import Code, StatusError, invalid_argument
+from sniffer_serve.errors import Code, StatusError
+from sniffer_serve.models import LoadedT, ModelVersion, ServedModel, ServedModels
 from sniffer_serve.versions import (
     Plan,
     RetryPolicy,
@@ -32,16 +32,6 @@ log = logging.getLogger(__name__)
 NEVER_S = float("inf")
 
 
-class Closable(Protocol):
-    """What the manager needs to know of a loaded version."""
-
-    def close(self) -> None:
-        """Give the memory back."""
-
-
-LoadedT = TypeVar("LoadedT", bound=Closable)
-
-
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
     """The rhythm of watching, in seconds; an interval of 0 looks once, at the start."""
@@ -50,39 +40,6 @@ class WatchSettings:
     config_poll_s: float = 0.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     allow_labels_for_unavailable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class VersionStatus:
-    """A line of the status URL."""
-
-    version: int
-    state: State
-    code: Code = Code.OK
-    message: str = ""
-
-
-@dataclass(slots=True)
-class _Version(Generic[LoadedT]):
-    folder: Path
-    state: State = State.START
-    loaded: LoadedT | None = None
-    leases: int = 0
-    failures: int = 0
-    retry_at: float = 0.0
-    code: Code = Code.OK
-    message: str = ""
-
-
-@dataclass(slots=True)
-class _Model(Generic[LoadedT]):
-    entry: ModelEntry
-    aspired: Mapping[int, Path] = field(default_factory=dict)
-    versions: dict[int, _Version[LoadedT]] = field(default_factory=dict)
-    trouble: str = ""
-
-    def available(self) -> list[int]:
-        return [number for number, version in self.versions.items() if version.state == State.AVAILABLE]
 
 
 class ModelManager(Generic[LoadedT]):
@@ -107,11 +64,10 @@ class ModelManager(Generic[LoadedT]):
         self._read_config = read_config
         self._after_change = after_change
         self._clock = clock
-        self._changed = threading.Condition()
-        self._models: dict[str, _Model[LoadedT]] = {}
-        self._labels: dict[str, Mapping[str, int]] = {}
+        self.models: ServedModels[LoadedT] = ServedModels()
+        self._changed = self.models.changed
         self._entries = list(entries)
-        self._config_trouble = ""
+        self._config_problem = ""
         self._stopping = False
         self._ready = False
         self._refusal: ContractError | None = None
@@ -123,7 +79,7 @@ class ModelManager(Generic[LoadedT]):
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """End the watching; whether the thread ended within the time, which a load in its midst can prevent."""
+        """Stop watching; returns whether the thread ended in time. A load that is running cannot be interrupted."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -146,55 +102,6 @@ class ModelManager(Generic[LoadedT]):
                 raise self._refusal
             return self._ready
 
-    @contextmanager
-    def lease(self, name: str, number: int | None = None, label: str | None = None) -> Iterator[tuple[int, LoadedT]]:
-        """Use a version: that number, that label's, or else the largest that is served; it stays loaded meanwhile.
-
-        Raises StatusError: NOT_FOUND for a model or version that is not served, INVALID_ARGUMENT for an unknown label.
-        """
-        with self._changed:
-            number, version, loaded = self._find(name, number, label)
-            version.leases += 1
-        try:
-            yield number, loaded
-        finally:
-            with self._changed:
-                version.leases -= 1
-                if version.leases == 0 and version.state == State.UNLOADING:
-                    self._changed.notify_all()
-
-    def status(self, name: str, number: int | None = None) -> list[VersionStatus]:
-        """Every version ever seen of a model, or one of them, newest first; raises StatusError (NOT_FOUND)."""
-        with self._changed:
-            model = self._models.get(name)
-            versions = dict(model.versions) if model else {}
-            if not versions and number is None:
-                raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
-            if number is not None and number not in versions:
-                raise StatusError(Code.NOT_FOUND, f"Could not find version {number} of model {name}")
-            return [
-                VersionStatus(key, version.state, version.code, version.message)
-                for key, version in sorted(versions.items(), reverse=True)
-                if number in (None, key)
-            ]
-
-    def _find(self, name: str, number: int | None, label: str | None) -> tuple[int, _Version[LoadedT], LoadedT]:
-        if label is not None:
-            number = self._labels.get(name, {}).get(label)
-            if number is None:
-                raise invalid_argument(f"Unrecognized servable version label: {label}")
-        model = self._models.get(name)
-        available = model.available() if model else []
-        wanted = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-        if number is None:
-            number = max(available, default=None)
-        if model is None or number is None or number not in available:
-            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
-        version = model.versions[number]
-        if version.loaded is None:
-            raise StatusError(Code.INTERNAL, f"version {number} of model {name} is available but not loaded")
-        return number, version, version.loaded
-
     def _run(self) -> None:
         config_at, files_at = self._clock() + (self._settings.config_poll_s or NEVER_S), 0.0
         while not self._stopping:
@@ -213,7 +120,7 @@ class ModelManager(Generic[LoadedT]):
         with self._changed:
             wait_s = max(when - self._clock(), 0)
             self._changed.wait_for(
-                lambda: self._stopping or bool(self._retired()), None if wait_s == NEVER_S else wait_s
+                lambda: self._stopping or bool(self.models.retired()), None if wait_s == NEVER_S else wait_s
             )
 
     def _reload_config(self) -> bool:
@@ -225,60 +132,37 @@ class ModelManager(Generic[LoadedT]):
             if changed:
                 self._accept(entries)
                 log.info("took over the new config: models %s", [entry.name for entry in entries])
-            trouble = ""
+            problem = ""
         except SettingsError as error:
-            changed, trouble = False, str(error)
-        if trouble and trouble != self._config_trouble:
-            log.error("the new config is not taken over, the old one stays: %s", trouble)
-        self._config_trouble = trouble
+            changed, problem = False, str(error)
+        if problem and problem != self._config_problem:
+            log.error("the new config is not taken over, the old one stays: %s", problem)
+        self._config_problem = problem
         return changed
 
     def _accept(self, entries: Sequence[ModelEntry]) -> None:
-        """Take over a config as a whole, or raise SettingsError and change nothing."""
-        labels = {entry.name: self._checked_labels(entry) for entry in entries}
-        with self._changed:
-            self._entries = list(entries)
-            self._labels = labels
-            for name in self._models.keys() - labels.keys():
-                self._models[name].aspired = {}
-            for entry in entries:
-                model = self._models.setdefault(entry.name, _Model(entry))
-                model.entry = entry
-
-    def _checked_labels(self, entry: ModelEntry) -> Mapping[str, int]:
-        """A label may name a version that is served; one that is new or stays may be allowed to name another."""
-        model = self._models.get(entry.name)
-        available = model.available() if model else []
-        in_use = self._labels.get(entry.name, {})
-        for label, number in entry.labels.items():
-            unavailable_allowed = self._settings.allow_labels_for_unavailable and in_use.get(label, number) == number
-            if number not in available and not unavailable_allowed:
-                raise SettingsError(
-                    f"Request to assign label {label!r} to version {number} of model {entry.name}, which is not "
-                    "currently available for inference; load it first, or for labels at the start give "
-                    "--allow_version_labels_for_unavailable_models=true"
-                )
-        return dict(entry.labels)
+        self.models.accept(entries, allow_unavailable=self._settings.allow_labels_for_unavailable)
+        self._entries = list(entries)
 
     def _look_for_versions(self) -> None:
         for entry in self._entries:
-            model = self._models[entry.name]
+            model = self.models.by_name[entry.name]
             try:
                 aspired = aspired_versions(entry.policy, found_versions(entry.base_path))
-                trouble = "" if aspired else f"no version to serve under {entry.base_path}"
+                problem = "" if aspired else f"no version to serve under {entry.base_path}"
             except OSError as error:
                 # A path that is away for the moment unloads nothing.
-                aspired, trouble = dict(model.aspired), f"cannot look for versions: {error}"
-            if trouble and trouble != model.trouble:
-                log.warning("model %s: %s", entry.name, trouble)
+                aspired, problem = dict(model.aspired), f"cannot look for versions: {error}"
+            if problem and problem != model.problem:
+                log.warning("model %s: %s", entry.name, problem)
             with self._changed:
-                model.aspired, model.trouble = aspired, trouble
+                model.aspired, model.problem = aspired, problem
 
     def _make_changes(self) -> float:
         """Load and unload until nothing is due; when a failed load is due again."""
         retry_at = NEVER_S
-        for name in list(self._models):
-            model = self._models[name]
+        for name in list(self.models.by_name):
+            model = self.models.by_name[name]
             plan = self._plan(model)
             for number in plan.load:
                 if self._stopping:
@@ -292,7 +176,7 @@ class ModelManager(Generic[LoadedT]):
         self._close_retired()
         return retry_at
 
-    def _plan(self, model: _Model[LoadedT]) -> Plan:
+    def _plan(self, model: ServedModel[LoadedT]) -> Plan:
         with self._changed:
             for number, version in model.versions.items():
                 if number not in model.aspired and version.state == State.END:
@@ -304,10 +188,10 @@ class ModelManager(Generic[LoadedT]):
             }
         return plan_changes(model.aspired, states, self._settings.retry, self._clock())
 
-    def _load_version(self, model: _Model[LoadedT], number: int) -> None:
+    def _load_version(self, model: ServedModel[LoadedT], number: int) -> None:
         folder, name = model.aspired[number], model.entry.name
         with self._changed:
-            version = model.versions.setdefault(number, _Version(folder))
+            version = model.versions.setdefault(number, ModelVersion(folder))
             version.folder, version.state, version.code, version.message = folder, State.LOADING, Code.OK, ""
         log.info("model %s: loading version %d from %s", name, number, folder)
         started_at = self._clock()
@@ -321,7 +205,7 @@ class ModelManager(Generic[LoadedT]):
         log.info("model %s: serving version %d after %.1f s", name, number, self._clock() - started_at)
         self._after_change()
 
-    def _note_failure(self, model: _Model[LoadedT], number: int, error: StatusError) -> None:
+    def _note_failure(self, model: ServedModel[LoadedT], number: int, error: StatusError) -> None:
         retry = self._settings.retry
         with self._changed:
             version = model.versions[number]
@@ -332,22 +216,14 @@ class ModelManager(Generic[LoadedT]):
         outlook = f"trying again in {retry.interval_s:g} s" if tries_left > 0 else "not trying again"
         log.error("model %s: version %d failed, %s: %s", model.entry.name, number, outlook, error)
 
-    def _retire(self, model: _Model[LoadedT], number: int) -> None:
+    def _retire(self, model: ServedModel[LoadedT], number: int) -> None:
         log.info("model %s: unloading version %d", model.entry.name, number)
         with self._changed:
             model.versions[number].state = State.UNLOADING
 
-    def _retired(self) -> list[_Version[LoadedT]]:
-        return [
-            version
-            for model in self._models.values()
-            for version in model.versions.values()
-            if version.state == State.UNLOADING and version.leases == 0
-        ]
-
     def _close_retired(self) -> None:
         with self._changed:
-            retired = self._retired()
+            retired = self.models.retired()
         for version in retired:
             if version.loaded is not None:
                 version.loaded.close()
@@ -361,21 +237,9 @@ class ModelManager(Generic[LoadedT]):
         if self._ready:
             return
         with self._changed:
-            models = [self._models[entry.name] for entry in self._entries]
-            self._ready = all(self._is_served(model) for model in models)
+            models = [self.models.by_name[entry.name] for entry in self._entries]
+            self._ready = all(model.is_served() for model in models)
             for model in models if not self._ready else ():
-                if self._is_hopeless(model) or (final and not model.aspired):
-                    reasons = model.trouble or "; ".join(version.message for version in model.versions.values())
-                    self._refusal = ContractError(f"model {model.entry.name} cannot be served: {reasons}")
+                if model.is_hopeless(self._settings.retry) or (final and not model.aspired):
+                    self._refusal = ContractError(f"model {model.entry.name} cannot be served: {model.reasons()}")
             self._changed.notify_all()
-
-    def _is_served(self, model: _Model[LoadedT]) -> bool:
-        tried = (number in model.versions for number in model.aspired)
-        return bool(model.available()) and all(tried)
-
-    def _is_hopeless(self, model: _Model[LoadedT]) -> bool:
-        versions = [model.versions.get(number) for number in model.aspired]
-        retry = self._settings.retry
-        return bool(versions) and all(
-            version is not None and retry.gave_up(VersionState(version.state, version.failures)) for version in versions
-        )

@@ -202,7 +202,7 @@ def _answer_requests(
     """Answer until a signal, or until the manager has died."""
     with ThreadPoolExecutor(settings.rest_api_threads, "request") as executor:
         config = uvicorn.Config(
-            RestApi(manager, executor, settings.predict_concurrency, settings.rest_api_timeout_s),
+            RestApi(manager.models, executor, settings.predict_concurrency, settings.rest_api_timeout_s),
             lifespan="off",
             ws="none",
             log_config=None,
@@ -219,7 +219,7 @@ def _answer_requests(
 
 def _end(manager: ModelManager[Servable], status: int) -> int:
     if not manager.stop(timeout_s=1.0):
-        # It is in the midst of a load, which nothing can interrupt, and Python would wait for it.
+        # A load is running, which nothing can interrupt, and Python would wait for it.
         log.info("ending while a version is being loaded")
         logging.shutdown()
         os._exit(status)

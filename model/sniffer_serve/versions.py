@@ -1,6 +1,6 @@
 """Which versions of a model should be served: from the folders found and the policy to what to load and unload next.
 
-Pure decisions; the manager acts on them.
+Pure decisions; manager.py acts on them.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def ready(manager: Manager) -> Manager:
 
 
 def states(manager: Manager, name: str = "m") -> dict[int, State]:
-    return {line.version: line.state for line in manager.status(name)}
+    return {line.version: line.state for line in manager.models.status(name)}
 
 
 class Rounds:
@@ -108,7 +108,7 @@ def come_to(manager: Manager, expected: dict[int, State], name: str = "m") -> No
 
 
 def refusal(manager: Manager, number: int | None = None) -> str:
-    with pytest.raises(StatusError) as caught, manager.lease("m", number):
+    with pytest.raises(StatusError) as caught, manager.models.lease("m", number):
         pass
     assert caught.value.code == Code.NOT_FOUND
     return caught.value.message
@@ -118,7 +118,7 @@ def test_a_base_path_without_versions_is_waited_for(tmp_path: Path) -> None:
     with managed([ModelEntry("m", tmp_path / "not_there_yet")]) as manager:
         assert not manager.wait_until_ready(0.1)
         with pytest.raises(StatusError, match="Could not find any versions of model m") as caught:
-            manager.status("m")
+            manager.models.status("m")
         assert caught.value.code == Code.NOT_FOUND
         publish(tmp_path / "not_there_yet", 1)
         ready(manager)
@@ -142,7 +142,7 @@ def test_a_model_whose_only_version_fails_for_good_ends_the_start(tmp_path: Path
 def test_a_version_in_use_stays_until_its_last_user_is_done(tmp_path: Path) -> None:
     publish(tmp_path, 1)
     with managed([ModelEntry("m", tmp_path)]) as manager:
-        with ready(manager).lease("m") as (number, first):
+        with ready(manager).models.lease("m") as (number, first):
             publish(tmp_path, 2)
             come_to(manager, {1: State.UNLOADING, 2: State.AVAILABLE})
             assert number == 1
@@ -192,7 +192,7 @@ def test_a_half_written_version_is_retried_a_few_times_and_starts_anew_when_it_c
         time.sleep(4 * SWIFT.retry.interval_s)
         looks.wait_for_a_whole_one()
         assert tries.count("2") == 3
-        status = manager.status("m")
+        status = manager.models.status("m")
         assert [(line.version, line.state, line.code) for line in status] == [
             (2, State.END, Code.NOT_FOUND),
             (1, State.AVAILABLE, Code.OK),
@@ -220,7 +220,7 @@ def test_status_of_an_unknown_model_or_version_is_not_found(tmp_path: Path, numb
     with managed([ModelEntry("m", tmp_path)]) as manager:
         ready(manager)
         with pytest.raises(StatusError) as caught:
-            manager.status("m" if number else "x", number)
+            manager.models.status("m" if number else "x", number)
         assert caught.value.code == Code.NOT_FOUND
 
 
@@ -240,7 +240,7 @@ class Config(Rounds):
 
 
 def label_of(manager: Manager, label: str) -> int:
-    with manager.lease("m", label=label) as (number, _):
+    with manager.models.lease("m", label=label) as (number, _):
         return number
 
 
@@ -299,7 +299,7 @@ def test_no_lease_is_ever_refused_while_versions_change(tmp_path: Path) -> None:
         def hammer() -> None:
             while not stop.is_set():
                 try:
-                    with manager.lease("m") as (number, loaded):
+                    with manager.models.lease("m") as (number, loaded):
                         seen.add(number)
                         if loaded.closed.is_set():
                             failures.append(f"version {number} was closed in use")

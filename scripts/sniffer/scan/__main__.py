@@ -126,9 +126,11 @@ class Fleet:
     def _end_producer(self) -> None:
         """Let it certify what there is; it may be ending already, told by the consumer what was wrong."""
         self.stop()
-        try:
-            self._producer.wait(STOP_GRACE_S)
-        except subprocess.TimeoutExpired:
+        deadline = time.monotonic() + STOP_GRACE_S
+        # What it writes is read meanwhile: a full pipe would hold it up.
+        while self._producer.poll() is None and time.monotonic() < deadline:
+            self._wait_a_moment()
+        if self._producer.poll() is None:
             log.warning("the producer takes longer than %g s to stop: it is ended", STOP_GRACE_S)
 
     def _status(self, status: int) -> int:

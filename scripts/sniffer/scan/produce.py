@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
@@ -23,6 +24,7 @@ from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
+from sniffer.core.progress_bar import ProgressBar, shows_bars
 from sniffer.core.records import Certificate, ListedObject, ScanRequest
 from sniffer.core.settings import (
     FleetSettings,
@@ -91,9 +93,14 @@ def _scan(options: ScanOptions, endpoint: str | None) -> ProgramResult:
     fleet = fleet_settings()
     with Database(database_settings()) as database:
         model, bucket = _check_everything(database, options, fleet)
-        with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket:
-            certificate = _run_scan(options, database, model, bucket, socket, fleet)
+        with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
+            certificate = _run_scan(options, database, model, bucket, socket, fleet, bar)
     return ProgramResult(certificate.document(), describe(certificate), 0 if certificate.holds else 1)
+
+
+def _bar() -> AbstractContextManager[ProgressBar | None]:
+    """A progress bar, where somebody would see it."""
+    return ProgressBar("scan") if shows_bars() else nullcontext()
 
 
 def _check_everything(database: Database, options: ScanOptions, fleet: FleetSettings) -> tuple[ModelRecord, Bucket]:
@@ -139,6 +146,7 @@ def _run_scan(
     bucket: Bucket,
     socket: ProducerSocket,
     fleet: FleetSettings,
+    bar: ProgressBar | None,
 ) -> Certificate:
     request, tally = options.request, ListingTally()
     # The listing looks up on a thread of its own, so on a connection of its own.
@@ -160,6 +168,7 @@ def _run_scan(
             time.monotonic,
             lambda: datetime.now(UTC),
             options.progress,
+            bar,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: run.stop())

@@ -13,6 +13,7 @@ from typing import Protocol
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.core.errors import ContractError, SettingsError, SnifferError
 from sniffer.core.model_records import ModelRecord
+from sniffer.core.progress_bar import ProgressBar
 from sniffer.core.records import Certificate, FailureSample, ListedObject, Outcome, ScanRequest
 from sniffer.core.settings import FleetSettings
 from sniffer.scan.certificate import MAX_SAMPLES, StoredRows, certify
@@ -25,7 +26,7 @@ from sniffer.scan.progress import ScanProgress
 
 
 class ScanStore(Protocol):
-    """Where a scan is opened and closed, and what of it is stored. Each call is one transaction."""
+    """Opens and closes a scan, and counts what is stored. Each call is one transaction."""
 
     def open(self, request: ScanRequest, model_version: int) -> None:
         """Note that the scan runs (again, after a resume). ContractError when its id belongs to another bucket."""
@@ -43,7 +44,7 @@ class ScanStore(Protocol):
         """Examples of images of this scan without a score."""
 
     def rival_rescans(self, scan_id: str, bucket: str, since: datetime) -> list[str]:
-        """Rescans of the bucket that were at work at or after `since`."""
+        """Rescans of the bucket that ran at or after `since`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class ScanRun:
         clock: Clock,
         now: Callable[[], datetime],
         progress_file: Path | None = None,
+        bar: ProgressBar | None = None,
     ) -> None:
         self._request = request
         self._model = model
@@ -82,7 +84,7 @@ class ScanRun:
         self._settings = settings
         self._clock = clock
         self._now = now
-        self._progress = ScanProgress(source.tally, progress_file, clock)
+        self._progress = ScanProgress(source.tally, progress_file, clock, bar)
         self.dispatcher = Dispatcher(
             channel,
             Lister(source.pages, source.lister, channel.wake),

@@ -5,7 +5,6 @@ In: the pipes of the children, and the file in which the producer keeps its prog
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import subprocess
@@ -14,7 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sniffer.core.errors import SnifferError
+from sniffer.core.files import read_json
 from sniffer.core.progress_bar import ProgressBar
+from sniffer.scan.progress import ScanFigures
 
 _READ_BYTES = 1 << 16
 
@@ -81,10 +83,7 @@ class ScanDisplay:
 
     def _draw(self) -> None:
         try:
-            progress = json.loads(self.progress_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return
-        total = progress["listed"] - progress["unchanged"]
-        unchanged = f", {progress['unchanged']:,} unchanged" if progress["unchanged"] else ""
-        listing = "" if progress["listing_done"] else ", listing"
-        self._bar.update(progress["done"], total, f"{progress['images_per_s']:.1f} images/s{unchanged}{listing}")
+            figures = read_json(self.progress_file, ScanFigures, made_by="sniffer produce")
+        except SnifferError:
+            return  # not written yet, and whatever else lies there is about to be replaced
+        figures.draw(self._bar)

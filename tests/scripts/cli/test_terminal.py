@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.fleet import Fleet
+from support.programs import Program
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -61,6 +62,18 @@ def test_a_scans_json_is_alone_on_standard_output_beside_a_bar(fleet: Fleet) -> 
     assert status == 0, shown
     assert json.loads(out)["listed"] == 3
     assert "3 of 3 images" in shown
+
+
+def test_a_producer_alone_shows_a_bar_too(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.fill(5)
+    endpoint = f"--endpoint=ipc://{tmp_path}/fleet"
+    with Program("sniffer.scan.consume", endpoint, environ=fleet.environ) as consumer:
+        command = [sys.executable, "-m", "sniffer.scan.produce", f"--bucket={fleet.bucket.name}", endpoint]
+        status, shown, _ = on_terminal(command, fleet.environ)
+        assert status == 0, shown
+        assert consumer.wait() == 0, consumer.text()
+    assert shown.index("5 of 5 images") < shown.index("verdict    the certificate holds")
+    assert "done 5," not in shown  # the progress line of the log
 
 
 @pytest.mark.parametrize("flags", [[], ["--log-format=json"]])

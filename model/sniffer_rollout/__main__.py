@@ -1,7 +1,7 @@
 """`sniffer rollout STEP`: a published version comes into the model servers, step by step.
 
 preflight: may this version be rolled out?  load: it is served beside the others, labelled canary.  verify: golden
-examples, latency and decisions beside the stable version.  promote: it becomes stable, the former one previous.
+examples, latency and decisions beside the stable version.  promote: it becomes stable, the last one previous.
 restore: back to what the database says.  rollback: the previous version becomes stable again.  run: preflight, load,
 verify and promote; a failure restores. Every step may be run again.
 """
@@ -261,7 +261,7 @@ _ENVIRONMENT = (
     "SNIFFER_ROLLOUT_LABEL_LIMIT_S",
     "SNIFFER_ROLLOUT_LOAD_LIMIT_S",
     "SNIFFER_ROLLOUT_STALE_S",
-    "SNIFFER_ROLLOUT_TROUBLE_S",
+    "SNIFFER_ROLLOUT_PROBLEM_S",
     "SNIFFER_ROLLOUT_POLL_S",
     "SNIFFER_LOG_FORMAT",
 )

@@ -41,7 +41,7 @@ def serves_version(version: int) -> Question:
     def ask(server: ModelServer) -> NotReady | None:
         state = next((state for state in server.version_states() if state.version == version), None)
         if state is None:
-            return NotReady("has not begun to load it")
+            return NotReady("has not started to load it")
         return None if state.is_available else NotReady(_described(state), state.has_failed)
 
     return ask
@@ -114,7 +114,7 @@ class Convergence:
 
         Raises LoadFailed as soon as one server has failed for good. A failure in `stale`, seen before the servers were
         told, counts only after the settings' `stale_s`. Raises TransientError after `limit_s`, or once the target has
-        had problems of its own for `trouble_s`.
+        had problems of its own for `problem_s`.
         """
         started_at = healthy_since = time.monotonic()
         last_logged = ""
@@ -128,7 +128,7 @@ class Convergence:
             reasons = _reasons(replicas, waiting)
             if now - started_at >= limit_s:
                 raise TransientError(f"{what}: not within {limit_s:g} s: {reasons}")
-            if now - healthy_since >= self._settings.trouble_s:
+            if now - healthy_since >= self._settings.problem_s:
                 raise TransientError(
                     f"{what}: the servers have had problems for {now - healthy_since:.0f} s: {reasons}"
                 )

@@ -81,8 +81,8 @@ class RolloutSettings:
 
     `target` is `kubernetes:NAMESPACE/DEPLOYMENT` or `local:DIR`; `replicas` are base URLs `http://host:port` of a local
     target's model servers. `load_limit_s` bounds the wait until every replica serves a version, `label_limit_s` until
-    every one knows a label; for `stale_s` a replica may still show the failure of an earlier try. `trouble_s` is how
-    long pods may lack a node, pull in vain or crash: a GPU node takes ten minutes to come.
+    every one knows a label; for `stale_s` a replica may still show the failure of an earlier try. `problem_s` is how
+    long pods may lack a node, fail to pull their image or crash: a GPU node takes ten minutes to come.
     """
 
     target: str
@@ -92,7 +92,7 @@ class RolloutSettings:
     load_limit_s: float = var.ROLLOUT_LOAD_LIMIT_S.default
     label_limit_s: float = var.ROLLOUT_LABEL_LIMIT_S.default
     stale_s: float = var.ROLLOUT_STALE_S.default
-    trouble_s: float = var.ROLLOUT_TROUBLE_S.default
+    problem_s: float = var.ROLLOUT_PROBLEM_S.default
     poll_s: float = var.ROLLOUT_POLL_S.default
     kubeconfig: str | None = None
 
@@ -164,9 +164,7 @@ def database_settings(environ: Mapping[str, str] = os.environ) -> DatabaseSettin
     """Read SNIFFER_DATABASE_URL; raises SettingsError when it is missing or not MySQL."""
     url = var.DATABASE_URL.required(environ).strip()
     if not url.startswith(("mysql+mysqldb://", "mariadb+mysqldb://")):
-        raise SettingsError(
-            f"SNIFFER_DATABASE_URL must start with mysql+mysqldb://, not {without_password(url)!r}"
-        )
+        raise SettingsError(f"SNIFFER_DATABASE_URL must start with mysql+mysqldb://, not {without_password(url)!r}")
     return DatabaseSettings(url, var.DATABASE_PATIENCE_S.read(environ))
 
 
@@ -233,7 +231,7 @@ def rollout_settings(
         load_limit_s=var.ROLLOUT_LOAD_LIMIT_S.read(environ),
         label_limit_s=var.ROLLOUT_LABEL_LIMIT_S.read(environ),
         stale_s=var.ROLLOUT_STALE_S.read(environ),
-        trouble_s=var.ROLLOUT_TROUBLE_S.read(environ),
+        problem_s=var.ROLLOUT_PROBLEM_S.read(environ),
         poll_s=var.ROLLOUT_POLL_S.read(environ),
         kubeconfig=var.KUBECONFIG.read(environ) or None,
     )

@@ -220,8 +220,8 @@ ROLLOUT_LABEL_LIMIT_S = _seconds(
 ROLLOUT_STALE_S = _seconds(
     _ROLLOUT, "SNIFFER_ROLLOUT_STALE_S", 120.0, 0, "how long a server may still show the failure of an earlier try"
 )
-ROLLOUT_TROUBLE_S = _seconds(
-    _ROLLOUT, "SNIFFER_ROLLOUT_TROUBLE_S", 600.0, 0, "how long pods may lack a node, pull in vain or crash"
+ROLLOUT_PROBLEM_S = _seconds(
+    _ROLLOUT, "SNIFFER_ROLLOUT_PROBLEM_S", 600.0, 0, "how long pods may lack a node, fail to pull their image or crash"
 )
 ROLLOUT_POLL_S = _seconds(_ROLLOUT, "SNIFFER_ROLLOUT_POLL_S", 1.0, 0.05, "how often the servers are asked")
 KUBECONFIG = _text(

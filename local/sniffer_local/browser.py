@@ -111,9 +111,9 @@ class Page:
             if answer.get("id") == number:
                 break
         if "error" in answer:
-            said = answer["error"]["message"]
-            kind = PageChanged if "navigated" in said or "context" in said else TransientError
-            raise kind(f"the browser refused {method}: {said}")
+            message = answer["error"]["message"]
+            kind = PageChanged if "navigated" in message or "context" in message else TransientError
+            raise kind(f"the browser refused {method}: {message}")
         result: dict[str, Any] = answer["result"]
         return result
 

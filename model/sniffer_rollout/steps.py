@@ -118,7 +118,7 @@ class Rollout:
         return report
 
     def promote(self, version: int) -> PromotionReport:
-        """Make the version stable: on every server, then in `models`; the former one stays loaded as previous."""
+        """Make the version stable: on every server, then in `models`; the last stable one stays loaded as previous."""
         record = self._candidates.find(version)
         production = read_production_state(self._database)
         if production.stable_version != version:

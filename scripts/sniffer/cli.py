@@ -142,7 +142,7 @@ def completion_parser(path: tuple[str, ...]) -> argparse.ArgumentParser:
 
 
 def _answer(group: tuple[str, ...], words: Sequence[str]) -> int:
-    """What is to be said when no command is named."""
+    """Answer words that name no command; returns the exit status."""
     if not group and words and words[0] == "--version":
         return _print_version()
     commands = {" ".join(path[len(group) :]): command.line for path, command in _commands_of(group).items()}

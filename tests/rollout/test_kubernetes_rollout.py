@@ -162,7 +162,9 @@ def test_a_version_that_no_pod_begins_to_load_ends_at_the_limit(
 ) -> None:
     cluster.publish(1)
     found = cluster.step("load", "--version=1", "--load-limit-s=1", status=1)
-    assert re.search("not within 1 s: http://127.0.0.1:.* (has not begun to load it|is at END with it)", found["error"])
+    assert re.search(
+        "not within 1 s: http://127.0.0.1:.* (has not started to load it|is at END with it)", found["error"]
+    )
     cluster.step("restore")
     assert api.aspired() == {"versions": [], "labels": {}}
 

@@ -86,7 +86,7 @@ class Process:
         return thread
 
     def kill(self) -> None:
-        """End at once: no thread of it ever runs again."""
+        """End at once: none of its threads ever runs again."""
         if self.alive:
             self.alive = False
             for action in self.at_end:
@@ -158,7 +158,7 @@ class SimulatedThreads(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Forget what has not begun. Nobody waits: threads of a process that ended do not run."""
+        """Drop what has not started. Nobody waits: threads of a process that ended do not run."""
         if cancel_futures:
             self._queue.clear()
 

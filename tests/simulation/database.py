@@ -43,7 +43,7 @@ class Row:
 
     @property
     def decides(self) -> StoredPrediction:
-        """What a later write has to know of it."""
+        """What a later write must know about it."""
         return StoredPrediction(self.result.outcome, self.scan_id)
 
 
@@ -162,7 +162,7 @@ class Session:
         )
 
     def failure_samples(self, scan_id: str, count: int) -> tuple[FailureSample, ...]:
-        """Nothing of it decides anything."""
+        """Not used: it decides nothing."""
         return ()
 
     def rival_rescans(self, scan_id: str, bucket: str, since: datetime) -> list[str]:
@@ -219,7 +219,7 @@ class Session:
 
     @property
     def is_open(self) -> bool:
-        """Whether the server still has to heed its locks."""
+        """Whether the server still has to respect its locks."""
         return self._process.alive or self._commits
 
     def _unlock(self) -> None:

@@ -103,7 +103,7 @@ class Truth:
 
     def check_received(self, name: bytes, message: FromConsumer) -> None:
         """No consumer holds more than it asked for."""
-        # What comes over a connection that was replaced has no known name, and is not heeded.
+        # What comes over a connection that was replaced has no known name, and is ignored.
         if isinstance(message, Done) and message.session == self._session and not name.startswith(NO_NAME):
             self._acknowledged |= {number for number, _ in message.outcomes}
             self._scored |= {number for number, outcome in message.outcomes if outcome not in _UNSETTLED}

@@ -44,7 +44,7 @@ class _Refused(ContractError):
 
 
 class KubernetesApi:
-    """The API as JSON in and out. What passes by itself is tried again for at most `patience_s`.
+    """The API as JSON in and out. Transient failures are retried for at most `patience_s`.
 
     Raises TransientError after that, SettingsError without permission, ContractError for every other refusal.
     """

@@ -34,7 +34,7 @@ class BackgroundThread(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more work; with `cancel_futures` forget what has not begun."""
+        """Take no more work; with `cancel_futures` drop what has not started."""
         while cancel_futures and not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put(None)

@@ -15,14 +15,14 @@ _SHOWN_SAMPLES = 12
 
 @dataclass(frozen=True, slots=True)
 class StoredRows:
-    """The rows that this scan owned in MySQL before and after, and what of it is worth showing."""
+    """The rows that this scan owned in MySQL before and after, and which of them to show."""
 
     before: Mapping[Outcome, int]
     after: Mapping[Outcome, int]
     flagged: int
     samples: tuple[FailureSample, ...]
     rivals: tuple[str, ...] = ()
-    """Rescans of the bucket that were at work meanwhile and may have taken rows over."""
+    """Rescans of the bucket that ran meanwhile and may have taken rows over."""
 
 
 def certify(

@@ -99,7 +99,7 @@ class Consumer:
 
     @property
     def wait_s(self) -> float:
-        """Until the next thing that happens by itself: a beat, or an incomplete batch that has waited enough."""
+        """How long to wait if nothing arrives: until the next beat, or until an incomplete batch has waited enough."""
         return LINGER_S if self._inbox and self._working is None else self._settings.beat_s / 2
 
     def turn(self) -> bool:
@@ -141,7 +141,7 @@ class Consumer:
 
     @property
     def _holds(self) -> tuple[int, ...]:
-        """The numbers of what we hold of the current session; a batch of an earlier one may still be at work."""
+        """The numbers of what we hold of the current session; a batch of an earlier one may still be running."""
         return tuple(work.number for work in (*self._batch, *self._inbox) if work.session == self._session)
 
     def _take(self, message: FromProducer) -> None:

@@ -76,14 +76,14 @@ def test_scores_come_in_the_order_of_the_images(server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_passing_troubles_are_tried_again(server: ScriptedServer, status: int) -> None:
+def test_transient_errors_are_retried(server: ScriptedServer, status: int) -> None:
     server.script = [lambda _: (status, {"error": "later"})] * 2
     with client(server) as model:
         assert model.predict(3, [gray(255)]) == [1.0]
     assert server.batches == [1, 1, 1]
 
 
-def test_patience_with_passing_troubles_ends(server: ScriptedServer) -> None:
+def test_patience_with_transient_errors_ends(server: ScriptedServer) -> None:
     server.always = lambda _: (503, {"error": "overloaded"})
     with client(server, patience_s=0.3) as model, pytest.raises(TransientError, match="503 overloaded"):
         model.predict(3, [gray(0)])

@@ -125,20 +125,20 @@ DEFECTS = (
         LEDGER,
         "if entry.number not in there and now - entry.granted_at > self._deadline_s",
         "if entry.number in there and now - entry.granted_at > 1e9",
-        "Images that were under way when a connection broke are waited for in vain: the scan stalls.",
+        "Images that were under way when a connection broke never come back: the scan stalls.",
     ),
     Defect(
         "expiry-ignored",
         LEDGER,
         "            if consumer.alive and now - consumer.last_heard > self._deadline_s\n",
         "            if consumer.alive and now - consumer.last_heard > 1e9\n",
-        "The images of a machine that lost its power are waited for in vain.",
+        "The images of a machine that lost its power never come back.",
     ),
     Defect(
         "leaving-forgets-images",
         LEDGER,
         "        self.hand_back(name, list(consumer.held) if consumer else ())\n",
         "",
-        "A consumer that ends in good order takes along what it had not begun.",
+        "A consumer that ends in good order takes along what it had not started.",
     ),
 )

@@ -142,7 +142,7 @@ DEFECTS = (
         SCORE,
         "        if content in refused:\n",
         "        if refused:\n            content = next(iter(refused))\n",
-        "A broken image in a batch makes all others of it unreadable.",
+        "A broken image in a batch makes all its other images unreadable.",
     ),
     Defect(
         "hash-of-another",

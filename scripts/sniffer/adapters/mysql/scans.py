@@ -90,7 +90,7 @@ class ScanRepository:
         return self._transact(read)
 
     def rival_rescans(self, scan_id: str, bucket: str, since: datetime) -> list[str]:
-        """Rescans of the bucket that were at work at or after `since`: only they take over another scan's rows.
+        """Rescans of the bucket that ran at or after `since`: only they take over another scan's rows.
 
         A rescan that died without an end counts for _UNENDED_SCAN, clocks may differ by five minutes.
         """

@@ -66,8 +66,8 @@ class Transactions:
         except (ArgumentError, ValueError) as error:
             # The error's own text is left out: it may show a part of a password that was not percent-encoded.
             raise SettingsError(
-                f"SNIFFER_DATABASE_URL cannot be parsed: {self.place!r}; it looks like {DATABASE_URL.example}, with the "
-                "password percent-encoded"
+                f"SNIFFER_DATABASE_URL cannot be parsed: {self.place!r}; it looks like {DATABASE_URL.example}, with "
+                "user and password percent-encoded"
             ) from error
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ PAGE_SIZE = 1000
 _LAST_PAUSE_S = 10.0
 _CHUNK_BYTES = 1 << 20
 # The third is S3's answer to one of two conditional writes at the same moment: it wants to be asked again.
-_PASSING_CODES = ("SlowDown", "RequestTimeout", "ConditionalRequestConflict", "Throttling")
+_TRANSIENT_CODES = ("SlowDown", "RequestTimeout", "ConditionalRequestConflict", "Throttling")
 # Segments that obstore's Path drops or refuses: empty ones (also at either end), ".", "..", control characters.
 _UNUSUAL_KEY = re.compile(r"^/|/$|//|(^|/)\.\.?(/|$)|[\x00-\x1f\x7f]")
 
@@ -268,7 +268,7 @@ class Bucket:
         try:
             return call()
         except (BotoCoreError, ClientError) as error:
-            if _is_passing(error):
+            if _is_transient(error):
                 raise RetryLater(one_line(error)) from error
             if isinstance(error, ClientError) and error.operation_name != "ListObjectsV2":
                 raise
@@ -287,14 +287,14 @@ class Bucket:
             return SettingsError(
                 f"no permission to list {where} ({code}): the credentials need s3:ListBucket and s3:GetObject"
             )
-        if _is_passing(error):
+        if _is_transient(error):
             return TransientError(f"{where} does not answer ({one_line(error)}): try again later")
         return SettingsError(f"{where} cannot be listed ({one_line(error)})")
 
 
-def _is_passing(error: BotoCoreError | ClientError) -> bool:
+def _is_transient(error: BotoCoreError | ClientError) -> bool:
     if isinstance(error, ClientError):
-        return _status(error) >= 500 or error.response["Error"]["Code"] in _PASSING_CODES
+        return _status(error) >= 500 or error.response["Error"]["Code"] in _TRANSIENT_CODES
     return isinstance(error, HTTPClientError)
 
 

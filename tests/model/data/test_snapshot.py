@@ -299,7 +299,7 @@ def test_what_was_forgotten_once_is_remembered_by_every_later_manifest(labelled:
     [
         ("absent.json", "absent.json does not exist"),
         ("other_hash.json", "was split by 'dhash64-4'.* without --previous"),
-        ("damaged.json", "is not a manifest of this program"),
+        ("damaged.json", "damaged.json is of another form .*take a new snapshot"),
     ],
 )
 def test_a_previous_manifest_that_is_of_no_use_is_refused_and_nothing_is_written(

@@ -160,7 +160,7 @@ def test_what_is_published_is_readable_by_the_user_of_a_model_server(tmp_path: P
 
 def test_facts_of_another_form_are_refused(tmp_path: Path) -> None:
     (tmp_path / FACTS_FILE).write_text('{"version": 1}')
-    with pytest.raises(ContractError, match="export again"):
+    with pytest.raises(ContractError, match="run `sniffer model export` again"):
         read_facts(tmp_path)
 
 

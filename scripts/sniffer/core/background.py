@@ -35,8 +35,11 @@ class BackgroundThread(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more work; with `cancel_futures` drop what has not started."""
-        while cancel_futures and not self._queue.empty():
-            self._queue.get_nowait()
+        while cancel_futures:
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:  # asked for like this, since the thread takes from it at the same time
+                break
         self._queue.put(None)
         if wait and self._thread is not None:
             self._thread.join()

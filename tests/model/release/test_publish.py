@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -16,11 +17,13 @@ import pytest
 from support.published import FACTS
 
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.json_records import json_values
 from sniffer.core.model_records import ModelFacts
 from sniffer_model.release.publish import (
     FACTS_FILE,
     digest_directory,
     find_published,
+    parse_facts,
     publish,
     published_versions,
     read_facts,
@@ -158,10 +161,17 @@ def test_what_is_published_is_readable_by_the_user_of_a_model_server(tmp_path: P
     assert (tmp_path / "1" / FACTS_FILE).stat().st_mode & 0o004
 
 
-def test_facts_of_another_form_are_refused(tmp_path: Path) -> None:
-    (tmp_path / FACTS_FILE).write_text('{"version": 1}')
-    with pytest.raises(ContractError, match="run `sniffer model export` again"):
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [({"version": 1}, "missing required field `digest`"), (json_values(FACTS) | {"later": 1}, r"`\$\.later`")],
+)
+def test_facts_of_another_form_are_refused(tmp_path: Path, facts: dict[str, object], reason: str) -> None:
+    text = json.dumps(facts)
+    (tmp_path / FACTS_FILE).write_text(text)
+    with pytest.raises(ContractError, match=f"{reason}.*: run `sniffer model export` again"):
         read_facts(tmp_path)
+    with pytest.raises(ContractError, match=f"s3://b/k is of another form .*{reason}.*: export again"):
+        parse_facts(text.encode(), "s3://b/k")
 
 
 def test_a_base_path_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:

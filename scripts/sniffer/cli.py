@@ -121,14 +121,14 @@ def _run(path: tuple[str, ...], words: Sequence[str]) -> int:
 
 
 def _complete(words: Sequence[str]) -> None:
-    """Answer a shell that asks how the line goes on, as argcomplete has it, and end the process."""
+    """Answer a shell that asks for completions, through argcomplete, and end the process."""
     import argcomplete
 
     argcomplete.autocomplete(completion_parser(_path_of(words)))
 
 
 def completion_parser(path: tuple[str, ...]) -> argparse.ArgumentParser:
-    """A parser that knows every command, and the flags of the one at the path only: its room alone is imported."""
+    """A parser that knows every command, and the flags of the one at the path: only its room is imported."""
     root = argparse.ArgumentParser("sniffer")
     root.add_argument("--version", action="store_true")
     levels: dict[tuple[str, ...], Any] = {(): root.add_subparsers()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def render_flags(values: Mapping[str, object]) -> list[str]:
-    """Each as one word, so that no value can be taken for a flag; what is None, empty or False is left out."""
+    """Each as one word, so that no value is mistaken for a flag; what is None, empty or False is left out."""
     words = []
     for name, value in values.items():
         flag = f"--{name.replace('_', '-')}"

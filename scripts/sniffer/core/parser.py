@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse as argparse does, but name a misspelt flag before a required one is missed for it."""
+        """Parse as argparse does, but report a misspelt flag before the required one that it was meant for."""
         words = sys.argv[1:] if args is None else list(args)
         for word in words:
             if word == "--":

@@ -23,7 +23,7 @@ class RetryLater(Exception):
 class BackOff:
     """The pauses between attempts: each twice the one before, up to `last_s`, shortened at random by up to a half.
 
-    The chance is there so that many processes do not come back at the same moment.
+    Random, so that many processes do not come back at the same moment.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class BackOff:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How a foreign system is retried, and what is said when it stays away.
+    """How a foreign system is retried, and what the error says when it stays away.
 
     `system` names it, `way_out` says what to do then. The pauses are those of BackOff(first_pause_s, last_pause_s).
     """

@@ -222,7 +222,7 @@ def fleet_settings(environ: Mapping[str, str] = os.environ) -> FleetSettings:
 def rollout_settings(
     environ: Mapping[str, str] = os.environ, *, target: str | None = None, model_base: str | None = None
 ) -> RolloutSettings:
-    """Read where and how to roll out; `target` and `model_base`, from flags, stand above the environment."""
+    """Read where and how to roll out; `target` and `model_base`, from flags, take precedence."""
     return RolloutSettings(
         target=target or var.ROLLOUT_TARGET.required(environ),
         model_base=model_base or var.MODEL_BASE_PATH.required(environ),

@@ -17,7 +17,7 @@ class FindingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about one system. The text says what was found, and of what is wrong also the way out."""
+    """One thing about one system. The text says what was found and, if it is wrong, what to do about it."""
 
     system: str
     state: FindingState
@@ -30,12 +30,12 @@ def ok(system: str, text: str) -> Finding:
 
 
 def wrong(system: str, text: str) -> Finding:
-    """It is not."""
+    """It is not what the settings promise."""
     return Finding(system, FindingState.WRONG, text)
 
 
 def not_configured(system: str, text: str) -> Finding:
-    """Nothing is promised; the text says how to."""
+    """The settings promise nothing; the text says how to configure it."""
     return Finding(system, FindingState.NOT_CONFIGURED, text)
 
 

@@ -1,4 +1,4 @@
-"""One scan, from opening it in the store to its certificate; what it stands on comes from outside."""
+"""One scan, from opening it in the store to its certificate; everything that it uses is passed in."""
 
 from __future__ import annotations
 

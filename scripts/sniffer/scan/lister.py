@@ -13,7 +13,7 @@ PAGES_AHEAD = 2
 
 
 class Lister:
-    """Pulls page after page on the thread of `executor`, which must have only one. Everything else runs on the loop's thread.
+    """Pulls page after page on the one thread of `executor`. Everything else runs on the loop's thread.
 
     `wake` is called when a page has come, from that thread.
     """

@@ -22,6 +22,7 @@ class AirflowStandIn(HttpServer):
         self.broken_files: list[str] = []
         self.user, self.password = "admin", "p@ss/word"
         self.role_is_enough = True
+        self.is_broken = False
 
     @property
     def place(self) -> str:
@@ -46,5 +47,7 @@ class AirflowStandIn(HttpServer):
         kind, name = path.rsplit("/", 2)[1:] if path.count("/") > 3 else (path.rsplit("/", 1)[1], "")
         if kind == "importErrors":
             return 200, {"import_errors": [{"filename": name} for name in self.broken_files], "total_entries": 0}
+        if self.is_broken:
+            return 500, {"detail": "Internal Server Error"}
         there = {"connections": self.connections, "variables": self.variables}[kind]
         return (200, {"key": name}) if unquote(name) in there else (404, {"detail": "not found"})

@@ -45,8 +45,8 @@ class AirflowApi:
     def health(self) -> dict[str, str]:
         """Its parts, each with its status: `healthy`, or what is wrong. Needs no login."""
         found = self._json(self._send("GET", "/api/v2/monitor/health"))
-        # A triggerer or a DAG processor that was never started has no status.
-        return {part: str(state.get("status") or "not running") for part, state in found.items()}
+        # A triggerer or a DAG processor that was never started has no status, or is null.
+        return {part: str((state or {}).get("status") or "not running") for part, state in found.items()}
 
     def import_errors(self) -> list[str]:
         """The DAG files that it cannot import."""
@@ -55,11 +55,16 @@ class AirflowApi:
 
     def has_connection(self, conn_id: str) -> bool:
         """Whether its database has that Connection; those of the environment are not shown."""
-        return self._get(f"/api/v2/connections/{quote(conn_id, safe='')}").status_code != _NOT_FOUND
+        return self._exists(f"/api/v2/connections/{quote(conn_id, safe='')}")
 
     def has_variable(self, key: str) -> bool:
         """Whether its database has that Variable; those of the environment are not shown."""
-        return self._get(f"/api/v2/variables/{quote(key, safe='')}").status_code != _NOT_FOUND
+        return self._exists(f"/api/v2/variables/{quote(key, safe='')}")
+
+    def _exists(self, path: str) -> bool:
+        answer = self._get(path)
+        # Any other refusal says nothing about whether it is there.
+        return answer.status_code != _NOT_FOUND and bool(self._json(answer))
 
     def _get(self, path: str) -> requests.Response:
         if "Authorization" not in self._session.headers:

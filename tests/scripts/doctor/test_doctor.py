@@ -151,6 +151,13 @@ def test_a_login_or_role_that_airflow_refuses_is_wrong(airflow: AirflowStandIn) 
     assert "give it the role Op" in about(checks.AIRFLOW, url_of(airflow))[-1].text
 
 
+def test_an_airflow_that_fails_is_not_taken_for_one_that_has_everything(airflow: AirflowStandIn) -> None:
+    airflow.is_broken = True
+    findings = about(checks.AIRFLOW, url_of(airflow))
+    assert states(findings) == [OK, OK, WRONG]
+    assert "does not answer like Airflow 3 (500)" in findings[-1].text
+
+
 def test_what_is_no_airflow_is_wrong(fleet: Fleet) -> None:
     place = fleet.environ["SNIFFER_SERVING_URL"].split("/")[2]
     [found] = about(checks.AIRFLOW, {"SNIFFER_AIRFLOW_URL": f"http://a:b@{place}"})

@@ -20,6 +20,7 @@ from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.files import check_writable
 from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.parser import Parser
@@ -54,6 +55,8 @@ def _add_arguments(parser: Parser) -> None:
 def _run_program(arguments: argparse.Namespace) -> ProgramResult:
     options = scan_options(arguments)
     configure_logging("produce", options.request.scan_id)
+    if options.progress is not None:
+        check_writable(options.progress)
     if arguments.no_progress_lines:
         logging.getLogger(progress.__name__).setLevel(logging.WARNING)
     return _dry_run(options) if options.dry_run else _scan(options, arguments.endpoint)

@@ -231,6 +231,7 @@ def unreachable(port: int) -> str:
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, [], 1, "check AWS_ENDPOINT_URL"),
         ({}, ["--since=2026-11-21", "--until=2026-11-20"], 2, "must be before"),
         ({}, ["--since=soon"], 2, "'soon' is not a date or time"),
+        ({}, ["--progress=/proc/none/progress.json"], 2, "cannot write /proc/none/progress.json"),
     ],
 )
 def test_bad_settings_end_at_once_in_one_line(

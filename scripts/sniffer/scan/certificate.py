@@ -41,12 +41,6 @@ def certify(
     outcomes = {outcome: counts.get(outcome, 0) for outcome in Outcome}
     outcomes[Outcome.UNCHANGED] += tally.unchanged
     processed = sum(counts.values())
-    problems = (
-        *([interruption] if interruption else ()),
-        *_arithmetic_problems(tally.listed, outcomes),
-        *_budget_problems(processed, outcomes[Outcome.FAILED], error_budget),
-        *_storage_problems(counts, stored),
-    )
     return Certificate(
         scan_id=request.scan_id,
         bucket=request.bucket,
@@ -65,13 +59,30 @@ def certify(
         duration_s=round(duration_s, 3),
         images_per_s=round(processed / duration_s, 3) if duration_s > 0 else 0.0,
         failure_samples=stored.samples[:MAX_SAMPLES],
-        problems=problems,
+        problems=_problems(tally, outcomes, counts, stored, error_budget, interruption),
     )
 
 
 def over_budget(processed: int, failed: int, error_budget: float) -> bool:
     """Whether more images failed than the budget allows, as a share of those that were not unchanged."""
     return failed > error_budget * processed
+
+
+def _problems(
+    tally: ListingTally,
+    outcomes: Mapping[Outcome, int],
+    counts: Mapping[Outcome, int],
+    stored: StoredRows,
+    error_budget: float,
+    interruption: str | None,
+) -> tuple[str, ...]:
+    """Why the certificate does not hold; none when it does."""
+    return (
+        *([interruption] if interruption else ()),
+        *_arithmetic_problems(tally.listed, outcomes),
+        *_budget_problems(sum(counts.values()), outcomes[Outcome.FAILED], error_budget),
+        *_storage_problems(counts, stored),
+    )
 
 
 def _arithmetic_problems(listed: int, outcomes: Mapping[Outcome, int]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -295,7 +296,22 @@ def _shown(message: FromConsumer | FromProducer) -> str:
 
 def check(plan: Plan, *, tell: bool = False) -> Finished:
     """Play that history. It must also end within twice the time that it takes undisturbed, once the faults are over."""
+    with _silence():
+        return _check(plan, tell=tell)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Logging costs more than a history; who tests next in this process wants it back."""
+    before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _check(plan: Plan, *, tell: bool) -> Finished:
     finished = History(plan, tell=tell).play()
     late_from = plan.quiet_from + RECOVERY_S
     if finished.violation is None and plan.faults and finished.ended_at > late_from:

@@ -44,11 +44,11 @@ class Contents:
 
 
 LISTS = {
-    LOCK: Contents(extras=("dev",), groups=("build",)),
+    LOCK: Contents(extras=("dev",), groups=("airflow-image", "build")),
     "docker/build.txt": Contents(groups=("build",)),
     "docker/fleet.txt": Contents(extras=("fleet",)),
     "docker/trainer.txt": Contents(extras=("trainer",)),
-    "docker/airflow.txt": Contents(extras=("airflow",)),
+    "docker/airflow.txt": Contents(extras=("airflow",), groups=("airflow-image",)),
     "docker/airflow-local.txt": Contents(extras=("airflow", "fleet", "trainer")),
     "tests/docker/standin-s3.txt": Contents(dev_tools=("moto",)),
 }

@@ -104,6 +104,15 @@ def test_a_package_has_one_range_wherever_it_is_required(pyproject: dict[str, An
     assert {name: found for name, found in ranges.items() if len(found) > 1} == {}
 
 
+def test_signing_in_with_fab_is_the_clusters_image_alone(repository: Path, pyproject: dict[str, Any]) -> None:
+    """An Airflow that is there has its own way of signing in, and its packages may contradict FAB's."""
+    fab = "apache-airflow-providers-fab"
+    assert {path for path in LISTS if fab in pins((repository / path).read_text())} == {LOCK, "docker/airflow.txt"}
+    assert not [
+        text for texts in pyproject["project"]["optional-dependencies"].values() for text in texts if fab in text
+    ]
+
+
 def test_nothing_else_lists_dependencies(repository: Path) -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=True)
     lists = re.compile(

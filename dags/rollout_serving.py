@@ -30,7 +30,7 @@ Trigger a run with the action *Roll back*. The previous version, which stays loa
 files are needed. Results of scans are kept per version, so those of the earlier model are all still there.
 
 Only one run works at a time. If another run is at work or waits for an approval, *mark it as failed* and the roll-back
-starts at once. It also takes back whatever that run had begun.
+starts at once. It also takes back what that run had started.
 
 #### Approval
 

@@ -53,6 +53,7 @@ _LIMIT_FLAGS: dict[str, tuple[str, str, str]] = {
     "--max-flag-change": ("shadow", "flag_change", "largest change in flagged images, as a share of those images"),
 }
 _GROUPS: dict[str, type[Any]] = {"golden": GoldenLimits, "latency": LatencyLimits, "shadow": ShadowLimits}
+_GOLDEN, _ALL_PROOFS = ("golden",), tuple(_GROUPS)
 
 
 def run_all(rollout: Rollout, version: int | None, interruption: Interruption) -> RunReport:
@@ -85,7 +86,9 @@ def _restore_after(rollout: Rollout) -> None:
         log.error("cannot restore, run `restore` later: %s", error)
 
 
-def _limits(arguments: argparse.Namespace) -> VerifyLimits:
+def _limits(arguments: argparse.Namespace, proofs: Sequence[str]) -> VerifyLimits:
+    """The limits of these proofs as the flags say, the others' defaults."""
+
     def group(name: str) -> dict[str, Any]:
         return {
             field: getattr(arguments, flag.lstrip("-").replace("-", "_"))
@@ -93,7 +96,7 @@ def _limits(arguments: argparse.Namespace) -> VerifyLimits:
             if of == name
         }
 
-    return VerifyLimits(**{name: limits(**group(name)) for name, limits in _GROUPS.items()})
+    return VerifyLimits(**{name: _GROUPS[name](**group(name)) for name in proofs})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ class Step:
     """Help of --version; empty when the step takes none."""
     needs_version: bool = False
     loads: bool = False
-    verifies: bool = False
+    proofs: tuple[str, ...] = ()
+    """Those of _GROUPS that it runs, whose limits are its flags."""
     changes: bool = True
     examples: tuple[str, ...] = ()
 
@@ -129,6 +133,7 @@ STEPS: Mapping[str, Step] = {
         _NAMED,
         needs_version=True,
         loads=True,
+        proofs=_GOLDEN,
         examples=("sniffer rollout load --version 7",),
     ),
     "verify": Step(
@@ -137,15 +142,16 @@ STEPS: Mapping[str, Step] = {
         lambda rollout, version, _: rollout.verify(version or 0),
         _NAMED,
         needs_version=True,
-        verifies=True,
+        proofs=_ALL_PROOFS,
         examples=("sniffer rollout verify --version 7", "sniffer rollout verify --version 7 --max-flips 0.01"),
     ),
     "promote": Step(
-        "Make the verified version the stable one, on every model server and then in the database. The former stable "
-        "version stays loaded as the previous one.",
+        "Make the verified version the stable one, on every model server and then in the database. The version "
+        "that was stable stays loaded as the previous one.",
         lambda rollout, version, _: rollout.promote(version or 0),
         _NAMED,
         needs_version=True,
+        proofs=_GOLDEN,
         examples=("sniffer rollout promote --version 7",),
     ),
     "rollback": Step(
@@ -168,7 +174,7 @@ STEPS: Mapping[str, Step] = {
         run_all,
         _CHOSEN,
         loads=True,
-        verifies=True,
+        proofs=_ALL_PROOFS,
         examples=("sniffer rollout run", "sniffer rollout run --version 7 --load-limit-s 1800"),
     ),
 }
@@ -198,16 +204,17 @@ def _add_arguments(parser: Parser, step: Step) -> None:
             action="store_true",
             help="take over a field of the target that somebody else has changed by hand",
         )
-    if step.verifies:
-        _add_limits(parser)
+    if step.proofs:
+        _add_limits(parser, step.proofs)
 
 
-def _add_limits(parser: Parser) -> None:
-    group, defaults = parser.add_argument_group("what verify lets pass"), VerifyLimits()
+def _add_limits(parser: Parser, proofs: Sequence[str]) -> None:
+    group, defaults = parser.add_argument_group("limits of the proofs"), VerifyLimits()
     for flag, (part, field, text) in _LIMIT_FLAGS.items():
-        default = getattr(getattr(defaults, part), field)
-        parse = count if isinstance(default, int) else amount
-        group.add_argument(flag, type=parse, default=default, metavar="N", help=text)
+        if part in proofs:
+            default = getattr(getattr(defaults, part), field)
+            parse = count if isinstance(default, int) else amount
+            group.add_argument(flag, type=parse, default=default, metavar="N", help=text)
 
 
 def _run(name: str, arguments: argparse.Namespace) -> ProgramResult:
@@ -228,7 +235,7 @@ def _perform(step: Step, arguments: argparse.Namespace) -> tuple[str, StepReport
     settings = rollout_settings(target=arguments.target, model_base=arguments.model_base_path)
     if step.loads and arguments.load_limit_s is not None:
         settings = dataclasses.replace(settings, load_limit_s=arguments.load_limit_s)
-    limits = _limits(arguments) if step.verifies else VerifyLimits()
+    limits = _limits(arguments, step.proofs)
     interruption = Interruption()
     interruption.listen()
     target = open_target(settings, force_conflicts=step.changes and arguments.force_conflicts)

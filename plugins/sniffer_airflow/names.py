@@ -38,7 +38,7 @@ SAVEDMODEL = Asset(name="savedmodel")
 """A model version that is exported, published and registered; `extra` carries version, digest and path."""
 
 SERVING_MODEL = Asset(name="serving_model")
-"""Another model version has become stable; `extra` carries it, the former one, and what made it so."""
+"""Another model version has become stable; `extra` carries it, the one before it, and what made it so."""
 
 TASK_DEFAULTS = {
     "owner": "trust-and-safety",

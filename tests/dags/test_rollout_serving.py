@@ -91,6 +91,20 @@ def test_a_step_that_fails_puts_the_servers_back_and_the_run_is_red(
     assert events("serving_model") == before
 
 
+def test_figures_that_cannot_be_read_put_the_servers_back(results: Callable[..., None], calls: Path) -> None:
+    results(verify={"version": 4})
+    ended = run("rollout_serving", version=4)
+    assert (ended["run"], ended["states"]["review"]) == ("failed", "failed")
+    assert calls.read_text().split() == ["preflight", "load", "verify", "restore"]
+
+
+def test_an_announcement_that_fails_takes_nothing_back(results: Callable[..., None], calls: Path) -> None:
+    results(promote={"version": 4})
+    ended = run("rollout_serving", version=4)
+    assert (ended["run"], ended["states"]["announce"]) == ("failed", "failed")
+    assert calls.read_text().split() == ["preflight", "load", "verify", "promote"]
+
+
 def test_what_preflight_refuses_is_never_loaded(results: Callable[..., None], calls: Path) -> None:
     results(preflight=None)
     ended = run("rollout_serving", version=4)
@@ -99,7 +113,7 @@ def test_what_preflight_refuses_is_never_loaded(results: Callable[..., None], ca
     assert not {"load", "promote"} & set(calls.read_text().split())
 
 
-def test_a_roll_back_goes_to_the_previous_version_and_does_nothing_else(
+def test_a_roll_back_goes_to_the_previous_version_and_restores_only_when_it_fails(
     results: Callable[..., None], calls: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
@@ -112,6 +126,10 @@ def test_a_roll_back_goes_to_the_previous_version_and_does_nothing_else(
     assert ended["results"]["rollback"]["argv"] == ["rollback", "--version=3", "--model-base-path=s3://models"]
     assert {ended["states"][name] for name in (*STEPS, "restore")} == {"skipped"}
     assert ended["results"]["announce"]["version"] == 3
+    results(rollback=None)
+    ended = run("rollout_serving", action="roll back")
+    assert (ended["run"], ended["states"]["rollback"]) == ("failed", "failed")
+    assert calls.read_text().split() == ["rollback", "rollback", "restore"]
 
 
 def test_it_is_started_by_an_export_and_runs_alone(airflow_database: None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,34 +13,24 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
 from support.dag_runs import events, run, stand_in
+from support.judged import gate_verdict, model_metrics
+from support.published import FACTS
+
+from sniffer.core.json_records import json_values
+from sniffer.core.model_records import PublishedModel
 
 DAGS = Path(__file__).parents[2] / "dags"
 
-INTERVAL = {"pr_auc": [0.9, 0.97]}
-TEST = {"pr_auc": 0.95, "roc_auc": 0.96, "precision": 0.9, "recall": 0.8, "night": {"flags_per_night": 12}}
-BLESSED = {
-    "blessed": True,
-    "reasons": ["every rule is kept"],
-    "version": 3,
-    "stable_version": 2,
-    "manifest_digest": "m" * 64,
-    "candidate_digest": "c" * 64,
-    "overridden_by": None,
-}
+METRICS = json.loads(json.dumps(json_values(model_metrics().summary())))
+BLESSED = {**json_values(gate_verdict()), "version": 3, "stable_version": 2}
+HEADLINE = ("pr_auc", "roc_auc", "precision", "recall", "night", "intervals")
+PUBLISHED = PublishedModel.at("s3://models/3", replace(FACTS, version=3, decoder_difference=0.02))
 RESULTS = {
     "snapshot": {"manifest_digest": "m" * 64},
     "train": {},
-    "evaluate": {"threshold": 0.7, "test": {**TEST, "intervals": INTERVAL, "confusion": {}}},
+    "evaluate": METRICS,
     "gate": BLESSED,
-    "export": {
-        "version": 3,
-        "digest": "d" * 64,
-        "path": "s3://models/3",
-        "manifest_digest": "m" * 64,
-        "preprocessing_version": "1",
-        "threshold": 0.7,
-        "decoder_difference": 0.02,
-    },
+    "export": json_values(PUBLISHED),
 }
 RETRAINING = {"source": "s3://labels/2026", "backbone_weights": "/weights.h5", "prevalence": 0.002, "new_labels": 100}
 
@@ -61,7 +52,8 @@ def test_a_blessed_model_is_told_with_digests_figures_and_reserved_version(resul
     told = ended["results"]["bless"]
     assert events("blessed_model")[-1] == told
     assert (told["workdir"], told["version"], told["manifest_digest"]) == (workdir, 3, "m" * 64)
-    assert told["metrics"] == {**TEST, "intervals": INTERVAL}
+    assert told["metrics"] == {name: METRICS["test"][name] for name in HEADLINE}
+    assert told["threshold"] == METRICS["threshold"]
     at, cache = f"--workdir={workdir}", "--feature-cache=/var/lib/sniffer/features"
     assert ended["results"]["snapshot"]["argv"] == [
         at,
@@ -83,6 +75,15 @@ def test_a_rejected_candidate_alarms_nobody_and_is_told_nobody(results: Callable
         "bless": "skipped",
     }
     assert ended["results"]["gate"]["reasons"] == ["PR-AUC 0.7 is below 0.8", "recall 0"]
+    assert events("blessed_model") == before
+
+
+def test_a_verdict_without_a_version_or_of_another_form_blesses_nothing(results: Callable[..., None]) -> None:
+    before = events("blessed_model")
+    for verdict in ({**BLESSED, "version": None}, {"version": 3, "blessed": True}):
+        results(gate=verdict)
+        ended = run("retrain_model")
+        assert (ended["run"], ended["states"]["bless"]) == ("failed", "failed")
     assert events("blessed_model") == before
 
 

@@ -102,8 +102,7 @@ def test_every_pod_keeps_its_template(pods: Pods, k8s: Path) -> None:
             name: ours[name] for name in ("envFrom", "env", "resources", "securityContext")
         }
         assert base["command"][:2] == ["python", "-m"]
-        report = "--result"
-        assert base["args"] == ["--flag=value", f"{report}=/airflow/xcom/return.json"]
+        assert base["args"] == ["--flag=value", "--result=/airflow/xcom/return.json"]
         assert side_car["image"] == base["image"]
 
 

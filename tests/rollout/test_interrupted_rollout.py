@@ -153,6 +153,10 @@ def test_what_was_not_verified_or_was_taken_back_meanwhile_is_not_promoted(secon
     second.step("verify", "--version=2", "--golden-tolerance=0", status=2)
     assert second.step("promote", "--version=2", status=2)["error"] == error
     prove(second)
+    # `promote` proves the golden examples again, within the limits that it is given.
+    assert (
+        "as when it was published" in second.step("promote", "--version=2", "--golden-tolerance=0", status=2)["error"]
+    )
     second.step("restore")
     assert second.step("promote", "--version=2", status=2)["error"] == error
     assert second.statuses() == {1: "stable", 2: "blessed"}

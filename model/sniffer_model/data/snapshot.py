@@ -98,7 +98,7 @@ def _in_order(
     images: Iterable[LabelledImage],
     readers: int,
 ) -> Iterator[Inspection]:
-    """Inspect a bounded number of images ahead; the first that raises ends it, and what waits is not begun."""
+    """Inspect a bounded number of images ahead; the first that raises ends it, and what waits is not started."""
     waiting: deque[Future[Inspection]] = deque()
     try:
         for image in images:

@@ -21,8 +21,8 @@ from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics, score_splits
 from sniffer_model.evaluation.verdict_section import with_verdict
 from sniffer_model.gate.comparison import Rival, compare
-from sniffer_model.gate.told import judged_for_report
 from sniffer_model.gate.verdict import GateDecision, Limits, Override, decide
+from sniffer_model.gate.verdict_for_report import judged_for_report
 from sniffer_model.release.model_base import open_model_base
 from sniffer_model.release.publish import read_facts
 from sniffer_model.statistics.calibration import calibrated

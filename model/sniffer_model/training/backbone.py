@@ -110,12 +110,12 @@ def _downloaded() -> Any:
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
     """Keras downloads without a time-out of its own: a silent network would hang it for ever."""
-    former = socket.getdefaulttimeout()
+    previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
         yield
     finally:
-        socket.setdefaulttimeout(former)
+        socket.setdefaulttimeout(previous)
 
 
 def _random() -> Any:

@@ -1,6 +1,6 @@
 """The whole model: pixels to score in Keras, and its form for serving with two signatures.
 
-In: backbone and head. Out: a SavedModel directory. Nothing of it learns: no dropout, no batch-norm update.
+In: backbone and head. Out: a SavedModel directory. No layer learns: no dropout, no batch-norm update.
 """
 
 from __future__ import annotations

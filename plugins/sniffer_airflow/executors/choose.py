@@ -25,7 +25,6 @@ def program(
     module: str,
     arguments: Sequence[str] | str = (),
     needs: Collection[str] = ("aws", "mysql", "serving"),
-    report_flag: str | None = None,
     progress_flag: str | None = None,
     leave_out: Collection[str] = (),
     **kwargs: Any,
@@ -42,12 +41,11 @@ def program(
             aws="aws" in needs,
             mysql="mysql" in needs,
             serving="serving" in needs,
-            report_flag=report_flag,
             progress_flag=progress_flag,
             **common,
         )
     if place == PODS:
         from sniffer_airflow.executors.pod import PodProgramOperator
 
-        return PodProgramOperator(report_flag=report_flag, **common)
+        return PodProgramOperator(**common)
     raise SettingsError(f"{PLACE_VARIABLE} must be {PROCESSES} or {PODS}, not {place!r}")

@@ -12,7 +12,7 @@ from sniffer.core.errors import SnifferError, TransientError
 
 @contextmanager
 def errors_by_reaction() -> Iterator[None]:
-    """Only what passes by itself is retried."""
+    """Only transient errors are retried."""
     try:
         yield
     except TransientError as error:

@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from kubernetes.client import models as k8s
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.executors.program import words_of
+from sniffer_airflow.executors.program import RESULT_FLAG, words_of
 
 TEMPLATES_VARIABLE = "SNIFFER_POD_TEMPLATES"
 """A folder laid out as k8s/, with templates in pods/ and images in components/images/, in the place of our own."""
@@ -39,7 +39,7 @@ _START_LIMIT_S = 1800
 
 
 class PodProgramOperator(KubernetesPodOperator):
-    """Runs `python -m MODULE ARGUMENTS` in a pod of its own; returns its JSON report, without the fields to leave out.
+    """Runs `python -m MODULE ARGUMENTS` in a pod of its own; returns its JSON result, without the fields to leave out.
 
     Exit status 2 (wrong usage or settings) fails the task for good, any other but 0 is retried as the DAG says. A retry
     after the worker was lost finds the pod that still runs. Settings and secrets are those of the pod's template.
@@ -50,7 +50,6 @@ class PodProgramOperator(KubernetesPodOperator):
         *,
         module: str,
         arguments: Sequence[str] | str = (),
-        report_flag: str | None = None,
         leave_out: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
@@ -60,7 +59,7 @@ class PodProgramOperator(KubernetesPodOperator):
             full_pod_spec=_gpu_changes() if package == _TRAINER and os.environ.get(GPU_VARIABLE) == "1" else None,
             cmds=["python", "-m", module],
             arguments=arguments,  # type: ignore[arg-type]  # a template's text is made into words below
-            do_xcom_push=report_flag is not None,
+            do_xcom_push=True,
             startup_timeout_seconds=_START_LIMIT_S,
             schedule_timeout_seconds=_START_LIMIT_S,
             log_pod_spec_on_failure=False,
@@ -71,25 +70,21 @@ class PodProgramOperator(KubernetesPodOperator):
             **kwargs,
         )
         self.module = module
-        self.report_flag = report_flag
         self.leave_out = tuple(leave_out)
 
-    def execute(self, context: Context) -> dict[str, Any] | None:
+    def execute(self, context: Context) -> dict[str, Any]:
         """Run the pod to its end; see the class."""
-        report = super().execute(context)
-        if self.report_flag is None:
-            return None
-        if not isinstance(report, dict):
-            raise AirflowFailException(f"{self.module} ended well but wrote no JSON object to its {self.report_flag}")
-        return {name: value for name, value in report.items() if name not in self.leave_out}
+        result = super().execute(context)
+        if not isinstance(result, dict):
+            raise AirflowFailException(f"{self.module} succeeded but wrote no JSON object to its {RESULT_FLAG} file")
+        return {name: value for name, value in result.items() if name not in self.leave_out}
 
     def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> k8s.V1Pod:
-        """The pod, with the report's flag; Airflow's side-car runs our own image, so that no other is needed."""
+        """The pod, with the flag for the result; Airflow's side-car runs our own image, so that no other is needed."""
         self.arguments = words_of(self.arguments)
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
         [base] = [container for container in pod.spec.containers if container.name == self.base_container_name]
-        if self.report_flag is not None:
-            base.args = [*(base.args or ()), f"{self.report_flag}={_RESULT_FILE}"]
+        base.args = [*(base.args or ()), f"{RESULT_FLAG}={_RESULT_FILE}"]
         for container in pod.spec.containers:
             if container.name == _SIDECAR:
                 container.image = base.image

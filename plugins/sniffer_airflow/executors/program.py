@@ -1,4 +1,4 @@
-"""The operator that runs one of our programs: settings in by environment, log and progress out, its report as XCom.
+"""The operator that runs one of our programs: settings in by environment, log and progress out, its result as XCom.
 
 DAGs name a program, never a place: choose.py chooses between this operator and the one of pod.py.
 """
@@ -24,6 +24,8 @@ from sniffer_airflow.executors.connections import Connections, fetch, program_en
 from sniffer_airflow.executors.process import Line, ProgramProcess
 
 WRONG_SETTINGS = SettingsError.exit_status
+RESULT_FLAG = "--result"
+"""By which each of our programs takes the file to write its result to."""
 
 _LOOK_S = 0.5
 _PROGRESS_S = 5.0
@@ -37,15 +39,15 @@ def words_of(arguments: Sequence[str] | str) -> list[str]:
 
 
 class ProgramOperator(BaseOperator):
-    """Runs `python -m MODULE ARGUMENTS` to its end and returns its JSON report, without the fields to leave out.
+    """Runs `python -m MODULE ARGUMENTS` to its end and returns its JSON result, without the fields to leave out.
 
     Exit status 0 is success; 2 (wrong usage or settings) fails the task for good; any other is retried as the DAG
     says. The last lines of standard error are in the exception. However the task ends (failed or cleared by hand,
     timed out, worker stopped, task process killed), nothing that the program started outlives it by more than
     seconds. The connections' secrets reach the program through its environment only.
 
-    `report_flag` and `progress_flag` name the flags by which the program takes the files to write its report to,
-    and its progress; the latter is shown as *Task State Store* > `progress`.
+    `progress_flag` names the flag by which the program takes the file to write its progress to, which is shown as
+    *Task State Store* > `progress`.
     """
 
     template_fields: Sequence[str] = ("arguments",)
@@ -60,7 +62,6 @@ class ProgramOperator(BaseOperator):
         aws: bool = True,
         mysql: bool = True,
         serving: bool = True,
-        report_flag: str | None = None,
         progress_flag: str | None = None,
         leave_out: Collection[str] = (),
         **kwargs: Any,
@@ -69,28 +70,27 @@ class ProgramOperator(BaseOperator):
         self.module = module
         self.arguments = arguments
         self.needs = {"aws": aws, "mysql": mysql, "serving": serving}
-        self.report_flag = report_flag
         self.progress_flag = progress_flag
         self.leave_out = tuple(leave_out)
         self._program: ProgramProcess | None = None
         self._stop_asked = False
         self._secrets: list[str] = []
 
-    def execute(self, context: Context) -> dict[str, Any] | None:
+    def execute(self, context: Context) -> dict[str, Any]:
         """Run the program; see the class."""
         connections = self._connections()
         self._secrets = secrets_of(connections)
         for secret in self._secrets:
             mask_secret(secret)
         with tempfile.TemporaryDirectory(prefix="sniffer-") as folder:
-            report, progress = Path(folder, "report.json"), Path(folder, "progress.json")
-            command = self._command(report, progress)
+            result, progress = Path(folder, "result.json"), Path(folder, "progress.json")
+            command = self._command(result, progress)
             self.log.info("Running %s", " ".join(command))
             shown = _ShownProgress(progress, context, self.log)
             tail: deque[str] = deque(maxlen=_TAIL_LINES)
             status = self._run(command, program_environ(os.environ, connections), shown, tail)
             self._judge(status, tail)
-            return self._report(report)
+            return self._result(result)
 
     def on_kill(self) -> None:
         """Called in a signal handler while execute() is anywhere: only tells the program to stop."""
@@ -104,11 +104,9 @@ class ProgramOperator(BaseOperator):
         except SettingsError as error:
             raise AirflowFailException(str(error)) from error
 
-    def _command(self, report: Path, progress: Path) -> list[str]:
+    def _command(self, result: Path, progress: Path) -> list[str]:
         # -P: what lies in the worker's current folder must not shadow our packages.
-        command = [sys.executable, "-P", "-m", self.module, *words_of(self.arguments)]
-        if self.report_flag:
-            command.append(f"{self.report_flag}={report}")
+        command = [sys.executable, "-P", "-m", self.module, *words_of(self.arguments), f"{RESULT_FLAG}={result}"]
         if self.progress_flag:
             command.append(f"{self.progress_flag}={progress}")
         return command
@@ -146,13 +144,11 @@ class ProgramOperator(BaseOperator):
             )
         raise AirflowException(f"{self.module}: exit status {status}; a retry takes up what is left{last_lines}")
 
-    def _report(self, path: Path) -> dict[str, Any] | None:
-        if not self.report_flag:
-            return None
-        report = _read_json(path)
-        if report is None:
-            raise AirflowFailException(f"{self.module} ended well but wrote no JSON object to its {self.report_flag}")
-        return {name: value for name, value in report.items() if name not in self.leave_out}
+    def _result(self, path: Path) -> dict[str, Any]:
+        result = _read_json(path)
+        if result is None:
+            raise AirflowFailException(f"{self.module} succeeded but wrote no JSON object to its {RESULT_FLAG} file")
+        return {name: value for name, value in result.items() if name not in self.leave_out}
 
 
 class _ShownProgress:

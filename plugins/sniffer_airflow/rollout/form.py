@@ -12,9 +12,11 @@ from sniffer_airflow.names import APPROVAL_LIMIT
 
 ROLL_OUT, ROLL_BACK = "roll out", "roll back"
 
+GOLDEN_LIMITS = ("golden_tolerance", "encoded_tolerance")
+"""Those of VERIFY_LIMITS that `load` and `promote` take too, which prove the golden examples again."""
+
 VERIFY_LIMITS = (
-    "golden_tolerance",
-    "encoded_tolerance",
+    *GOLDEN_LIMITS,
     "latency_rounds",
     "latency_batch",
     "max_median_ratio",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
+from sniffer.core.rollout_records import Flip, GoldenDifferences, LatencyComparison, ShadowReport, VerifyReport
 from sniffer_airflow.names import CHANGES_PICTURE, page_path, report_url
-from sniffer_airflow.rollout.verified import ChangedDecision, Decisions, ServerLatency, Verified
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def requester(user: str | None, run_type: str) -> str:
     return "nobody, an export started this run" if run_type == "asset_triggered" else f"unknown ({run_type} run)"
 
 
-def question(found: Verified, asked: Asked) -> str:
+def question(found: VerifyReport, asked: Asked) -> str:
     """The body of the approval."""
     lines = [
         f"* **Report:** [version {found.version}]({report_url(found.version)})",
@@ -34,33 +34,33 @@ def question(found: Verified, asked: Asked) -> str:
         f"* **Answer by:** {asked.deadline:%A, %d %B %Y, %H:%M} UTC. No answer counts as *Reject*.",
         f"* **Approve** makes version {found.version} stable. **Reject** puts the model servers back as they were.",
         "",
-        *_picture(found.decisions),
+        *_picture(found.shadow),
         summary(found),
     ]
     return "\n".join(lines)
 
 
-def summary(found: Verified) -> str:
+def summary(found: VerifyReport) -> str:
     """What `verify` found: what changes first, then whether the version is served right and fast enough."""
     return "\n".join([*_what_changes(found), "", "#### Checks on the model servers", "", *_checks(found)])
 
 
-def _what_changes(found: Verified) -> Iterator[str]:
+def _what_changes(found: VerifyReport) -> Iterator[str]:
     yield f"#### What changes with version {found.version}"
     yield ""
     if found.stable is None:
         note = found.note or "there is no stable version yet"
         yield f"**{note[0].upper()}{note[1:]}**, so nothing can be compared. Only golden examples were checked."
-    elif found.decisions is None:
+    elif found.shadow is None:
         yield (
             f"Compared with the stable version {found.stable}: decisions were **not compared**, because no image has "
             "been scanned yet or the comparison was switched off."
         )
     else:
-        yield from _decisions(found.decisions, found.version, found.stable)
+        yield from _decisions(found.shadow, found.version, found.stable)
 
 
-def _decisions(found: Decisions, version: int, stable: int) -> Iterator[str]:
+def _decisions(found: ShadowReport, version: int, stable: int) -> Iterator[str]:
     gone = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
     yield f"On the newest {found.compared} scanned images{f' (left out: {gone})' if gone else ''}:"
     yield ""
@@ -80,7 +80,7 @@ def _decisions(found: Decisions, version: int, stable: int) -> Iterator[str]:
     yield from (_flip(flip) for flip in found.flips)
 
 
-def picture_path(found: Decisions) -> str:
+def picture_path(found: ShadowReport) -> str:
     """Where the picture of these changes is: its figures are in the address, so that it needs no other source."""
     flips = ",".join(
         f"{flip.stable_score:.3f}-{flip.candidate_score:.3f}-{int(flip.flagged_now)}" for flip in found.flips
@@ -89,13 +89,13 @@ def picture_path(found: Decisions) -> str:
     return f"{page_path(CHANGES_PICTURE)}?{urlencode(figures)}&flips={quote(flips, safe=',-.')}"
 
 
-def _picture(decisions: Decisions | None) -> list[str]:
-    if decisions is None or not decisions.flips:
+def _picture(found: ShadowReport | None) -> list[str]:
+    if found is None or not found.flips:
         return []
-    return [f"![{_picture_in_words(decisions)}]({picture_path(decisions)})", ""]
+    return [f"![{_picture_in_words(found)}]({picture_path(found)})", ""]
 
 
-def _picture_in_words(found: Decisions) -> str:
+def _picture_in_words(found: ShadowReport) -> str:
     more = sum(flip.flagged_now for flip in found.flips)
     return (
         f"Scores by both versions of images that are decided differently: {more} flagged now, "
@@ -103,24 +103,24 @@ def _picture_in_words(found: Decisions) -> str:
     )
 
 
-def _flip(flip: ChangedDecision) -> str:
+def _flip(flip: Flip) -> str:
     now = "flagged now" if flip.flagged_now else "no longer flagged"
     return f"* {flip.stable_score:.3f} → {flip.candidate_score:.3f}, {now}: `s3://{flip.bucket}/{flip.key}`"
 
 
-def _checks(found: Verified) -> Iterator[str]:
+def _checks(found: VerifyReport) -> Iterator[str]:
     for server, differences in found.golden.items():
         yield f"* `{server}`: golden examples differ from the published scores by at most {_golden(differences)}"
-    yield from (_latency(one) for one in found.latency)
+    yield from (_latency(server, one) for server, one in (found.latency or {}).items())
 
 
-def _golden(differences: Mapping[str, float]) -> str:
-    return " and ".join(f"{difference:.1e} ({signature})" for signature, difference in differences.items())
+def _golden(found: GoldenDifferences) -> str:
+    return f"{found.pixels:.1e} (pixels) and {found.serving_default:.1e} (serving_default)"
 
 
-def _latency(found: ServerLatency) -> str:
+def _latency(server: str, found: LatencyComparison) -> str:
+    candidate, stable = found.candidate, found.stable
     return (
-        f"* `{found.server}`: a batch of {found.batch} takes {found.candidate_median_ms:.1f} ms (median; stable: "
-        f"{found.stable_median_ms:.1f} ms) and {found.candidate_p95_ms:.1f} ms (95th percentile; stable: "
-        f"{found.stable_p95_ms:.1f} ms)"
+        f"* `{server}`: a batch of {found.batch} takes {candidate.median_ms:.1f} ms (median; stable: "
+        f"{stable.median_ms:.1f} ms) and {candidate.p95_ms:.1f} ms (95th percentile; stable: {stable.p95_ms:.1f} ms)"
     )

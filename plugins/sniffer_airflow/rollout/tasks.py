@@ -13,16 +13,17 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator, Context, TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from sniffer.core.rollout_records import Promotion, VerifyReport
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.executors.errors import errors_by_reaction
+from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms import Json, read_variable
 from sniffer_airflow.names import APPROVAL_LIMIT, MODEL_BASE_VARIABLE, SAVEDMODEL, SERVING_MODEL
 from sniffer_airflow.rollout.form import ROLL_BACK, RolloutForm
 from sniffer_airflow.rollout.plan import plan_rollout
 from sniffer_airflow.rollout.question import Asked, question, requester, summary
-from sniffer_airflow.rollout.verified import Verified
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def plan(
     exported = events[-1].extra["version"] if len(events) else None
     with errors_by_reaction():
         form = RolloutForm.parse(params)
-        # After a roll-back the former stable version is the previous one: asked again, it would swap back.
+        # After a roll-back the version that was stable is the previous one: asked again, it would swap back.
         previous = task_state_store.get("previous") or (_previous() if form.action == ROLL_BACK else None)
         if previous is not None:
             task_state_store.set("previous", previous)
@@ -78,13 +79,13 @@ def restore() -> BaseOperator:
 
 
 def _program(name: str, arguments: str | list[str], **kwargs: Any) -> BaseOperator:
-    return program(task_id=name, module="sniffer_rollout", arguments=arguments, report_flag="--result", **kwargs)
+    return program(task_id=name, module="sniffer_rollout", arguments=arguments, **kwargs)
 
 
 @task
 def review(*, ti: Any = None) -> str:
     """The figures of `verify` for people, in the log and as XCom."""
-    text = summary(Verified.parse(ti.xcom_pull(task_ids="verify")))
+    text = summary(result_of(ti, "verify", VerifyReport))
     log.info("%s", text)
     return text
 
@@ -102,7 +103,7 @@ class Approval(ApprovalOperator):
             return None
         run = context["dag_run"]
         asked = Asked(requester(run.triggering_user_name, str(run.run_type)), datetime.now(UTC) + APPROVAL_LIMIT)
-        self.body = question(Verified.parse(context["ti"].xcom_pull(task_ids="verify")), asked)
+        self.body = question(result_of(context["ti"], "verify", VerifyReport), asked)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -126,15 +127,15 @@ def approve() -> BaseOperator:
 
 @task(outlets=[SERVING_MODEL], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def announce(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
-    """An event of the Asset `serving_model` with the version that is stable now, and the former one."""
+    """An event of the Asset `serving_model` with the version that is stable now, and the one before it."""
     action = ti.xcom_pull(task_ids="plan")["action"]
-    found = ti.xcom_pull(task_ids="rollback" if action == ROLL_BACK else "promote")
-    extra = {
-        "version": found["stable"],
-        "former": found["former"],
-        "previous": found["previous"],
+    found = result_of(ti, "rollback" if action == ROLL_BACK else "promote", Promotion)
+    extra: dict[str, Json] = {
+        "version": found.stable,
+        "former": found.former,
+        "previous": found.previous,
         "action": action,
     }
-    log.info("stable is version %s, before it was %s", extra["version"], extra["former"])
+    log.info("stable is version %s, before it was %s", found.stable, found.former)
     outlet_events[SERVING_MODEL].extra = extra
     return extra

@@ -97,6 +97,10 @@ class ScanForm:
 
 def scan_params() -> dict[str, Param]:
     """The form's fields. Every default validates; together the defaults mean: the nightly target, with `stable`."""
+    return {**_main_fields(), **_more_fields()}
+
+
+def _main_fields() -> dict[str, Param]:
     return {
         "bucket": text_field("Bucket", _bucket_help(), rule=BUCKET_RULE),
         "prefix": text_field(
@@ -120,6 +124,11 @@ def scan_params() -> dict[str, Param]:
         "dry_run": switch_field(
             "Dry run", "List the bucket and estimate how long the scan would take. Nothing is scored or stored."
         ),
+    }
+
+
+def _more_fields() -> dict[str, Param]:
+    return {
         "model_version": text_field(
             "Model version",
             "A version number, or the word stable for the version in production when the scan starts.",

@@ -45,7 +45,6 @@ def scan() -> BaseOperator:
         task_id="scan",
         module="sniffer.scan",
         arguments=from_plan("arguments"),
-        report_flag="--result",
         progress_flag="--progress",
         leave_out=("failure_samples",),
         max_active_tis_per_dag=SCANS_AT_A_TIME,

@@ -91,6 +91,10 @@ class WatchForm:
 def retrain_params() -> dict[str, Param]:
     """The form's fields. Every default validates; what is left empty is as the Variable says."""
     empty = _Defaults(retraining_now())
+    return {**_main_fields(empty), **_more_fields(empty), **_override_fields()}
+
+
+def _main_fields(empty: _Defaults) -> dict[str, Param]:
     return {
         "source": _source(empty),
         "capacity": count_field(
@@ -109,6 +113,11 @@ def retrain_params() -> dict[str, Param]:
             "Also train the last block of the backbone. Takes longer; kept only if the validation PR-AUC improves. "
             f"{empty.when_off('fine_tune')}".strip(),
         ),
+    }
+
+
+def _more_fields(empty: _Defaults) -> dict[str, Param]:
+    return {
         "prevalence": share_field(
             "Prevalence",
             "Expected share of drug images among a night's new images, such as 0.002. "
@@ -134,6 +143,11 @@ def retrain_params() -> dict[str, Param]:
             GATE_LIMITS,
             section=MORE_OPTIONS,
         ),
+    }
+
+
+def _override_fields() -> dict[str, Param]:
+    return {
         "override_by": text_field(
             "Your name",
             "Accepts the candidate even if the gate rejects it. Name and reason are both needed, and both are recorded "

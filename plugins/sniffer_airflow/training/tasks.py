@@ -8,11 +8,16 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, task
 from airflow.sdk.bases.xcom import BaseXCom
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.xcom import XCom
 
+from sniffer.core.gate_records import GateVerdict
+from sniffer.core.label_records import LabelCounts
+from sniffer.core.model_metrics import MetricsSummary
+from sniffer.core.model_records import PublishedModel
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
+from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms import Json, Values
 from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, name_of_run, report_url
 from sniffer_airflow.training.form import RetrainForm, WatchForm
@@ -21,8 +26,6 @@ from sniffer_airflow.training.settings import settings_of_airflow
 
 TRAININGS_AT_A_TIME = 1
 """Over all runs: a training fills its machine."""
-
-_HEADLINE = ("pr_auc", "roc_auc", "precision", "recall", "night", "intervals")
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,6 @@ def training_program(step: str, *, mysql: bool = False) -> BaseOperator:
         module=PROGRAMS[step],
         arguments=from_plan(step),
         needs=("aws", "mysql") if mysql else ("aws",),
-        report_flag="--result",
         max_active_tis_per_dag=TRAININGS_AT_A_TIME,
     )
     if step == "gate":
@@ -74,14 +76,15 @@ def plan_of_watch(*, params: Any = None) -> dict[str, Json]:
 @task(outlets=[LABELLED_IMAGES])
 def announce_labels(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `labelled_images` when enough came in; skipped when not."""
-    counted: dict[str, Json] = ti.xcom_pull(task_ids="count_labels")
+    counts = result_of(ti, "count_labels", LabelCounts)
     enough = ti.xcom_pull(task_ids="plan")["enough"]
-    new, labelled = counted["new"], counted["labelled"]
-    if new < enough:
-        raise AirflowSkipException(f"{new} of {labelled} labelled images are new; {enough} start a retraining")
-    log.info("%d of %d labelled images are new: a retraining is due", new, labelled)
-    outlet_events[LABELLED_IMAGES].extra = counted
-    return counted
+    found = f"{counts.new} of {counts.labelled} labelled images are new"
+    if counts.new < enough:
+        raise AirflowSkipException(f"{found}; {enough} start a retraining")
+    log.info("%s: a retraining is due", found)
+    extra: dict[str, Json] = asdict(counts)
+    outlet_events[LABELLED_IMAGES].extra = extra
+    return extra
 
 
 @task(task_id="plan")
@@ -98,31 +101,49 @@ def plan_of_training(*, dag_run: Any = None, params: Any = None) -> dict[str, Js
 @task(outlets=[BLESSED_MODEL])
 def bless(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `blessed_model` if the gate let the model pass; skipped with its reasons if not."""
-    verdict = ti.xcom_pull(task_ids="gate")
-    report = report_url(verdict["version"])
-    if not verdict["blessed"]:
-        for reason in verdict["reasons"]:
+    verdict = result_of(ti, "gate", GateVerdict)
+    if not verdict.blessed:
+        for reason in verdict.reasons:
             log.warning("rejected: %s", reason)
         raise AirflowSkipException(
-            f"the candidate is rejected, the stable model stays: {'; '.join(verdict['reasons'])}. Report: {report}"
+            f"the candidate is rejected, the stable model stays: {'; '.join(verdict.reasons)}. "
+            f"Report: {report_url(_version(verdict))}"
         )
     workdir = ti.xcom_pull(task_ids="plan")["workdir"]
-    extra = blessed_extra(workdir, ti.xcom_pull(task_ids="evaluate"), verdict)
-    log.info("blessed as version %s; report: %s", extra["version"], report)
+    extra = blessed_extra(workdir, result_of(ti, "evaluate", MetricsSummary), verdict)
+    log.info("blessed as version %s; report: %s", extra["version"], extra["report"])
     outlet_events[BLESSED_MODEL].extra = extra
     return extra
 
 
-def blessed_extra(workdir: str, metrics: Any, verdict: Any) -> dict[str, Json]:
-    """What an event of the Asset `blessed_model` tells; `metrics` and `verdict` are as their programs wrote them."""
-    from_verdict = ("version", "manifest_digest", "candidate_digest", "stable_version", "overridden_by", "reasons")
+def blessed_extra(workdir: str, metrics: MetricsSummary, verdict: GateVerdict) -> dict[str, Json]:
+    """What an event of the Asset `blessed_model` carries, as JSON-ready values."""
+    test, version = metrics.test, _version(verdict)
     return {
         "workdir": workdir,
-        "report": report_url(verdict["version"]),
-        **{name: verdict[name] for name in from_verdict},
-        "threshold": metrics["threshold"],
-        "metrics": {name: metrics["test"][name] for name in _HEADLINE},
+        "report": report_url(version),
+        "version": version,
+        "manifest_digest": verdict.manifest_digest,
+        "candidate_digest": verdict.candidate_digest,
+        "stable_version": verdict.stable_version,
+        "overridden_by": verdict.overridden_by,
+        "reasons": list(verdict.reasons),
+        "threshold": metrics.threshold,
+        "metrics": {
+            "pr_auc": test.pr_auc,
+            "roc_auc": test.roc_auc,
+            "precision": test.precision,
+            "recall": test.recall,
+            "night": asdict(test.night),
+            "intervals": {name: ends and [*ends] for name, ends in asdict(test.intervals).items()},
+        },
     }
+
+
+def _version(verdict: GateVerdict) -> int:
+    if verdict.version is None:
+        raise AirflowFailException("the gate reserved no version: it must run with the database")
+    return verdict.version
 
 
 @task(task_id="plan", inlets=[BLESSED_MODEL])
@@ -142,9 +163,16 @@ def plan_of_export(
 @task(outlets=[SAVEDMODEL])
 def announce_savedmodel(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `savedmodel` with the published version."""
-    facts = ti.xcom_pull(task_ids="export")
-    told = ("version", "digest", "path", "manifest_digest", "preprocessing_version", "threshold", "decoder_difference")
-    extra = {name: facts[name] for name in told}
-    log.info("version %s is published at %s", extra["version"], extra["path"])
+    published = result_of(ti, "export", PublishedModel)
+    extra: dict[str, Json] = {
+        "version": published.version,
+        "digest": published.digest,
+        "path": published.path,
+        "manifest_digest": published.manifest_digest,
+        "preprocessing_version": published.preprocessing_version,
+        "threshold": published.threshold,
+        "decoder_difference": published.decoder_difference,
+    }
+    log.info("version %d is published at %s", published.version, published.path)
     outlet_events[SAVEDMODEL].extra = extra
     return extra

@@ -11,8 +11,8 @@ from sniffer.core.errors import ContractError
 from sniffer.core.gate_records import Check, ModelComparison, PairedFigure
 from sniffer.core.model_metrics import IntervalEstimate
 from sniffer_model.evaluation.verdict_section import FigureBeside, Judged, with_verdict
-from sniffer_model.gate.told import judged_for_report
 from sniffer_model.gate.verdict import GateDecision, Override
+from sniffer_model.gate.verdict_for_report import judged_for_report
 
 PAGE = "<h1>Report</h1><!-- verdict --><p>Not judged yet</p><!-- /verdict --><p>figures</p>"
 GAIN = IntervalEstimate(0.0212, 0.0101, 0.0323)

@@ -53,8 +53,9 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str, database: StateStore | None = None, **kwargs: Any) -> Any:
-    flags = {"report_flag": "--result", "progress_flag": "--progress"}
-    operator = ProgramOperator(task_id="program", module="pretend", arguments=list(arguments), **flags | kwargs)
+    operator = ProgramOperator(
+        task_id="program", module="pretend", arguments=list(arguments), progress_flag="--progress", **kwargs
+    )
     return operator.execute({"task_state_store": database or StateStore()})  # type: ignore[typeddict-item]
 
 
@@ -107,17 +108,13 @@ def test_a_program_has_a_session_of_its_own() -> None:
     assert run()["session"] != os.getsid(0)
 
 
-def test_the_report_is_returned_without_what_is_left_out() -> None:
-    report = run(leave_out=["samples", "environ"])
-    assert report["holds"] is True
-    assert not {"samples", "environ"} & set(report)
+def test_the_result_is_returned_without_what_is_left_out() -> None:
+    result = run(leave_out=["samples", "environ"])
+    assert result["holds"] is True
+    assert not {"samples", "environ"} & set(result)
 
 
-def test_a_program_without_report_returns_nothing() -> None:
-    assert run(report_flag=None) is None
-
-
-def test_success_without_the_report_it_owes_is_a_failure() -> None:
+def test_success_without_a_result_is_a_failure() -> None:
     with pytest.raises(AirflowFailException, match="wrote no JSON object to its --result"):
         run("--no-report")
 

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
+from sniffer.core.rollout_records import Flip, GoldenDifferences, Latency, LatencyComparison, ShadowReport, VerifyReport
 from sniffer_airflow.rollout.question import Asked, picture_path, question, requester, summary
-from sniffer_airflow.rollout.verified import Verified
 
-GOLDEN = {"http://one": {"pixels": 1e-7, "serving_default": 2e-6}}
-FLIP = {"bucket": "b", "key": "k.jpg", "stable_score": 0.2, "candidate_score": 0.9, "flagged_now": True}
-SHADOW = {
-    "compared": 199,
-    "left_out": {"deleted": 1},
-    "flagged_by_stable": 41,
-    "flagged_by_candidate": 42,
-    "flip_share": 1 / 199,
-    "flag_change": 1 / 199,
-    "flag_change_per_night": 5000.0,
-    "flips": [FLIP],
-}
-LATENCY = {
-    "batch": 8,
-    "rounds": 30,
-    "candidate": {"median_ms": 20.0, "p95_ms": 30.25},
-    "stable": {"median_ms": 21.0, "p95_ms": 33.0},
-}
-FOUND: dict[str, Any] = {
-    "version": 2,
-    "stable": 1,
-    "golden": GOLDEN,
-    "latency": {"http://one": LATENCY},
-    "shadow": SHADOW,
-}
+SHADOW = ShadowReport(
+    compared=199,
+    left_out={"deleted": 1},
+    flagged_by_stable=41,
+    flagged_by_candidate=42,
+    flip_share=1 / 199,
+    flag_change=1 / 199,
+    flag_change_per_night=5000.0,
+    flips=(Flip("b", "k.jpg", stable_score=0.2, candidate_score=0.9, flagged_now=True),),
+)
+FOUND = VerifyReport(
+    version=2,
+    golden={"http://one": GoldenDifferences(1e-7, 2e-6)},
+    stable=1,
+    latency={"http://one": LatencyComparison(8, 30, candidate=Latency(20.0, 30.25), stable=Latency(21.0, 33.0))},
+    shadow=SHADOW,
+)
 ASKED = Asked("ana", datetime(2026, 11, 26, 9, 5, tzinfo=UTC))
-FIRST = {**FOUND, "version": 1, "stable": None, "latency": None, "shadow": None}
+FIRST = VerifyReport(version=1, golden=FOUND.golden, note="there is no stable version yet")
 
 
 def test_the_summary_begins_with_what_changes_and_gives_figures_with_units() -> None:
-    assert summary(Verified.parse(FOUND)).splitlines() == [
+    assert summary(FOUND).splitlines() == [
         "#### What changes with version 2",
         "",
         "On the newest 199 scanned images (left out: 1 deleted):",
@@ -66,23 +58,23 @@ def test_the_summary_begins_with_what_changes_and_gives_figures_with_units() -> 
 
 
 def test_without_a_stable_version_it_says_so_first() -> None:
-    text = summary(Verified.parse({**FIRST, "note": "there is no stable version yet"}))
+    text = summary(FIRST)
     assert text.splitlines()[2].startswith("**There is no stable version yet**, so nothing can be compared")
     assert "images flagged" not in text
 
 
 def test_decisions_that_were_not_compared_are_not_passed_over() -> None:
-    assert "decisions were **not compared**" in summary(Verified.parse({**FOUND, "shadow": None}))
+    assert "decisions were **not compared**" in summary(replace(FOUND, shadow=None))
 
 
 def test_no_flip_needs_no_picture() -> None:
-    text = question(Verified.parse({**FOUND, "shadow": {**SHADOW, "flips": []}}), ASKED)
+    text = question(replace(FOUND, shadow=replace(SHADOW, flips=())), ASKED)
     assert "No image is decided differently." in text
     assert "changes.svg" not in text
 
 
 def test_the_question_names_report_requester_and_deadline() -> None:
-    text = question(Verified.parse(FOUND), ASKED)
+    text = question(FOUND, ASKED)
     assert "[version 2](" in text and "/sniffer/reports/2/)" in text
     assert "* **Requested by:** ana" in text
     assert "* **Answer by:** Thursday, 26 November 2026, 09:05 UTC." in text
@@ -90,7 +82,7 @@ def test_the_question_names_report_requester_and_deadline() -> None:
         "\n![Scores by both versions of images that are decided differently: 1 flagged now, 0 no longer flagged]"
         "(/sniffer/changes.svg?compared=199&stable=41&candidate=42&flips=0.200-0.900-1)\n"
     ) in text
-    assert text.endswith(summary(Verified.parse(FOUND)))
+    assert text.endswith(summary(FOUND))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +98,4 @@ def test_who_asked(user: str | None, run_type: str, words: str) -> None:
 
 
 def test_the_pictures_address_holds_its_figures_only() -> None:
-    decisions = Verified.parse(FOUND).decisions
-    assert decisions is not None
-    assert "k.jpg" not in picture_path(decisions)
+    assert "k.jpg" not in picture_path(SHADOW)

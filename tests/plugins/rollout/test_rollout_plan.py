@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.rollout.form import ROLL_BACK, VERIFY_LIMITS, RolloutForm, rollout_params
+from sniffer_airflow.rollout.form import GOLDEN_LIMITS, ROLL_BACK, VERIFY_LIMITS, RolloutForm, rollout_params
 from sniffer_airflow.rollout.plan import plan_rollout
 
 
@@ -31,10 +31,14 @@ def test_a_roll_back_names_the_previous_version_so_that_a_retry_does_not_swap_ba
     assert planned.rollback == ["rollback", "--version=5", "--model-base-path=/models"]
 
 
-def test_limits_are_verifys_alone() -> None:
-    planned = plan_rollout(form(limits={"max_flips": 0.5, "shadow_images": 0}), 7, None, "/models")
-    assert planned.verify[-2:] == ["--max-flips=0.5", "--shadow-images=0"]
-    assert not [step for step in ("load", "promote") if "--max-flips=0.5" in getattr(planned, step)]
+def test_every_step_that_proves_something_gets_its_limits() -> None:
+    limits = {"max_flips": 0.5, "shadow_images": 0, "golden_tolerance": 0.01}
+    planned = plan_rollout(form(limits=limits), 7, None, "/models")
+    named = ["--version=7", "--model-base-path=/models"]
+    assert planned.verify == ["verify", *named, "--max-flips=0.5", "--shadow-images=0", "--golden-tolerance=0.01"]
+    assert planned.load == ["load", *named, "--golden-tolerance=0.01"]
+    assert planned.promote == ["promote", *named, "--golden-tolerance=0.01"]
+    assert planned.rollback == ["rollback", *named]
 
 
 @pytest.mark.parametrize(
@@ -45,13 +49,16 @@ def test_without_a_version_it_says_what_to_do(action: str, message: str) -> None
         plan_rollout(form(action=action), None, None, "/models")
 
 
-def test_the_form_knows_every_limit_of_verify() -> None:
+@pytest.mark.parametrize(
+    ("step", "known"), [("verify", VERIFY_LIMITS), ("load", GOLDEN_LIMITS), ("promote", GOLDEN_LIMITS)]
+)
+def test_the_form_knows_every_limit_of_a_step(step: str, known: tuple[str, ...]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "sniffer_rollout", "verify", "--help"],
+        [sys.executable, "-m", "sniffer_rollout", step, "--help"],
         check=True,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    limits = done.stdout.partition("what verify lets pass")[2].partition("output:")[0]
-    assert set(VERIFY_LIMITS) == {flag.replace("-", "_") for flag in re.findall(r"^  --([a-z0-9-]+)", limits, re.M)}
+    limits = done.stdout.partition("limits of the proofs")[2].partition("output:")[0]
+    assert set(known) == {flag.replace("-", "_") for flag in re.findall(r"^  --([a-z0-9-]+)", limits, re.M)}

@@ -12,6 +12,7 @@ ResultT = TypeVar("ResultT")
 
 def result_of(ti: Any, task_id: str, kind: type[ResultT]) -> ResultT:
     """The result of the program that the task ran; AirflowFailException when it has another form."""
+    where, remedy = f"the result of the task {task_id}", "clear that task, so that it runs again"
     with errors_by_reaction():
-        where = f"the result of the task {task_id}"
-        return parse_record(ti.xcom_pull(task_ids=task_id), kind, where, "clear that task, so that it runs again")
+        # A step of a rollout hands on more than the record, such as its target.
+        return parse_record(ti.xcom_pull(task_ids=task_id), kind, where, remedy, ignore_unknown=True)

@@ -20,7 +20,8 @@ down: ## stop what `make demo` started, and nothing else; its data stays in .loc
 	@if [ -x $(python) ]; then $(python) -m sniffer_local.down; else echo "nothing was started: there is no .venv"; fi
 
 test: setup lint ## lint, types, all tests but the slow ones, and which lines they reach
-	@$(python) -m pytest -m "not slow" -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+	@# Three workers on two cores: a quarter of the time a test waits for a process, a poll or a deadline.
+	@$(python) -m pytest -m "not slow" -n 3 --dist loadfile --cov --cov-report=term:skip-covered
 
 test-all: test ## the same, then the slow tests, one at a time since some measure time
 	@$(python) -m pytest -m slow

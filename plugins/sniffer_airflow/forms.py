@@ -7,6 +7,7 @@ form would replace a number out of bounds by the nearest one, and cut a long tex
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -19,6 +20,8 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.settings import parse_utc
 
 MORE_OPTIONS = "More options"
+
+log = logging.getLogger(__name__)
 
 _MARKDOWN = re.compile(r"[^\w\s/:.,-]")
 
@@ -112,11 +115,19 @@ def literally(value: str) -> str:
     return f"**{escaped}**"
 
 
-def variable_now(name: str) -> str:
-    """The Variable's value for a form's help text; empty when it is not set, and in a task, which shows no form."""
+def variable_now(name: str) -> str | None:
+    """The Variable's value for a form's help text; empty when it is not set, and in a task, which shows no form.
+
+    None while it cannot be read: a help text that is unknown must not take the whole DAG away.
+    """
     if get_parsing_context().task_id is not None:
         return ""
-    return read_variable(name)
+    try:
+        return read_variable(name)
+    except Exception as error:  # noqa: BLE001 - a secrets backend raises whatever its client does
+        # Its text is left out: it is another system's, and may hold a secret.
+        log.warning("the Variable %s cannot be read for a form's help text: %s", name, type(error).__name__)
+        return None
 
 
 def read_variable(name: str) -> str:

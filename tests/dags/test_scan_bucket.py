@@ -22,6 +22,7 @@ from sniffer.core.settings import DatabaseSettings
 from sniffer_airflow.names import name_of_run
 from sniffer_airflow.scan.certify import asset_extra, judge
 from sniffer_airflow.scan.form import scan_params
+from sniffer_airflow.training.form import retrain_params
 
 DAGS = Path(__file__).parents[2] / "dags"
 NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
@@ -212,6 +213,20 @@ def test_the_form_shows_the_nightly_target_of_today(airflow_database: None, monk
     monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_PREFIX", "uploads/{{ ds }}/")
     assert "currently **nightly-images** (Variable sniffer_bucket)" in help_of("bucket")
     assert r"currently **uploads/\{\{ ds \}\}/**" in help_of("prefix")
+
+
+def test_a_secrets_backend_that_fails_takes_no_dag_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk import Variable
+
+    def deny(*_: object, **__: object) -> str:
+        raise PermissionError("the vault is sealed")
+
+    monkeypatch.setattr(Variable, "get", deny)
+    fields = {name: str(field.schema["description_md"]) for name, field in scan_params().items()}
+    assert "unknown at the moment: the Variable sniffer_bucket cannot be read" in fields["bucket"]
+    assert "the nightly prefix, unknown at the moment" in fields["prefix"]
+    sources = {name: str(field.schema["description_md"]) for name, field in retrain_params().items()}
+    assert "unknown, since the Variable sniffer_retraining cannot be read" in sources["source"]
 
 
 def test_two_scans_at_a_time_over_all_runs_and_whole_days_by_schedule(dag: Any) -> None:

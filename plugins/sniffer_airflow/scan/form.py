@@ -153,18 +153,24 @@ def _more_fields() -> dict[str, Param]:
 
 
 def _bucket_help() -> str:
-    now = variable_now(BUCKET_VARIABLE)
-    default = (
-        f"the nightly target, currently {literally(now)} (Variable {BUCKET_VARIABLE})."
-        if now
-        else f"the nightly target, but none is set. Enter a bucket, or set the Variable {BUCKET_VARIABLE}."
-    )
+    match variable_now(BUCKET_VARIABLE):
+        case None:
+            default = f"the nightly target, unknown at the moment: the Variable {BUCKET_VARIABLE} cannot be read."
+        case "":
+            default = f"the nightly target, but none is set. Enter a bucket, or set the Variable {BUCKET_VARIABLE}."
+        case now:
+            default = f"the nightly target, currently {literally(now)} (Variable {BUCKET_VARIABLE})."
     return f"Name of the S3 bucket, or a URL such as s3://my-images/uploads/. *If empty:* {default}"
 
 
 def _prefix_default() -> str:
-    now = variable_now(PREFIX_VARIABLE)
-    nightly = f"currently {literally(now)}" if now else "currently not set"
+    match variable_now(PREFIX_VARIABLE):
+        case None:
+            nightly = "unknown at the moment"
+        case "":
+            nightly = "currently not set"
+        case now:
+            nightly = f"currently {literally(now)}"
     return (
         "*If empty:* the whole bucket; if the bucket is left empty too, the nightly prefix, "
         f"{nightly} (Variable {PREFIX_VARIABLE})."

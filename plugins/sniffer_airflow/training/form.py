@@ -204,7 +204,10 @@ class _Defaults:
     def text(self, name: str, default: str) -> str:
         """The Variable's value of that field, or else the default, in words."""
         if self._variable is None:
-            return f"*If empty:* unknown, since the Variable {RETRAINING_VARIABLE} is not valid at the moment."
+            unknown = (
+                f"unknown, since the Variable {RETRAINING_VARIABLE} cannot be read, or is not valid, at the moment"
+            )
+            return f"*If empty:* {unknown}."
         value = getattr(self._variable, name)
         if value in (None, {}) or value == getattr(Retraining(), name):
             return f"*If empty:* {default} (or {name} in the Variable {RETRAINING_VARIABLE}, currently not set)."

@@ -91,9 +91,10 @@ def settings_of_airflow() -> TrainingSettings:
 
 
 def retraining_now() -> Retraining | None:
-    """The Variable's defaults for a form's help text; None while the Variable is wrong, which every run will say."""
+    """The Variable's defaults for a form's help text; None while it is wrong or unreadable; every run will say so."""
+    now = variable_now(RETRAINING_VARIABLE)
     try:
-        return Retraining.parse(variable_now(RETRAINING_VARIABLE))
+        return None if now is None else Retraining.parse(now)
     except SettingsError:
         return None
 

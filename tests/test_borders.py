@@ -18,7 +18,7 @@ SOURCES = ("scripts", "model", "plugins", "local")
 PLANTED = [
     ("sniffer.core.logs", "sniffer.scan.ledger"),
     ("sniffer.core.logs", "sniffer.adapters.images"),
-    ("sniffer.adapters.images", "sniffer.adapters.serving"),
+    ("sniffer.adapters.images.render", "sniffer.adapters.serving"),
     ("sniffer.scan.ledger", "boto3"),
     ("sniffer.scan.ledger", "zmq"),
     ("sniffer.scan.score", "PIL"),

@@ -1,0 +1,18 @@
+"""Images: encoded bytes in, what a person sees of them out. The only package that touches Pillow.
+
+The trainer calls `decode`, the fleet `render`; both see the same pixels.
+"""
+
+from PIL import __version__ as pillow_version
+
+from sniffer.adapters.images.render import Picture, Rendering, decode, render
+
+__all__ = ["DECODER_VERSION", "PREPROCESSING_VERSION", "Picture", "Rendering", "decode", "render"]
+
+PREPROCESSING_VERSION = f"1-draft-bilinear-pillow{pillow_version.split('.')[0]}"
+"""Names all that defines the pixels: our steps (the leading number; raise it with any change), the resampling, and
+Pillow's major version, which may change its decoders."""
+
+
+DECODER_VERSION = 2
+"""Rises when a release decodes more than the one before: what was unreadable is then tried again."""

@@ -1,4 +1,4 @@
-"""Shared fixtures: a real MariaDB and a real S3 per session, an empty database and bucket per test."""
+"""Shared fixtures: a real MariaDB (or MySQL) and a real S3 per session, an empty database and bucket per test."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.database_servers import DatabaseServer
 from support.flaky_s3 import FlakyS3
 from support.schedule import ByFolder, rank
 from support.scratch_bucket import ScratchBucket
@@ -15,7 +16,22 @@ from support.scratch_bucket import ScratchBucket
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.settings import DatabaseSettings
 from sniffer_local.mariadb import MariaDb, create_database, drop_database
+from sniffer_local.mysql import SCRIPT, MySql, mysql_folder
 from sniffer_local.s3 import S3, aws_environ
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_report_header() -> str:
+    """Say whether the tests of both servers have both."""
+    return f"MySQL: {mysql_folder(REPOSITORY) or f'none, so MariaDB alone ({SCRIPT} makes one)'}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with the mark `both_servers` on MariaDB, and on MySQL, too, where that is there."""
+    if "database_server" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_servers"):
+        on_mysql = [pytest.param("mysql", marks=pytest.mark.slow)] if mysql_folder(REPOSITORY) else []
+        metafunc.parametrize("database_server", ["mariadb", *on_mysql], indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,14 +64,34 @@ def mariadb(mariadb_server: MariaDb) -> MariaDb:
     return mariadb_server
 
 
+@pytest.fixture(scope="session")
+def mysql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MySql]:
+    """The session's MySQL. Ask for `database_server`, which sees to it that it runs."""
+    programs = mysql_folder(REPOSITORY)
+    if programs is None:
+        pytest.skip(f"there is no MySQL here: {SCRIPT} makes one")
+    server = MySql(programs, tmp_path_factory.mktemp("mysql"))
+    server.start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def database_url(mariadb: MariaDb, request: pytest.FixtureRequest) -> Iterator[str]:
+def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
+    """The server of `database_url`: MariaDB, or what a test of both servers is parametrised with."""
+    server: DatabaseServer = request.getfixturevalue(f"{getattr(request, 'param', 'mariadb')}_server")
+    server.start()
+    return server
+
+
+@pytest.fixture
+def database_url(database_server: DatabaseServer, request: pytest.FixtureRequest) -> Iterator[str]:
     """The SQLAlchemy URL of an empty database, dropped after the test."""
     name = f"t_{_test_digest(request)}"
-    drop_database(mariadb.site, name)
-    yield create_database(mariadb.site, name)
-    mariadb.start()
-    drop_database(mariadb.site, name)
+    drop_database(database_server.site, name)
+    yield create_database(database_server.site, name)
+    database_server.start()
+    drop_database(database_server.site, name)
 
 
 @pytest.fixture
@@ -111,4 +147,4 @@ def _test_digest(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The checkout's root folder."""
-    return Path(__file__).resolve().parents[1]
+    return REPOSITORY

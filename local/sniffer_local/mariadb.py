@@ -23,15 +23,15 @@ CONNECT_TIMEOUT_S = 3
 
 
 @dataclass(frozen=True, slots=True)
-class MariaDbSite:
-    """Where one private server lives and how it is reached. The password is in 0600 files only."""
+class DatabaseSite:
+    """Where one private server (MariaDB or MySQL) lives and how it is reached. The password is in 0600 files only."""
 
     folder: Path
     port: int
     password: str
 
     def __repr__(self) -> str:
-        return f"MariaDbSite(folder={str(self.folder)!r}, port={self.port})"
+        return f"DatabaseSite(folder={str(self.folder)!r}, port={self.port})"
 
     def url(self, database: str = "") -> str:
         """The SQLAlchemy URL of a database on this server."""
@@ -74,25 +74,24 @@ class MariaDbSite:
         )
 
 
-def prepare_site(folder: Path, port: int) -> MariaDbSite:
+def prepare_site(folder: Path, port: int) -> DatabaseSite:
     """Create data, password and start-up SQL where they are missing; idempotent, keeps data and password."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    password = _kept_password(folder / "password")
-    _write_private(folder / "init.sql", _initial_sql(password))
+    site = DatabaseSite(folder, port, write_initial_sql(folder))
     if not (folder / "data" / SYSTEM_TABLES).is_file():
         _install(folder)
-    return MariaDbSite(folder, port, password)
+    return site
 
 
-def mariadb_service(site: MariaDbSite, log: Path, *, durable: bool = True) -> Service:
+def mariadb_service(site: DatabaseSite, log: Path, *, durable: bool = True) -> Service:
     """The server over a prepared site. Without `durable` a power cut may cost a second, a crash nothing."""
     command = (
         _program("mariadbd"),
         "--no-defaults",
-        *_run_as(),
+        *run_as(),
         f"--datadir={site.folder / 'data'}",
-        f"--socket={_socket_path(site.folder)}",
+        f"--socket={socket_path(site.folder)}",
         f"--pid-file={site.folder / 'mariadbd.pid'}",
         f"--init-file={site.folder / 'init.sql'}",
         "--bind-address=127.0.0.1",
@@ -125,13 +124,13 @@ class MariaDb(Child):
         return self.site.port
 
 
-def create_database(site: MariaDbSite, name: str) -> str:
+def create_database(site: DatabaseSite, name: str) -> str:
     """Create the database unless it is there, and return its URL. Its name is of letters, digits and _."""
     site.execute(f"CREATE DATABASE IF NOT EXISTS `{_checked_name(name)}` CHARACTER SET utf8mb4")
     return site.url(name)
 
 
-def drop_database(site: MariaDbSite, name: str) -> None:
+def drop_database(site: DatabaseSite, name: str) -> None:
     """Drop the database with all it holds."""
     site.execute(f"DROP DATABASE IF EXISTS `{_checked_name(name)}`")
 
@@ -151,9 +150,16 @@ def _install(folder: Path) -> None:
         "--auth-root-authentication-method=socket",
         "--skip-test-db",
         "--innodb-flush-log-at-trx-commit=0",
-        *_run_as(),
+        *run_as(),
     )
     run_checked(command, folder / "install.log")
+
+
+def write_initial_sql(folder: Path) -> str:
+    """Write the SQL that makes our user, which a server runs at its start, into `init.sql`; returns the password."""
+    password = _kept_password(folder / "password")
+    _write_private(folder / "init.sql", _initial_sql(password))
+    return password
 
 
 def _initial_sql(password: str) -> str:
@@ -178,17 +184,18 @@ def _write_private(file: Path, text: str) -> None:
         out.write(text)
 
 
-def _run_as() -> tuple[str, ...]:
+def run_as() -> tuple[str, ...]:
+    """The server's flag that says which user to be, where it needs one."""
     # As root the server refuses to start unless told which user to be; the folder is ours, so is the server.
     return ("--user=root",) if os.geteuid() == 0 else ()
 
 
-def _socket_path(folder: Path) -> Path:
+def socket_path(folder: Path) -> Path:
     """In the site's folder, or in /tmp when that path is too long for a socket's address (107 bytes)."""
-    inside = folder / "mariadbd.sock"
+    inside = folder / "server.sock"
     if len(str(inside)) < 100:
         return inside
-    return Path("/tmp") / f"sniffer-mariadb-{hashlib.sha256(bytes(folder)).hexdigest()[:16]}.sock"
+    return Path("/tmp") / f"sniffer-{hashlib.sha256(bytes(folder)).hexdigest()[:16]}.sock"
 
 
 def _program(name: str) -> str:

@@ -24,7 +24,7 @@ MARIADB, S3, MODEL_SERVER, API_SERVER = "mariadb", "s3", "model-server", "airflo
 class Stack:
     """Everything that runs, prepared but not started."""
 
-    database: mariadb.MariaDbSite
+    database: mariadb.DatabaseSite
     s3_port: int
     serving_port: int
     rollout_target: str
@@ -88,7 +88,7 @@ def _serving_service(layout: Layout, port: int) -> Service:
 
 
 def _airflow_connections(
-    database: mariadb.MariaDbSite, s3_port: int, serving_port: int
+    database: mariadb.DatabaseSite, s3_port: int, serving_port: int
 ) -> tuple[AirflowConnection, ...]:
     """What the DAGs need to know of this stack."""
     return (

@@ -6,19 +6,23 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from support.database_servers import DatabaseServer
 from support.stored_rows import predicted, rows
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError, TransientError
 from sniffer.core.records import Outcome
 from sniffer.core.settings import DatabaseSettings
-from sniffer_local.mariadb import MariaDb
+
+pytestmark = pytest.mark.both_servers
 
 
-def test_a_killed_database_is_waited_for(database: Database, mariadb: MariaDb, database_url: str) -> None:
+def test_a_killed_database_is_waited_for(
+    database: Database, database_server: DatabaseServer, database_url: str
+) -> None:
     database.images.record([predicted("before")], model_version=1, scan_id="s")
-    mariadb.kill()
-    restart = threading.Timer(2.0, mariadb.start)
+    database_server.kill()
+    restart = threading.Timer(2.0, database_server.start)
     restart.start()
     try:
         assert database.images.record([predicted("after")], model_version=1, scan_id="s") == [Outcome.PREDICTED]

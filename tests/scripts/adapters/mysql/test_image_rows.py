@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 
+import pytest
 from support.stored_rows import change, failed, listed, predicted, rows
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.records import Outcome, Result
 from sniffer.core.settings import DatabaseSettings
+
+pytestmark = pytest.mark.both_servers
 
 AWKWARD_KEYS = [
     "a b.jpg",

@@ -15,6 +15,8 @@ from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import ModelRecord, ModelStatus
 from sniffer.core.settings import DatabaseSettings
 
+pytestmark = pytest.mark.both_servers
+
 
 def test_the_migrations_make_the_tables_that_the_code_knows(database: Database, database_url: str) -> None:
     database.check()

@@ -14,6 +14,8 @@ from sniffer.core.errors import ContractError
 from sniffer.core.model_records import ModelStatus
 from sniffer.core.settings import DatabaseSettings
 
+pytestmark = pytest.mark.both_servers
+
 REPORT = "<p>Ä figure</p>"
 
 

@@ -9,6 +9,8 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError
 from sniffer.core.records import Certificate, FailureSample, Outcome, ScanRequest
 
+pytestmark = pytest.mark.both_servers
+
 
 def ended(scan_id: str, scored: int, reused: int = 0) -> Certificate:
     outcomes = dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: scored, Outcome.REUSED: reused}

@@ -70,8 +70,9 @@ def run_all(rollout: Rollout, version: int | None, interruption: Interruption) -
         load = perform("load", rollout.load)
         verify = perform("verify", rollout.verify)
         promote = perform("promote", rollout.promote)
-    except BaseException as error:
-        log.error("version %d is not rolled out, restoring: %s", chosen, error)
+    except BaseException:
+        # Why is said when the restoring is done, as the last word.
+        log.warning("version %d is not rolled out: restoring what was served before", chosen)
         interruption.ignore()
         _restore_after(rollout)
         raise

@@ -116,7 +116,8 @@ def _run(path: tuple[str, ...], words: Sequence[str]) -> int:
     try:
         found = program(path)
     except ModuleNotFoundError as error:
-        return refuse(missing_package(f"sniffer {' '.join(path)}", error, COMMANDS[path].extra))
+        command = f"sniffer {' '.join(path)}"
+        return refuse(command, missing_package(error, COMMANDS[path].extra))
     return found.main(words)
 
 
@@ -162,7 +163,7 @@ def _print_version() -> int:
     try:
         print(f"sniffer {version(DISTRIBUTION)}")
     except PackageNotFoundError:
-        return refuse(f"sniffer: the distribution {DISTRIBUTION} is not installed here: run `make setup`")
+        return refuse("sniffer", f"the distribution {DISTRIBUTION} is not installed here: run `make setup`")
     return 0
 
 

@@ -98,9 +98,10 @@ def test_every_pod_keeps_its_template(pods: Pods, k8s: Path) -> None:
         for name in ("serviceAccountName", "automountServiceAccountToken", "securityContext"):
             assert pod["spec"][name] == template["spec"][name], task_id
         assert [each for each in pod["spec"]["volumes"] if each["name"] != "xcom"] == template["spec"]["volumes"]
-        assert {name: base[name] for name in ("envFrom", "env", "resources", "securityContext")} == {
-            name: ours[name] for name in ("envFrom", "env", "resources", "securityContext")
+        assert {name: base[name] for name in ("envFrom", "resources", "securityContext")} == {
+            name: ours[name] for name in ("envFrom", "resources", "securityContext")
         }
+        assert base["env"] == [*ours["env"], {"name": "SNIFFER_LOG_FORMAT", "value": "json"}]
         assert base["command"][:2] == ["python", "-m"]
         assert base["args"] == ["--flag=value", "--result=/airflow/xcom/return.json"]
         assert side_car["image"] == base["image"]

@@ -5,20 +5,26 @@ Loaded only where programs run in pods: the Kubernetes client takes seconds to i
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from kubernetes import client as k8s_client
 from kubernetes.client import models as k8s
 
 from sniffer.core.errors import SettingsError
+from sniffer_airflow.executors.failures import failure
 from sniffer_airflow.executors.program import RESULT_FLAG, words_of
+from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
 
 TEMPLATES_VARIABLE = "SNIFFER_POD_TEMPLATES"
 """A folder laid out as k8s/, with templates in pods/ and images in components/images/, in the place of our own."""
@@ -38,11 +44,24 @@ _START_LIMIT_S = 1800
 """A pod may wait for a node, and the node for an image of gigabytes."""
 
 
+class _Pods(PodManager):
+    """Airflow's, but that the lines of a pod's log go where we want them, and not to its log without their level."""
+
+    def __init__(self, client: k8s_client.CoreV1Api, callbacks: Any, take_line: Callable[[str], None]) -> None:
+        super().__init__(kube_client=client, callbacks=callbacks)
+        self._take_line = take_line
+
+    def _log_message(self, message: str, *_: Any) -> None:
+        for line in message.splitlines():
+            self._take_line(line)
+
+
 class PodProgramOperator(KubernetesPodOperator):
     """Runs `python -m MODULE ARGUMENTS` in a pod of its own; returns its JSON result, without the fields to leave out.
 
     Exit status 2 (wrong usage or settings) fails the task for good, any other but 0 is retried as the DAG says. A retry
-    after the worker was lost finds the pod that still runs. Settings and secrets are those of the pod's template.
+    after the worker was lost finds the pod that still runs. Settings and secrets are those of the pod's template. What
+    the program logs is in the task's log with its level; the exception is its last error.
     """
 
     def __init__(
@@ -72,6 +91,20 @@ class PodProgramOperator(KubernetesPodOperator):
         self.module = module
         self.leave_out = tuple(leave_out)
 
+    @cached_property
+    def _written(self) -> ProgramLog:
+        return ProgramLog(self.log)
+
+    @cached_property
+    def _reader(self) -> LineReader:
+        # Our programs' own lines are JSON. What else is in a pod's log came by either stream: nobody can tell which.
+        return LineReader(logging.WARNING)
+
+    @cached_property
+    def pod_manager(self) -> PodManager:
+        """The access to the pod, which hands its log over to us."""
+        return _Pods(self.client, self.callbacks, lambda line: self._written.write(self._reader.read(line)))
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the pod to its end; see the class."""
         result = super().execute(context)
@@ -85,6 +118,7 @@ class PodProgramOperator(KubernetesPodOperator):
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
         [base] = [container for container in pod.spec.containers if container.name == self.base_container_name]
         base.args = [*(base.args or ()), f"{RESULT_FLAG}={_RESULT_FILE}"]
+        base.env = [*(base.env or ()), *(k8s.V1EnvVar(name=name, value=value) for name, value in LOG_ENVIRON.items())]
         for container in pod.spec.containers:
             if container.name == _SIDECAR:
                 container.image = base.image
@@ -93,17 +127,16 @@ class PodProgramOperator(KubernetesPodOperator):
     def cleanup(
         self, pod: k8s.V1Pod, remote_pod: k8s.V1Pod, xcom_result: Any = None, context: Context | None = None
     ) -> None:
-        """Delete the pod; the exception says whether a retry would help."""
+        """Delete the pod; the exception says why it failed, and whether a retry would help."""
+        self._written.write(self._reader.flush())
         try:
             super().cleanup(pod, remote_pod, xcom_result, context)
         except AirflowSkipException:
             raise
         except AirflowException as error:
-            status = _exit_status(remote_pod, self.base_container_name)
-            if status == SettingsError.exit_status:
-                raise AirflowFailException(
-                    f"{self.module}: exit status {status}, wrong usage or settings; a retry would not help. {error}"
-                ) from error
+            if status := _exit_status(remote_pod, self.base_container_name):
+                self.log.info("%s", error)
+                raise failure(self.module, status, self._written.reason(), self.log) from None
             raise
 
 

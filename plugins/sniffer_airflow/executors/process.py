@@ -7,13 +7,11 @@ In: command and environment. Out: lines of its output, and its exit status.
 from __future__ import annotations
 
 import os
-import re
 import selectors
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING
 from pathlib import Path
 from typing import Self
 
@@ -26,16 +24,12 @@ _EXIT_PATIENCE_S = GRACE_S + 12.0
 _READ_BYTES = 1 << 16
 _LINE_BYTES = 1 << 14
 
-_LEVELS = {"DEBUG": DEBUG, "INFO": INFO, "WARNING": WARNING, "ERROR": ERROR, "CRITICAL": CRITICAL}
-_LOG_LINE = re.compile(rf"\S+ ({'|'.join(_LEVELS)}) (\S+) \[[^\]]*\] (.*)")
-
 
 @dataclass(frozen=True)
 class Line:
-    """One line of output; its level is that of our log format, else that of the line before (a traceback)."""
+    """One line of output, without its end."""
 
     text: str
-    level: int
     is_error_stream: bool
 
 
@@ -137,7 +131,6 @@ class _LineBuffer:
     def __init__(self, is_error_stream: bool) -> None:
         self._is_error_stream = is_error_stream
         self._partial = b""
-        self._level = INFO
 
     def add(self, data: bytes) -> Iterator[Line]:
         *complete, self._partial = (self._partial + data).split(b"\n")
@@ -152,8 +145,4 @@ class _LineBuffer:
             yield self._line(raw)
 
     def _line(self, raw: bytes) -> Line:
-        text = raw.decode(errors="replace").rstrip()
-        if found := _LOG_LINE.fullmatch(text):
-            self._level = _LEVELS[found[1]]
-            text = f"{found[2]}: {found[3]}"
-        return Line(text, self._level, self._is_error_stream)
+        return Line(raw.decode(errors="backslashreplace").rstrip(), self._is_error_stream)

@@ -6,12 +6,12 @@ DAGs name a program, never a place: choose.py chooses between this operator and 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,16 +20,16 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.sdk.log import mask_secret
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.executors.connections import Connections, fetch, program_environ, secrets_of, without_secrets
-from sniffer_airflow.executors.process import Line, ProgramProcess
+from sniffer_airflow.executors.connections import Connections, fetch, program_environ, secrets_of
+from sniffer_airflow.executors.failures import failure
+from sniffer_airflow.executors.process import ProgramProcess
+from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
 
-WRONG_SETTINGS = SettingsError.exit_status
 RESULT_FLAG = "--result"
 """By which each of our programs takes the file to write its result to."""
 
 _LOOK_S = 0.5
 _PROGRESS_S = 5.0
-_TAIL_LINES = 8
 
 
 def words_of(arguments: Sequence[str] | str) -> list[str]:
@@ -42,9 +42,9 @@ class ProgramOperator(BaseOperator):
     """Runs `python -m MODULE ARGUMENTS` to its end and returns its JSON result, without the fields to leave out.
 
     Exit status 0 is success; 2 (wrong usage or settings) fails the task for good; any other is retried as the DAG
-    says. The last lines of standard error are in the exception. However the task ends (failed or cleared by hand,
-    timed out, worker stopped, task process killed), nothing that the program started outlives it by more than
-    seconds. The connections' secrets reach the program through its environment only.
+    says. What the program logs is in the task's log with its level; the exception is its last error. However the task
+    ends (failed or cleared by hand, timed out, worker stopped, task process killed), nothing that the program started
+    outlives it by more than seconds. The connections' secrets reach the program through its environment only.
 
     `progress_flag` names the flag by which the program takes the file to write its progress to, which is shown as
     *Task State Store* > `progress`.
@@ -87,9 +87,11 @@ class ProgramOperator(BaseOperator):
             command = self._command(result, progress)
             self.log.info("Running %s", " ".join(command))
             shown = _ShownProgress(progress, context, self.log)
-            tail: deque[str] = deque(maxlen=_TAIL_LINES)
-            status = self._run(command, program_environ(os.environ, connections), shown, tail)
-            self._judge(status, tail)
+            written = ProgramLog(self.log, self._secrets)
+            environ = program_environ(os.environ, connections) | LOG_ENVIRON
+            status = self._run(command, environ, shown, written)
+            if status:
+                raise self._failure(status, written.reason())
             return self._result(result)
 
     def on_kill(self) -> None:
@@ -111,44 +113,43 @@ class ProgramOperator(BaseOperator):
             command.append(f"{self.progress_flag}={progress}")
         return command
 
-    def _run(self, command: Sequence[str], environ: Mapping[str, str], shown: _ShownProgress, tail: deque[str]) -> int:
+    def _run(
+        self, command: Sequence[str], environ: Mapping[str, str], shown: _ShownProgress, written: ProgramLog
+    ) -> int:
+        readers = {True: LineReader(logging.WARNING), False: LineReader(logging.INFO)}
         with ProgramProcess(command, environ) as program:
             self._program = program
             while (status := program.exit_status) is None:
                 if self._stop_asked:  # it may have been asked before there was a program to stop
                     program.stop()
+                is_silent = True
                 for line in program.lines(_LOOK_S):
-                    self._log_line(line, tail)
+                    is_silent = False
+                    written.write(readers[line.is_error_stream].read(line.text))
+                if is_silent:
+                    _flush(readers.values(), written)
                 shown.update()
             for line in program.rest():
-                self._log_line(line, tail)
+                written.write(readers[line.is_error_stream].read(line.text))
+            _flush(readers.values(), written)
             shown.update(now=True)
         return status
 
-    def _log_line(self, line: Line, tail: deque[str]) -> None:
-        # Airflow masks the task's log; the exception goes further.
-        text = without_secrets(line.text, self._secrets)
-        self.log.log(line.level, "%s", text)
-        if line.is_error_stream and text:
-            tail.append(text)
-
-    def _judge(self, status: int, tail: Collection[str]) -> None:
-        last_lines = "".join(f"\n  {line}" for line in tail)
-        if status == 0:
-            return
+    def _failure(self, status: int, reason: str | None) -> AirflowException:
         if self._stop_asked:
-            raise AirflowException(f"{self.module} was stopped by Airflow (exit status {status}){last_lines}")
-        if status == WRONG_SETTINGS:
-            raise AirflowFailException(
-                f"{self.module}: exit status {status}, wrong usage or settings; a retry would not help{last_lines}"
-            )
-        raise AirflowException(f"{self.module}: exit status {status}; a retry takes up what is left{last_lines}")
+            return AirflowException(f"{self.module} was stopped by Airflow")
+        return failure(self.module, status, reason, self.log)
 
     def _result(self, path: Path) -> dict[str, Any]:
         result = _read_json(path)
         if result is None:
             raise AirflowFailException(f"{self.module} succeeded but wrote no JSON object to its {RESULT_FLAG} file")
         return {name: value for name, value in result.items() if name not in self.leave_out}
+
+
+def _flush(readers: Iterable[LineReader], written: ProgramLog) -> None:
+    for reader in readers:
+        written.write(reader.flush())
 
 
 class _ShownProgress:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.logs import complain
 from sniffer.core.parser import did_you_mean, fill
 
 
@@ -21,15 +21,15 @@ def answer(name: str, commands: Mapping[str, str], words: Sequence[str], *, summ
         case [word, *_]:
             kind = "flag" if word.startswith("-") else "command"
             known = [*(command.split()[0] for command in commands), *flags.split(), "--help"]
-            return refuse(f"{name}: there is no {kind} {word}{did_you_mean(word, known)} (see {name} --help)")
+            return refuse(name, f"there is no {kind} {word}{did_you_mean(word, known)} (see {name} --help)")
         case _:
             firsts = ", ".join(dict.fromkeys(command.split()[0] for command in commands))
-            return refuse(f"{name}: name a command: {firsts} (see {name} --help)")
+            return refuse(name, f"name a command: {firsts} (see {name} --help)")
 
 
-def refuse(text: str) -> int:
-    """Say what is wrong; returns the exit status of wrong usage."""
-    print(text, file=sys.stderr)
+def refuse(command: str, text: str) -> int:
+    """Say what is wrong with the command; returns the exit status of wrong usage."""
+    complain(command, text)
     return SettingsError.exit_status
 
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
+from functools import partial
+from types import TracebackType
 from typing import TextIO
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.log_entries import LogEntry
+from sniffer.core.text import one_line
 from sniffer.core.variables import LOG_FORMAT
 
 TEXT, JSON = LOG_FORMATS = ("text", "json")
 _TIME = "%Y-%m-%dT%H:%M:%S"
+_GIVES_UP = "gives_up"
+"""Attribute of a log record; see LogEntry."""
+
+log = logging.getLogger(__name__)
 
 
 def add_log_format_flag(parser: argparse._ActionsContainer) -> None:
@@ -28,23 +36,24 @@ def add_log_format_flag(parser: argparse._ActionsContainer) -> None:
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, program, scan id and, if there is one, the stack trace."""
+    """One LogEntry a line."""
 
     def __init__(self, program: str, scan_id: str) -> None:
         super().__init__()
-        self._always = {"program": program, "scan_id": scan_id}
+        self._program = program
+        self._scan_id = scan_id
 
     def format(self, record: logging.LogRecord) -> str:
-        document = {
-            "time": f"{time.strftime(_TIME, time.gmtime(record.created))}.{int(record.msecs):03}Z",
-            "level": record.levelname,
-            "logger": _module_of(record.name),
-            "message": record.getMessage(),
-            **self._always,
-        }
-        if record.exc_info:
-            document["exception"] = self.formatException(record.exc_info)
-        return json.dumps(document, ensure_ascii=False)
+        return LogEntry(
+            time=f"{time.strftime(_TIME, time.gmtime(record.created))}.{int(record.msecs):03}Z",
+            level=record.levelname,
+            logger=_module_of(record.name),
+            message=record.getMessage().rstrip(),
+            program=self._program,
+            scan_id=self._scan_id,
+            exception=self.formatException(record.exc_info) if record.exc_info else "",
+            gives_up=getattr(record, _GIVES_UP, False),
+        ).line()
 
 
 def _module_of(logger: str) -> str:
@@ -79,11 +88,47 @@ def configure_logging(
     root.setLevel(logging.INFO)
     for chatty in ("botocore", "boto3", "urllib3", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    if handler.log_format == JSON:
+        _log_uncaught_errors()
 
 
 def logs_are_json() -> bool:
     """Whether log lines are JSON objects."""
     return _current_format(logging.getLogger()) == JSON
+
+
+def complain(command: str, text: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Say on standard error why the command gives up: a line for people, or an ERROR of the log where that is JSON.
+
+    Works before configure_logging(), too.
+    """
+    root = logging.getLogger()
+    if _current_format(root) is None and LOG_FORMAT.read(environ) == JSON:
+        configure_logging(program_name(command), log_format=JSON)
+    if logs_are_json():
+        log.error("%s", text, extra={_GIVES_UP: True})
+    else:
+        print(f"{command}: {text}", file=sys.stderr)
+
+
+def program_name(command: str) -> str:
+    """What the log lines of a command call it."""
+    return command.removeprefix("sniffer ").replace(" ", "-")
+
+
+def _log_uncaught_errors() -> None:
+    """What ends the process or one of its threads is one entry of the log, and not a heap of lines."""
+
+    def log_at(level: int, kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        text = one_line(f"{kind.__name__}: {error}")
+        gives_up = {_GIVES_UP: level == logging.ERROR}
+        log.log(level, "%s", text, exc_info=(kind, error or kind(), trace), extra=gives_up)
+
+    sys.excepthook = partial(log_at, logging.ERROR)
+    threading.excepthook = lambda args: log_at(logging.ERROR, args.exc_type, args.exc_value, args.exc_traceback)
+    # Such as in a destructor: the program goes on.
+    sys.unraisablehook = lambda args: log_at(logging.WARNING, args.exc_type, args.exc_value, args.exc_traceback)
 
 
 def _current_format(root: logging.Logger) -> str | None:

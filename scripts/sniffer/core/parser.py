@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.logs import complain
 
 WIDTH = 100
 
@@ -64,7 +65,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, and end with exit status 2."""
-        print(f"{self.prog}: {_plain(message)} (see {self.prog} --help)", file=sys.stderr)
+        complain(self.prog, f"{_plain(message)} (see {self.prog} --help)")
         sys.exit(SettingsError.exit_status)
 
 

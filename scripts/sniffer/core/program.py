@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 from sniffer.core.errors import SettingsError, SnifferError
 from sniffer.core.files import check_writable, write_json
 from sniffer.core.json_records import json_values
-from sniffer.core.logs import add_log_format_flag, configure_logging, logs_are_json
+from sniffer.core.logs import add_log_format_flag, complain, configure_logging, logs_are_json, program_name
 from sniffer.core.parser import WIDTH, Parser
 from sniffer.core.settings import SETTINGS
 
@@ -29,11 +28,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult:
-    """What a program found: a record, as JSON for machines, and text for people. Without a text JSON is for both."""
+    """What a program found: a record, as JSON for machines, and text for people. Without a text JSON is for both.
+
+    `problem` says in one line why the status is not 0; the text says it, too.
+    """
 
     record: object
     text: str = ""
     status: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Program:
     @property
     def name(self) -> str:
         """What log lines call it."""
-        return self.command.removeprefix("sniffer ").replace(" ", "-")
+        return program_name(self.command)
 
     def parser(self) -> Parser:
         """Its parser, with the flags that every program has."""
@@ -80,13 +83,13 @@ class Program:
             configure_logging(self.name, log_format=arguments.log_format)
             return self._run(arguments)
         except SnifferError as error:
-            self._complain(str(error))
+            complain(self.command, str(error))
             return error.exit_status
         except ModuleNotFoundError as error:
-            self._complain(missing_package(self.command, error, self.extra))
+            complain(self.command, missing_package(error, self.extra))
             return SettingsError.exit_status
         except KeyboardInterrupt:
-            self._complain("interrupted")
+            complain(self.command, "interrupted")
             return INTERRUPTED
 
     def _run(self, arguments: argparse.Namespace) -> int:
@@ -103,15 +106,20 @@ class Program:
             return result
         if path is not None:
             write_json(path, result.record)
-        for_people = result.text and not (self.has_text and arguments.json)
-        print(result.text if for_people else json.dumps(json_values(result.record)), flush=True)
+        self._show(result, arguments)
         return result.status
 
-    def _complain(self, text: str) -> None:
-        if logs_are_json():
-            log.error("%s", text)
+    def _show(self, result: ProgramResult, arguments: argparse.Namespace) -> None:
+        """Print the result; where another program reads the log and the file, it is in the log."""
+        wants_json = self.has_text and arguments.json
+        text = result.text if result.text and not wants_json else json.dumps(json_values(result.record))
+        if logs_are_json() and self.hands_on and arguments.result is not None and not wants_json:
+            for line in text.splitlines():
+                log.info("%s", line)
         else:
-            print(f"{self.command}: {text}", file=sys.stderr)
+            print(text, flush=True)
+        if result.problem and logs_are_json():
+            complain(self.command, result.problem)
 
     def _epilog(self) -> str:
         parts = []
@@ -123,12 +131,12 @@ class Program:
         return "\n\n".join(parts)
 
 
-def missing_package(command: str, error: ModuleNotFoundError, extra: str) -> str:
+def missing_package(error: ModuleNotFoundError, extra: str) -> str:
     """One line for a package that is not installed; raises the error again when it is one of our own modules."""
     package = (error.name or "").partition(".")[0]
     if not package or package.startswith("sniffer"):
         raise error
-    return f"{command} needs the package {package}, which is not installed here: pip install 'sniffer-bot[{extra}]'"
+    return f"it needs the package {package}, which is not installed here: pip install 'sniffer-bot[{extra}]'"
 
 
 def _environment_lines(names: Sequence[str]) -> list[str]:

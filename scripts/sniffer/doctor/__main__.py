@@ -38,7 +38,7 @@ def _findings(system: str, check: Check, around: Surroundings) -> Iterator[Findi
     except SnifferError as error:
         yield wrong(system, str(error))
     except ModuleNotFoundError as error:
-        yield not_configured(system, missing_package("this check", error, "fleet"))
+        yield not_configured(system, missing_package(error, "fleet"))
 
 
 def _add_arguments(parser: Parser) -> None:

@@ -98,7 +98,8 @@ def _scan(options: ScanOptions, endpoint: str | None) -> ProgramResult:
         model, bucket = _check_everything(database, options, fleet)
         with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar)
-    return ProgramResult(certificate.document(), describe(certificate), 0 if certificate.holds else 1)
+    problem = "" if certificate.holds else f"the certificate does not hold: {'; '.join(certificate.problems)}"
+    return ProgramResult(certificate.document(), describe(certificate), 1 if problem else 0, problem)
 
 
 def _bar() -> AbstractContextManager[ProgressBar | None]:

@@ -65,7 +65,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     records: list[tuple[int, str]] = []
 
     class Log:
-        def log(self, level: int, message: str, *values: object) -> None:
+        def log(self, level: int, message: str, *values: object, **_: str) -> None:
             records.append((level, message % values))
 
         def info(self, message: str, *values: object) -> None:
@@ -95,13 +95,22 @@ def test_no_secret_is_on_a_command_line() -> None:
     assert not [secret for secret in SECRETS if secret in program + supervisor]
 
 
-def test_no_secret_is_in_log_or_exception_even_if_the_program_tells(log: list[tuple[int, str]]) -> None:
-    variables = ("SNIFFER_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+@pytest.mark.parametrize(
+    ("variable", "shown"),
+    [
+        ("SNIFFER_DATABASE_URL", "mysql+mysqldb://sniffer:***@127.0.0.1:3307/scans?charset=utf8mb4"),
+        ("AWS_SECRET_ACCESS_KEY", "***"),
+        ("AWS_SESSION_TOKEN", "***"),
+    ],
+)
+def test_no_secret_is_in_log_or_exception_even_if_the_program_tells(
+    variable: str, shown: str, log: list[tuple[int, str]]
+) -> None:
     with pytest.raises(AirflowException) as raised:
-        run("--exit-status=1", *(f"--tell={name}" for name in variables))
-    text = str(raised.value) + "".join(message for _, message in log)
-    assert text.count("mysql+mysqldb://sniffer:***@127.0.0.1:3307/scans") == 2
-    assert not [secret for secret in SECRETS if secret in text]
+        run("--exit-status=1", f"--tell={variable}")
+    assert str(raised.value) == f"{variable} is {shown}"
+    assert (logging.WARNING, f"{variable} is {shown}") in log
+    assert not [secret for secret in SECRETS if secret in "".join(text for _, text in log)]
 
 
 def test_a_program_has_a_session_of_its_own() -> None:
@@ -117,19 +126,6 @@ def test_the_result_is_returned_without_what_is_left_out() -> None:
 def test_success_without_a_result_is_a_failure() -> None:
     with pytest.raises(AirflowFailException, match="wrote no JSON object to its --result"):
         run("--no-report")
-
-
-def test_log_lines_keep_their_level_and_tracebacks_that_of_their_error(log: list[tuple[int, str]]) -> None:
-    lines = [
-        "2026-11-05T00:00:00Z WARNING sniffer.scan.produce [scan-1] S3: slow down",
-        "2026-11-05T00:00:01Z ERROR sniffer.scan [scan-1] it broke",
-        "Traceback (most recent call last):",
-    ]
-    run(*(f"--say={line}" for line in lines))
-    assert (logging.WARNING, "sniffer.scan.produce: S3: slow down") in log
-    assert (logging.ERROR, "sniffer.scan: it broke") in log
-    assert (logging.ERROR, "Traceback (most recent call last):") in log
-    assert (logging.INFO, "the result, for a person") in log
 
 
 def test_a_line_without_end_is_cut_not_collected(log: list[tuple[int, str]]) -> None:
@@ -152,13 +148,13 @@ def test_a_failing_state_store_does_not_fail_the_program(log: list[tuple[int, st
 
 
 def test_wrong_settings_are_not_retried_and_the_reason_is_in_the_message() -> None:
-    with pytest.raises(AirflowFailException, match="exit status 2.*\n  sniffer.scan: bucket 'nope' does not exist"):
+    with pytest.raises(AirflowFailException, match="^sniffer.scan: bucket 'nope' does not exist$"):
         run("--exit-status=2", "--say=sniffer.scan: bucket 'nope' does not exist")
 
 
 @pytest.mark.parametrize("how", ["--exit-status=1", f"--die-by={signal.SIGKILL:d}", f"--die-by={signal.SIGSEGV:d}"])
 def test_any_other_failure_is_retried_with_the_reason_in_the_message(how: str) -> None:
-    with pytest.raises(AirflowException, match="exit status [0-9]+; .*\n  3 images failed") as raised:
+    with pytest.raises(AirflowException, match="(^|; its last error: )3 images failed$") as raised:
         run(how, "--say=3 images failed")
     assert not isinstance(raised.value, AirflowFailException)
 

@@ -165,6 +165,7 @@ class History:
             self.bucket.fetch,
             SimulatedThreads(process, 1),
             SimulatedThreads(process, plan.fetch_threads),
+            lambda: None,
         )
         run = ScanRun(
             request,

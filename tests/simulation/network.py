@@ -12,9 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from simulation.clockwork import Clockwork, Process, Thread
-from sniffer.core.errors import ContractError
 from sniffer.scan.channel import ConsumerLost
-from sniffer.scan.messages import FromConsumer, FromProducer, ToProducer, Unintelligible, decode, encode
+from sniffer.scan.messages import FromConsumer, FromProducer, ToProducer, encode, from_consumer, from_producer
 
 RECONNECT_S = (0.05, 0.6)
 """Bounds of the pause before a consumer tries to connect again."""
@@ -151,11 +150,7 @@ class ProducerEnd(_End):
         """What has arrived, as (consumer, message), without waiting."""
         while self._arrived:
             name, frames = self._arrived.popleft()
-            message: FromConsumer
-            try:
-                message = decode(frames)
-            except ContractError as error:
-                message = Unintelligible(str(error))
+            message = from_consumer(frames)
             self.network.watch_producer(name, message)
             yield name, message
 
@@ -195,7 +190,7 @@ class ConsumerEnd(_End):
     def receive(self) -> Iterator[FromProducer]:
         """What has arrived, without waiting. Raises ContractError for what is not of our protocol."""
         while self._arrived:
-            yield decode(self._arrived.popleft())
+            yield from_producer(self._arrived.popleft())
 
     def send(self, message: ToProducer) -> None:
         """Queue for the producer; never blocks."""

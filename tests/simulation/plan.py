@@ -23,6 +23,7 @@ class FaultKind(StrEnum):
     DUPLICATES = "messages arrive twice"
     OLD_RELEASE = "a consumer of an older release comes"
     NEW_RELEASE = "a consumer of a newer release comes"
+    LIAR = "a peer joins that lies about what it has done, holds and knows"
     S3_AWAY = "S3 is away"
     S3_SLOW = "S3 is slow"
     DELETE = "an object is deleted"
@@ -43,6 +44,7 @@ _LASTING = {
     FaultKind.STOP_PRODUCER: (0.2, 6.0),
     FaultKind.SLOW_NETWORK: (0.3, 2.0),
     FaultKind.DUPLICATES: (0.5, 2.0),
+    FaultKind.LIAR: (0.2, 4.0),
     FaultKind.S3_AWAY: (0.2, 5.0),
     FaultKind.S3_SLOW: (0.5, 2.0),
     FaultKind.DENY_ALL: (0.5, 4.0),

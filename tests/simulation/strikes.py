@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from simulation.clockwork import Process
 from simulation.database import CommitFault
-from simulation.network import ConsumerEnd
 from simulation.plan import Fault, FaultKind
+from simulation.strangers import LIAR, lie, visit
 from sniffer.core.records import SETTLED
-from sniffer.scan.messages import Work
 
 if TYPE_CHECKING:
     from simulation.history import History
@@ -52,7 +51,10 @@ def _strike(history: History, fault: Fault) -> None:
         case FaultKind.OLD_RELEASE | FaultKind.NEW_RELEASE:
             stranger = Process(history.clockwork, f"stranger-{fault.at_s}")
             protocol = 1 if fault.kind is FaultKind.OLD_RELEASE else 99
-            stranger.spawn(lambda: _visit(history, stranger, protocol))
+            stranger.spawn(lambda: visit(history, stranger, protocol))
+        case FaultKind.LIAR:
+            liar = Process(history.clockwork, f"{LIAR.decode()}-{fault.at_s}-{fault.target}")
+            liar.spawn(lambda: lie(history, liar, until))
         case _:
             _strike_systems(history, fault, until)
 
@@ -93,21 +95,3 @@ def _strike_systems(history: History, fault: Fault, until: float) -> None:
 def _consumer(history: History, target: int) -> Process | None:
     living = [process for process in history.consumers if process is not None and process.alive]
     return living[target % len(living)] if living else None
-
-
-def _visit(history: History, process: Process, protocol: int) -> None:
-    """A consumer of another release: says hello, beats, and ends with a fatal goodbye once it is refused."""
-    channel = ConsumerEnd(history.network, process, process.name.encode())
-    header = b'{"protocol": %d, "name": "stranger", "credit": 4, "since": "another release"}' % protocol
-    channel.send_frames([b"Hello", header])
-    for _ in range(20):
-        channel.wait(0.25)
-        answers = list(channel.receive())
-        if any(isinstance(answer, Work) for answer in answers):
-            history.violation = "a peer of another release was given work"
-        if answers:
-            break
-        channel.send_frames([b"Beat", b"{}"])
-    channel.send_frames([b"Bye" if protocol == 1 else b"Leave", b'{"error": "refused", "fatal": true}'])
-    channel.close()
-    process.kill()

@@ -73,6 +73,8 @@ class FleetSettings:
     fetch_patience_s: float = var.FETCH_PATIENCE_S.default
     held_bytes: int = var.HELD_BYTES.default
     """Encoded bytes that one consumer may hold, and that the producer keeps ready to send."""
+    max_image_bytes: int = var.MAX_IMAGE_BYTES.default
+    """The largest image that is sent, the same for producer and consumers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,7 @@ def fleet_settings(environ: Mapping[str, str] = os.environ) -> FleetSettings:
         fetch_threads=var.FETCH_THREADS.read(environ),
         fetch_patience_s=var.FETCH_PATIENCE_S.read(environ),
         held_bytes=var.HELD_BYTES.read(environ),
+        max_image_bytes=var.MAX_IMAGE_BYTES.read(environ),
     )
     for name, deadline_s in (
         (var.CONSUMER_DEADLINE_S.name, fleet.consumer_deadline_s),

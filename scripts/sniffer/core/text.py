@@ -1,8 +1,43 @@
-"""Foreign texts, as our own messages quote them."""
+"""Foreign texts, as our own messages and pages quote them: nothing in them may look like something else."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+# What a terminal or a browser acts upon, or shows as nothing at all: controls, line ends, marks of direction, joiners,
+# surrogates, private and unassigned characters, blanks that are no space, and the letters that have no shape.
+_UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_SHAPELESS = re.compile(
+    "[\u00a0\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(text: object) -> str:
+    """The text with every character that cannot be seen written as an escape: `\\n`, `\\x1b`, `\\u202e`.
+
+    What people read goes through here whenever an uploader, a peer or a foreign system chose a part of it, such as an
+    object's key: otherwise a key with a line end forges a line of a certificate.
+    """
+    found = str(text)
+    if found.isascii() and found.isprintable():
+        return found
+    return "".join(character if _is_seen(character) else _escape(character) for character in found)
+
 
 def one_line(text: object, longest: int = 300) -> str:
-    """The text, or the message of an error, on one line of at most `longest` characters."""
-    return " ".join(str(text).split())[:longest]
+    """The text, or the message of an error, printable on one line of at most `longest` characters."""
+    # A character becomes at most ten; a text of megabytes is cut before it is looked at.
+    return printable(" ".join(str(text)[: 4 * longest].split()))[:longest]
+
+
+def _is_seen(character: str) -> bool:
+    return unicodedata.category(character) not in _UNSEEN_CATEGORIES and not _SHAPELESS.match(character)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

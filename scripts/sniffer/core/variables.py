@@ -143,7 +143,16 @@ AWS = _text(
 FETCH_THREADS = _integer(_S3, "SNIFFER_FETCH_THREADS", 8, 1, "objects read at the same time")
 FETCH_PATIENCE_S = _seconds(_S3, "SNIFFER_FETCH_PATIENCE_S", 120.0, 0, "how long an S3 that fails is retried")
 
-BATCH_SIZE = _integer(_FLEET, "SNIFFER_BATCH_SIZE", 32, 1, "images in one request and one transaction")
+MAX_BATCH_SIZE = 1024
+BATCH_SIZE = Setting(
+    _FLEET,
+    "SNIFFER_BATCH_SIZE",
+    32,
+    "images in one request and one transaction",
+    int,
+    minimum=1,
+    maximum=MAX_BATCH_SIZE,
+)
 CONSUMERS = Setting(
     _FLEET,
     "SNIFFER_CONSUMERS",

@@ -32,7 +32,7 @@ class ProducerChannel(Protocol):
         """End the current wait, or the next one. Safe from any thread."""
 
     def receive(self) -> Iterable[tuple[bytes, FromConsumer]]:
-        """What has arrived, as (consumer, message), without waiting."""
+        """What has arrived, as (consumer, message), without waiting; perhaps not all of it at once."""
 
     def send(self, name: bytes, message: FromProducer) -> None:
         """Send without waiting; raises ConsumerLost when that consumer is not connected."""

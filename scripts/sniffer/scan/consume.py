@@ -90,7 +90,7 @@ def _consume(endpoint: str, name: str, *, check: bool) -> int:
         if check:
             _check_database(database)
         identity = f"{name}-{os.urandom(4).hex()}".encode()
-        with ConsumerSocket(endpoint, identity, curve_keys()) as socket:
+        with ConsumerSocket(endpoint, identity, curve_keys(), max_image_bytes=fleet.max_image_bytes) as socket:
             consumer = Consumer(
                 socket,
                 Scorer(database.images, server, pixels_of(image_settings())).score,

@@ -14,8 +14,10 @@ from concurrent.futures import Executor, Future
 from sniffer.core.errors import ContractError, SettingsError, SnifferError, TransientError
 from sniffer.core.records import Outcome
 from sniffer.core.settings import FleetSettings
+from sniffer.core.text import one_line
 from sniffer.scan.channel import Clock, ConsumerChannel
 from sniffer.scan.messages import (
+    LONGEST_ERROR,
     PROTOCOL,
     Done,
     FromProducer,
@@ -132,8 +134,9 @@ class Consumer:
 
     def say_hello(self) -> None:
         """Ask to join: the first message of a consumer, which may hold images of an earlier producer."""
-        credit = 2 * self._settings.batch_size - len(self._batch) - len(self._inbox)
-        self._channel.send(Hello(PROTOCOL, self._name, credit, self._session, self._holds))
+        credit = max(0, 2 * self._settings.batch_size - len(self._batch) - len(self._inbox))
+        limit = self._settings.max_image_bytes
+        self._channel.send(Hello(PROTOCOL, self._name, credit, self._session, self._holds, limit))
 
     @property
     def _session(self) -> str:
@@ -156,7 +159,7 @@ class Consumer:
                 self._inbox.clear()
                 self._ending = True
             case Refused():
-                raise ContractError(f"the producer at {self._channel.endpoint} refuses us: {message.reason}")
+                raise ContractError(f"the producer at {self._channel.endpoint} refuses us: {one_line(message.reason)}")
             case Heartbeat():
                 pass  # hearing it was all
 
@@ -224,4 +227,4 @@ class Consumer:
         if untouched:
             self._channel.send(HandBack(untouched[0].session, tuple(work.number for work in untouched)))
         fatal = isinstance(self._error, ContractError | SettingsError)
-        self._channel.send(Leave(error=str(self._error) if self._error else "", fatal=fatal))
+        self._channel.send(Leave(one_line(self._error, LONGEST_ERROR) if self._error else "", fatal))

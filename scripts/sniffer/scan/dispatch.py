@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 
 from sniffer.adapters.s3.bucket import NotFetched
-from sniffer.core.errors import ContractError, IncompleteScan
+from sniffer.core.errors import ContractError, IncompleteScan, SettingsError, SnifferError
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.core.settings import FleetSettings
+from sniffer.core.text import one_line, printable
 from sniffer.scan.certificate import over_budget
 from sniffer.scan.channel import Clock, ConsumerLost, ProducerChannel
 from sniffer.scan.ledger import Entry, Ledger
@@ -34,6 +35,7 @@ from sniffer.scan.messages import (
     Welcome,
     Work,
 )
+from sniffer.scan.peers import MAX_CONSUMERS, PeerLog, RefusedPeers, shown
 from sniffer.scan.progress import ScanProgress
 
 log = logging.getLogger(__name__)
@@ -44,9 +46,16 @@ EARLY_FAILURES = 100
 FAREWELL_S = 2.0
 """How long the end waits for the consumers' goodbyes."""
 
+RECHECK_AFTER_S = 30.0
+"""However many consumers call an error fatal: we check for ourselves at most this often."""
+
 
 class Dispatcher:
-    """The loop that owns the ledger. It ends when every listed image has an outcome, or with an error that says why."""
+    """The loop that owns the ledger. It ends when every listed image has an outcome, or with an error that says why.
+
+    What a peer says ends nothing: `recheck` asks the model server and MySQL again when a consumer calls an error fatal,
+    and raises ContractError or SettingsError when it finds one, too. It runs on the threads of `fetchers`.
+    """
 
     def __init__(
         self,
@@ -58,6 +67,7 @@ class Dispatcher:
         settings: FleetSettings,
         progress: ScanProgress,
         clock: Clock,
+        recheck: Callable[[], None],
     ) -> None:
         self._channel = channel
         self._lister = lister
@@ -73,7 +83,11 @@ class Dispatcher:
         self._last_consumer = self._last_progress = clock()
         self._seen = -1
         self._complaint = ""
-        self._refused: set[bytes] = set()
+        self._recheck = recheck
+        self._rechecking: Future[None] | None = None
+        self._rechecked_at = clock() - RECHECK_AFTER_S
+        self._refused = RefusedPeers(clock)
+        self._peer_log = PeerLog(log, clock)
         self._stopping = False
         self._farewell_until: float | None = None
         self._error: Exception | None = None
@@ -124,6 +138,7 @@ class Dispatcher:
         self._start_fetches()
         self._hand_out()
         self._requeue_expired()
+        self._take_recheck()
         self._beat()
         self._progress.report(self.ledger.done, self.ledger.in_flight)
         self._check_limits()
@@ -186,11 +201,11 @@ class Dispatcher:
             self._send(name, Reregister())
             return
         if self.ledger.mark_alive(name, self._clock()):
-            log.warning("%s is back", shown(name))
+            self._peer_log.say(logging.WARNING, "%s is back", shown(name))
             self._send(name, Reregister())
         match message:
             case Done() if message.session == self._job.session:
-                self._settle(message)
+                self._settle(name, message)
                 self.ledger.grant_credit(name, message.credit)
             case Done():
                 # Of an earlier producer, whose images are listed again; but the consumer has room again.
@@ -205,37 +220,68 @@ class Dispatcher:
                 self._part(name, message)
 
     def _welcome(self, name: bytes, hello: Hello) -> None:
-        if hello.protocol != PROTOCOL:
-            self._refuse(name, f"it speaks protocol {hello.protocol}, this producer {PROTOCOL}: run the same release")
+        reason = self._objection(name, hello)
+        if reason:
+            self._refuse(name, reason)
             return
-        log.info("%s joins", hello.name)
+        if not self.ledger.knows(name):
+            self._peer_log.say(logging.INFO, "%s joins", printable(hello.name)[:80])
         holds = hello.holds if hello.session == self._job.session else ()
         self.ledger.join(name, hello.credit, self._clock(), holds)
         self._send(name, self._job)
 
+    def _objection(self, name: bytes, hello: Hello) -> str:
+        """Why that consumer cannot work for us, or an empty text."""
+        if hello.protocol != PROTOCOL:
+            return f"it speaks protocol {hello.protocol}, this producer {PROTOCOL}: run the same release"
+        ours, theirs = self._settings.max_image_bytes, hello.max_image_bytes
+        if theirs < ours:
+            return f"its SNIFFER_MAX_IMAGE_BYTES is {theirs}, this producer's {ours}: give both the same"
+        if not self.ledger.knows(name) and not self.ledger.make_room(MAX_CONSUMERS):
+            return f"there are {MAX_CONSUMERS} consumers already"
+        return ""
+
     def _refuse(self, name: bytes, reason: str) -> None:
-        """A peer of another release gets no work, and whatever it says does not end the scan."""
+        """A peer that speaks wrongly gets no work, and whatever it says does not end the scan."""
         self.ledger.leave(name)
-        self._send(name, Refused(reason))
-        if name not in self._refused:
-            self._refused.add(name)
-            log.error("%s is refused: %s", shown(name), reason)
+        if self._refused.is_new(name):
+            self._peer_log.say(logging.ERROR, "%s is refused: %s", shown(name), one_line(reason))
+        if self._refused.may_answer(name):
+            self._send(name, Refused(reason))
 
     def _reconcile(self, name: bytes, beat: Heartbeat) -> None:
         lost = self.ledger.reconcile(name, beat.holds, self._clock())
         if lost:
-            log.warning("%d images never reached %s, or its answer us: they go to others", lost, shown(name))
+            text = "%d images never reached %s, or its answer us: they go to others"
+            self._peer_log.say(logging.WARNING, text, lost, shown(name))
 
-    def _settle(self, done: Done) -> None:
+    def _settle(self, name: bytes, done: Done) -> None:
+        now = self._clock()
         for number, outcome in done.outcomes:
-            self.ledger.settle(number, outcome)
+            self.ledger.settle(name, number, outcome, now)
 
     def _part(self, name: bytes, bye: Leave) -> None:
         self.ledger.leave(name)
-        log.info("%s leaves%s", shown(name), f": {bye.error}" if bye.error else "")
-        if bye.fatal:
-            raise ContractError(bye.error)
-        self._complaint = bye.error or self._complaint
+        error = one_line(bye.error)
+        self._peer_log.say(logging.INFO, "%s leaves%s", shown(name), f": {error}" if error else "")
+        self._complaint = error or self._complaint
+        now = self._clock()
+        if bye.fatal and self._rechecking is None and now - self._rechecked_at >= RECHECK_AFTER_S:
+            self._rechecked_at = now
+            self._rechecking = self._fetchers.submit(self._recheck)
+            self._rechecking.add_done_callback(lambda _: self._channel.wake())
+
+    def _take_recheck(self) -> None:
+        """See whether we find wrong ourselves what a consumer called a fatal error."""
+        if self._rechecking is None or not self._rechecking.done():
+            return
+        rechecking, self._rechecking = self._rechecking, None
+        try:
+            rechecking.result()
+        except (ContractError, SettingsError):
+            raise
+        except SnifferError as error:
+            log.warning("while checking what a consumer called fatal: %s", error)
 
     def _hand_out(self) -> None:
         while grant := self.ledger.next_grant(self._clock()):
@@ -251,12 +297,20 @@ class Dispatcher:
                 self._mark_dead(name, "has vanished")
 
     def _requeue_expired(self) -> None:
-        for name in self.ledger.expired(self._clock()):
+        now = self._clock()
+        for name in self.ledger.expired(now):
             self._mark_dead(name, f"has been silent for {self._settings.consumer_deadline_s:g} s")
+        # A consumer ends itself when a batch takes longer than its limit; this one does not, whatever it is.
+        limit_s = self._settings.work_limit_s + self._settings.consumer_deadline_s
+        for name in self.ledger.stuck(now, limit_s):
+            count = self.ledger.take_away(name)
+            text = "%s has answered for no image for %g s: its %d images go to others"
+            self._peer_log.say(logging.WARNING, text, shown(name), limit_s, count)
 
     def _mark_dead(self, name: bytes, why: str) -> None:
         returned = self.ledger.mark_dead_and_requeue(name)
-        log.warning("%s %s: its %d images go to others", shown(name), why, len(returned))
+        text = "%s %s: its %d images go to others"
+        self._peer_log.say(logging.WARNING, text, shown(name), why, len(returned))
 
     def _beat(self) -> None:
         now = self._clock()
@@ -275,8 +329,8 @@ class Dispatcher:
 
     def _hear_goodbyes(self) -> None:
         for name, message in self._channel.receive():
-            if isinstance(message, Done) and message.session == self._job.session:
-                self._settle(message)
+            if isinstance(message, Done) and message.session == self._job.session and self.ledger.knows(name):
+                self._settle(name, message)
             elif isinstance(message, Leave):
                 self.ledger.leave(name)
             elif isinstance(message, Hello):
@@ -310,8 +364,3 @@ class Dispatcher:
                 f"nothing has moved for {self._settings.no_progress_s:g} s with {self.ledger.in_flight} images under "
                 "way: look at the consumers' logs, then run again"
             )
-
-
-def shown(name: bytes) -> str:
-    """A consumer's name for people. A name that ZeroMQ gave is not text."""
-    return name.decode(errors="backslashreplace")

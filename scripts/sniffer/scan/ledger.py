@@ -11,11 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sniffer.core.records import ListedObject, Outcome, Unscored
+from sniffer.scan.messages import MAX_HELD
 
 DEATHS_BEFORE_QUARANTINE = 2
 """An image that was in the hands of this many consumers that died is handed out alone."""
 DEATHS_BEFORE_FAILURE = 3
 """An image that took this many down is not decoded again; it is recorded as failed."""
+
+MAX_OWED = 20_000
+"""Answers that one consumer may still owe: far more than an honest one ever does."""
 
 _GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE})
 """Outcomes that a late result replaces, in MySQL and so in the counts."""
@@ -61,11 +65,20 @@ class _Consumer:
     held_bytes: int = 0
     blamed: list[Entry] = field(default_factory=list)
     """What it held when it was taken for dead."""
+    owed: dict[int, None] = field(default_factory=dict)
+    """Every image that it was given and has not answered for, also those that went to others meanwhile."""
+    answered_at: float = 0.0
+    """When it last answered for an image, or was given one while it held none."""
 
-    def take(self, entry: Entry) -> None:
+    def take(self, entry: Entry, now: float) -> None:
+        if not self.held:
+            self.answered_at = now
         self.held[entry.number] = entry
         self.held_bytes += entry.size_bytes
         self.credit -= 1
+        self.owed[entry.number] = None
+        if len(self.owed) > MAX_OWED:
+            del self.owed[next(iter(self.owed))]
 
     def drop(self, number: int) -> Entry:
         entry = self.held.pop(number)
@@ -182,7 +195,7 @@ class Ledger:
         self._ready.remove(entry)
         self._on_hand_bytes -= entry.image.size_bytes
         entry.granted_at = now
-        self._consumers[name].take(entry)
+        self._consumers[name].take(entry, now)
         self._holder[entry.number] = name
         return name, entry
 
@@ -209,6 +222,13 @@ class Ledger:
     def knows(self, name: bytes) -> bool:
         """Whether that consumer has joined, and not left; it may be dead."""
         return name in self._consumers
+
+    def make_room(self, consumers: int) -> bool:
+        """Whether one more would be at most so many consumers; the longest dead ones are forgotten for it."""
+        dead = sorted((consumer.last_heard, name) for name, consumer in self._consumers.items() if not consumer.alive)
+        for _, name in dead[: max(0, len(self._consumers) + 1 - consumers)]:
+            del self._consumers[name]
+        return len(self._consumers) < consumers
 
     def join(self, name: bytes, credit: int, now: float, holds: Iterable[int] = ()) -> None:
         """That consumer says hello: it would take `credit` images beside those it holds.
@@ -240,15 +260,21 @@ class Ledger:
         consumer.blamed = []
 
     def grant_credit(self, name: bytes, images: int) -> None:
-        """That consumer will take so many more images."""
-        self._consumers[name].credit += images
+        """That consumer will take so many more images, but never more than MAX_HELD in all."""
+        consumer = self._consumers[name]
+        consumer.credit = min(consumer.credit + images, MAX_HELD)
 
-    def settle(self, number: int, outcome: Outcome) -> bool:
-        """The image's row is committed. Returns whether this was news; a late duplicate changes no count.
+    def settle(self, name: bytes, number: int, outcome: Outcome, now: float) -> bool:
+        """That consumer says that the image's row is committed. Returns whether this was news.
 
-        An image that was given up as failed or gone, and then turned out to have been scored after all, counts as
-        scored.
+        It is believed about what it was given and has not answered for yet, also when that went to others since. An
+        image that was given up as failed or gone, and then turned out to have been scored after all, counts as scored.
         """
+        consumer = self._consumers.get(name)
+        if consumer is None or number not in consumer.owed:
+            return False
+        del consumer.owed[number]
+        consumer.answered_at = now
         entry = self._remove(number)
         if entry is not None:
             self.counts[outcome] += 1
@@ -263,7 +289,11 @@ class Ledger:
 
     def hand_back(self, name: bytes, numbers: Iterable[int]) -> None:
         """That consumer returns images untouched: they go first to whoever asks next."""
+        consumer = self._consumers.get(name)
+        if consumer is None:
+            return
         for number in numbers:
+            consumer.owed.pop(number, None)
             if self._holder.get(number) == name:
                 self._return(name, number)
 
@@ -280,15 +310,33 @@ class Ledger:
             for entry in consumer.held.values()
             if entry.number not in there and now - entry.granted_at > self._deadline_s
         ]
-        self.hand_back(name, lost)
+        for number in lost:
+            self._return(name, number)
         consumer.credit += len(lost)
         return len(lost)
 
+    def stuck(self, now: float, limit_s: float) -> list[bytes]:
+        """Living consumers that hold images and have answered for none of them for longer than the limit."""
+        return [
+            name
+            for name, consumer in self._consumers.items()
+            if consumer.alive and consumer.held and now - consumer.answered_at > limit_s
+        ]
+
+    def take_away(self, name: bytes) -> int:
+        """What that consumer holds goes to others, and it gets no more before it says hello again; returns how many."""
+        consumer = self._consumers[name]
+        numbers = list(consumer.held)
+        for number in numbers:
+            self._return(name, number)
+        consumer.credit = 0
+        return len(numbers)
+
     def leave(self, name: bytes) -> None:
         """That consumer ended in good order; whatever it still held goes to others, and counts against no image."""
-        consumer = self._consumers.get(name)
-        self.hand_back(name, list(consumer.held) if consumer else ())
-        self._consumers.pop(name, None)
+        if name in self._consumers:
+            self.hand_back(name, list(self._consumers[name].held))
+            del self._consumers[name]
 
     def mark_dead_and_requeue(self, name: bytes) -> list[Entry]:
         """That consumer died: its images go to others, first of all; returns them.

@@ -22,7 +22,7 @@ from sniffer.core.background import BackgroundThread
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import check_writable
 from sniffer.core.logs import configure_logging
-from sniffer.core.model_records import ModelRecord
+from sniffer.core.model_records import PIXEL_BYTES, ModelRecord
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.progress_bar import ProgressBar, shows_bars
@@ -161,6 +161,7 @@ def _run_scan(
             bucket.fetch,
             BackgroundThread("list"),
             ThreadPoolExecutor(fleet.fetch_threads, thread_name_prefix="fetch"),
+            lambda: _recheck(model),
         )
         run = ScanRun(
             request,
@@ -177,6 +178,16 @@ def _run_scan(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: run.stop())
         return run.run()
+
+
+def _recheck(model: ModelRecord) -> None:
+    """See for ourselves what a consumer calls a fatal error: ask MySQL, and have the model server score a picture."""
+    with Database(database_settings()) as database, ModelServer(serving_settings()) as server:
+        database.check()
+        if database.models.get(model.version) is None:
+            raise ContractError(f"model version {model.version} is not registered in MySQL any more")
+        server.check(model.version)
+        server.predict(model.version, [bytes(PIXEL_BYTES)])
 
 
 def _images(

@@ -59,6 +59,8 @@ class Source:
     fetch: Callable[[ListedObject], bytes]
     lister: Executor
     fetchers: Executor
+    recheck: Callable[[], None]
+    """Asks again whether model server and MySQL are what this scan needs; ContractError or SettingsError if not."""
 
 
 class ScanRun:
@@ -94,6 +96,7 @@ class ScanRun:
             settings,
             self._progress,
             clock,
+            source.recheck,
         )
 
     def run(self) -> Certificate:

@@ -1,10 +1,12 @@
 """ZeroMQ: the channels between the producer (ROUTER) and its consumers (DEALER). ZeroMQ is touched here only.
 
-Nothing here blocks but the two `wait` methods, and those only as long as they are told.
+Nothing here blocks but the two `wait` methods, and those only as long as they are told. What a peer can make us keep is
+bounded by ZeroMQ itself, before anybody is asked for a key: the size of a frame, the messages of one connection.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from types import TracebackType
@@ -13,16 +15,43 @@ from typing import Self
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.errors import SettingsError
 from sniffer.core.settings import CurveKeys
+from sniffer.core.variables import MAX_IMAGE_BYTES
 from sniffer.scan.channel import ConsumerLost
-from sniffer.scan.messages import FromConsumer, FromProducer, ToProducer, Unintelligible, decode, encode
+from sniffer.scan.endpoint import check_folder, parse_endpoint
+from sniffer.scan.messages import (
+    MAX_HEADER_BYTES,
+    MAX_HELD,
+    FromConsumer,
+    FromProducer,
+    ToProducer,
+    Unintelligible,
+    encode,
+    from_consumer,
+    from_producer,
+)
 
 LINGER_MS = 2_000
 """How long a closing socket tries to deliver its last messages."""
 
 HEARTBEAT_MS = 5_000
 """ZeroMQ's own ping, which drops a peer whose machine vanished without closing the connection."""
+
+HANDSHAKE_MS = 10_000
+"""A connection that has not said who it is by then is closed."""
+
+UNREAD_MESSAGES = 32
+"""Messages of one connection that wait to be read; then the sender's own queue holds the rest."""
+
+UNSENT_MESSAGES = 2 * MAX_HELD
+"""Messages that wait for one consumer; one that reads no more is taken for lost."""
+
+AT_ONCE = 1000
+"""Messages that are read before the loop does something else, so that a peer which never stops cannot hold it up."""
+
+MAX_FRAMES = 4
+"""More frames than any message has: what follows is thrown away as it is read."""
 
 
 class Waker:
@@ -51,7 +80,8 @@ class _Socket:
     """What both ends share: the context, the options, opening late and closing surely."""
 
     def __init__(self, endpoint: str, keys: CurveKeys | None) -> None:
-        if not (is_private(endpoint) or keys):
+        self._place = parse_endpoint(endpoint)
+        if not (self._place.is_private or keys):
             raise SettingsError(
                 f"{endpoint} can be reached over the network, so the sockets must use CURVE: set "
                 "SNIFFER_CURVE_PUBLIC_FILE, SNIFFER_CURVE_SECRET_FILE and SNIFFER_CURVE_SERVER_FILE"
@@ -92,10 +122,14 @@ class _Socket:
         poller.poll(int(max(0.0, timeout_s) * 1000))
         self._waker.clear()
 
-    def _make(self, kind: int) -> zmq.Socket[bytes]:
+    def _make(self, kind: int, max_frame_bytes: int) -> zmq.Socket[bytes]:
+        if self._place.path:
+            check_folder(self._place)
         socket = self._context.socket(kind)
-        # No high-water mark: credits bound what is under way, and a full queue would drop or block.
-        socket.sndhwm = socket.rcvhwm = 0
+        socket.rcvhwm = UNREAD_MESSAGES
+        socket.setsockopt(zmq.IPV6, self._place.wants_ipv6)
+        socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         if self._keys:
             socket.curve_publickey = self._keys.public.encode()
@@ -122,16 +156,21 @@ class ProducerSocket(_Socket):
             self._authenticator = ThreadAuthenticator(self._context)
             self._authenticator.start()
             self._authenticator.configure_curve_callback(credentials_provider=_AllowedKeys(self._allowed))
-        self._socket = self._make(zmq.ROUTER)
+        self._socket = self._make(zmq.ROUTER, MAX_HEADER_BYTES)
+        self._socket.sndhwm = UNSENT_MESSAGES
         self._socket.router_mandatory = True
         self._socket.router_handover = True
         if self._keys:
             self._socket.curve_server = True
+        # The file of an ipc socket gets the mode that lets nobody else in, from its first moment on.
+        umask = os.umask(0o077)
         try:
             self._socket.bind(self.endpoint)
         except zmq.ZMQError as error:
             self.close()
             raise SettingsError(f"cannot listen on {self.endpoint}: {error.strerror}") from error
+        finally:
+            os.umask(umask)
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def close(self) -> None:
@@ -141,13 +180,28 @@ class ProducerSocket(_Socket):
         super().close()
 
     def receive(self) -> Iterator[tuple[bytes, FromConsumer]]:
-        """What has arrived, as (consumer, message), without waiting."""
-        while True:
+        """What has arrived, as (consumer, message), without waiting; at most AT_ONCE, the rest is there next time."""
+        for _ in range(AT_ONCE):
             try:
-                name, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                name, *frames = self._receive_frames()
             except zmq.Again:
                 return
-            yield name, _decoded(frames)
+            if frames and self._keys and not name.bytes.endswith(_mark_of(str(frames[-1].get("User-Id")))):
+                # Under CURVE a name belongs to a key: nobody speaks for a consumer that has another one.
+                yield b"?" + name.bytes, Unintelligible("its name is not one of its CURVE key")
+            else:
+                yield name.bytes, from_consumer([frame.bytes for frame in frames])
+
+    def _receive_frames(self) -> list[zmq.Frame]:
+        """One message, without waiting; of one with too many frames only the first ones are kept."""
+        frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
+        while frames[-1].more:
+            frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+            if len(frames) <= MAX_FRAMES:
+                frames.append(frame)
+            else:
+                frames[-1] = frame
+        return frames
 
     def send(self, name: bytes, message: FromProducer) -> None:
         """Send without waiting; raises ConsumerLost when that consumer is not connected."""
@@ -160,15 +214,28 @@ class ProducerSocket(_Socket):
 
 
 class ConsumerSocket(_Socket):
-    """A consumer's end: connects, and reconnects by itself whenever the producer comes back."""
+    """A consumer's end: connects, and reconnects by itself whenever the producer comes back.
 
-    def __init__(self, endpoint: str, identity: bytes, keys: CurveKeys | None = None) -> None:
+    An image of more than `max_image_bytes` is not received: the connection breaks.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        identity: bytes,
+        keys: CurveKeys | None = None,
+        *,
+        max_image_bytes: int = MAX_IMAGE_BYTES.default,
+    ) -> None:
         super().__init__(endpoint, keys)
-        self._identity = identity
+        self._identity = identity + (_mark_of(keys.public) if keys else b"")
+        self._max_frame_bytes = max(max_image_bytes, MAX_HEADER_BYTES)
 
     def open(self) -> None:
         """Connect, whether the producer is there yet or not. Raises SettingsError for an endpoint that cannot be."""
-        self._socket = self._make(zmq.DEALER)
+        self._socket = self._make(zmq.DEALER, self._max_frame_bytes)
+        # Never full: what a consumer says while its producer is away is little, and must not be lost.
+        self._socket.sndhwm = 0
         self._socket.identity = self._identity
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2_000)
         if self._keys:
@@ -181,11 +248,12 @@ class ConsumerSocket(_Socket):
 
     def receive(self) -> Iterator[FromProducer]:
         """What has arrived, without waiting. Raises ContractError for what another release's producer sent."""
-        while True:
+        for _ in range(AT_ONCE):
             try:
-                yield decode(self._socket.recv_multipart(zmq.NOBLOCK))
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            yield from_producer(frames)
 
     def send(self, message: ToProducer) -> None:
         """Queue for the producer; never blocks."""
@@ -203,15 +271,6 @@ class _AllowedKeys:
         return key.decode() in self._allowed
 
 
-def _decoded(frames: list[bytes]) -> FromConsumer:
-    """The message, or what stands for one that we cannot read: one odd peer must not end a scan."""
-    try:
-        message: FromConsumer = decode(frames)
-    except ContractError as error:
-        return Unintelligible(str(error))
-    return message
-
-
-def is_private(endpoint: str) -> bool:
-    """Whether only processes of this machine can reach the endpoint."""
-    return endpoint.startswith(("ipc://", "inproc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]"))
+def _mark_of(key: str) -> bytes:
+    """What a consumer's name ends with under CURVE, by its public key."""
+    return b"~" + hashlib.sha256(key.encode()).hexdigest()[:16].encode()

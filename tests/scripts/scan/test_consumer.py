@@ -15,6 +15,7 @@ from sniffer.core.records import ListedObject, Outcome
 from sniffer.core.settings import FleetSettings
 from sniffer.scan.consumer import Consumer
 from sniffer.scan.messages import (
+    PROTOCOL,
     Done,
     FromProducer,
     HandBack,
@@ -146,10 +147,10 @@ def test_a_hello_asks_for_the_room_that_is_left() -> None:
     bench = Bench()
     bench.turn(welcome("one"), work("one", 0), work("one", 1), work("one", 2))
     bench.turn(Reregister())
-    assert bench.said(Hello)[-1] == Hello(2, "c", credit=1, session="one", holds=(0, 1, 2))
+    assert bench.said(Hello)[-1] == Hello(PROTOCOL, "c", credit=1, session="one", holds=(0, 1, 2))
     # What waits of the old producer is dropped for the new one, so there is more room than was asked for.
     bench.turn(welcome("two"))
-    assert bench.said(Hello)[-1] == Hello(2, "c", credit=2, session="two", holds=())
+    assert bench.said(Hello)[-1] == Hello(PROTOCOL, "c", credit=2, session="two", holds=())
 
 
 def test_work_that_fails_is_handed_back_with_the_reason() -> None:

@@ -71,8 +71,8 @@ def test_an_image_leaves_only_when_acknowledged_and_only_once() -> None:
     ledger.join(b"a", 1, now=0)
     grant_all(ledger)
     assert ledger.in_flight == 1
-    assert ledger.settle(0, Outcome.PREDICTED)
-    assert not ledger.settle(0, Outcome.PREDICTED)
+    assert ledger.settle(b"a", 0, Outcome.PREDICTED, 12)
+    assert not ledger.settle(b"a", 0, Outcome.PREDICTED, 12)
     assert (ledger.in_flight, ledger.done) == (0, 1)
 
 
@@ -97,8 +97,8 @@ def test_a_consumer_back_from_the_dead_counts_once() -> None:
     ledger.join(b"b", 1, now=11)
     grant_all(ledger)
     assert ledger.mark_alive(b"a", now=12)
-    assert ledger.settle(0, Outcome.PREDICTED)
-    assert not ledger.settle(0, Outcome.PREDICTED)
+    assert ledger.settle(b"a", 0, Outcome.PREDICTED, 12)
+    assert not ledger.settle(b"a", 0, Outcome.PREDICTED, 12)
     assert (ledger.in_flight, ledger.done) == (0, 1)
 
 
@@ -111,7 +111,7 @@ def test_a_late_acknowledgement_takes_the_image_out_wherever_it_is(stage: str) -
     entry = ledger.next_to_fetch() if stage != "waiting" else None
     if stage == "ready" and entry:
         ledger.fetched(entry.number, b"x")
-    assert ledger.settle(0, Outcome.PREDICTED)
+    assert ledger.settle(b"a", 0, Outcome.PREDICTED, 12)
     if stage == "fetching" and entry:
         ledger.fetched(entry.number, b"x")
     assert (ledger.in_flight, ledger.on_hand, ledger.on_hand_bytes, ledger.done) == (0, 0, 0, 1)
@@ -156,7 +156,7 @@ def test_a_busy_fleet_empties_one_consumer_for_a_suspect() -> None:
     held = grant_all(ledger)
     ledger.fetched(suspect.number, b"x")
     for name, entry in held:
-        ledger.settle(entry.number, Outcome.PREDICTED)
+        ledger.settle(name, entry.number, Outcome.PREDICTED, 2)
         ledger.grant_credit(name, 1)
         for later, granted in grant_all(ledger):
             if granted.number == suspect.number:
@@ -169,8 +169,12 @@ def test_an_image_given_up_and_then_scored_counts_as_scored() -> None:
     ledger = loaded(1)
     ledger.join(b"a", 1, now=0)
     grant_all(ledger)
-    ledger.settle(0, Outcome.FAILED)
-    assert ledger.settle(0, Outcome.PREDICTED)
+    ledger.mark_dead_and_requeue(b"a")
+    fetch_all(ledger)
+    ledger.join(b"b", 1, now=11)
+    grant_all(ledger)
+    assert ledger.settle(b"b", 0, Outcome.FAILED, 12)
+    assert ledger.settle(b"a", 0, Outcome.PREDICTED, 13)
     assert (ledger.counts[Outcome.FAILED], ledger.counts[Outcome.PREDICTED], ledger.done) == (0, 1, 1)
 
 
@@ -221,7 +225,8 @@ def test_whatever_happens_every_image_ends_exactly_once(seed: int, images: int) 
                 for expired in ledger.expired(now):
                     ledger.mark_dead_and_requeue(expired)
             case 4 if sent:
-                ledger.settle(rng.choice(sent)[1], rng.choice([Outcome.PREDICTED, Outcome.REUSED]))
+                holder, number = rng.choice(sent)
+                ledger.settle(holder, number, rng.choice([Outcome.PREDICTED, Outcome.REUSED]), now)
             case 5 if sent:
                 holder, number = rng.choice(sent)
                 ledger.hand_back(holder, [number])
@@ -239,8 +244,9 @@ def test_whatever_happens_every_image_ends_exactly_once(seed: int, images: int) 
     ledger.join(b"survivor", 10_000, now=1000)
     for _ in range(3 * images + 1):
         fetch_all(ledger)
-        for _, entry in grant_all(ledger):
-            ledger.settle(entry.number, entry.verdict.outcome if entry.verdict else Outcome.PREDICTED)
+        for name, entry in grant_all(ledger):
+            outcome = entry.verdict.outcome if entry.verdict else Outcome.PREDICTED
+            ledger.settle(name, entry.number, outcome, 1000)
     assert (ledger.done, ledger.in_flight, ledger.on_hand_bytes) == (images, 0, 0)
 
 
@@ -313,6 +319,10 @@ def test_an_image_that_was_gone_and_then_scored_counts_as_scored() -> None:
     ledger = loaded(1)
     ledger.join(b"a", 1, now=0)
     grant_all(ledger)
-    ledger.settle(0, Outcome.GONE)
-    assert ledger.settle(0, Outcome.PREDICTED)
+    ledger.mark_dead_and_requeue(b"a")
+    fetch_all(ledger)
+    ledger.join(b"b", 1, now=11)
+    grant_all(ledger)
+    assert ledger.settle(b"b", 0, Outcome.GONE, 12)
+    assert ledger.settle(b"a", 0, Outcome.PREDICTED, 13)
     assert (ledger.counts[Outcome.GONE], ledger.counts[Outcome.PREDICTED], ledger.done) == (0, 1, 1)

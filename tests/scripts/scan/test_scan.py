@@ -175,7 +175,7 @@ def test_a_peer_of_an_older_release_is_refused_and_ends_no_scan(fleet: Fleet) ->
                 peer.send_multipart([kind, header])
             assert peer.poll(10_000)
             kind, header = peer.recv_multipart()
-            assert kind == b"Refused" and b"it speaks protocol 1, this producer 2" in header
+            assert kind == b"Refused" and b"it speaks protocol 1, this producer 3" in header
         with Program("sniffer.scan.consume", f"--endpoint={endpoint}", environ=fleet.environ) as consumer:
             assert (producer.wait(), consumer.wait()) == (0, 0), producer.text()
     assert producer.text().count("old-one is refused") == 1

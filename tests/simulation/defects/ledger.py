@@ -37,6 +37,21 @@ DEFECTS = (
         "The certificate says `gone` of an image that MySQL has a score for.",
     ),
     Defect(
+        "settles-what-it-does-not-hold",
+        LEDGER,
+        "        if consumer is None or number not in consumer.owed:\n            return False\n"
+        "        del consumer.owed[number]\n",
+        "        if consumer is None:\n            return False\n        consumer.owed.pop(number, None)\n",
+        "One bad consumer acknowledges images that nobody scored: the certificate is wrong.",
+    ),
+    Defect(
+        "hands-back-what-others-hold",
+        LEDGER,
+        "            if self._holder.get(number) == name:\n                self._return(name, number)\n",
+        "            if number in self._holder:\n                self._return(name, number)\n",
+        "One bad consumer ends the scan with a stack trace: it hands back what another one holds.",
+    ),
+    Defect(
         "late-acknowledgement-ignored",
         LEDGER,
         "            self._waiting.remove(entry)\n            return entry\n",
@@ -102,8 +117,9 @@ DEFECTS = (
     Defect(
         "credit-of-the-dead-lost",
         DISPATCH,
-        '            log.warning("%s is back", shown(name))\n            self._send(name, Reregister())\n',
-        '            log.warning("%s is back", shown(name))\n',
+        '            self._peer_log.say(logging.WARNING, "%s is back", shown(name))\n'
+        "            self._send(name, Reregister())\n",
+        '            self._peer_log.say(logging.WARNING, "%s is back", shown(name))\n',
         "A consumer whose connection broke for a moment idles for the rest of the scan.",
     ),
     Defect(
@@ -137,7 +153,7 @@ DEFECTS = (
     Defect(
         "leaving-forgets-images",
         LEDGER,
-        "        self.hand_back(name, list(consumer.held) if consumer else ())\n",
+        "            self.hand_back(name, list(self._consumers[name].held))\n",
         "",
         "A consumer that ends in good order takes along what it had not started.",
     ),

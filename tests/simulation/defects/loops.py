@@ -47,9 +47,16 @@ DEFECTS = (
     Defect(
         "other-release-ends-the-scan",
         DISPATCH,
-        "            self._refuse(name, message.reason)\n            return\n",
-        "            raise ContractError(message.reason)\n",
+        "            self._refuse(name, message.reason)\n            return\n        if isinstance(message, Hello):\n",
+        "            raise ContractError(message.reason)\n        if isinstance(message, Hello):\n",
         "During an upgrade, one old consumer that connects ends the scan.",
+    ),
+    Defect(
+        "fatal-is-believed",
+        DISPATCH,
+        "            self._rechecking = self._fetchers.submit(self._recheck)\n",
+        "            raise ContractError(bye.error)\n",
+        "One bad consumer ends the scan of forty million images by one word.",
     ),
     Defect(
         "lost-welcome",
@@ -105,7 +112,7 @@ DEFECTS = (
     Defect(
         "room-not-subtracted",
         CONSUMER,
-        "        credit = 2 * self._settings.batch_size - len(self._batch) - len(self._inbox)\n",
+        "        credit = max(0, 2 * self._settings.batch_size - len(self._batch) - len(self._inbox))\n",
         "        credit = 2 * self._settings.batch_size\n",
         "After each rerun a consumer holds one batch more than its memory is for.",
     ),

@@ -24,11 +24,16 @@ RATE_WINDOW_S = 60.0
 """The rate is that of the last minute, so that the time left follows a fleet that grows or shrinks."""
 _SHORTEST_S = 0.001
 """Over less time than this no rate is worth anything."""
+STALLED_S = 60.0
+"""A scan that confirms nothing for so long is called stalled: more than a model takes to load, or S3 to come back."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanFigures:
-    """How far a scan is. `done` are images with a committed row; `time_left_s` is None while that cannot be known."""
+    """How far a scan is. `done` are images with a committed row; `time_left_s` is None while that cannot be known.
+
+    `state` says in words what goes on.
+    """
 
     listed: int
     unchanged: int
@@ -36,12 +41,14 @@ class ScanFigures:
     images_per_s: float
     time_left_s: float | None
     listing_done: bool
+    state: str
 
     def draw(self, bar: ProgressBar) -> None:
         """Show them on a terminal."""
         unchanged = f", {self.unchanged:,} unchanged" if self.unchanged else ""
-        listing = "" if self.listing_done else ", listing"
-        bar.update(self.done, self.listed - self.unchanged, f"{self.images_per_s:.1f} images/s{unchanged}{listing}")
+        # The bar itself shows the time left.
+        state = "" if self.time_left_s else f", {self.state}"
+        bar.update(self.done, self.listed - self.unchanged, f"{self.images_per_s:.1f} images/s{unchanged}{state}")
 
 
 class ScanProgress:
@@ -59,7 +66,8 @@ class ScanProgress:
         self._clock = clock
         self._bar = bar
         self._history: deque[tuple[float, int]] = deque([(clock(), 0)])
-        self._logged_at = clock()
+        self._logged_at = self._moved_at = clock()
+        self._seen = (0, 0)
 
     def report(self, done: int, in_flight: int, *, at_once: bool = False) -> None:
         """Report if its interval has passed; `done` are images with a committed row, `in_flight` those without."""
@@ -68,32 +76,67 @@ class ScanProgress:
             return
         while len(self._history) > 1 and now - self._history[0][0] > RATE_WINDOW_S:
             self._history.popleft()
+        if (seen := (self.tally.listed, done)) != self._seen:
+            self._seen, self._moved_at = seen, now
         rate = (done - self._history[0][1]) / max(now - self._history[0][0], _SHORTEST_S)
         self._history.append((now, done))
-        left_s = in_flight / rate if rate > 0 and self.tally.finished else None
-        self._show(done, rate, left_s)
+        figures = self._figures(done, in_flight, rate, now - self._moved_at)
+        self._show(figures)
         if self._bar is None and (at_once or now - self._logged_at >= LOG_INTERVAL_S):
             self._logged_at = now
-            self._log(done, rate, left_s)
+            self._log(figures)
 
-    def _log(self, done: int, rate: float, left_s: float | None) -> None:
+    def _figures(self, done: int, in_flight: int, rate: float, quiet_s: float) -> ScanFigures:
         tally = self.tally
-        left = "listing still runs" if not tally.finished else "stalled" if left_s is None else f"{left_s:.0f} s left"
-        log.info(
-            "listed %d (%d unchanged), done %d, %.1f images/s, %s", tally.listed, tally.unchanged, done, rate, left
-        )
-
-    def _show(self, done: int, rate: float, left_s: float | None) -> None:
-        tally = self.tally
-        figures = ScanFigures(
+        left_s = in_flight / rate if rate > 0 and tally.finished else None
+        return ScanFigures(
             listed=tally.listed,
             unchanged=tally.unchanged,
             done=done,
             images_per_s=round(rate, 2),
             time_left_s=left_s and round(left_s, 1),
             listing_done=tally.finished,
+            state=state_of(
+                done, in_flight, listing_done=tally.finished, left_s=left_s, quiet_s=quiet_s, listed=tally.listed
+            ),
         )
+
+    @staticmethod
+    def _log(figures: ScanFigures) -> None:
+        log.info(
+            "listed %d (%d unchanged), done %d, %.1f images/s, %s",
+            figures.listed,
+            figures.unchanged,
+            figures.done,
+            figures.images_per_s,
+            figures.state,
+        )
+
+    def _show(self, figures: ScanFigures) -> None:
         if self._path:
             write_json(self._path, figures)
         if self._bar is not None:
             figures.draw(self._bar)
+
+
+def state_of(
+    done: int, in_flight: int, *, listing_done: bool, left_s: float | None, quiet_s: float, listed: int
+) -> str:
+    """What a scan does, in words. `quiet_s` is for how long nothing has been listed or confirmed.
+
+    Only a scan that has images in hand, or waits for the listing, and moves neither for STALLED_S is stalled.
+    """
+    if listing_done and in_flight == 0:
+        return "nothing left to do" if done or listed else "nothing listed"
+    if quiet_s >= STALLED_S:
+        what = "confirmed" if listing_done else "listed or confirmed"
+        return f"stalled: nothing {what} for {_in_words(quiet_s)}, see the warnings of this log"
+    if not listing_done:
+        return "still listing"
+    if left_s is not None:
+        return f"{left_s:.0f} s left"
+    return "starting: no image is confirmed yet" if done == 0 else f"nothing confirmed for {_in_words(quiet_s)}"
+
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

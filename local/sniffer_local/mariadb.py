@@ -84,7 +84,7 @@ def prepare_site(folder: Path, port: int) -> DatabaseSite:
     return site
 
 
-def mariadb_service(site: DatabaseSite, log: Path, *, durable: bool = True) -> Service:
+def mariadb_service(site: DatabaseSite, log: Path, *options: str, durable: bool = True) -> Service:
     """The server over a prepared site. Without `durable` a power cut may cost a second, a crash nothing."""
     command = (
         _program("mariadbd"),
@@ -102,6 +102,7 @@ def mariadb_service(site: DatabaseSite, log: Path, *, durable: bool = True) -> S
         "--innodb-flush-log-at-trx-commit=" + ("1" if durable else "2"),
         "--max-allowed-packet=64M",
         "--performance-schema=OFF",
+        *options,
     )
     return Service("mariadb", command, log, site.answers)
 
@@ -109,9 +110,9 @@ def mariadb_service(site: DatabaseSite, log: Path, *, durable: bool = True) -> S
 class MariaDb(Child):
     """A throw-away server for tests; start, stop, kill and restart keep its port and its data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.site = prepare_site(folder, free_port())
-        super().__init__(mariadb_service(self.site, folder / "mariadbd.log", durable=False))
+        super().__init__(mariadb_service(self.site, folder / "mariadbd.log", *options, durable=False))
 
     @property
     def url(self) -> str:

@@ -9,11 +9,12 @@ from typing import Self
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from sniffer.adapters.mysql.errors import NO_SUCH_TABLE, error_number
 from sniffer.adapters.mysql.images import ImageRepository
 from sniffer.adapters.mysql.models import ModelRegistry
 from sniffer.adapters.mysql.scans import ScanRepository
 from sniffer.adapters.mysql.schema import SCHEMA_VERSION
-from sniffer.adapters.mysql.transactions import Transactions, error_number
+from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.settings import DatabaseSettings
 
@@ -78,6 +79,6 @@ def _schema_version(connection: Connection) -> str | None:
     try:
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     except DBAPIError as error:
-        if error_number(error) == 1146:
+        if error_number(error) == NO_SUCH_TABLE:
             return None
         raise

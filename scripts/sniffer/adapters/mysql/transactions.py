@@ -1,74 +1,56 @@
 """One process's connection to MySQL: transactions that are retried after transient errors, and errors in plain words.
 
-A lost connection, a deadlock or a lock time-out repeats the transaction, for at most the settings' patience. Repeating
-is safe because every write is an upsert on a natural key.
+Whatever is passing, or unknown, repeats the transaction, for at most the settings' patience, on a new connection unless
+it was about a lock. Repeating is safe because every write is an upsert on a natural key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
 
-from sniffer.core.errors import SettingsError
-from sniffer.core.retry import Retry, RetryLater
+from sniffer.adapters.mysql.driver import Connector, parse_address
+from sniffer.adapters.mysql.errors import PACKET_NUMBERS, error_number, keeps_connection, packet_error, reaction
+from sniffer.core.retry import Retry
 from sniffer.core.settings import DatabaseSettings, without_password
-from sniffer.core.text import one_line
-from sniffer.core.variables import DATABASE_URL
 
 _T = TypeVar("_T")
 
-# Server and client error numbers of MySQL 8.4 and MariaDB 10.11.
-_WRONG_SETTINGS = {
-    1044: "access denied",
-    1045: "access denied",
-    1130: "this machine is not allowed to connect",
-    1049: "unknown database",
-    2005: "unknown host",
-}
-_TRANSIENT = frozenset(
-    {
-        1040,  # too many connections
-        1053,  # server shutdown in progress
-        1205,  # lock wait time-out
-        1213,  # deadlock
-        1290,  # read-only for the moment: a fail-over
-        1836,  # the same, MySQL
-        1927,  # connection was killed
-        2002,  # cannot connect (socket or host)
-        2003,  # cannot connect (TCP)
-        2006,  # server has gone away
-        2013,  # lost connection during query
-        2055,  # the same, with errno
-        4031,  # disconnected for inactivity
-    }
-)
+MIGRATION_TIMEOUT_S = 24 * 3600
+"""An ALTER TABLE of many million rows answers when it is done."""
+_SMALLEST_LIMIT_BYTES = 1 << 20
+"""No server has a smaller max_allowed_packet unless somebody made it so."""
 
 
 class Transactions:
-    """One process's connection to MySQL. Not shared between threads; opened on first use."""
+    """One process's connection to MySQL. Not shared between threads; opened on first use.
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    SettingsError when the URL cannot be parsed. An answer is awaited for `answer_limit_s`, by default for a third of
+    the patience, between 5 and 60 s: a server that hangs is then left for a new connection.
+    """
+
+    def __init__(self, settings: DatabaseSettings, *, answer_limit_s: int | None = None) -> None:
         self._settings = settings
-        try:
-            self._engine: Engine = create_engine(
-                settings.url,
-                pool_size=1,
-                max_overflow=0,
-                pool_recycle=1800,
-                # Gap locks of REPEATABLE READ would make concurrent consumers deadlock on neighbouring rows.
-                isolation_level="READ COMMITTED",
-                connect_args={"connect_timeout": 5, "read_timeout": 600, "write_timeout": 60},
-            )
-        except (ArgumentError, ValueError) as error:
-            # The error's own text is left out: it may show a part of a password that was not percent-encoded.
-            raise SettingsError(
-                f"SNIFFER_DATABASE_URL cannot be parsed: {self.place!r}; it looks like {DATABASE_URL.example}, with "
-                "user and password percent-encoded"
-            ) from error
+        address = parse_address(settings.url)
+        self._connector = Connector(address, answer_limit_s or int(min(60, max(5, settings.patience_s / 3))))
+        self._engine: Engine = create_engine(
+            address.url,
+            pool_size=1,
+            max_overflow=0,
+            pool_recycle=1800,
+            # Gap locks of REPEATABLE READ would make concurrent consumers deadlock on neighbouring rows.
+            isolation_level="READ COMMITTED",
+            # Parameters are object keys and scores: nothing for a traceback.
+            hide_parameters=True,
+        )
+        event.listen(self._engine, "do_connect", self._connect)
+
+    def _connect(self, _dialect: object, _record: object, _args: object, arguments: Mapping[str, object]) -> Any:
+        return self._connector.connect(**arguments)
 
     def close(self) -> None:
         """Give the connection back; it can be used again afterwards."""
@@ -82,7 +64,8 @@ class Transactions:
     def transact(self, work: Callable[[Connection], _T], *, patience_s: float | None = None) -> _T:
         """Run `work` in a transaction, again after a transient error, for at most the patience.
 
-        Raises SettingsError for what the user must change, TransientError when patience ends.
+        Raises SettingsError for what the user must change, ContractError for a statement that the server refuses,
+        TransientError when patience ends.
         """
         patience_s = self._settings.patience_s if patience_s is None else patience_s
         retry = Retry(f"MySQL at {self.place}", "check that it runs, then run again", patience_s)
@@ -93,35 +76,35 @@ class Transactions:
             with self._engine.begin() as connection:
                 return work(connection)
         except DBAPIError as error:
-            reaction = self._reaction(error)
-            if reaction is None:
-                raise
-            raise reaction from error
+            if not keeps_connection(error):
+                self._engine.dispose()
+            problem = self._too_large(error) or reaction(error, self.place, was_connected=self._connector.was_connected)
+        # Not from within the handler: the driver's error quotes what was stored, and would be in the traceback.
+        raise problem
 
-    def _reaction(self, error: DBAPIError) -> Exception | None:
-        """What to raise in its place, if anything: RetryLater when the transaction should be tried again."""
+    def _too_large(self, error: DBAPIError) -> Exception | None:
+        """The error of a statement above the server's max_allowed_packet, which may look like a lost connection."""
         number = error_number(error)
-        if number in _WRONG_SETTINGS:
-            # The server's own text is left out: of a URL with an unquoted `@` it would show half the password.
-            return SettingsError(
-                f"MySQL at {self.place}: {_WRONG_SETTINGS[number]} (error {number}): check SNIFFER_DATABASE_URL, with "
-                "the password percent-encoded"
-            )
-        if number == 1146:
-            return SettingsError(f"MySQL at {self.place}: a table is missing ({_reason(error)}): run `sniffer migrate`")
-        if error.connection_invalidated or number in _TRANSIENT:
-            return RetryLater(_reason(error))
-        return None
+        sent_bytes = _size(error.params) + len(error.statement or "")
+        if number not in PACKET_NUMBERS or (number != 1153 and sent_bytes < _SMALLEST_LIMIT_BYTES):
+            return None
+        try:
+            with self._engine.connect() as connection:
+                limit_bytes = int(connection.execute(text("SELECT @@max_allowed_packet")).scalar_one())
+        except DBAPIError:
+            return None
+        return packet_error(self.place, sent_bytes, limit_bytes) if number == 1153 or sent_bytes > limit_bytes else None
 
 
-def error_number(error: DBAPIError) -> int | None:
-    """MySQL's number of that error, if it has one."""
-    arguments = getattr(error.orig, "args", ())
-    return arguments[0] if arguments and isinstance(arguments[0], int) else None
-
-
-def _reason(error: DBAPIError) -> str:
-    return one_line(f"{error_number(error)}: {error.orig.args[-1]}" if error.orig and error.orig.args else error.orig)
+def _size(parameters: object) -> int:
+    """About how many bytes the parameters take in a statement, each in quotes with a comma."""
+    if isinstance(parameters, str | bytes):
+        return len(parameters) + 3
+    if isinstance(parameters, Mapping):
+        return sum(_size(value) for value in parameters.values())
+    if isinstance(parameters, list | tuple):
+        return sum(_size(value) for value in parameters)
+    return 8
 
 
 def utc_now() -> datetime:

@@ -13,8 +13,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
 from support.dag_runs import events, run, stand_in
+from support.facts import FACTS
 from support.judged import gate_verdict, model_metrics
-from support.published import FACTS
 
 from sniffer.core.json_records import json_values
 from sniffer.core.model_records import PublishedModel

@@ -93,7 +93,7 @@ def oldest_environment(
     file = oldest(repository, request.param, folder / "oldest.txt")
     environment.install("--requirements", str(file))
     environment.install("--no-deps", str(wheel))
-    tools = ("hypothesis", "moto[s3,server]", "psutil", "pytest", "pytest-timeout", "scikit-learn")
+    tools = ("hypothesis", "moto[s3,server]", "psutil", "pytest", "pytest-timeout", "pytest-xdist", "scikit-learn")
     environment.install("--constraints", str(file), *tools)
     return environment
 

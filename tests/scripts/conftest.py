@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from sniffer.core.model_records import ModelRecord, ModelStatus
 @pytest.fixture(scope="session")
 def model_server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServerProcess]:
     """The session's model server. Ask for `model_server`, which sees to it that it runs."""
+    if find_spec("tensorflow") is None:
+        pytest.skip("the model server needs TensorFlow, which `pip install .[fleet]` does not bring")
     folder = tmp_path_factory.mktemp("serving")
     save_mean_of_red(folder / "drug_detector" / "1")
     server = ModelServerProcess(folder / "drug_detector", folder / "serve.log")

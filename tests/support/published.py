@@ -18,25 +18,12 @@ from sniffer.adapters.images import PREPROCESSING_VERSION, decode
 from sniffer.core.model_records import IMAGE_SHAPE, LABELS, ModelFacts, ModelRecord, ModelStatus
 from sniffer_model.export.choose_golden import write_golden
 from sniffer_model.release.golden import GoldenExample, GoldenImage
-from sniffer_model.release.publish import SIGNATURES, digest_directory, publish, staging
+from sniffer_model.release.publish import digest_directory, publish, staging
+from support.facts import FACTS
 from support.saved_models import Signature, Tensor, save_signatures
 
 GAINS = {"good": 1.0, "other": 0.8, "slow": 1.0, "nan": float("nan")}
 KINDS = (*GAINS, "corrupt")
-
-FACTS = ModelFacts(
-    version=0,
-    digest="d" * 64,
-    backbone_digest="b" * 64,
-    backbone_weights="random",
-    head_digest="h" * 64,
-    preprocessing_version="1",
-    threshold=0.5,
-    manifest_digest="m" * 64,
-    labels=LABELS,
-    signatures=SIGNATURES,
-    exporter="1",
-)
 
 
 def save_kinds(folder: Path) -> None:

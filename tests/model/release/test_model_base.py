@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from support.published import FACTS
+from support.facts import FACTS
 from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import ContractError, SettingsError

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from support.published import FACTS
+from support.facts import FACTS
 
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.json_records import json_values

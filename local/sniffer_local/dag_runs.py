@@ -99,8 +99,8 @@ class DagRuns:
         progress = self._client.task_progress(run.dag_id, run.run_id, "scan")
         if not progress:
             return text
-        left = progress["listed"] - progress["unchanged"] - progress["done"]
-        return f"{text}: {progress['done']} images done, {left} left, {progress['images_per_s']:.1f} images/s"
+        to_do = progress["listed"] - progress["unchanged"]
+        return f"{text}: {progress['done']} of {to_do} images done, {progress['state']}"
 
     def _failure(self, run: DagRun) -> str:
         states = self._client.task_states(run.dag_id, run.run_id)

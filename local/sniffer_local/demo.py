@@ -141,7 +141,10 @@ def report(demo: Demo, version: int, run: DagRun) -> None:
         )
     demo.story.tell("the scan is complete\n")
     print(describe(certificate))
-    print(f"\nThe {len(images)} highest-scored images (flagged from {certificate.threshold:.3f} on):")
+    if images:
+        print(f"\nThe {len(images)} highest-scored images (flagged from {certificate.threshold:.3f} on):")
+    else:
+        print(f"\nNo image of the bucket {BUCKET} has a score of model version {version}.")
     for image in images:
         print(f"  {image.score:.4f} {'FLAGGED' if image.flagged else '       '} s3://{image.bucket}/{image.key}")
     print(f"\nAirflow: {demo.stack.airflow.url}  login: {LOGIN}  password: {demo.stack.airflow.password}")

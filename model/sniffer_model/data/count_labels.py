@@ -7,6 +7,7 @@ recognised by their keys; only the listing is read. S3 is found by the AWS_* var
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
 from sniffer_model.data.manifest import read_manifest
 from sniffer_model.data.source import ImageSource, open_source
+
+log = logging.getLogger(__name__)
 
 
 def count_labels(source: ImageSource, lineage: Path) -> LabelCounts:
@@ -42,7 +45,11 @@ def _add_arguments(parser: Parser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> ProgramResult:
-    return ProgramResult(count_labels(open_source(arguments.source), arguments.lineage))
+    source = open_source(arguments.source)
+    counts = count_labels(source, arguments.lineage)
+    if not counts.labelled:
+        log.warning("there are no labelled images at %s", source.location)
+    return ProgramResult(counts)
 
 
 PROGRAM = Program(

@@ -12,7 +12,7 @@ from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult, missing_package
 from sniffer.doctor import checks
 from sniffer.doctor.checks import Surroundings
-from sniffer.doctor.findings import Finding, any_wrong, describe, diagnosis, not_configured, wrong
+from sniffer.doctor.findings import Finding, any_wrong, describe, diagnosis, not_configured, summary, wrong
 
 Check = Callable[[Surroundings], Iterator[Finding]]
 
@@ -49,7 +49,8 @@ def _add_arguments(parser: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> ProgramResult:
     findings = examine(Surroundings(os.environ, arguments.bucket))
-    return ProgramResult(diagnosis(findings), describe(findings), 1 if any_wrong(findings) else 0)
+    problem = summary(findings) if any_wrong(findings) else ""
+    return ProgramResult(diagnosis(findings), describe(findings), 1 if problem else 0, problem)
 
 
 PROGRAM = Program(

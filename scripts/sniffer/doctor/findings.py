@@ -39,9 +39,21 @@ def not_configured(system: str, text: str) -> Finding:
     return Finding(system, FindingState.NOT_CONFIGURED, text)
 
 
-def describe(findings: Iterable[Finding]) -> str:
-    """A line each."""
-    return "\n".join(f"{found.state:<14}  {found.system:<12}  {found.text}" for found in findings)
+def describe(findings: Sequence[Finding]) -> str:
+    """A line each, and one that sums up."""
+    lines = [f"{found.state:<14}  {found.system:<12}  {found.text}" for found in findings]
+    return "\n".join([*lines, summary(findings)])
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """All findings in one line."""
+    wrongs = sum(found.state is FindingState.WRONG for found in findings)
+    rights = sum(found.state is FindingState.OK for found in findings)
+    if wrongs:
+        return f"{wrongs} of {wrongs + rights} findings are wrong"
+    if not rights:
+        return "nothing was asked, since nothing is configured here: the lines above say how"
+    return f"all {rights} findings are right"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from support.scratch_bucket import ScratchBucket
 from sniffer.doctor import checks
 from sniffer.doctor.__main__ import CHECKS, PROGRAM, examine
 from sniffer.doctor.checks import Surroundings
-from sniffer.doctor.findings import Finding, FindingState
+from sniffer.doctor.findings import Finding, FindingState, describe
 
 OK, WRONG, NOT_CONFIGURED = FindingState
 
@@ -34,6 +34,7 @@ def test_without_settings_everything_is_not_configured_and_says_how_to() -> None
     assert [found.system for found in findings] == list(CHECKS)
     assert {found.state for found in findings} == {NOT_CONFIGURED}
     assert all("SNIFFER_" in found.text for found in findings)
+    assert describe(findings).splitlines()[-1].startswith("nothing was asked, since nothing is configured here")
 
 
 def test_a_whole_fleet_is_well(fleet: Fleet) -> None:
@@ -79,6 +80,7 @@ def test_what_does_not_answer_is_wrong_and_the_others_are_asked_all_the_same() -
     }
     findings = examine(Surroundings(environ))
     assert states(findings) == [NOT_CONFIGURED, WRONG, WRONG, WRONG, WRONG]
+    assert describe(findings).splitlines()[-1] == "4 of 4 findings are wrong"
     assert all("does not answer" in found.text for found in findings[1:4])
     assert not any("sesame" in found.text for found in findings)
 

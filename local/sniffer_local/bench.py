@@ -219,19 +219,23 @@ class Bench:
 
     def _span(self, scan_id: str) -> tuple[float, float, int, int]:
         """When the first and the last batch of a scan were stored, its images, and those of the first batch."""
-        query = f"SELECT scored_at, COUNT(*) FROM bench.predictions WHERE scan_id = '{scan_id}' GROUP BY 1 ORDER BY 1"
+        query = (
+            "SELECT scored_at, COUNT(*) FROM bench.predictions JOIN bench.scans ON number = scan_number "
+            f"WHERE scan_id = '{scan_id}' GROUP BY 1 ORDER BY 1"
+        )
         rows = self._mariadb.site.rows(query)
         batches = [(moment.replace(tzinfo=UTC).timestamp(), count) for moment, count in rows]
         return batches[0][0], batches[-1][0], sum(count for _, count in batches), batches[0][1]
 
     def _store_known(self) -> None:
+        modified_us = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', '2026-01-01')"
         key, etag = "CONCAT('k/', LPAD(seq - 1, 9, '0'), '.jpg')", "LPAD(HEX(seq - 1), 32, '0')"
         self._mariadb.site.execute(
             "INSERT INTO bench.images (identity, bucket, object_key, etag, size_bytes, last_modified) "
-            f"SELECT UNHEX(SHA2(CONCAT('{BUCKET}', CHAR(0), {etag}, CHAR(0), {key}), 256)), '{BUCKET}', {key}, {etag}, "
-            f"1, '2026-01-01' FROM bench.seq_1_to_{KNOWN_KEYS}",
-            "INSERT INTO bench.predictions (image_id, model_version, scan_id, outcome, score, scored_at) "
-            "SELECT image_id, 2, 'known', 'predicted', 0.1, NOW(6) FROM bench.images WHERE object_key LIKE 'k/%'",
+            f"SELECT UNHEX(SHA2(CONCAT_WS(CHAR(0), '{BUCKET}', {etag}, 1, {modified_us}, {key}), 256)), '{BUCKET}', "
+            f"{key}, {etag}, 1, '2026-01-01' FROM bench.seq_1_to_{KNOWN_KEYS}",
+            "INSERT INTO bench.predictions (image_id, model_version, scan_number, outcome, score, scored_at) "
+            "SELECT image_id, 2, 0, 'predicted', 0.1, NOW(6) FROM bench.images WHERE object_key LIKE 'k/%'",
         )
 
 

@@ -25,6 +25,10 @@ from sniffer_local.layout import CHECKOUT
 
 DOCS = CHECKOUT / "docs"
 _MIGRATIONS = Path(schema.__file__).parent / "migrations" / "versions"
+_VIEWS = {
+    "flagged_images": "What reviewers read: every scored image at or above its version's threshold *now*. Several "
+    "versions may have scored one image; filter by `model_version` for one of them.",
+}
 _ENVIRONMENT = re.compile(r"^environment:\n(?:  .*\n)+\n", re.MULTILINE)
 _NOTE = "<!-- Made from the code by `make docs`; do not edit. -->"
 
@@ -39,12 +43,8 @@ def tables_page() -> str:
     ]
     for table in schema.metadata.sorted_tables:
         parts += [f"## `{table.name}`", table.info["doc"], _table(("column", "type", "holds"), _columns(table))]
-    parts += [
-        "## The view `flagged_images`",
-        "What reviewers read: every scored image at or above its version's threshold *now*. Several versions may have "
-        "scored one image; filter by `model_version` for one of them.",
-        f"```sql\n{inspect.cleandoc(_view())}\n```",
-    ]
+    for name, view in _views().items():
+        parts += [f"## The view `{name}`", _VIEWS[name], f"```sql\n{inspect.cleandoc(view)}\n```"]
     return _page(parts)
 
 
@@ -158,14 +158,15 @@ def _type(column: Column[object]) -> str:
     return column.type.compile(dialect=mysql.dialect()) if str(column.type) != "BLOB" else "MEDIUMBLOB"
 
 
-def _view() -> str:
-    """The SQL of the view, from the migration that creates it."""
-    spec = importlib.util.spec_from_file_location("first_migration", _MIGRATIONS / "0001_tables.py")
+def _views() -> dict[str, str]:
+    """The SQL of each view, from the migration that creates them."""
+    spec = importlib.util.spec_from_file_location("newest_migration", _MIGRATIONS / "0005_proofs.py")
     if spec is None or spec.loader is None:
-        raise FileNotFoundError(_MIGRATIONS / "0001_tables.py")
+        raise FileNotFoundError(_MIGRATIONS / "0005_proofs.py")
     migration = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(migration)
-    return str(migration.VIEW)
+    views: dict[str, str] = migration.VIEWS
+    return views
 
 
 def _exit_statuses() -> Iterator[tuple[str, str]]:

@@ -98,7 +98,7 @@ def test_a_run_that_is_told_to_end_restores_first(second: Site) -> None:
 def test_a_rollback_swaps_stable_and_previous_and_a_pinned_scan_goes_on(second: Site) -> None:
     second.step("run", "--latency-floor-ms=10000")
     with second.database() as database:
-        database.scans.open(ScanRequest("scan-1", "bkt"), 2)
+        database.scans.open(ScanRequest("scan-1", "bkt"), 2, 0.5)
     found = second.step("rollback", "--version=1")
     assert (found["former"], found["stable"], found["previous"]) == (2, 1, 2)
     assert second.served() == [([1, 2], 1, None)] * 2

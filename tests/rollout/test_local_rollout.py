@@ -55,13 +55,13 @@ def test_the_version_before_the_previous_one_leaves_unless_a_scan_is_pinned_to_i
         site.publish(version)
         site.step("run", "--latency-floor-ms=10000")
     with site.database() as database:
-        database.scans.open(ScanRequest("scan-1", "bkt"), 1)
+        database.scans.open(ScanRequest("scan-1", "bkt"), 1, 0.5)
     site.publish(3)
     site.step("run", "--latency-floor-ms=10000")
     site.eventually_served([1, 2, 3], stable=3)
     assert site.replicas[0].score(1, pixels) == pytest.approx(200 / 255, abs=0.02)
     with site.database() as database:
-        database.scans.open(ScanRequest("scan-1", "bkt"), 3)
+        database.scans.open(ScanRequest("scan-1", "bkt"), 3, 0.5)
     site.step("restore")
     site.eventually_served([2, 3], stable=3)
     assert site.statuses() == {1: "blessed", 2: "previous", 3: "stable"}

@@ -80,6 +80,6 @@ def test_scans_that_began_before_a_rollout_and_after_it_all_hold(site: Site, fle
         assert certificate.listed == IMAGES
     rows = dict(fleet.rows("SELECT model_version, COUNT(*) FROM predictions GROUP BY model_version"))
     assert rows == {1: IMAGES, 2: IMAGES}
-    mixed = "SELECT scan_id FROM predictions GROUP BY scan_id HAVING COUNT(DISTINCT model_version) > 1"
+    mixed = "SELECT scan_number FROM predictions GROUP BY scan_number HAVING COUNT(DISTINCT model_version) > 1"
     assert fleet.rows(mixed) == []
     assert site.statuses() == {1: "previous", 2: "stable"}

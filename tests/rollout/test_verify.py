@@ -12,6 +12,7 @@ from support.published import photo
 from support.replicas import Site
 from support.scratch_bucket import ScratchBucket
 
+from sniffer.adapters.images import DECODER_VERSION
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import ModelStatus
 from sniffer.core.records import Certificate, ListedObject, Outcome, Result, ScanRequest
@@ -96,8 +97,8 @@ def scan(site: Site, bucket: ScratchBucket, reds: list[int], version: int) -> No
     bucket.delete("images/0.jpg")
     bucket.put("images/1.jpg", photo(77))
     with site.database() as database:
-        database.scans.open(ScanRequest("scan-1", bucket.name), version)
-        database.images.record(results, model_version=version, scan_id="scan-1")
+        token = database.scans.open(ScanRequest("scan-1", bucket.name), version, 0.5)
+        database.images.record(results, model_version=version, token=token, decoder_version=DECODER_VERSION)
         database.scans.close(
             Certificate(
                 "scan-1",
@@ -116,6 +117,7 @@ def scan(site: Site, bucket: ScratchBucket, reds: list[int], version: int) -> No
                 0.5,
                 1.0,
                 1.0,
+                token.run_number,
             )
         )
 

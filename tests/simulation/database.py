@@ -8,14 +8,25 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
 from simulation.clockwork import Clockwork, Process
-from sniffer.adapters.mysql.decisions import StoredPrediction, decide, reusable_hash
-from sniffer.core.records import SETTLED, Certificate, FailureSample, Outcome, Result, ScanRequest
+from sniffer.adapters.images import DECODER_VERSION
+from sniffer.adapters.mysql.decisions import Counted, StoredPrediction, WriteDecision, decide, reusable_hash
+from sniffer.adapters.mysql.runs import Tally, refuse_superseded
+from sniffer.core.records import (
+    SETTLED,
+    Certificate,
+    FailureSample,
+    FencingToken,
+    Outcome,
+    OutcomeTally,
+    Result,
+    ScanRequest,
+)
 from sniffer.core.retry import Retry, RetryLater
 
 _T = TypeVar("_T")
@@ -39,12 +50,14 @@ class Row:
 
     result: Result
     scan_id: str
-    scored_hash: bytes | None
+    token: FencingToken
+    counted_for: Counted | None = None
 
     @property
     def decides(self) -> StoredPrediction:
         """What a later write must know about it."""
-        return StoredPrediction(self.result.outcome, self.scan_id)
+        counted = Counted(self.token, self.result.outcome, self.result.error_code or "")
+        return StoredPrediction(counted, DECODER_VERSION, self.counted_for)
 
 
 class MemoryDatabase:
@@ -59,22 +72,47 @@ class MemoryDatabase:
         self.away_until = 0.0
         self.faults: list[CommitFault] = []
         self.locks: dict[bytes, Session] = {}
+        self.sharing: list[tuple[int, Session]] = []
+        self.scan_numbers: dict[str, int] = {}
+        self.run_numbers: Counter[int] = Counter()
+        self.tallies: dict[FencingToken, dict[tuple[Outcome, str], Tally]] = {}
         self.scores: dict[bytes, float] = {}
         self.certificates: list[Certificate] = []
         self.check_write: Callable[[tuple[Outcome, str], tuple[Outcome, str]], None] = lambda _before, _after: None
 
-    def write(self, result: Result, scan_id: str) -> None:
+    def open(self, scan_id: str) -> FencingToken:
+        """Begin the next run of that scan."""
+        number = self.scan_numbers.setdefault(scan_id, len(self.scan_numbers) + 1)
+        self.run_numbers[number] += 1
+        return FencingToken(number, self.run_numbers[number])
+
+    def write(self, result: Result, token: FencingToken, counted_for: Counted | None = None) -> None:
         """Replace the row of that image: only a committing transaction, or another scan, may."""
+        scan_id = next(name for name, number in self.scan_numbers.items() if number == token.scan_number)
         before = self.rows.get(result.image.identity)
         if before is not None:
             self.check_write((before.result.outcome, before.scan_id), (result.outcome, scan_id))
             self.owned[before.scan_id, before.result.outcome] -= 1
             self.upgrades += before.result.outcome not in SETTLED and result.outcome in SETTLED
-        row = Row(result, scan_id, reusable_hash(result))
-        self.rows[result.image.identity] = row
+        self.rows[result.image.identity] = Row(result, scan_id, token, counted_for)
         self.owned[scan_id, result.outcome] += 1
-        if row.scored_hash is not None and result.score is not None:
-            self.scores[row.scored_hash] = result.score
+        scored_hash = reusable_hash(result)
+        if scored_hash is not None and result.score is not None:
+            self.scores[scored_hash] = result.score
+
+    def apply(self, result: Result, decision: WriteDecision, token: FencingToken) -> None:
+        """Commit what was decided about that image: its row, and how it counts."""
+        identity = result.image.identity
+        if decision.replaces:
+            self.write(result, token, decision.counted_for)
+        elif decision.counted_for is not None:
+            self.rows[identity] = replace(self.rows[identity], counted_for=decision.counted_for)
+        if decision.counts != decision.counted_before:
+            tallies = self.tallies.setdefault(token, {})
+            for counted, times in ((decision.counted_before, -1), (decision.counts, 1)):
+                if counted is not None:
+                    key = (counted.outcome, counted.code)
+                    tallies.setdefault(key, Tally()).add(identity, times, flagged=False)
 
     @property
     def is_away(self) -> bool:
@@ -118,36 +156,65 @@ class Session:
         return self._transact(lambda: {content: scores[content] for content in content_hashes if content in scores})
 
     def record(
-        self, results: Sequence[Result], *, model_version: int, scan_id: str, rescan: bool = False
+        self,
+        results: Sequence[Result],
+        *,
+        model_version: int,
+        token: FencingToken,
+        decoder_version: int,
+        rescan: bool = False,
     ) -> list[Outcome]:
-        """Store in one transaction, under the locks of the images' rows."""
-        identities = sorted(result.image.identity for result in results)
+        """Store in one transaction, under the locks of the images' rows, while no newer run begins."""
 
-        def decided() -> tuple[list[Outcome], list[Result]]:
+        def decided() -> list[tuple[Result, WriteDecision]]:
             rows = self._database.rows
-            decisions = [
-                decide(
-                    row.decides if (row := rows.get(result.image.identity)) else None,
+            return [
+                (
                     result,
-                    scan_id=scan_id,
-                    rescan=rescan,
+                    decide(
+                        row.decides if (row := rows.get(result.image.identity)) else None,
+                        result,
+                        token=token,
+                        rescan=rescan,
+                        decoder_version=decoder_version,
+                    ),
                 )
                 for result in results
             ]
-            writes = [result for result, decision in zip(results, decisions, strict=True) if decision.replaces]
-            return [decision.counts_as for decision in decisions], writes
 
-        return self._retried(lambda: self._write_locked(identities, decided, scan_id))
+        identities = sorted(result.image.identity for result in results)
+        return self._retried(lambda: self._write_locked(identities, decided, token))
 
     # ---- scans ----------------------------------------------------------------------------------------------
 
-    def open(self, request: ScanRequest, model_version: int) -> None:
-        """Note that the scan runs."""
-        self._transact(lambda: None)
+    def open(self, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
+        """Begin the next run, once nobody stores for an earlier one any more."""
+
+        def fenced() -> FencingToken:
+            self._wait_for(lambda: not any(holder.is_open for _, holder in self._database.sharing))
+            return self._database.open(request.scan_id)
+
+        return self._transact(fenced)
 
     def close(self, certificate: Certificate) -> None:
         """Store the certificate."""
-        self._transact(lambda: self._database.certificates.append(certificate))
+        database = self._database
+
+        def store() -> None:
+            newest = database.run_numbers[database.scan_numbers[certificate.scan_id]]
+            refuse_superseded(certificate.scan_id, newest, certificate.run_number)
+            database.certificates.append(certificate)
+
+        self._transact(store)
+
+    def tallies(self, token: FencingToken) -> tuple[OutcomeTally, ...]:
+        """What that run has committed."""
+        return self._transact(
+            lambda: tuple(
+                OutcomeTally(outcome, code, tally.images, tally.flagged, tally.digest)
+                for (outcome, code), tally in self._database.tallies.get(token, {}).items()
+            )
+        )
 
     def stored_outcomes(self, scan_id: str) -> dict[Outcome, int]:
         """How many rows that scan owns, by outcome."""
@@ -193,29 +260,34 @@ class Session:
             raise RetryLater("it is away")
 
     def _write_locked(
-        self, identities: list[bytes], decided: Callable[[], tuple[list[Outcome], list[Result]]], scan_id: str
+        self, identities: list[bytes], decided: Callable[[], list[tuple[Result, WriteDecision]]], token: FencingToken
     ) -> list[Outcome]:
         try:
             self._travel()
+            refuse_superseded("it", self._database.run_numbers[token.scan_number], token.run_number)
+            self._database.sharing.append((token.scan_number, self))
             self._lock(identities)
-            outcomes, writes = decided()
+            decisions = decided()
             self._travel()
-            self._commit(writes, scan_id)
+            self._commit(decisions, token)
         finally:
             self._unlock()
-        return outcomes
+        return [decision.counts.outcome for _, decision in decisions]
 
     def _lock(self, identities: list[bytes]) -> None:
-        database = self._database
-        deadline = database.clockwork.now + LOCK_WAIT_S
+        locks = self._database.locks
         for identity in identities:
-            while (holder := database.locks.get(identity)) not in (None, self) and holder is not None:
-                if not holder.is_open:
-                    break  # its process died, so the server rolled it back
-                if database.clockwork.now >= deadline:
-                    raise RetryLater("lock wait time-out")
-                database.clockwork.sleep(0.01)
-            database.locks[identity] = self
+            # Of a process that died the server has rolled the transaction back.
+            self._wait_for(lambda i=identity: (h := locks.get(i)) in (None, self) or h is None or not h.is_open)  # type: ignore[misc]
+            locks[identity] = self
+
+    def _wait_for(self, is_free: Callable[[], bool]) -> None:
+        clockwork = self._database.clockwork
+        deadline = clockwork.now + LOCK_WAIT_S
+        while not is_free():
+            if clockwork.now >= deadline:
+                raise RetryLater("lock wait time-out")
+            clockwork.sleep(0.01)
 
     @property
     def is_open(self) -> bool:
@@ -223,11 +295,12 @@ class Session:
         return self._process.alive or self._commits
 
     def _unlock(self) -> None:
-        locks = self._database.locks
-        for identity in [identity for identity, holder in locks.items() if holder is self]:
-            del locks[identity]
+        database = self._database
+        database.sharing = [(number, holder) for number, holder in database.sharing if holder is not self]
+        for identity in [identity for identity, holder in database.locks.items() if holder is self]:
+            del database.locks[identity]
 
-    def _commit(self, writes: list[Result], scan_id: str) -> None:
+    def _commit(self, decisions: list[tuple[Result, WriteDecision]], token: FencingToken) -> None:
         """Once the commit is on its way it happens, or not, whatever becomes of the process that sent it."""
         database, clockwork = self._database, self._database.clockwork
         thread, answered, failure = clockwork.this_thread(), False, ""
@@ -239,8 +312,8 @@ class Session:
             if database.is_away or fault in (CommitFault.TORN, CommitFault.DEADLOCK):
                 failure = fault or "it is away"
             else:
-                for result in writes:
-                    database.write(result, scan_id)
+                for result, decision in decisions:
+                    database.apply(result, decision, token)
                 failure = fault or ""
             answered = True
             thread.resume_after(0.001)

@@ -127,14 +127,15 @@ class History:
     # ---- the world before -----------------------------------------------------------------------------------
 
     def _fill(self) -> None:
+        earlier = self.database.open(EARLIER_SCAN)
         for number, body in enumerate(self.plan.bodies):
             key = f"k{number:02}"
             self.bucket.put(key, body)
             if number in self.plan.stored:
-                self.database.write(self.result_of(key), EARLIER_SCAN)
+                self.database.write(self.result_of(key), earlier)
             if number in self.plan.failed_before:
                 verdict = Unscored(Outcome.FAILED, "fetch", "S3 was away")
-                self.database.write(verdict.of(self.bucket.listed(key)), EARLIER_SCAN)
+                self.database.write(verdict.of(self.bucket.listed(key)), earlier)
         self.database.check_write = self._check_write
 
     def result_of(self, key: str) -> Result:

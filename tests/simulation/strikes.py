@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from simulation.clockwork import Process
-from simulation.database import CommitFault
+from simulation.database import CommitFault, Row
 from simulation.plan import Fault, FaultKind
 from simulation.strangers import LIAR, lie, visit
+from sniffer.adapters.images import DECODER_VERSION
+from sniffer.adapters.mysql.decisions import decide
 from sniffer.core.records import SETTLED
 
 if TYPE_CHECKING:
@@ -89,7 +91,14 @@ def _strike_systems(history: History, fault: Fault, until: float) -> None:
             row = history.database.rows.get(image.identity)
             # The other scan decides as ours does: what is settled stays, and a locked row is waited for.
             if (row is None or row.result.outcome not in SETTLED) and image.identity not in history.database.locks:
-                history.database.write(history.result_of(key), "scan-2")
+                _store_elsewhere(history, key, row)
+
+
+def _store_elsewhere(history: History, key: str, row: Row | None) -> None:
+    """As another scan would, which remembers how the image counted in ours."""
+    result, token = history.result_of(key), history.database.open("scan-2")
+    decision = decide(row.decides if row else None, result, token=token, rescan=False, decoder_version=DECODER_VERSION)
+    history.database.apply(result, decision, token)
 
 
 def _consumer(history: History, target: int) -> Process | None:

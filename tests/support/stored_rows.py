@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import create_engine, text
 
+from sniffer.adapters.images import DECODER_VERSION
+from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord, ModelStatus
-from sniffer.core.records import ListedObject, Outcome, Result
+from sniffer.core.records import FencingToken, ListedObject, Outcome, Result, ScanRequest
 
 WHEN = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
 
@@ -26,6 +29,22 @@ def predicted(key: str, score: float = 0.5, content: bytes | None = None, etag: 
 
 def failed(key: str) -> Result:
     return Result(listed(key), Outcome.FAILED, error_code="fetch", error_message="S3 was away")
+
+
+def record(
+    database: Database,
+    results: Sequence[Result],
+    *,
+    scan_id: str = "s",
+    model_version: int = 1,
+    rescan: bool = False,
+    token: FencingToken | None = None,
+) -> list[Outcome]:
+    """Store as a new run of that scan would, or as the run of the token."""
+    token = token or database.scans.open(ScanRequest(scan_id, "bkt"), model_version, 0.5)
+    return database.images.record(
+        results, model_version=model_version, token=token, decoder_version=DECODER_VERSION, rescan=rescan
+    )
 
 
 def model(version: int, threshold: float = 0.5, digest: str = "d" * 64) -> ModelRecord:

@@ -5,6 +5,7 @@ SnifferError
 ├── ContractError      a model version, signature, schema or protocol is not what it must be; stop now; exit status 2
 ├── TransientError     a foreign system did not answer, and retrying was given up; exit status 1
 ├── IncompleteScan     the scan ended without an outcome for every image; exit status 1
+├── SupersededRun      a newer run of this scan has taken over; end, and write nothing more; exit status 1
 └── UnreadableImage    this one image cannot be decoded; record the reason and go on
 """
 
@@ -35,6 +36,10 @@ class TransientError(SnifferError):
 
 class IncompleteScan(SnifferError):
     """The scan ended before every listed image had an outcome; a rerun does only what is left."""
+
+
+class SupersededRun(SnifferError):
+    """A newer run of the same scan has taken over: what this one would still write is refused."""
 
 
 class UnreadableImage(SnifferError):

@@ -27,7 +27,8 @@ class CodeMeaning:
 
 OUTCOMES: Mapping[Outcome, OutcomeMeaning] = {
     Outcome.UNCHANGED: OutcomeMeaning(
-        "this object (bucket, key, ETag) already has a result from this model version; counted, not stored again",
+        "this object (bucket, key, ETag, size, last modified) already has a result from this model version; it is "
+        "counted, not stored again",
         "only with `--rescan`",
     ),
     Outcome.PREDICTED: OutcomeMeaning("scored now", "only with `--rescan`"),
@@ -38,8 +39,16 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = {
     Outcome.UNREADABLE: OutcomeMeaning(
         "not an image that we can decode; the code says why", "by another model version, or with `--rescan`"
     ),
+    Outcome.INACCESSIBLE: OutcomeMeaning(
+        "cannot be read until somebody acts: archived, encrypted with a key that we may not use, or paid for by the "
+        "reader; the code says which",
+        "when its storage class or our rights have changed",
+    ),
     Outcome.GONE: OutcomeMeaning(
         "deleted, or replaced by other bytes, between listing and fetching", "when it is listed again"
+    ),
+    Outcome.SKIPPED: OutcomeMeaning(
+        "left out by rule, such as a folder marker; counted, not stored", "when the rule no longer leaves it out"
     ),
     Outcome.FAILED: OutcomeMeaning(
         "tried and given up; the code says why", "by the next scan that lists it, or by `--retry-failed`"

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
@@ -19,7 +19,9 @@ class Outcome(StrEnum):
     PREDICTED = "predicted"
     REUSED = "reused"
     UNREADABLE = "unreadable"
+    INACCESSIBLE = "inaccessible"
     GONE = "gone"
+    SKIPPED = "skipped"
     FAILED = "failed"
 
 
@@ -27,25 +29,41 @@ SETTLED = frozenset({Outcome.PREDICTED, Outcome.REUSED, Outcome.UNREADABLE})
 """Outcomes that a later scan by the same model version has no reason to try again."""
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """One object as the bucket's listing showed it. `etag` is bare (no quotes); `last_modified` is aware UTC."""
+    """One object as the bucket's listing showed it. `etag` is bare (no quotes); `last_modified` is aware UTC.
+
+    `storage_class` is no part of its identity: moving an object to another class changes no byte.
+    """
 
     bucket: str
     key: str
     etag: str
     size_bytes: int
     last_modified: datetime
+    storage_class: str = "STANDARD"
 
     @property
     def identity(self) -> bytes:
-        """SHA-256 of (bucket, ETag, key), 32 bytes: what makes an image one row. Only the key may contain NUL."""
-        return hashlib.sha256(f"{self.bucket}\0{self.etag}\0{self.key}".encode()).digest()
+        """SHA-256 of (bucket, ETag, size, last modified, key), 32 bytes: what makes an image one row.
+
+        The ETag alone is no proof of equal bytes: MD5 can be forged, and some stores give the same one to everything.
+        Last modified counts in microseconds since 1970. Only the key may contain NUL.
+        """
+        modified_us = (self.last_modified - _EPOCH) // timedelta(microseconds=1)
+        parts = (self.bucket, self.etag, str(self.size_bytes), str(modified_us), self.key)
+        return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one image, ready to be stored. A score comes with predicted and reused, a code with the others."""
+    """What became of one image, ready to be stored. A score comes with predicted and reused, a code with the others.
+
+    `rendering` names the picture of the file that has the score, such as "frame 12" or "partial"; None: the only one.
+    """
 
     image: ListedObject
     outcome: Outcome
@@ -53,6 +71,7 @@ class Result:
     content_hash: bytes | None = None
     error_code: str | None = None
     error_message: str | None = None
+    rendering: str | None = None
 
     def __post_init__(self) -> None:
         scored = self.outcome in (Outcome.PREDICTED, Outcome.REUSED)
@@ -101,6 +120,28 @@ class ScanRequest:
         return (self.since is None or last_modified >= self.since) and (
             self.until is None or last_modified < self.until
         )
+
+
+@dataclass(frozen=True, slots=True)
+class FencingToken:
+    """The right to write for a scan: its number in MySQL, and that of its run. Only the newest run's is valid."""
+
+    scan_number: int
+    run_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeTally:
+    """How many images of a run were committed with one outcome and error code, and how many of them are flagged.
+
+    `digest` is the sum of their identities modulo 2**256, as in ListingDigest; `code` is empty when there is a score.
+    """
+
+    outcome: Outcome
+    code: str
+    images: int
+    flagged: int
+    digest: int
 
 
 class ListingDigest:
@@ -152,6 +193,12 @@ class Certificate:
     threshold: float
     duration_s: float
     images_per_s: float
+    run_number: int = 0
+    decoder_version: int = 0
+    codes: Mapping[str, int] = field(default_factory=dict)
+    """How many images ended with each error code, as MySQL counts them."""
+    flagged_new: int = 0
+    """How many of `flagged` this scan has scored itself."""
     failure_samples: tuple[FailureSample, ...] = ()
     problems: tuple[str, ...] = field(default=())
     """Why the certificate does not hold; empty when it does."""
@@ -170,8 +217,8 @@ class Certificate:
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Self:
-        """The inverse of document()."""
-        fields = {field.name: document[field.name] for field in dataclasses.fields(cls)}
+        """The inverse of document(). What an older release did not write has its default."""
+        fields = {field.name: document[field.name] for field in dataclasses.fields(cls) if field.name in document}
         for name in ("since", "until"):
             fields[name] = fields[name] and datetime.fromisoformat(fields[name])
         fields["outcomes"] = {Outcome(name): count for name, count in fields["outcomes"].items()}

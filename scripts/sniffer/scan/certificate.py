@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sniffer.core.model_records import ModelRecord
-from sniffer.core.records import SETTLED, Certificate, FailureSample, Outcome, ScanRequest
+from sniffer.core.records import SETTLED, Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
 from sniffer.scan.listing import ListingTally
 
 MAX_SAMPLES = 100
@@ -21,6 +21,7 @@ class StoredRows:
     after: Mapping[Outcome, int]
     flagged: int
     samples: tuple[FailureSample, ...]
+    tallies: tuple[OutcomeTally, ...]
     rivals: tuple[str, ...] = ()
     """Rescans of the bucket that ran meanwhile and may have taken rows over."""
 
@@ -29,6 +30,8 @@ def certify(
     request: ScanRequest,
     model: ModelRecord,
     preprocessing_version: str,
+    decoder_version: int,
+    token: FencingToken,
     tally: ListingTally,
     counts: Mapping[Outcome, int],
     stored: StoredRows,
@@ -52,9 +55,13 @@ def certify(
         listed=tally.listed,
         outcomes=outcomes,
         flagged=stored.flagged,
+        flagged_new=stored.flagged,
+        codes={tally.code: tally.images for tally in stored.tallies if tally.code and tally.images},
         model_version=model.version,
         model_digest=model.digest,
         preprocessing_version=preprocessing_version,
+        decoder_version=decoder_version,
+        run_number=token.run_number,
         threshold=model.threshold,
         duration_s=round(duration_s, 3),
         images_per_s=round(processed / duration_s, 3) if duration_s > 0 else 0.0,

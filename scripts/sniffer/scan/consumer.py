@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 
-from sniffer.core.errors import ContractError, SettingsError, SnifferError, TransientError
+from sniffer.core.errors import ContractError, SettingsError, SnifferError, SupersededRun, TransientError
 from sniffer.core.records import Outcome
 from sniffer.core.settings import FleetSettings
 from sniffer.core.text import one_line
@@ -197,10 +197,18 @@ class Consumer:
         if self._working is None or not self._working.done():
             return
         working, self._working = self._working, None
-        outcomes = working.result()
+        outcomes = self._outcomes(working)
         self._channel.send(Done(self._batch[0].session, tuple(outcomes), credit=len(self._batch)))
         self.done += len(outcomes)
         self._batch = []
+
+    def _outcomes(self, working: Future[list[tuple[int, Outcome]]]) -> list[tuple[int, Outcome]]:
+        try:
+            return working.result()
+        except SupersededRun as error:
+            # The newer run lists these images again, and will welcome us too.
+            log.warning("%s: %d images are dropped", error, len(self._batch))
+            return []
 
     # ---- time -----------------------------------------------------------------------------------------------
 

@@ -63,7 +63,6 @@ class Dispatcher:
         lister: Lister,
         fetch: Callable[[ListedObject], bytes],
         fetchers: Executor,
-        job: Welcome,
         settings: FleetSettings,
         progress: ScanProgress,
         clock: Clock,
@@ -73,7 +72,7 @@ class Dispatcher:
         self._lister = lister
         self._fetch = fetch
         self._fetchers = fetchers
-        self._job = job
+        self._job: Welcome
         self._settings = settings
         self._progress = progress
         self._clock = clock
@@ -97,8 +96,9 @@ class Dispatcher:
         self._stopping = True
         self._channel.wake()
 
-    def run(self) -> None:
+    def run(self, job: Welcome) -> None:
         """Hand out images until all have an outcome. Raises SnifferError when that cannot be reached."""
+        self._job = job
         while self.turn():
             self._channel.wait(self.wait_s)
 

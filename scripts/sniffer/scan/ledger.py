@@ -21,7 +21,7 @@ DEATHS_BEFORE_FAILURE = 3
 MAX_OWED = 20_000
 """Answers that one consumer may still owe: far more than an honest one ever does."""
 
-_GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE})
+_GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})
 """Outcomes that a late result replaces, in MySQL and so in the counts."""
 
 

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from sniffer.core.errors import ContractError
-from sniffer.core.records import ListedObject, Outcome, Unscored
+from sniffer.core.records import FencingToken, ListedObject, Outcome, Unscored
 from sniffer.core.text import one_line
 from sniffer.core.variables import MAX_BATCH_SIZE, MAX_IMAGE_BYTES
 
@@ -106,6 +106,13 @@ class Welcome(_Message, frozen=True):
     scan_id: Annotated[str, Meta(min_length=1, max_length=120)]
     model_version: Annotated[int, Meta(ge=1, le=2**53)]
     rescan: bool
+    scan_number: _Number
+    run_number: _Number
+
+    @property
+    def token(self) -> FencingToken:
+        """What entitles a consumer to write for this scan."""
+        return FencingToken(self.scan_number, self.run_number)
 
 
 class _WorkHeader(_Message, frozen=True):

@@ -10,11 +10,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
 from sniffer.core.errors import ContractError, SettingsError, SnifferError
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.progress_bar import ProgressBar
-from sniffer.core.records import Certificate, FailureSample, ListedObject, Outcome, ScanRequest
+from sniffer.core.records import (
+    Certificate,
+    FailureSample,
+    FencingToken,
+    ListedObject,
+    Outcome,
+    OutcomeTally,
+    ScanRequest,
+)
 from sniffer.core.settings import FleetSettings
 from sniffer.scan.certificate import MAX_SAMPLES, StoredRows, certify
 from sniffer.scan.channel import Clock, ProducerChannel
@@ -28,11 +36,17 @@ from sniffer.scan.progress import ScanProgress
 class ScanStore(Protocol):
     """Opens and closes a scan, and counts what is stored. Each call is one transaction."""
 
-    def open(self, request: ScanRequest, model_version: int) -> None:
-        """Note that the scan runs (again, after a resume). ContractError when its id belongs to another bucket."""
+    def open(self, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
+        """Note that the scan runs (again, after a resume), and fence every earlier run of it off.
+
+        ContractError when its id belongs to another bucket.
+        """
 
     def close(self, certificate: Certificate) -> None:
-        """Store the certificate and the final state. Idempotent."""
+        """Store the certificate and the final state. Idempotent; SupersededRun unless it is of the newest run."""
+
+    def tallies(self, token: FencingToken) -> tuple[OutcomeTally, ...]:
+        """What that run has committed, by outcome and code."""
 
     def stored_outcomes(self, scan_id: str) -> Mapping[Outcome, int]:
         """How many predictions this scan owns now, by outcome: counted from the rows, not from memory."""
@@ -92,7 +106,6 @@ class ScanRun:
             Lister(source.pages, source.lister, channel.wake),
             source.fetch,
             source.fetchers,
-            Welcome(secrets.token_hex(8), request.scan_id, model.version, request.rescan),
             settings,
             self._progress,
             clock,
@@ -107,17 +120,19 @@ class ScanRun:
         """
         started_at, began_at = self._clock(), self._now()
         before = self._store.stored_outcomes(self._request.scan_id)
-        self._store.open(self._request, self._model.version)
-        error = self._dispatch()
+        token = self._store.open(self._request, self._model.version, self._model.threshold)
+        error = self._dispatch(token)
         ledger = self.dispatcher.ledger
         self._progress.report(ledger.done, ledger.in_flight, at_once=True)
         certificate = certify(
             self._request,
             self._model,
             PREPROCESSING_VERSION,
+            DECODER_VERSION,
+            token,
             self._tally,
             ledger.counts,
-            self._stored_rows(before, began_at),
+            self._stored_rows(token, before, began_at),
             duration_s=self._clock() - started_at,
             error_budget=self._settings.error_budget,
             interruption=str(error) if error else None,
@@ -131,19 +146,25 @@ class ScanRun:
         """End soon, incomplete. Safe in a signal handler."""
         self.dispatcher.stop()
 
-    def _dispatch(self) -> SnifferError | None:
+    def _dispatch(self, token: FencingToken) -> SnifferError | None:
+        request = self._request
+        session = secrets.token_hex(8)
+        job = Welcome(
+            session, request.scan_id, self._model.version, request.rescan, token.scan_number, token.run_number
+        )
         try:
-            self.dispatcher.run()
+            self.dispatcher.run(job)
         except SnifferError as error:
             return error
         return None
 
-    def _stored_rows(self, before: Mapping[Outcome, int], began_at: datetime) -> StoredRows:
+    def _stored_rows(self, token: FencingToken, before: Mapping[Outcome, int], began_at: datetime) -> StoredRows:
         scan_id = self._request.scan_id
         return StoredRows(
             before=before,
             after=self._store.stored_outcomes(scan_id),
             flagged=self._store.flagged_count(scan_id, self._model.threshold),
             samples=self._store.failure_samples(scan_id, MAX_SAMPLES),
+            tallies=self._store.tallies(token),
             rivals=tuple(self._store.rival_rescans(scan_id, self._request.bucket, began_at)),
         )

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sniffer.adapters import images
 from sniffer.core.errors import UnreadableImage
-from sniffer.core.records import Outcome, Result, Unscored
+from sniffer.core.records import FencingToken, Outcome, Result, Unscored
 from sniffer.core.settings import ImageSettings
 from sniffer.scan.messages import Welcome, Work
 
@@ -20,9 +20,18 @@ class ImageStore(Protocol):
         """Scores that this model version already gave to these very bytes, by content hash."""
 
     def record(
-        self, results: Sequence[Result], *, model_version: int, scan_id: str, rescan: bool = False
+        self,
+        results: Sequence[Result],
+        *,
+        model_version: int,
+        token: FencingToken,
+        decoder_version: int,
+        rescan: bool = False,
     ) -> list[Outcome]:
-        """Store what became of these images, and say for each how it now counts in this scan. Idempotent."""
+        """Store what became of these images, and say for each how it now counts in this scan. Idempotent.
+
+        SupersededRun when a newer run of the scan has taken over; then nothing is stored.
+        """
 
 
 class Predictor(Protocol):
@@ -51,7 +60,13 @@ class Scorer:
         scores |= dict(zip(asked, self._server.predict(job.model_version, list(asked.values())), strict=True))
         fresh = set(asked)
         results = [self._result(work, hashes, scores, refused, fresh) for work in batch]
-        outcomes = self._store.record(results, model_version=job.model_version, scan_id=job.scan_id, rescan=job.rescan)
+        outcomes = self._store.record(
+            results,
+            model_version=job.model_version,
+            token=job.token,
+            decoder_version=images.DECODER_VERSION,
+            rescan=job.rescan,
+        )
         return [(work.number, outcome) for work, outcome in zip(batch, outcomes, strict=True)]
 
     def _decode(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sniffer.core.model_records import ModelRecord, ModelStatus
-from sniffer.core.records import Certificate, FailureSample, Outcome, ScanRequest
+from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, ScanRequest
 from sniffer.scan.certificate import StoredRows, certify, describe
 from sniffer.scan.listing import ListingTally
 
@@ -26,11 +26,15 @@ def certificate(
     rivals: tuple[str, ...] = (),
     interruption: str | None = None,
 ) -> Certificate:
-    stored = StoredRows(before or {}, counts if after is None else after, flagged=0, samples=(), rivals=rivals)
+    stored = StoredRows(
+        before or {}, counts if after is None else after, flagged=0, samples=(), tallies=(), rivals=rivals
+    )
     return certify(
         ScanRequest("s", "bkt"),
         MODEL,
         "p1",
+        2,
+        FencingToken(1, 4),
         ListingTally(listed=listed, unchanged=unchanged, finished=True),
         counts,
         stored,
@@ -72,7 +76,10 @@ def test_a_certificate_holds_only_when_every_image_is_accounted_for(
 
 def test_the_description_shows_the_equation() -> None:
     text = describe(certificate(10, {P: 5, R: 1, U: 1}, unchanged=3))
-    assert "10 = 3 unchanged + 5 predicted + 1 reused + 1 unreadable + 0 gone + 0 failed" in text
+    assert (
+        "10 = 3 unchanged + 5 predicted + 1 reused + 1 unreadable + 0 inaccessible + 0 gone + 0 skipped + 0 failed"
+        in text
+    )
     assert "the certificate holds" in text
 
 

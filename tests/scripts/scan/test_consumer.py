@@ -116,7 +116,7 @@ def _never(status: int) -> None:
 
 
 def welcome(session: str) -> Welcome:
-    return Welcome(session, "scan-1", 1, rescan=False)
+    return Welcome(session, "scan-1", 1, rescan=False, scan_number=1, run_number=1)
 
 
 def work(session: str, number: int) -> Work:

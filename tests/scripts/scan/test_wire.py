@@ -39,7 +39,7 @@ from sniffer.scan.wire import AT_ONCE, ConsumerSocket, ProducerSocket
 
 IMAGE = ListedObject("bkt", "k 😀/%20+'\"", "etag-1", 5, datetime(2026, 11, 20, 1, 2, 3, tzinfo=UTC))
 HELLO = Hello(PROTOCOL, "consumer-0", 64)
-WELCOME = Welcome("s", "scan-1", 7, rescan=True)
+WELCOME = Welcome("s", "scan-1", 7, rescan=True, scan_number=3, run_number=2)
 MESSAGES = [
     HELLO,
     Done("s", ((1, Outcome.PREDICTED), (2, Outcome.UNREADABLE)), 2),

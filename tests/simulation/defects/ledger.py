@@ -32,8 +32,8 @@ DEFECTS = (
     Defect(
         "gone-stays-gone",
         LEDGER,
-        "_GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE})",
-        "_GIVEN_UP = frozenset({Outcome.FAILED})",
+        "_GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})",
+        "_GIVEN_UP = frozenset({Outcome.FAILED, Outcome.INACCESSIBLE})",
         "The certificate says `gone` of an image that MySQL has a score for.",
     ),
     Defect(

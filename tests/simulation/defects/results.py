@@ -14,21 +14,21 @@ DEFECTS = (
     Defect(
         "overwritten-by-a-late-duplicate",
         STORE,
-        "    if stored is None or not _stands(stored, scan_id, rescan):\n",
-        "    if stored is None or stored.scan_id == scan_id or not _stands(stored, scan_id, rescan):\n",
+        "    if before is not None and (before.outcome not in _UPGRADED",
+        "    stands = stands and before is None\n    if before is not None and (before.outcome is Outcome.UNCHANGED",
         "A result that reviewers have seen is replaced by a late duplicate, or by a failure.",
     ),
     Defect(
         "rescan-overwrites-itself",
         STORE,
-        "(not rescan or stored.scan_id == scan_id)",
+        "(not rescan or ours)",
         "not rescan",
         "A resumed rescan replaces its own results.",
     ),
     Defect(
         "rescan-changes-nothing",
         STORE,
-        "(not rescan or stored.scan_id == scan_id)",
+        "(not rescan or ours)",
         "True",
         "A rescan asks the model about every image and keeps the old scores.",
     ),
@@ -42,15 +42,15 @@ DEFECTS = (
     Defect(
         "another-scans-row-counts-as-ours",
         STORE,
-        "    counts_as = stored.outcome if stored.scan_id == scan_id else Outcome.UNCHANGED\n",
-        "    counts_as = stored.outcome\n",
+        ' if ours else Counted(token, Outcome.UNCHANGED, "")\n',
+        "\n",
         "Two scans of a bucket at a time both claim the same images: neither certificate holds.",
     ),
     Defect(
         "what-is-asked-is-what-counts",
         STORE,
-        "    return WriteDecision(replaces=False, counts_as=counts_as)\n",
-        "    return WriteDecision(replaces=False, counts_as=result.outcome)\n",
+        "        return WriteDecision(replaces=False, counts=counts, counted_before=before, counted_for=counts)\n",
+        "        return WriteDecision(replaces=False, counts=new, counted_before=before, counted_for=counts)\n",
         "The certificate counts what was tried, not what is stored.",
     ),
     Defect(
@@ -113,10 +113,10 @@ DEFECTS = (
         "counted-before-the-end",
         RUN,
         "        before = self._store.stored_outcomes(self._request.scan_id)\n"
-        "        self._store.open(self._request, self._model.version)\n"
-        "        error = self._dispatch()\n",
-        "        self._store.open(self._request, self._model.version)\n"
-        "        error = self._dispatch()\n"
+        "        token = self._store.open(self._request, self._model.version, self._model.threshold)\n"
+        "        error = self._dispatch(token)\n",
+        "        token = self._store.open(self._request, self._model.version, self._model.threshold)\n"
+        "        error = self._dispatch(token)\n"
         "        before = self._store.stored_outcomes(self._request.scan_id)\n",
         "Rows are compared with themselves: every scan that scored anything is refused.",
     ),

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
-from sqlalchemy.dialects.mysql import insert
+from sqlalchemy import Connection, Row, func, select, update
 
-from sniffer.adapters.mysql.decisions import StoredPrediction, decide, reusable_hash
+from sniffer.adapters.mysql.decisions import Counted, StoredPrediction, WriteDecision, decide, reusable_hash
+from sniffer.adapters.mysql.runs import open_run
 from sniffer.adapters.mysql.schema import images, models, predictions
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
-from sniffer.core.records import SETTLED, ListedObject, Outcome, Result
+from sniffer.adapters.mysql.upserts import upsert
+from sniffer.core.records import SETTLED, FencingToken, ListedObject, Outcome, Result
 
 _MESSAGE_CHARS = 500
+_PREDICTION_KEY = ("image_id", "model_version")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,11 +31,21 @@ class RankedImage:
     flagged: bool
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Write:
+    """Who writes, and for which run of which scan."""
+
+    token: FencingToken
+    writer: int
+    rescan: bool
+
+
 class ImageRepository:
     """Images and the predictions about them. Every method is one transaction."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transact = transactions.transact
+        self._writer = secrets.randbits(63)
 
     def settled(self, identities: Sequence[bytes], model_version: int, *, scan_id: str | None = None) -> set[bytes]:
         """Which of these images already have a result from that model version that needs no second try.
@@ -51,7 +64,7 @@ class ImageRepository:
         )
         parameters: tuple[Any, ...] = (model_version, *identities)
         if scan_id is not None:
-            query += " AND p.scan_id = %s"
+            query += " AND p.scan_number = (SELECT number FROM scans WHERE scan_id = %s)"
             parameters += (scan_id,)
         return self._transact(lambda connection: {row[0] for row in connection.exec_driver_sql(query, parameters)})
 
@@ -65,17 +78,25 @@ class ImageRepository:
         return self._transact(lambda connection: {row[0]: row[1] for row in connection.execute(query)})
 
     def record(
-        self, results: Sequence[Result], *, model_version: int, scan_id: str, rescan: bool = False
+        self,
+        results: Sequence[Result],
+        *,
+        model_version: int,
+        token: FencingToken,
+        decoder_version: int,
+        rescan: bool = False,
     ) -> list[Outcome]:
         """Store what became of these images in one transaction, and say for each how it now counts in this scan.
 
         A settled result is never overwritten (with `rescan`: never one of this very scan), so a late duplicate
-        changes nothing: it counts as what is stored, or as `unchanged` when another scan stored it first.
-        Idempotent.
+        changes nothing: it counts as what is stored, or as `unchanged` when another scan stored it first. An
+        unreadable image is settled for the decoder that gave it up, and not for a newer one. Idempotent.
+        Raises SupersededRun when a newer run of the scan has taken over; then nothing is stored.
         """
         if not results:
             return []
-        return self._transact(lambda connection: _record(connection, results, model_version, scan_id, rescan))
+        write = _Write(token, self._writer, rescan)
+        return self._transact(lambda connection: _record(connection, results, model_version, decoder_version, write))
 
     def failed_objects(
         self, bucket: str, prefix: str, model_version: int, page_size: int = 1000
@@ -126,44 +147,65 @@ class ImageRepository:
 
 
 def _record(
-    connection: Connection, results: Sequence[Result], model_version: int, scan_id: str, rescan: bool
+    connection: Connection, results: Sequence[Result], model_version: int, decoder_version: int, write: _Write
 ) -> list[Outcome]:
+    run = open_run(connection, write.token, write.writer)
     # In the order of the unique key, so that two writers of the same images queue up rather than deadlock.
     by_identity = {result.image.identity: result for result in sorted(results, key=lambda r: r.image.identity)}
-    image_ids = _upsert_images(connection, by_identity)
+    image_rows = [_image_row(identity, result) for identity, result in by_identity.items()]
+    _upsert(connection, "images", image_rows, {"content_hash": "COALESCE({new}, images.content_hash)"})
     # The upsert holds the images' row locks: nobody else can decide about these images before we commit.
-    owned = _stored_predictions(connection, image_ids, model_version)
+    stored = _stored(connection, list(by_identity), model_version)
     rows, counted = [], {}
+    remembered: dict[str, list[int]] = {}
     for identity, result in by_identity.items():
-        decision = decide(owned.get(image_ids[identity]), result, scan_id=scan_id, rescan=rescan)
-        counted[identity] = decision.counts_as
+        image_id, before = stored[identity]
+        decision = decide(before, result, token=write.token, rescan=write.rescan, decoder_version=decoder_version)
+        counted[identity] = decision.counts.outcome
+        run.count(identity, decision, flagged=result.score is not None and result.score >= run.threshold)
         if decision.replaces:
-            rows.append(_prediction_row(result, image_ids[identity], model_version, scan_id))
+            fixed = {"image_id": image_id, "model_version": model_version, "decoder_version": None}
+            if result.outcome is Outcome.UNREADABLE:
+                fixed["decoder_version"] = decoder_version
+            rows.append(fixed | _prediction_row(result, decision))
+        elif before is not None and decision.counted_for not in (None, before.counted_for):
+            remembered.setdefault(decision.counted_for.encode(), []).append(image_id)
     if rows:
-        statement = insert(predictions)
-        fresh = {name: statement.inserted[name] for name in rows[0] if name not in ("image_id", "model_version")}
-        connection.execute(statement.on_duplicate_key_update(fresh), rows)
+        _upsert(connection, "predictions", rows, {name: "{new}" for name in rows[0] if name not in _PREDICTION_KEY})
+    for counted_for, image_ids in remembered.items():
+        beside = update(predictions).where(
+            predictions.c.model_version == model_version, predictions.c.image_id.in_(image_ids)
+        )
+        connection.execute(beside.values(counted_for=counted_for))
+    run.store(connection)
     return [counted[result.image.identity] for result in results]
 
 
-def _upsert_images(connection: Connection, by_identity: Mapping[bytes, Result]) -> dict[bytes, int]:
-    statement = insert(images)
-    content_hash = func.coalesce(statement.inserted.content_hash, images.c.content_hash)
-    connection.execute(
-        statement.on_duplicate_key_update(content_hash=content_hash),
-        [_image_row(identity, result) for identity, result in by_identity.items()],
-    )
-    query = select(images.c.identity, images.c.image_id).where(images.c.identity.in_(list(by_identity)))
-    return {row[0]: row[1] for row in connection.execute(query)}
+def _upsert(connection: Connection, table: str, rows: list[dict[str, Any]], updates: dict[str, str]) -> None:
+    upsert(connection, table, list(rows[0]), [list(row.values()) for row in rows], updates)
 
 
-def _stored_predictions(
-    connection: Connection, image_ids: Mapping[bytes, int], model_version: int
-) -> dict[int, StoredPrediction]:
-    query = select(predictions.c.image_id, predictions.c.outcome, predictions.c.scan_id).where(
-        predictions.c.model_version == model_version, predictions.c.image_id.in_(list(image_ids.values()))
+def _stored(
+    connection: Connection, identities: Sequence[bytes], model_version: int
+) -> dict[bytes, tuple[int, StoredPrediction | None]]:
+    query = (
+        "SELECT i.identity, i.image_id, p.outcome, p.error_code, p.scan_number, p.run_number, p.decoder_version,"
+        " p.counted_for FROM images i LEFT JOIN predictions p ON p.image_id = i.image_id AND p.model_version = %s"
+        f" WHERE i.identity IN ({','.join(['%s'] * len(identities))})"
     )
-    return {row[0]: StoredPrediction(Outcome(row[1]), row[2]) for row in connection.execute(query)}
+    rows = connection.exec_driver_sql(query, (model_version, *identities))
+    return {row.identity: (row.image_id, _stored_prediction(row)) for row in rows}
+
+
+def _stored_prediction(row: Row[Any]) -> StoredPrediction | None:
+    if row.outcome is None:
+        return None
+    token = FencingToken(row.scan_number, row.run_number)
+    return StoredPrediction(
+        Counted(token, Outcome(row.outcome), row.error_code or ""),
+        row.decoder_version,
+        Counted.parse(row.counted_for) if row.counted_for else None,
+    )
 
 
 def _image_row(identity: bytes, result: Result) -> dict[str, Any]:
@@ -179,17 +221,19 @@ def _image_row(identity: bytes, result: Result) -> dict[str, Any]:
     }
 
 
-def _prediction_row(result: Result, image_id: int, model_version: int, scan_id: str) -> dict[str, Any]:
+def _prediction_row(result: Result, decision: WriteDecision) -> dict[str, Any]:
+    token = decision.counts.token
     return {
-        "image_id": image_id,
-        "model_version": model_version,
-        "scan_id": scan_id,
+        "scan_number": token.scan_number,
+        "run_number": token.run_number,
         "outcome": str(result.outcome),
         "score": result.score,
+        "rendering": result.rendering,
         "scored_hash": reusable_hash(result),
         "error_code": result.error_code,
         "error_message": result.error_message and result.error_message[:_MESSAGE_CHARS],
         "scored_at": utc_now(),
+        "counted_for": decision.counted_for and decision.counted_for.encode(),
     }
 
 

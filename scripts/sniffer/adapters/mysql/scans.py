@@ -7,13 +7,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, ScalarSelect, func, select, update
 from sqlalchemy.dialects.mysql import insert
 
-from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, predictions, scans
+from sniffer.adapters.mysql.runs import Tally, refuse_superseded
+from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, predictions, scans, tallies
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
 from sniffer.core.errors import ContractError
-from sniffer.core.records import Certificate, FailureSample, Outcome, ScanRequest
+from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
 
 _UNENDED_SCAN = timedelta(days=14)
 """So long a scan that has not ended counts as running; after that it died without saying so."""
@@ -25,12 +26,15 @@ class ScanRepository:
     def __init__(self, transactions: Transactions) -> None:
         self._transact = transactions.transact
 
-    def open(self, request: ScanRequest, model_version: int) -> None:
-        """Note that the scan runs (again, after a resume). ContractError when its id belongs to another bucket."""
-        self._transact(lambda connection: _open_scan(connection, request, model_version))
+    def open(self, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
+        """Note that the scan runs (again, after a resume), and fence every earlier run of it off.
+
+        ContractError when its id belongs to another bucket.
+        """
+        return self._transact(lambda connection: _open_scan(connection, request, model_version, threshold))
 
     def close(self, certificate: Certificate) -> None:
-        """Store the certificate and the final state. Idempotent."""
+        """Store the certificate and the final state. Idempotent; SupersededRun unless it is of the newest run."""
         row: dict[str, Any] = {
             "listed": certificate.listed,
             "state": "complete" if certificate.holds else "incomplete",
@@ -38,8 +42,7 @@ class ScanRepository:
             "certificate": certificate.document(),
             "finished_at": utc_now(),
         } | {str(outcome): count for outcome, count in certificate.outcomes.items()}
-        statement = update(scans).where(scans.c.scan_id == certificate.scan_id).values(row)
-        self._transact(lambda connection: connection.execute(statement) and None)
+        self._transact(lambda connection: _close_scan(connection, certificate, row))
 
     def certificate(self, scan_id: str) -> Certificate | None:
         """The certificate of a scan that has ended, or None."""
@@ -47,11 +50,27 @@ class ScanRepository:
         document = self._transact(lambda connection: connection.execute(query).scalar())
         return None if document is None else Certificate.parse(document)
 
+    def tallies(self, token: FencingToken) -> tuple[OutcomeTally, ...]:
+        """What that run has committed, by outcome and code. Cost: a few rows for each consumer it has had."""
+        columns = (tallies.c.outcome, tallies.c.code, tallies.c.images, tallies.c.flagged, tallies.c.digest)
+        query = select(*columns).where(
+            tallies.c.scan_number == token.scan_number, tallies.c.run_number == token.run_number
+        )
+        found = self._transact(lambda connection: connection.execute(query).all())
+        totals: dict[tuple[str, str], Tally] = {}
+        for row in found:
+            total = totals.setdefault((row.outcome, row.code), Tally())
+            total.merge(Tally(row.images, row.flagged, int.from_bytes(row.digest, "big")))
+        return tuple(
+            OutcomeTally(Outcome(outcome), code, total.images, total.flagged, total.digest)
+            for (outcome, code), total in sorted(totals.items())
+        )
+
     def stored_outcomes(self, scan_id: str) -> dict[Outcome, int]:
         """How many predictions this scan owns now, by outcome: counted from the rows, not from memory."""
         query = (
             select(predictions.c.outcome, func.count())
-            .where(predictions.c.scan_id == scan_id)
+            .where(predictions.c.scan_number == _number_of(scan_id))
             .group_by(predictions.c.outcome)
         )
         return self._transact(lambda connection: {Outcome(row[0]): row[1] for row in connection.execute(query)})
@@ -59,14 +78,14 @@ class ScanRepository:
     def flagged_count(self, scan_id: str, threshold: float) -> int:
         """How many images of this scan are at or above the threshold."""
         query = select(func.count()).where(
-            predictions.c.scan_id == scan_id,
+            predictions.c.scan_number == _number_of(scan_id),
             predictions.c.outcome.in_((Outcome.PREDICTED, Outcome.REUSED)),
             predictions.c.score >= threshold,
         )
         return self._transact(lambda connection: connection.execute(query).scalar_one())
 
     def failure_samples(self, scan_id: str, count: int) -> tuple[FailureSample, ...]:
-        """Examples of images of this scan without a score: the failed first, then gone, then unreadable."""
+        """Examples of images of this scan without a score: the failed first, then inaccessible, gone, unreadable."""
         query = (
             select(
                 images.c.object_key,
@@ -75,14 +94,14 @@ class ScanRepository:
                 predictions.c.error_message,
             )
             .join_from(predictions, images, predictions.c.image_id == images.c.image_id)
-            .where(predictions.c.scan_id == scan_id)
+            .where(predictions.c.scan_number == _number_of(scan_id))
             .order_by(predictions.c.image_id)
             .limit(count)
         )
 
         def read(connection: Connection) -> tuple[FailureSample, ...]:
             samples: list[FailureSample] = []
-            for outcome in (Outcome.FAILED, Outcome.GONE, Outcome.UNREADABLE):
+            for outcome in (Outcome.FAILED, Outcome.INACCESSIBLE, Outcome.GONE, Outcome.UNREADABLE):
                 rows = connection.execute(query.where(predictions.c.outcome == outcome)).all()
                 samples += [FailureSample(row[0].decode(), outcome, row[2], row[3]) for row in rows]
             return tuple(samples[:count])
@@ -135,22 +154,18 @@ class ScanRepository:
         return self._transact(lambda connection: connection.execute(query).scalar())
 
 
-def _open_scan(connection: Connection, request: ScanRequest, model_version: int) -> None:
-    stored = connection.execute(
-        select(scans.c.bucket, scans.c.prefix).where(scans.c.scan_id == request.scan_id).with_for_update()
-    ).first()
-    asked = (request.bucket, request.prefix.encode())
-    if stored is not None and tuple(stored) != asked:
-        raise ContractError(
-            f"scan {request.scan_id} was of s3://{stored.bucket}/{stored.prefix.decode()}: resume it with the same "
-            "bucket and prefix, or leave --scan-id away"
-        )
+def _number_of(scan_id: str) -> ScalarSelect[int]:
+    return select(scans.c.number).where(scans.c.scan_id == scan_id).scalar_subquery()
+
+
+def _open_scan(connection: Connection, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
     row: dict[str, Any] = {
         "bucket": request.bucket,
         "prefix": request.prefix.encode(),
         "window_since": request.since and naive_utc(request.since),
         "window_until": request.until and naive_utc(request.until),
         "model_version": model_version,
+        "threshold": threshold,
         "dag_run": request.dag_run,
         "request": json.loads(json.dumps(dataclasses.asdict(request), default=str)),
         "state": "running",
@@ -158,4 +173,25 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int)
         "started_at": utc_now(),
         "finished_at": None,
     } | dict.fromkeys(COUNT_COLUMNS, 0)
-    connection.execute(insert(scans).values(scan_id=request.scan_id, **row).on_duplicate_key_update(row))
+    # Of two that open it at once, one inserts; both then queue up for its lock.
+    first = insert(scans).values(scan_id=request.scan_id, run_number=0, **row)
+    connection.execute(first.on_duplicate_key_update(scan_id=scans.c.scan_id))
+    columns = (scans.c.bucket, scans.c.prefix, scans.c.number, scans.c.run_number)
+    known = connection.execute(select(*columns).where(scans.c.scan_id == request.scan_id).with_for_update()).one()
+    if (known.bucket, known.prefix) != (request.bucket, request.prefix.encode()):
+        raise ContractError(
+            f"scan {request.scan_id} was of s3://{known.bucket}/{known.prefix.decode()}: resume it with the same "
+            "bucket and prefix, or leave --scan-id away"
+        )
+    token = FencingToken(known.number, known.run_number + 1)
+    connection.execute(update(scans).where(scans.c.number == known.number).values(run_number=token.run_number, **row))
+    return token
+
+
+def _close_scan(connection: Connection, certificate: Certificate, row: dict[str, Any]) -> None:
+    query = select(scans.c.number, scans.c.run_number).where(scans.c.scan_id == certificate.scan_id)
+    found = connection.execute(query.with_for_update()).first()
+    if found is None:
+        raise ContractError(f"scan {certificate.scan_id} is not in MySQL: its certificate cannot be stored")
+    refuse_superseded(certificate.scan_id, found.run_number, certificate.run_number)
+    connection.execute(update(scans).where(scans.c.number == found.number).values(row))

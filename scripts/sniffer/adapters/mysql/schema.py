@@ -19,7 +19,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
@@ -84,17 +84,20 @@ COUNT_COLUMNS = {"listed": "objects that belong to the scan"} | {
 scans = Table(
     "scans",
     metadata,
+    Column("number", BigInteger, primary_key=True, doc="a number, for joins"),
     Column(
         "scan_id",
         String(120),
-        primary_key=True,
+        unique=True,
         doc="the name given with `--scan-id`, or one that sorts by time; Airflow's is DAG id and run id",
     ),
+    Column("run_number", Integer, doc="how often the scan was started; only the newest run may write"),
     Column("bucket", String(255), doc="the S3 bucket"),
     Column("prefix", VARBINARY(1024), doc="only keys that start with it"),
     Column("window_since", DATETIME(fsp=6), doc="only objects modified at or after, UTC; empty: no bound"),
     Column("window_until", DATETIME(fsp=6), doc="only objects modified before, UTC; empty: no bound"),
     Column("model_version", Integer, doc="the version that this scan asks, from start to end"),
+    Column("threshold", Double, doc="the model's threshold when the newest run began"),
     Column("dag_run", String(255), doc="the Airflow run that asked, if one did"),
     Column("request", JSON, doc="all that was asked, as JSON"),
     Column("state", String(16), doc="`running`, `complete` (the certificate holds) or `incomplete`"),
@@ -106,11 +109,48 @@ scans = Table(
     info={"doc": "One row for each scan."},
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("scan_number", BigInteger, primary_key=True, autoincrement=False, doc="as in `scans`"),
+    Column(
+        "lease_until",
+        DATETIME(fsp=6),
+        doc="UTC; the scan's process moves it on every few seconds, so a `running` scan whose lease is over is dead",
+    ),
+    Column("holder", String(255), doc="the machine and the process that run the scan"),
+    # Not in `scans`, whose row every storing transaction locks to see which run is the newest.
+    info={"doc": "Which scans are running now: one row for each scan that has not ended."},
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("scan_number", BigInteger, primary_key=True, autoincrement=False, doc="as in `scans`"),
+    Column("run_number", Integer, primary_key=True, autoincrement=False, doc="the scan's run"),
+    # A row of its own for each consumer, so that they never wait for one another.
+    Column("writer", BigInteger, primary_key=True, autoincrement=False, doc="one consumer process, a random number"),
+    Column("outcome", String(16), primary_key=True, doc="see [outcomes](outcomes.md)"),
+    Column("code", String(64), primary_key=True, doc="see [outcomes](outcomes.md); empty when there is a score"),
+    Column("images", BigInteger, doc="images that ended so"),
+    Column("flagged", BigInteger, doc="those of them at or above the threshold"),
+    Column("digest", BINARY(32), doc="the sum of their identities modulo 2^256"),
+    info={
+        "doc": "What each run of a scan has committed, counted in the same transaction as the rows: a certificate "
+        "compares it with what was acknowledged. A writer's count may be negative where it replaced another's."
+    },
+)
+
 images = Table(
     "images",
     metadata,
     Column("image_id", BigInteger, primary_key=True, doc="a number, for joins"),
-    Column("identity", BINARY(32), unique=True, doc="SHA-256 of bucket, ETag and key: makes the row unique"),
+    Column(
+        "identity",
+        BINARY(32),
+        unique=True,
+        doc="SHA-256 of bucket, ETag, size, last modified and key: makes the row unique",
+    ),
     Column("bucket", String(255), doc="the S3 bucket"),
     # Binary: S3 compares keys byte by byte, and every MySQL collation pads, folds or both somewhere.
     Column("object_key", VARBINARY(1024), doc="the key as bytes of UTF-8, compared byte by byte"),
@@ -119,7 +159,7 @@ images = Table(
     Column("last_modified", DATETIME(fsp=6), doc="as listed, UTC"),
     Column("content_hash", BINARY(32), doc="SHA-256 of the bytes; empty until they were read"),
     info={
-        "doc": "One row for each object that a scan has seen: a key with an ETag. "
+        "doc": "One row for each object that a scan has seen: a key with an ETag, a size and a date. "
         "An object that is replaced gets a second row."
     },
 )
@@ -129,9 +169,15 @@ predictions = Table(
     metadata,
     Column("image_id", BigInteger, primary_key=True, doc="as in `images`"),
     Column("model_version", Integer, primary_key=True, doc="as in `models`"),
-    Column("scan_id", String(120), doc="the scan that wrote the row"),
-    Column("outcome", String(16), doc="see [outcomes](outcomes.md); `unchanged` is counted in `scans` and has no row"),
+    Column("scan_number", BigInteger, doc="the scan that wrote the row, as in `scans`; 0: one that is not there"),
+    Column("run_number", Integer, doc="the run of that scan; 0: written before runs had numbers"),
+    Column(
+        "outcome",
+        String(16),
+        doc="see [outcomes](outcomes.md); `unchanged` and `skipped` are counted in `scans` and have no row",
+    ),
     Column("score", Double, doc="0 to 1, the probability of drugs; empty unless `predicted` or `reused`"),
+    Column("rendering", String(64), doc="which picture of the file has that score; empty: there is only one"),
     # Set on `predicted` rows only: one row per distinct bytes, so that the look-up for reuse never walks a
     # million copies of one placeholder image.
     Column(
@@ -141,6 +187,16 @@ predictions = Table(
     ),
     Column("error_code", String(64), doc="see [outcomes](outcomes.md); empty when there is a score"),
     Column("error_message", String(500), doc="the same for a person"),
+    Column(
+        "decoder_version",
+        Integer,
+        doc="set on `unreadable` rows: which decoder gave it up; a release with a newer one tries again",
+    ),
     Column("scored_at", DATETIME(fsp=6), doc="UTC"),
+    Column(
+        "counted_for",
+        String(160),
+        doc="scan, run, outcome and code, where a scan beside the one of the row has counted this image otherwise",
+    ),
     info={"doc": "What became of an image by one model version: one row for each image and version."},
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from support.database_servers import DatabaseServer
-from support.stored_rows import predicted, rows
+from support.stored_rows import predicted, record, rows
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError, TransientError
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.both_servers
 def test_a_killed_database_is_waited_for(
     database: Database, database_server: DatabaseServer, database_url: str
 ) -> None:
-    database.images.record([predicted("before")], model_version=1, scan_id="s")
+    record(database, [predicted("before")], model_version=1, scan_id="s")
     database_server.kill()
     restart = threading.Timer(2.0, database_server.start)
     restart.start()
     try:
-        assert database.images.record([predicted("after")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
+        assert record(database, [predicted("after")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
     finally:
         restart.join()
     assert rows(database_url, "SELECT COUNT(*) FROM predictions") == [(2,)]

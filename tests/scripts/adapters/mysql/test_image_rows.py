@@ -6,7 +6,7 @@ import hashlib
 import threading
 
 import pytest
-from support.stored_rows import change, failed, listed, predicted, rows
+from support.stored_rows import change, failed, listed, predicted, record, rows
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.records import Outcome, Result
@@ -36,7 +36,7 @@ AWKWARD_KEYS = [
 
 
 def test_every_awkward_key_is_a_row_of_its_own(database: Database, database_url: str) -> None:
-    outcomes = database.images.record([predicted(key) for key in AWKWARD_KEYS], model_version=1, scan_id="s")
+    outcomes = record(database, [predicted(key) for key in AWKWARD_KEYS], model_version=1, scan_id="s")
     assert outcomes == [Outcome.PREDICTED] * len(AWKWARD_KEYS)
     stored = {row[0] for row in rows(database_url, "SELECT object_key FROM images")}
     assert stored == {key.encode() for key in AWKWARD_KEYS}
@@ -47,54 +47,54 @@ def test_every_awkward_key_is_a_row_of_its_own(database: Database, database_url:
 
 def test_recording_twice_doubles_nothing_and_keeps_the_first(database: Database, database_url: str) -> None:
     assert (
-        database.images.record([predicted("a", 0.1), predicted("b", 0.2)], model_version=1, scan_id="s")
+        record(database, [predicted("a", 0.1), predicted("b", 0.2)], model_version=1, scan_id="s")
         == [Outcome.PREDICTED] * 2
     )
     assert (
-        database.images.record([predicted("b", 0.9), predicted("c", 0.3)], model_version=1, scan_id="s")
+        record(database, [predicted("b", 0.9), predicted("c", 0.3)], model_version=1, scan_id="s")
         == [Outcome.PREDICTED] * 2
     )
     assert rows(database_url, "SELECT score FROM predictions ORDER BY score") == [(0.1,), (0.2,), (0.3,)]
 
 
 def test_what_another_scan_stored_first_counts_as_unchanged(database: Database, database_url: str) -> None:
-    database.images.record([predicted("a", 0.1)], model_version=1, scan_id="first")
-    assert database.images.record([predicted("a", 0.9)], model_version=1, scan_id="second") == [Outcome.UNCHANGED]
-    assert rows(database_url, "SELECT scan_id, score FROM predictions") == [("first", 0.1)]
+    record(database, [predicted("a", 0.1)], model_version=1, scan_id="first")
+    assert record(database, [predicted("a", 0.9)], model_version=1, scan_id="second") == [Outcome.UNCHANGED]
+    assert rows(database_url, "SELECT scan_id, score FROM predictions JOIN scans ON number = scan_number") == [
+        ("first", 0.1)
+    ]
 
 
 def test_a_failure_is_replaced_by_a_result_but_never_the_other_way(database: Database, database_url: str) -> None:
-    database.images.record([failed("a")], model_version=1, scan_id="s")
+    record(database, [failed("a")], model_version=1, scan_id="s")
     assert database.images.settled([listed("a").identity], 1) == set()
-    assert database.images.record([predicted("a")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
-    assert database.images.record([failed("a")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
+    assert record(database, [predicted("a")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
+    assert record(database, [failed("a")], model_version=1, scan_id="s") == [Outcome.PREDICTED]
     assert rows(database_url, "SELECT outcome, error_code FROM predictions") == [("predicted", None)]
 
 
 def test_a_rescan_overwrites_once_and_resumes(database: Database, database_url: str) -> None:
-    database.images.record([predicted("a", 0.1)], model_version=1, scan_id="old")
+    record(database, [predicted("a", 0.1)], model_version=1, scan_id="old")
     identities = [listed("a").identity]
     assert database.images.settled(identities, 1, scan_id="new") == set()
-    assert database.images.record([predicted("a", 0.7)], model_version=1, scan_id="new", rescan=True) == [
-        Outcome.PREDICTED
-    ]
-    assert database.images.record([predicted("a", 0.9)], model_version=1, scan_id="new", rescan=True) == [
-        Outcome.PREDICTED
-    ]
+    assert record(database, [predicted("a", 0.7)], model_version=1, scan_id="new", rescan=True) == [Outcome.PREDICTED]
+    assert record(database, [predicted("a", 0.9)], model_version=1, scan_id="new", rescan=True) == [Outcome.PREDICTED]
     assert database.images.settled(identities, 1, scan_id="new") == set(identities)
-    assert rows(database_url, "SELECT scan_id, score FROM predictions") == [("new", 0.7)]
+    assert rows(database_url, "SELECT scan_id, score FROM predictions JOIN scans ON number = scan_number") == [
+        ("new", 0.7)
+    ]
 
 
 def test_results_belong_to_a_model_version_and_to_an_etag(database: Database) -> None:
-    database.images.record([predicted("a")], model_version=1, scan_id="s")
+    record(database, [predicted("a")], model_version=1, scan_id="s")
     assert database.images.settled([listed("a").identity], 2) == set()
     assert database.images.settled([listed("a", etag="e2").identity], 1) == set()
 
 
 def test_scores_are_found_again_by_content_and_only_for_bytes_the_model_saw(database: Database) -> None:
-    database.images.record([predicted("a", 0.25, b"same")], model_version=1, scan_id="s")
+    record(database, [predicted("a", 0.25, b"same")], model_version=1, scan_id="s")
     same = hashlib.sha256(b"same").digest()
-    database.images.record([Result(listed("b"), Outcome.REUSED, 0.25, same)], model_version=1, scan_id="s")
+    record(database, [Result(listed("b"), Outcome.REUSED, 0.25, same)], model_version=1, scan_id="s")
     assert database.images.scored_bytes([same, b"?" * 32], 1) == {same: 0.25}
     assert database.images.scored_bytes([same], 2) == {}
 
@@ -108,7 +108,7 @@ def test_concurrent_writers_of_the_same_images_agree(database: Database, databas
             counted[scan_id] = []
             for start in range(0, len(keys), 20):
                 batch = [predicted(key) for key in keys[start : start + 20]][::order]
-                counted[scan_id] += own.images.record(batch, model_version=1, scan_id=scan_id)
+                counted[scan_id] += record(own, batch, model_version=1, scan_id=scan_id)
 
     threads = [threading.Thread(target=write, args=(f"s{i}", 1 if i % 2 else -1)) for i in range(4)]
     for thread in threads:
@@ -123,7 +123,7 @@ def test_concurrent_writers_of_the_same_images_agree(database: Database, databas
 
 
 def test_flagged_images_follow_the_threshold_without_a_rescan(database: Database, database_url: str) -> None:
-    database.images.record([predicted("lo", 0.4), predicted("hi 😀", 0.6)], model_version=1, scan_id="s")
+    record(database, [predicted("lo", 0.4), predicted("hi 😀", 0.6)], model_version=1, scan_id="s")
     assert rows(database_url, "SELECT object_key FROM flagged_images") == [("hi 😀",)]
     assert database.scans.flagged_count("s", 0.5) == 1
     change(database_url, "UPDATE models SET threshold = 0.3 WHERE version = 1")
@@ -132,20 +132,18 @@ def test_flagged_images_follow_the_threshold_without_a_rescan(database: Database
 
 
 def test_failed_objects_come_back_as_they_were_listed(database: Database) -> None:
-    database.images.record(
-        [failed("p/a"), failed("p/b 😀"), failed("q/c"), predicted("p/d")], model_version=1, scan_id="s"
-    )
+    record(database, [failed("p/a"), failed("p/b 😀"), failed("q/c"), predicted("p/d")], model_version=1, scan_id="s")
     pages = list(database.images.failed_objects("bkt", "p/", 1, page_size=1))
     assert sorted((image for page in pages for image in page), key=lambda i: i.key) == [listed("p/a"), listed("p/b 😀")]
 
 
 def test_recent_images_are_those_that_any_model_was_asked_about_newest_first(database: Database) -> None:
     for key in "abc":
-        database.images.record([predicted(key, 0.1)], model_version=1, scan_id="s")
-    database.images.record([failed("d")], model_version=1, scan_id="s")
+        record(database, [predicted(key, 0.1)], model_version=1, scan_id="s")
+    record(database, [failed("d")], model_version=1, scan_id="s")
     copy = Result(listed("e"), Outcome.REUSED, 0.3, hashlib.sha256(b"c").digest())
-    database.images.record([copy], model_version=1, scan_id="s")
-    database.images.record([predicted("f", 0.9), predicted("b", 0.8)], model_version=2, scan_id="s")
+    record(database, [copy], model_version=1, scan_id="s")
+    record(database, [predicted("f", 0.9), predicted("b", 0.8)], model_version=2, scan_id="s")
     assert database.images.recent_images(2) == [listed("f"), listed("c")]
     assert [image.key for image in database.images.recent_images(9)] == ["f", "c", "b", "a"]
     assert database.images.recent_images(0) == []

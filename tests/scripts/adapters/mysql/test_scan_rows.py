@@ -15,7 +15,7 @@ pytestmark = pytest.mark.both_servers
 def ended(scan_id: str, scored: int, reused: int = 0) -> Certificate:
     outcomes = dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: scored, Outcome.REUSED: reused}
     return Certificate(
-        scan_id, "bkt", "", None, None, False, "0" * 64, scored, outcomes, 0, 1, "d", "p1", 0.5, 1.0, 1.0
+        scan_id, "bkt", "", None, None, False, "0" * 64, scored, outcomes, 0, 1, "d", "p1", 0.5, 1.0, 1.0, 1
     )
 
 
@@ -28,7 +28,7 @@ def rewind(database_url: str, scan_id: str, days: float) -> None:
 
 def test_a_certificate_comes_back_as_it_went(database: Database) -> None:
     request = ScanRequest("scan-1", "bkt", "p/", since=WHEN)
-    database.scans.open(request, 1)
+    token = database.scans.open(request, 1, 0.5)
     assert database.scans.certificate("scan-1") is None
     certificate = Certificate(
         scan_id="scan-1",
@@ -49,17 +49,19 @@ def test_a_certificate_comes_back_as_it_went(database: Database) -> None:
         images_per_s=2.0,
         failure_samples=(FailureSample("k 😀", Outcome.GONE, "deleted", "no longer there"),),
         problems=(),
+        run_number=token.run_number,
+        codes={"deleted": 1},
     )
     database.scans.close(certificate)
     assert database.scans.certificate("scan-1") == certificate
     with pytest.raises(ContractError, match=r"s3://bkt/p/"):
-        database.scans.open(ScanRequest("scan-1", "other"), 1)
+        database.scans.open(ScanRequest("scan-1", "other"), 1, 0.5)
 
 
 def test_running_scans_pin_their_versions_until_they_end_or_are_given_up(database: Database, database_url: str) -> None:
     assert database.scans.running_versions() == set()
-    database.scans.open(ScanRequest("scan-1", "bkt"), 1)
-    database.scans.open(ScanRequest("scan-2", "bkt"), 2)
+    database.scans.open(ScanRequest("scan-1", "bkt"), 1, 0.5)
+    database.scans.open(ScanRequest("scan-2", "bkt"), 2, 0.5)
     assert database.scans.running_versions() == {1, 2}
     database.scans.close(ended("scan-1", 3))
     assert database.scans.running_versions() == {2}
@@ -74,7 +76,7 @@ def test_images_a_day_are_those_that_got_a_score_over_the_days_with_scans(
 ) -> None:
     assert database.scans.images_per_day() is None
     for number, days in enumerate((8, 2, 1, 0)):
-        database.scans.open(ScanRequest(f"scan-{number}", "bkt"), 1)
+        database.scans.open(ScanRequest(f"scan-{number}", "bkt"), 1, 0.5)
         database.scans.close(ended(f"scan-{number}", 100 * (number + 1), reused=50))
         rewind(database_url, f"scan-{number}", days)
     # The one of eight days ago is too old; the others stand for three days.

@@ -1,0 +1,31 @@
+"""One multi-row upsert in one statement, on MySQL and on MariaDB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection
+
+
+def upsert(
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    updates: Mapping[str, str],
+) -> None:
+    """Insert the rows, values in the order of `columns`; where a key is taken, set each column of `updates` instead.
+
+    There `{new}` stands for what would have been inserted, as in `{"hits": "t.hits + {new}"}`.
+    """
+    # Built here, since the driver's executemany sends row by row what it does not recognise, and compiling thousands
+    # of bound parameters costs more than the statement.
+    marks = ",".join(["(" + ",".join(["%s"] * len(columns)) + ")"] * len(rows))
+    alias, form = ("", "VALUES({})") if _is_mariadb(connection) else (" AS fresh", "fresh.{}")
+    changes = ", ".join(f"{name} = {change.format(new=form.format(name))}" for name, change in updates.items())
+    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {marks}{alias} ON DUPLICATE KEY UPDATE {changes}"
+    connection.exec_driver_sql(statement, tuple(value for row in rows for value in row))
+
+
+def _is_mariadb(connection: Connection) -> bool:
+    return bool(getattr(connection.dialect, "is_mariadb", False))

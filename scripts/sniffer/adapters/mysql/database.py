@@ -14,7 +14,7 @@ from sniffer.adapters.mysql.images import ImageRepository
 from sniffer.adapters.mysql.models import ModelRegistry
 from sniffer.adapters.mysql.scans import ScanRepository
 from sniffer.adapters.mysql.schema import SCHEMA_VERSION
-from sniffer.adapters.mysql.transactions import Transactions
+from sniffer.adapters.mysql.transactions import MIGRATION_TIMEOUT_S, Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.settings import DatabaseSettings
 
@@ -33,6 +33,7 @@ class Database:
     """The images, the scans and the models of one database, over one connection. Not shared between threads."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
         self._transactions = Transactions(settings)
         self.images = ImageRepository(self._transactions)
         self.scans = ScanRepository(self._transactions)
@@ -68,11 +69,21 @@ class Database:
         return self._transactions.transact(ask, patience_s=0.0)
 
     def migrate(self, revision: str = "head") -> None:
-        """Bring the tables to that revision, with check()'s errors; not retried, since DDL is not idempotent."""
+        """Bring the tables to that revision. Idempotent, also after an interruption, and alone: others wait.
+
+        Raises check()'s errors, TransientError also when another process migrates for longer than our patience.
+        """
         # Alembic takes a moment to import, and only this needs it.
         from sniffer.adapters.mysql.upgrade import upgrade
 
-        self._transactions.transact(lambda connection: upgrade(connection, revision), patience_s=0.0)
+        # This connection tells at once whether the server is there; the one that migrates may wait hours for an answer.
+        self._transactions.transact(_schema_version, patience_s=0.0)
+        patience_s = self._settings.patience_s
+        migration = Transactions(self._settings, answer_limit_s=MIGRATION_TIMEOUT_S)
+        try:
+            migration.transact(lambda connection: upgrade(connection, revision, lock_patience_s=patience_s))
+        finally:
+            migration.close()
 
 
 def _schema_version(connection: Connection) -> str | None:

@@ -7,7 +7,7 @@ down_revision = None
 
 TABLES = (
     """
-    CREATE TABLE models (
+    CREATE TABLE IF NOT EXISTS models (
         version INT NOT NULL PRIMARY KEY,
         digest CHAR(64) NOT NULL,
         backbone_digest CHAR(64) NOT NULL,
@@ -21,7 +21,7 @@ TABLES = (
     )
     """,
     """
-    CREATE TABLE scans (
+    CREATE TABLE IF NOT EXISTS scans (
         scan_id VARCHAR(120) NOT NULL PRIMARY KEY,
         bucket VARCHAR(255) NOT NULL,
         prefix VARBINARY(1024) NOT NULL,
@@ -48,7 +48,7 @@ TABLES = (
     )
     """,
     """
-    CREATE TABLE images (
+    CREATE TABLE IF NOT EXISTS images (
         image_id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
         identity BINARY(32) NOT NULL,
         bucket VARCHAR(255) NOT NULL,
@@ -63,7 +63,7 @@ TABLES = (
     )
     """,
     """
-    CREATE TABLE predictions (
+    CREATE TABLE IF NOT EXISTS predictions (
         image_id BIGINT NOT NULL,
         model_version INT NOT NULL,
         scan_id VARCHAR(120) NOT NULL,
@@ -86,7 +86,7 @@ TABLES = (
 )
 
 VIEW = """
-    CREATE VIEW flagged_images AS
+    CREATE OR REPLACE VIEW flagged_images AS
     SELECT i.image_id, i.bucket, CONVERT(i.object_key USING utf8mb4) AS object_key, i.etag, i.last_modified,
            p.model_version, p.score, m.threshold, p.outcome, p.scan_id, p.scored_at
     FROM predictions p

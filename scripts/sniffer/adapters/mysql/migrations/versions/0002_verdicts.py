@@ -2,12 +2,16 @@
 
 from alembic import op
 
+from sniffer.adapters.mysql.migration_steps import has_column
+
 revision = "0002"
 down_revision = "0001"
 
 
 def upgrade() -> None:
     """Add both columns; versions registered before have neither."""
+    if has_column(op.get_bind(), "models", "verdict"):
+        return
     op.execute(
         """
         ALTER TABLE models

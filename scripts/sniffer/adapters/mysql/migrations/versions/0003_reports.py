@@ -10,7 +10,7 @@ def upgrade() -> None:
     """Add the table; versions judged before have no report in it."""
     op.execute(
         """
-        CREATE TABLE reports (
+        CREATE TABLE IF NOT EXISTS reports (
             version INT NOT NULL PRIMARY KEY,
             page MEDIUMBLOB NOT NULL
         )

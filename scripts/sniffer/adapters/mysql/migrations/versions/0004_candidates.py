@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from sniffer.adapters.mysql.migration_steps import has_column
+
 revision = "0004"
 down_revision = "0003"
 
@@ -17,6 +19,8 @@ def downgrade() -> None:
 
 
 def _rename(column: str, key: str, to_column: str, to_key: str) -> None:
+    if has_column(op.get_bind(), "models", to_column):
+        return
     op.execute(f"UPDATE models SET {column} = NULL")
     op.execute(
         f"""

@@ -113,7 +113,7 @@ def _decoded_pixels(image_bytes: Any) -> Any:
 
 
 def _decoded_image(data: Any) -> Any:
-    """TensorFlow's decoder, for people and curl: without EXIF turning, transparency or CMYK as images.py has it."""
+    """TensorFlow's decoder, for people and curl: without EXIF turning, transparency or CMYK as the fleet has it."""
     image = tf.io.decode_image(data, channels=3, expand_animations=False)
     square = tf.image.resize(image, IMAGE_SHAPE[:2], method="bilinear", antialias=True)
     return tf.cast(tf.clip_by_value(tf.round(square), 0, 255), tf.uint8)

@@ -64,23 +64,25 @@ CODES: Mapping[str, CodeMeaning] = {
     ),
     "over_pixel_limit": CodeMeaning(
         Outcome.UNREADABLE,
-        "more pixels than `SNIFFER_MAX_IMAGE_PIXELS`; often a decompression bomb",
+        "more pixels to decode than `SNIFFER_MAX_IMAGE_PIXELS`; of a large JPEG only a part is decoded, and counted",
         "raise the limit and give consumers the memory (4 bytes a pixel and more), if such pictures matter",
     ),
-    "over_scan_limit": CodeMeaning(
+    "over_cost_limit": CodeMeaning(
         Outcome.UNREADABLE,
-        "a progressive JPEG with so many passes that decoding would take more than about 15 s",
-        "nothing; it is an attack or a broken file",
+        "decoding it would take, or took, more than 3 s of CPU or 1 GiB of memory: endless scans, tags or blocks",
+        "nothing; it is an attack, or a picture of a size that no viewer opens",
     ),
     "not_an_image": CodeMeaning(
         Outcome.UNREADABLE, "HTML, JSON, text, a video, an archive, …; the message says which", "nothing"
     ),
     "unsupported": CodeMeaning(
         Outcome.UNREADABLE,
-        "an image in a format that is not decoded: HEIC, JPEG 2000, JPEG XL, Photoshop, icon, SVG",
+        "an image that is not decoded: Photoshop, SVG, or a JPEG that no browser shows (arithmetic coding, lossless)",
         "nothing; convert it before the upload, if you can",
     ),
-    "truncated": CodeMeaning(Outcome.UNREADABLE, "the file ends before the picture does", "nothing; upload it again"),
+    "truncated": CodeMeaning(
+        Outcome.UNREADABLE, "the file ends before anything of the picture can be shown", "nothing; upload it again"
+    ),
     "corrupt": CodeMeaning(
         Outcome.UNREADABLE, "damaged in another way; the message has the decoder's words", "nothing; upload it again"
     ),

@@ -9,7 +9,7 @@ from sniffer.adapters.images.render import Picture, Rendering, decode, render
 
 __all__ = ["DECODER_VERSION", "PREPROCESSING_VERSION", "Picture", "Rendering", "decode", "render"]
 
-PREPROCESSING_VERSION = f"1-draft-bilinear-pillow{pillow_version.split('.')[0]}"
+PREPROCESSING_VERSION = f"2-draft-bilinear-pillow{pillow_version.split('.')[0]}"
 """Names all that defines the pixels: our steps (the leading number; raise it with any change), the resampling, and
 Pillow's major version, which may change its decoders."""
 

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-DECODABLE = ("JPEG", "PNG", "GIF", "WebP", "AVIF", "BMP", "TIFF")
-OTHER_IMAGES = ("HEIC", "JPEG 2000", "JPEG XL", "Photoshop", "icon", "SVG")
+from sniffer.adapters.images.formats.boxes import brand_of
+
+DECODABLE = (
+    "JPEG",
+    "PNG",
+    "GIF",
+    "WebP",
+    "AVIF",
+    "HEIC",
+    "BMP",
+    "TIFF",
+    "icon",
+    "JPEG 2000",
+    "JPEG XL",
+)
+OTHER_IMAGES = ("Photoshop", "SVG")
 _MAGIC = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"GIF8", "GIF"),
     (8, b"WEBP", "WebP"),
-    (4, b"ftypavi", "AVIF"),
     (0, b"II*\0", "TIFF"),
     (0, b"MM\0*", "TIFF"),
-    (4, b"ftyphei", "HEIC"),
-    (4, b"ftyphev", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
-    (4, b"ftypmsf1", "HEIC"),
+    (0, b"II\0*", "TIFF"),
+    (0, b"MM*\0", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
     (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (0, b"\xff\x0a", "JPEG XL"),
     (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
     (0, b"8BPS", "Photoshop"),
     (0, b"\0\0\1\0", "icon"),
-    (4, b"ftyp", "video"),
+    (0, b"\0\0\2\0", "icon"),
     (8, b"AVI ", "video"),
     (0, b"\x1aE\xdf\xa3", "video"),
     (0, b"\0\0\1\xba", "video"),
@@ -37,6 +50,8 @@ def kind_of(data: bytes) -> str:
     for offset, magic, kind in _MAGIC:
         if data.startswith(magic, offset):
             return kind
+    if data.startswith(b"ftyp", 4):
+        return brand_of(data) or "video"
     start = data[:1024]
     if _is_text(start):
         return _kind_of_text(start.lstrip(b"\xef\xbb\xbf \t\r\n").lower())

@@ -40,7 +40,9 @@ def refusal(data: bytes, error: BaseException) -> UnreadableImage:
     if kind not in DECODABLE:
         return UnreadableImage("not_an_image", f"not an image: it looks like {kind}")
     if _ends_early(kind, data) or "truncated" in str(error).lower():
-        return UnreadableImage("truncated", f"{kind} image ends early, after {len(data):,} bytes")
+        return UnreadableImage(
+            "truncated", f"{kind} image ends early, after {len(data):,} bytes; nothing of it can be shown"
+        )
     if isinstance(error, UnidentifiedImageError):
         return UnreadableImage("corrupt", f"{kind} image is damaged: its header cannot be read")
     what = one_line(error, 200) or type(error).__name__

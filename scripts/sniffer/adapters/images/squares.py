@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image, ImageFile
+from PIL import Image
 
-from sniffer.adapters.images.colours import interpolable, rgb_on_white
-from sniffer.adapters.images.refusals import DECODE_ERRORS
+from sniffer.adapters.images.colours import exponent_of, interpolable
 from sniffer.core.model_records import IMAGE_SIDE
 
 _SIZE = (IMAGE_SIDE, IMAGE_SIDE)
@@ -17,7 +16,6 @@ _ENOUGH = 2 * IMAGE_SIDE
 differs from filtering everything by a third of a grey level on average, at half the cost."""
 _BAND_PIXELS = 1 << 20
 
-_ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -29,34 +27,35 @@ _TRANSPOSE = {
 }
 
 
-def square_rgb(image: ImageFile.ImageFile) -> Image.Image:
-    """The whole picture as 224×224 RGB, upright, transparency laid onto white."""
-    # libjpeg scales by 1/2, 1/4 or 1/8 while it decodes, for less than it costs to decode in full. A scaled side is
-    # rounded up; the box says where the picture really ends.
-    draft = image.draft(None, _SIZE)
-    image.load()
-    width, height = draft[1][2:] if draft else image.size
+def square(
+    image: Image.Image, size: tuple[float, float], *, orientation: int = 1, gamma: float | None = None
+) -> Image.Image:
+    """All of a loaded image on 224×224 pixels, turned upright, in a mode for `colours.straight`.
+
+    `size`: where the picture really ends, since a side that was scaled while decoding is rounded up.
+    """
+    width, height = size
     block = max(1, int(width) // _ENOUGH), max(1, int(height) // _ENOUGH)
     box = (0, 0, width / block[0], height / block[1])
-    small = _reduced(image, block).resize(_SIZE, Image.Resampling.BILINEAR, box)
+    small = _reduced(image, block, exponent_of(gamma)).resize(_SIZE, Image.Resampling.BILINEAR, box)
     # Resizing treats each axis alone, and all of both goes onto a square: turning the result is turning the source.
-    turn = _TRANSPOSE.get(_orientation(image))
-    return rgb_on_white(small if turn is None else small.transpose(turn))
+    turn = _TRANSPOSE.get(orientation)
+    return small if turn is None else small.transpose(turn)
 
 
-def _reduced(image: Image.Image, block: tuple[int, int]) -> Image.Image:
+def _reduced(image: Image.Image, block: tuple[int, int], exponent: float | None) -> Image.Image:
     """Each block of pixels averaged to one, in a mode that can be interpolated.
 
     Where the mode must change, it does so band by band: a large image is never held a second time in full.
     """
-    if image.mode in _INTERPOLABLE and not image.has_transparency_data:
+    if image.mode in _INTERPOLABLE and not image.has_transparency_data and exponent is None:
         return image if block == (1, 1) else image.reduce(block)
     width, height = image.size
     rows = block[1] * max(1, _BAND_PIXELS // (width * block[1]))
     if rows >= height:
-        return interpolable(image).reduce(block)
+        return interpolable(image, exponent).reduce(block)
     bands = [
-        interpolable(image.crop((0, top, width, min(top + rows, height)))).reduce(block)
+        interpolable(image.crop((0, top, width, min(top + rows, height))), exponent).reduce(block)
         for top in range(0, height, rows)
     ]
     return _stacked(bands)
@@ -69,12 +68,3 @@ def _stacked(bands: Sequence[Image.Image]) -> Image.Image:
         whole.paste(band, (0, top))
         top += band.height
     return whole
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; broken EXIF does not make a picture unreadable, browsers show it as it is."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except DECODE_ERRORS:
-        return 1
-    return orientation if isinstance(orientation, int) else 1

@@ -1,0 +1,59 @@
+"""JPEG XL (ISO/IEC 18181): the size, out of the first bits."""
+
+from __future__ import annotations
+
+from sniffer.adapters.images.survey import Cost, Malformed, Survey
+
+_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+# Measured with files that were made small at any price; ordinary ones take a third.
+_PIXEL_S = 90e-9
+_PIXEL_BYTES = 16
+
+
+class _Bits:
+    """Bits of a codestream, the lowest of each byte first."""
+
+    def __init__(self, data: bytes) -> None:
+        self._left = int.from_bytes(data[:64], "little")
+
+    def take(self, count: int) -> int:
+        value = self._left & ((1 << count) - 1)
+        self._left >>= count
+        return value
+
+    def side(self, is_small: int) -> int:
+        if is_small:
+            return 8 * (self.take(5) + 1)
+        return 1 + self.take((9, 13, 18, 30)[self.take(2)])
+
+
+def survey_jxl(data: bytes) -> Survey:
+    """Raises Malformed."""
+    stream = _codestream(data)
+    if not stream.startswith(b"\xff\x0a") or len(stream) < 4:
+        raise Malformed("it has no codestream")
+    bits = _Bits(stream[2:])
+    is_small = bits.take(1)
+    height = bits.side(is_small)
+    ratio = bits.take(3)
+    width = height * _RATIOS[ratio - 1][0] // _RATIOS[ratio - 1][1] if ratio else bits.side(is_small)
+    pixels = width * height
+    return Survey("JPEG XL", data, (width, height), Cost(pixels, pixels * _PIXEL_S, pixels * _PIXEL_BYTES))
+
+
+def _codestream(data: bytes) -> bytes:
+    """Its first bytes: as they are, or in the first box that holds some (18181-2)."""
+    at = 0
+    while data.startswith(b"\xff\x0a") is False and at + 8 <= len(data):
+        length, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        header = 16 if length == 1 else 8
+        if name == b"jxlc":
+            return data[at + header : at + header + 64]
+        if name == b"jxlp":
+            return data[at + header + 4 : at + header + 68]
+        if length == 1:
+            length = int.from_bytes(data[at + 8 : at + 16], "big")
+        if length < header:
+            break
+        at += length
+    return data[:64]

@@ -44,13 +44,14 @@ def _saved(picture: Image.Image, format: str, **options: object) -> bytes:
 
 
 def _truncated_jpeg(rng: Rng) -> bytes:
+    # Viewers show what is there of a picture, so this one ends before the first of its pixels.
     data = _saved(_meal(rng), "JPEG", quality=85)
-    return data[: int(len(data) * rng.uniform(0.2, 0.9))]
+    return data[: int(data.index(b"\xff\xda") * rng.uniform(0.2, 0.9))]
 
 
 def _truncated_png(rng: Rng) -> bytes:
     data = _saved(_meal(rng), "PNG", compress_level=1)
-    return data[: int(len(data) * rng.uniform(0.2, 0.9))]
+    return data[: int(data.index(b"IDAT") * rng.uniform(0.5, 0.9))]
 
 
 def _empty(_: Rng) -> bytes:

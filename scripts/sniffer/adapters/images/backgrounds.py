@@ -10,6 +10,8 @@ from PIL import Image
 
 Pixels = NDArray[np.uint8]
 
+_FAINT = 64
+"""Of 255; in more transparent pixels colours are too coarse to say anything."""
 _VISIBLE_LEVELS = 16
 _VISIBLE_SHARE = 0.002
 """Two pictures differ visibly if a five-hundredth of their pixels do, by 16 levels of grey."""
@@ -31,7 +33,7 @@ def backgrounds(shown: Image.Image) -> Iterator[tuple[str | None, Pixels]]:
         return
     yield "on white", on_white
     yield "on black", on_black
-    colours = values[..., :3][alpha[..., 0] > 0]
+    colours = values[..., :3][alpha[..., 0] > _FAINT]
     if colours.size and np.ptp(colours, axis=0).max() < _VISIBLE_LEVELS and np.ptp(alpha) >= _VISIBLE_LEVELS:
         yield "alpha", np.ascontiguousarray(np.repeat(alpha, 3, axis=2))
 

@@ -4,7 +4,6 @@ last, and the one behind the largest change."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
@@ -23,6 +22,7 @@ _THUMB = (32, 32)
 _CHANGE = 2.0
 """Grey levels on average; compression alone changes less."""
 
+Thumb = NDArray[np.int16]
 Frame = tuple[int, Image.Image]
 """A frame's number, from 1, and its picture on the square, RGB or RGBA."""
 
@@ -72,39 +72,40 @@ def _go_to(image: Image.Image, survey: Survey, index: int) -> None:
 
 
 def _walk(image: Image.Image, survey: Survey) -> tuple[list[Frame], int]:
-    """The chosen frames, in order, and how many can be read."""
+    """The chosen frames, in order, and how many can be read.
+
+    What a frame changes is how unlike it is to the one before, and to those that are chosen already: the way back from
+    a picture that was there for a moment is no news.
+    """
     last = len(survey.frames) - 1
     fixed = (0, (last + 1) // 2, last)
     chosen: dict[int, Image.Image] = {}
+    known: list[Thumb] = []
+    before: Thumb | None = None
     largest, changed = _CHANGE, None
-    for index, thumb, before in _thumbs(image, survey):
+    for index in range(last + 1):
+        thumb = _thumb(image, survey, index)
         if thumb is None:
             return [], index
-        change = float(np.abs(thumb - before).mean())
         if index in fixed:
             chosen[index] = shown(image, survey)
-        elif change > largest:
-            largest, changed = change, (index, shown(image, survey))
+            known.append(thumb)
+        elif before is not None:
+            change = min(float(np.abs(thumb - other).mean()) for other in (before, *known))
+            if change > largest:
+                largest, changed = change, (index, shown(image, survey))
+        before = thumb
     if changed is not None:
         chosen[changed[0]] = changed[1]
     return [(survey.frames[index], chosen[index]) for index in sorted(chosen)], last + 1
 
 
-Thumb = NDArray[np.int16]
-
-
-def _thumbs(image: Image.Image, survey: Survey) -> Iterator[tuple[int, Thumb | None, Thumb]]:
-    """Each frame's index, some of its pixels, and those of the one before; None for a frame that cannot be read."""
-    before: Thumb | None = None
-    for index in range(len(survey.frames)):
-        try:
-            _go_to(image, survey, index)
-        except DECODE_ERRORS:
-            if index == 0:
-                raise
-            yield index, None, np.zeros(0, np.int16)
-            return
-        sample = image.resize(_THUMB, Image.Resampling.NEAREST).convert("RGBA").convert("RGBa")
-        thumb = np.asarray(sample).astype(np.int16)
-        yield index, thumb, thumb if before is None else before
-        before = thumb
+def _thumb(image: Image.Image, survey: Survey, index: int) -> Thumb | None:
+    """Go to a frame; some of its pixels, or None if it cannot be read. Raises if it is the first."""
+    try:
+        _go_to(image, survey, index)
+    except DECODE_ERRORS:
+        if index == 0:
+            raise
+        return None
+    return np.asarray(image.resize(_THUMB, Image.Resampling.NEAREST).convert("RGBA").convert("RGBa")).astype(np.int16)

@@ -12,6 +12,7 @@ from sniffer.adapters.images.survey import MAX_PROFILE_BYTES, MAX_STEPS, Cost, M
 # Measured, on the safe side: the decoder's canvas is held four times on the way into Pillow.
 _PIXEL_S = 25e-9
 _PIXEL_BYTES = 20
+_METADATA, _ALPHA, _ANIMATION = 0x2C, 0x10, 0x02
 _MARK = b"\xff" * 8
 _STILL = (b"VP8 ", b"VP8L")
 _PICTURE = (*_STILL, b"ALPH", b"ANIM", b"ANMF")
@@ -80,8 +81,13 @@ def _size(chunks: Sequence[_Chunk]) -> tuple[int, int]:
 
 
 def _quiet(body: bytes) -> bytes:
-    """The header of an extended file without the flags of metadata (profile, EXIF, XMP), which are left out."""
-    return bytes([body[0] & ~0x2C]) + body[1:] if body else body
+    """The header of an extended file without the flags of metadata (profile, EXIF, XMP), which is left out.
+
+    An animation is transparent where no frame has drawn yet, whatever its flag says.
+    """
+    if not body:
+        return body
+    return bytes([body[0] & ~_METADATA | (_ALPHA if body[0] & _ANIMATION else 0)]) + body[1:]
 
 
 def _assembled(chunks: Sequence[_Chunk], mark: bytes) -> bytes:

@@ -28,13 +28,13 @@ def plain(colour: tuple[int, int, int], size: tuple[int, int] = (300, 240)) -> I
     return Image.new("RGB", size, colour)
 
 
-def animation(format: str, colours: list[tuple[int, int, int]], **options: object) -> bytes:
+def animation(format: str, colours: list[tuple[int, int, int]]) -> bytes:
     # Frames that are all alike would be merged by the encoder; a dot keeps them apart and is too small to be seen.
     frames = [plain(colour) for colour in colours]
     for number, frame in enumerate(frames):
         frame.paste((number, 255, 255), (number, 0, number + 2, 2))
-    lossless = {"WEBP": {"lossless": True}, "AVIF": {"quality": 95}}.get(format, {})
-    return encode(frames[0], format, save_all=True, append_images=frames[1:], **lossless, **options)
+    best: dict[str, dict[str, object]] = {"WEBP": {"lossless": True}, "AVIF": {"quality": 95}}
+    return encode(frames[0], format, save_all=True, append_images=frames[1:], **best.get(format, {}))
 
 
 def reds_in(shown: Picture) -> list[str | None]:

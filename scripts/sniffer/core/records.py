@@ -202,11 +202,22 @@ class Certificate:
     failure_samples: tuple[FailureSample, ...] = ()
     problems: tuple[str, ...] = field(default=())
     """Why the certificate does not hold; empty when it does."""
+    steady_images_per_s: float = 0.0
+    """The speed without start and end; 0 when there were too few images to measure it."""
+    consumers: int = 0
+    """The most that took part at the same time."""
 
     @property
     def holds(self) -> bool:
         """Whether every listed object is accounted for within the error budget."""
         return not self.problems
+
+    @property
+    def handed_out(self) -> int:
+        """How many of the listed objects went to the fleet."""
+        return sum(
+            count for outcome, count in self.outcomes.items() if outcome not in (Outcome.UNCHANGED, Outcome.SKIPPED)
+        )
 
     def document(self) -> dict[str, Any]:
         """As JSON-ready values; times as ISO 8601, plus `holds`."""

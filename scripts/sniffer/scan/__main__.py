@@ -166,9 +166,11 @@ def _add_arguments(parser: Parser) -> None:
 def _run_program(arguments: argparse.Namespace) -> int:
     options = scan_options(arguments)
     configure_logging("scan", options.request.scan_id)
+    consumers = arguments.consumers or default_consumers()
     if options.dry_run:
-        return _spawn("sniffer.scan.produce", [*scan_argv(options), *output_argv(arguments)]).wait()
-    return _run(options, arguments, arguments.consumers or default_consumers())
+        argv = [*scan_argv(options), *output_argv(arguments), f"--consumers={consumers}"]
+        return _spawn("sniffer.scan.produce", argv).wait()
+    return _run(options, arguments, consumers)
 
 
 PROGRAM = Program(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.records import SETTLED, Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
 from sniffer.scan.listing import ListingTally
+from sniffer.scan.pace import Pace
 
 MAX_SAMPLES = 100
 _SHOWN_SAMPLES = 12
@@ -39,6 +40,7 @@ def certify(
     duration_s: float,
     error_budget: float,
     interruption: str | None = None,
+    pace: Pace | None = None,
 ) -> Certificate:
     """Put the certificate together; `interruption` says why the scan ended early, if it did."""
     outcomes = {outcome: counts.get(outcome, 0) for outcome in Outcome}
@@ -67,6 +69,8 @@ def certify(
         images_per_s=round(processed / duration_s, 3) if duration_s > 0 else 0.0,
         failure_samples=stored.samples[:MAX_SAMPLES],
         problems=_problems(tally, outcomes, counts, stored, error_budget, interruption),
+        steady_images_per_s=pace.images_per_s if pace else 0.0,
+        consumers=pace.consumers if pace else 0,
     )
 
 

@@ -140,7 +140,7 @@ class Dispatcher:
         self._requeue_expired()
         self._take_recheck()
         self._beat()
-        self._progress.report(self.ledger.done, self.ledger.in_flight)
+        self._progress.report(self.ledger.done, self.ledger.in_flight, len(self.ledger.alive))
         self._check_limits()
 
     # ---- listing and fetching -------------------------------------------------------------------------------

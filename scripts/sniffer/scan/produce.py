@@ -23,7 +23,7 @@ from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import check_writable
 from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import PIXEL_BYTES, ModelRecord
-from sniffer.core.parser import Parser
+from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.progress_bar import ProgressBar, shows_bars
 from sniffer.core.records import Certificate, ListedObject, ScanRequest
@@ -38,7 +38,7 @@ from sniffer.core.settings import (
 )
 from sniffer.scan import progress
 from sniffer.scan.certificate import describe
-from sniffer.scan.estimate import ScanEstimate
+from sniffer.scan.estimate import ScanEstimate, basis_of
 from sniffer.scan.listing import ListingTally, images_to_score
 from sniffer.scan.request import SCAN_ENVIRONMENT, STABLE, ScanOptions, add_scan_flags, scan_options
 from sniffer.scan.run import ScanRun, Source
@@ -50,6 +50,8 @@ def _add_arguments(parser: Parser) -> None:
     parser.add_argument("--endpoint", help="where consumers connect: tcp://127.0.0.1:5555, or ipc://path")
     # For `sniffer scan`, which draws a bar from the file of --progress.
     parser.add_argument("--no-progress-lines", action="store_true", help=argparse.SUPPRESS)
+    # Of `sniffer scan --dry-run`, whose estimate is for so many.
+    parser.add_argument("--consumers", type=positive, help=argparse.SUPPRESS)
 
 
 def _run_program(arguments: argparse.Namespace) -> ProgramResult:
@@ -59,7 +61,7 @@ def _run_program(arguments: argparse.Namespace) -> ProgramResult:
         check_writable(options.progress)
     if arguments.no_progress_lines:
         logging.getLogger(progress.__name__).setLevel(logging.WARNING)
-    return _dry_run(options) if options.dry_run else _scan(options, arguments.endpoint)
+    return _dry_run(options, arguments.consumers) if options.dry_run else _scan(options, arguments.endpoint)
 
 
 PROGRAM = Program(
@@ -206,16 +208,18 @@ def _images(
     )
 
 
-def _dry_run(options: ScanOptions) -> ProgramResult:
+def _dry_run(options: ScanOptions, consumers: int | None) -> ProgramResult:
     """List and look up as a scan would; say what it would do and for how long. Changes nothing."""
     fleet = fleet_settings()
     with Database(database_settings()) as database:
         database.check()
         model = _resolve_model(database, options.model_version)
         bucket = _open_bucket(options, fleet)
-        tally = ListingTally()
+        tally, began_at = ListingTally(), time.monotonic()
         new = sum(len(page) for page in _images(options.request, database, model, bucket, tally))
-        estimate = ScanEstimate.of(options.request, model.version, tally, new, database.scans.last_rate())
+        listing_s = time.monotonic() - began_at
+        basis = basis_of(database.scans.measured(model.version), options.request.bucket, consumers)
+        estimate = ScanEstimate.of(options.request, model.version, tally, new, listing_s, basis)
     return ProgramResult(estimate, estimate.describe())
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from sniffer.core.files import write_json
 from sniffer.core.progress_bar import ProgressBar
 from sniffer.scan.listing import ListingTally
+from sniffer.scan.pace import Pace, PaceMeter
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +69,16 @@ class ScanProgress:
         self._history: deque[tuple[float, int]] = deque([(clock(), 0)])
         self._logged_at = self._moved_at = clock()
         self._seen = (0, 0)
+        self._meter = PaceMeter()
 
-    def report(self, done: int, in_flight: int, *, at_once: bool = False) -> None:
+    def pace(self) -> Pace | None:
+        """The scan's speed without start and end, once there is enough to measure it."""
+        return self._meter.pace()
+
+    def report(self, done: int, in_flight: int, consumers: int, *, at_once: bool = False) -> None:
         """Report if its interval has passed; `done` are images with a committed row, `in_flight` those without."""
         now = self._clock()
+        self._meter.note(now, done, consumers)
         if not at_once and now - self._history[-1][0] < FILE_INTERVAL_S:
             return
         while len(self._history) > 1 and now - self._history[0][0] > RATE_WINDOW_S:
@@ -80,13 +87,13 @@ class ScanProgress:
             self._seen, self._moved_at = seen, now
         rate = (done - self._history[0][1]) / max(now - self._history[0][0], _SHORTEST_S)
         self._history.append((now, done))
-        figures = self._figures(done, in_flight, rate, now - self._moved_at)
+        figures = self._figures(done, in_flight, consumers, rate, now - self._moved_at)
         self._show(figures)
         if self._bar is None and (at_once or now - self._logged_at >= LOG_INTERVAL_S):
             self._logged_at = now
             self._log(figures)
 
-    def _figures(self, done: int, in_flight: int, rate: float, quiet_s: float) -> ScanFigures:
+    def _figures(self, done: int, in_flight: int, consumers: int, rate: float, quiet_s: float) -> ScanFigures:
         tally = self.tally
         left_s = in_flight / rate if rate > 0 and tally.finished else None
         return ScanFigures(
@@ -96,10 +103,26 @@ class ScanProgress:
             images_per_s=round(rate, 2),
             time_left_s=left_s and round(left_s, 1),
             listing_done=tally.finished,
-            state=state_of(
-                done, in_flight, listing_done=tally.finished, left_s=left_s, quiet_s=quiet_s, listed=tally.listed
-            ),
+            state=self._state(done, in_flight, consumers, left_s, quiet_s),
         )
+
+    def _state(self, done: int, in_flight: int, consumers: int, left_s: float | None, quiet_s: float) -> str:
+        """What the scan does, in words. `quiet_s` is for how long nothing has been listed or confirmed.
+
+        Only a scan that has images in hand, or waits for the listing, and moves neither for STALLED_S is stalled.
+        """
+        if self.tally.finished and in_flight == 0:
+            return "nothing left to do" if self.tally.listed else "nothing listed"
+        if quiet_s >= STALLED_S:
+            what = "confirmed" if self.tally.finished else "listed or confirmed"
+            return f"stalled: nothing {what} for {_in_words(quiet_s)}, see the warnings of this log"
+        if in_flight and not consumers:
+            return "waiting for a consumer"
+        if not self.tally.finished:
+            return "still listing"
+        if left_s is not None:
+            return f"{left_s:.0f} s left"
+        return "starting: no image is confirmed yet" if done == 0 else f"nothing confirmed for {_in_words(quiet_s)}"
 
     @staticmethod
     def _log(figures: ScanFigures) -> None:
@@ -117,25 +140,6 @@ class ScanProgress:
             write_json(self._path, figures)
         if self._bar is not None:
             figures.draw(self._bar)
-
-
-def state_of(
-    done: int, in_flight: int, *, listing_done: bool, left_s: float | None, quiet_s: float, listed: int
-) -> str:
-    """What a scan does, in words. `quiet_s` is for how long nothing has been listed or confirmed.
-
-    Only a scan that has images in hand, or waits for the listing, and moves neither for STALLED_S is stalled.
-    """
-    if listing_done and in_flight == 0:
-        return "nothing left to do" if done or listed else "nothing listed"
-    if quiet_s >= STALLED_S:
-        what = "confirmed" if listing_done else "listed or confirmed"
-        return f"stalled: nothing {what} for {_in_words(quiet_s)}, see the warnings of this log"
-    if not listing_done:
-        return "still listing"
-    if left_s is not None:
-        return f"{left_s:.0f} s left"
-    return "starting: no image is confirmed yet" if done == 0 else f"nothing confirmed for {_in_words(quiet_s)}"
 
 
 def _in_words(seconds: float) -> str:

@@ -123,7 +123,7 @@ class ScanRun:
         token = self._store.open(self._request, self._model.version, self._model.threshold)
         error = self._dispatch(token)
         ledger = self.dispatcher.ledger
-        self._progress.report(ledger.done, ledger.in_flight, at_once=True)
+        self._progress.report(ledger.done, ledger.in_flight, len(ledger.alive), at_once=True)
         certificate = certify(
             self._request,
             self._model,
@@ -136,6 +136,7 @@ class ScanRun:
             duration_s=self._clock() - started_at,
             error_budget=self._settings.error_budget,
             interruption=str(error) if error else None,
+            pace=self._progress.pace(),
         )
         self._store.close(certificate)
         if isinstance(error, SettingsError | ContractError):

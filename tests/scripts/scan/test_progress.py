@@ -19,6 +19,7 @@ class Scan:
     def __init__(self, path: Path) -> None:
         self.now = 100.0
         self.done = 0
+        self.consumers = 2
         self.tally = ListingTally()
         self._path = path
         self._progress = ScanProgress(self.tally, path, lambda: self.now)
@@ -31,7 +32,7 @@ class Scan:
                 self.done += done
                 self.tally.listed += listed
                 self.tally.finished = self.tally.finished if finished is None else finished
-            self._progress.report(self.done, self.tally.listed - self.tally.unchanged - self.done)
+            self._progress.report(self.done, self.tally.listed - self.tally.unchanged - self.done, self.consumers)
         found: dict[str, Any] = json.loads(self._path.read_text())
         return found
 
@@ -45,6 +46,12 @@ def test_a_start_is_no_stall(scan: Scan) -> None:
     assert scan.after(1)["state"] == "still listing"
     assert scan.after(30, listed=300, finished=True)["state"] == "starting: no image is confirmed yet"
     assert scan.after(STALLED_S - 1)["state"] == "starting: no image is confirmed yet"
+
+
+def test_a_scan_without_consumers_says_what_it_waits_for(scan: Scan) -> None:
+    scan.consumers = 0
+    assert scan.after(5, listed=100)["state"] == "waiting for a consumer"
+    assert scan.after(5, finished=True)["state"] == "waiting for a consumer"
 
 
 def test_a_listing_that_moves_is_no_stall(scan: Scan) -> None:

@@ -14,10 +14,14 @@ from sniffer.adapters.mysql.runs import Tally, refuse_superseded
 from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, predictions, scans, tallies
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
 from sniffer.core.errors import ContractError
+from sniffer.core.measured_scan import MeasuredScan
 from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
 
 _UNENDED_SCAN = timedelta(days=14)
 """So long a scan that has not ended counts as running; after that it died without saying so."""
+
+_MEASURED_SCANS = 30
+"""So many of the last scans are looked through for one to estimate by."""
 
 
 class ScanRepository:
@@ -143,15 +147,27 @@ class ScanRepository:
         span: timedelta = utc_now() - first + timedelta(days=1)
         return float(scored) / max(1.0, span / timedelta(days=1))
 
-    def last_rate(self) -> float | None:
-        """Images per second of the last scan that scored enough to measure it, or None."""
+    def measured(self, model_version: int) -> tuple[MeasuredScan, ...]:
+        """The last scans by that model version that measured their pace, newest first; at most _MEASURED_SCANS."""
         query = (
-            select(scans.c.images_per_s)
-            .where(scans.c.images_per_s > 0, scans.c.predicted >= 32)
+            select(scans.c.certificate)
+            .where(scans.c.certificate.is_not(None), scans.c.model_version == model_version)
             .order_by(scans.c.finished_at.desc())
-            .limit(1)
+            .limit(_MEASURED_SCANS)
         )
-        return self._transact(lambda connection: connection.execute(query).scalar())
+        documents = self._transact(lambda connection: list(connection.execute(query).scalars()))
+        return tuple(
+            MeasuredScan(
+                scan_id=found.scan_id,
+                bucket=found.bucket,
+                images=found.handed_out,
+                duration_s=found.duration_s,
+                images_per_s=found.steady_images_per_s,
+                consumers=found.consumers,
+            )
+            for found in map(Certificate.parse, filter(None, documents))
+            if found.steady_images_per_s > 0
+        )
 
 
 def _number_of(scan_id: str) -> ScalarSelect[int]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from sniffer.adapters.mysql.errors import NO_SUCH_TABLE, error_number
+from sniffer.adapters.mysql.grants import grant_statements, grants_script
 from sniffer.adapters.mysql.images import ImageRepository
 from sniffer.adapters.mysql.models import ModelRegistry
 from sniffer.adapters.mysql.scans import ScanRepository
@@ -84,6 +85,19 @@ class Database:
             migration.transact(lambda connection: upgrade(connection, revision, lock_patience_s=patience_s))
         finally:
             migration.close()
+
+    def grants_script(self) -> str:
+        """The SQL that makes a role for each program in a database that is migrated, for this kind of server."""
+        return self._transactions.transact(grants_script)
+
+    def make_roles(self) -> None:
+        """Make these roles. Idempotent; SettingsError when our user may not."""
+
+        def make(connection: Connection) -> None:
+            for statement in grant_statements(connection):
+                connection.exec_driver_sql(statement.replace("%", "%%"))
+
+        self._transactions.transact(make)
 
 
 def _schema_version(connection: Connection) -> str | None:

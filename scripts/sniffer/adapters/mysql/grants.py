@@ -1,0 +1,101 @@
+"""The rights that each program needs, as roles of the server: what `sniffer migrate --grants` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+_READ, _WRITE = "SELECT", "SELECT, INSERT, UPDATE"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role: which programs log in with it, and its rights by table; `*` is the whole database."""
+
+    name: str
+    programs: str
+    rights: Mapping[str, str]
+
+
+ROLES = (
+    Role(
+        "sniffer_migrate",
+        "sniffer migrate",
+        {
+            "*": "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW",
+        },
+    ),
+    Role(
+        "sniffer_scan",
+        "sniffer scan, produce and consume",
+        {
+            "alembic_version": _READ,
+            "models": _READ,
+            "scans": _WRITE,
+            "images": _WRITE,
+            "predictions": _WRITE,
+            "tallies": _WRITE,
+            "leases": f"{_WRITE}, DELETE",
+        },
+    ),
+    Role(
+        "sniffer_trainer",
+        "the gate and the export of `sniffer model`",
+        {"alembic_version": _READ, "models": _WRITE, "reports": _WRITE},
+    ),
+    Role(
+        "sniffer_rollout",
+        "sniffer rollout",
+        {
+            "alembic_version": _READ,
+            "models": "SELECT, UPDATE",
+            "scans": _READ,
+            "leases": _READ,
+            "images": _READ,
+            "predictions": _READ,
+        },
+    ),
+    Role("sniffer_reader", "Airflow's tasks and pages, sniffer doctor, and people", {"*": "SELECT, SHOW VIEW"}),
+)
+
+
+def grant_statements(connection: Connection) -> list[str]:
+    """The statements that make the roles of the connection's database, for its kind of server. Each may be repeated."""
+    database = str(connection.execute(text("SELECT DATABASE()")).scalar())
+    statements = []
+    for role in ROLES:
+        statements.append(f"CREATE ROLE IF NOT EXISTS {role.name}")
+        statements += [
+            f"GRANT {rights} ON {_quoted(database, pattern=table == '*')}.{table} TO {role.name}"
+            for table, rights in role.rights.items()
+        ]
+    return statements
+
+
+def user_statements(connection: Connection, role: Role) -> list[str]:
+    """How a user for that role is made, with a password to be filled in."""
+    account = f"'{role.name}_user'@'%'"
+    link = "FOR" if getattr(connection.dialect, "is_mariadb", False) else "TO"
+    return [
+        f"CREATE USER {account} IDENTIFIED BY '...'",
+        f"GRANT {role.name} TO {account}",
+        f"SET DEFAULT ROLE {role.name} {link} {account}",
+    ]
+
+
+def grants_script(connection: Connection) -> str:
+    """All of it as a script for the server's command line client: the roles, and the users as comments."""
+    lines = [f"{statement};" for statement in grant_statements(connection)]
+    lines += ["", "-- A user for each, with a password and a host of your own:"]
+    for role in ROLES:
+        lines.append(f"-- {role.programs}:")
+        lines += [f"--   {statement};" for statement in user_statements(connection, role)]
+    return "\n".join(lines)
+
+
+def _quoted(database: str, *, pattern: bool) -> str:
+    """The name in backticks; for a grant on the whole database it is a pattern, in which _ and % are escaped."""
+    name = database.replace("`", "``")
+    return f"`{name.replace('_', chr(92) + '_').replace('%', chr(92) + '%')}`" if pattern else f"`{name}`"

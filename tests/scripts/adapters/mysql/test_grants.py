@@ -1,0 +1,177 @@
+"""Each program works with the rights of its role, as `sniffer migrate --grants` makes them, and with no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import create_engine, text
+from support.database_servers import DatabaseServer
+from support.judged import gate_verdict, model_metrics
+from support.stored_rows import candidate, failed, predicted, record
+
+from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.mysql.grants import ROLES, user_statements
+from sniffer.adapters.mysql.transactions import Transactions
+from sniffer.core.errors import SettingsError
+from sniffer.core.model_records import ModelStatus
+from sniffer.core.records import Certificate, Outcome, ScanRequest
+from sniffer.core.settings import DatabaseSettings
+from sniffer.scan.migrate import main
+
+pytestmark = pytest.mark.both_servers
+
+PASSWORD = "a-password-of-its-own"
+DENIED = "a right is missing .* denied to user .*`sniffer migrate --grants`"
+
+
+def url_of(database_url: str, role: str) -> str:
+    return f"mysql+mysqldb://{role}_user:{PASSWORD}@{database_url.rpartition('@')[2]}"
+
+
+@pytest.fixture
+def roles(
+    database: Database, database_url: str, database_server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The roles, made by the program, and a user for each, as its output says."""
+    monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
+    assert main(["--grants", "--apply"]) == 0
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        for role in ROLES:
+            for statement in user_statements(connection, role):
+                database_server.site.execute(statement.replace("'...'", f"'{PASSWORD}'").replace("'%'", "'127.0.0.1'"))
+    engine.dispose()
+    yield
+    for role in ROLES:
+        database_server.site.execute(f"DROP USER '{role.name}_user'@'127.0.0.1'", f"DROP ROLE {role.name}")
+
+
+@contextmanager
+def connected(database_url: str, role: str) -> Iterator[Database]:
+    with Database(DatabaseSettings(url_of(database_url, role), patience_s=0)) as database:
+        database.check()
+        yield database
+
+
+def denied(database_url: str, role: str, *statements: str) -> None:
+    transactions = Transactions(DatabaseSettings(url_of(database_url, role), patience_s=0))
+    for statement in statements:
+        with pytest.raises(SettingsError, match=DENIED):
+            transactions.transact(lambda connection, statement=statement: connection.execute(text(statement)))  # type: ignore[misc]
+    transactions.close()
+
+
+def certificate(scan_id: str, run_number: int) -> Certificate:
+    outcomes = dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: 1, Outcome.FAILED: 1}
+    return Certificate(
+        scan_id, "bkt", "", None, None, False, "0" * 64, 2, outcomes, 1, 1, "d", "p1", 0.5, 1.0, 1.0, run_number
+    )
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_scan_writes_results_and_nothing_about_models(database_url: str) -> None:
+    with connected(database_url, "sniffer_scan") as database:
+        token = database.scans.open(ScanRequest("s", "bkt"), 1, 0.5)
+        results = [predicted("a", 0.9), failed("b")]
+        assert record(database, results, token=token) == [Outcome.PREDICTED, Outcome.FAILED]
+        assert record(database, [predicted("b", 0.1)], token=token) == [Outcome.PREDICTED]
+        identity = results[0].image.identity
+        assert database.images.settled([identity], 1, scan_id="s") == {identity}
+        assert len(database.images.scored_bytes([results[0].content_hash or b""], 1)) == 1
+        assert list(database.images.failed_objects("bkt", "", 1)) == []
+        assert [image.key for image in database.images.top_images(1)] == ["a", "b"]
+        assert database.scans.tallies(token)
+        database.scans.failure_samples("s", 10)
+        database.scans.close(certificate("s", token.run_number))
+        assert database.models.stable() is None
+    denied(
+        database_url,
+        "sniffer_scan",
+        "UPDATE models SET status = 'stable'",
+        "DELETE FROM predictions",
+        "DELETE FROM scans",
+        "SELECT * FROM reports",
+        "ALTER TABLE images ADD COLUMN x INT",
+        "DROP TABLE predictions",
+        "CREATE TABLE x (n INT)",
+    )
+
+
+@pytest.mark.usefixtures("roles")
+def test_the_trainer_judges_and_registers_and_sees_no_image(database_url: str) -> None:
+    with connected(database_url, "sniffer_trainer") as database:
+        version = database.models.reserve(candidate("a"), model_metrics())
+        judged = candidate("a", status=ModelStatus.BLESSED)
+        database.models.record_verdict(version, judged, model_metrics(), gate_verdict(), "<p>report</p>")
+        database.models.register(candidate("a", version=version, digest="f" * 64), model_metrics())
+        assert database.models.report(version) == "<p>report</p>"
+    denied(database_url, "sniffer_trainer", "SELECT * FROM images", "SELECT * FROM predictions", "DELETE FROM models")
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_rollout_promotes_and_writes_nothing_else(database: Database, database_url: str) -> None:
+    record(database, [predicted("a")])
+    with connected(database_url, "sniffer_rollout") as own:
+        own.models.promote(1)
+        own.models.promote(2)
+        assert own.models.previous() is not None
+        assert own.scans.running_versions() == {1}
+        own.scans.images_per_day()
+        assert [image.key for image in own.images.recent_images(5)] == ["a"]
+        own.models.of_status(ModelStatus.BLESSED)
+    denied(
+        database_url,
+        "sniffer_rollout",
+        "INSERT INTO models SELECT * FROM models",
+        "UPDATE predictions SET score = 0",
+        "DELETE FROM models",
+        "UPDATE scans SET state = 'complete'",
+    )
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_reader_reads_everything_and_writes_nothing(database: Database, database_url: str) -> None:
+    token = database.scans.open(ScanRequest("s", "bkt"), 1, 0.5)
+    record(database, [predicted("a", 0.9)], token=token)
+    database.scans.close(certificate("s", token.run_number))
+    with connected(database_url, "sniffer_reader") as own:
+        assert own.scans.certificate("s") == certificate("s", token.run_number)
+        assert own.models.get(1) is not None
+        own.models.report(1)
+        own.facts()
+    transactions = Transactions(DatabaseSettings(url_of(database_url, "sniffer_reader")))
+    flagged = transactions.transact(lambda connection: connection.execute(text("SELECT * FROM flagged_images")).all())
+    assert len(flagged) == 1
+    transactions.close()
+    denied(database_url, "sniffer_reader", "UPDATE models SET threshold = 1", "DELETE FROM images", "DROP TABLE scans")
+
+
+@pytest.mark.usefixtures("roles")
+def test_the_role_that_migrates_makes_an_empty_database_ready(
+    database_url: str, database_server: DatabaseServer
+) -> None:
+    place = database_url.rpartition("/")[2].partition("?")[0]
+    database_server.site.execute(f"DROP DATABASE {place}", f"CREATE DATABASE {place} CHARACTER SET utf8mb4")
+    with Database(DatabaseSettings(url_of(database_url, "sniffer_migrate"), patience_s=0)) as database:
+        database.migrate()
+        database.check()
+        with pytest.raises(SettingsError, match="CREATE USER|CREATE ROLE"):
+            database.make_roles()
+
+
+@pytest.mark.usefixtures("database")
+def test_the_script_is_complete_and_holds_no_password(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
+    assert main(["--grants"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"CREATE ROLE IF NOT EXISTS {role.name};" in out for role in ROLES)
+    assert all(f"CREATE USER '{role.name}_user'@'%' IDENTIFIED BY '...';" in out for role in ROLES)
+    assert database_url.split(":")[2].split("@")[0] not in out
+
+
+def test_apply_alone_is_refused() -> None:
+    assert main(["--apply"]) == 2

@@ -14,13 +14,14 @@ from simulation.database import MemoryDatabase, Session
 from simulation.network import ConsumerEnd, Network, ProducerEnd
 from simulation.plan import FaultKind, Plan
 from simulation.strikes import striker
-from simulation.systems import MemoryBucket, MemoryModelServer, decoder, true_score
+from simulation.systems import MemoryBucket, MemoryDecoder, MemoryModelServer, true_score
 from simulation.truth import Truth, Violation
 from sniffer.core.errors import ContractError, SettingsError, SnifferError
 from sniffer.core.model_records import ModelRecord, ModelStatus
 from sniffer.core.records import Certificate, ListedObject, Outcome, Result, ScanRequest, Unscored
 from sniffer.core.settings import FleetSettings
 from sniffer.scan.consumer import Consumer
+from sniffer.scan.decoding.caged import CagedDecoder
 from sniffer.scan.listing import ListingTally, images_to_score
 from sniffer.scan.messages import FromConsumer, FromProducer, Hello, Work
 from sniffer.scan.run import ScanRun, Source
@@ -91,6 +92,7 @@ class History:
         )
         self.consumers: list[Process | None] = [None] * len(plan.arrivals)
         self.loops: dict[Process, Consumer] = {}
+        self.decoders: dict[Process, MemoryDecoder] = {}
         self._started = 0
         self.producer: Process | None = None
         self.run: ScanRun | None = None
@@ -229,11 +231,16 @@ class History:
             process.kill()
             self.clockwork.this_thread().park()
 
-        def die_of_poison(body: bytes) -> None:
-            self.truth.poisoned[body] += 1
+        def die_of(body: bytes) -> None:
+            self.truth.killed_by[body] += 1
             die()
 
-        scorer = Scorer(Session(self.database, process, PATIENCE_S), self.server, decoder(die_of_poison))
+        def start_decoder() -> MemoryDecoder:
+            decoder = self.decoders[process] = MemoryDecoder(die_of)
+            return decoder
+
+        session, decoder = Session(self.database, process, PATIENCE_S), CagedDecoder(start_decoder, cpu_s=3.0)
+        scorer = Scorer(session, self.server, decoder.render, self.settings.batch_size)
         consumer = self.loops[process] = Consumer(
             channel,
             scorer.score,

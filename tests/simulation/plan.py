@@ -12,6 +12,7 @@ class FaultKind(StrEnum):
 
     KILL_CONSUMER = "a consumer is killed"
     STOP_CONSUMER = "a consumer is stopped, and continued"
+    KILL_DECODER = "a consumer's decoder is killed"
     END_CONSUMER = "a consumer is told to end (SIGTERM)"
     KILL_PRODUCER = "the producer is killed; the scan is run again"
     STOP_PRODUCER = "the producer is stopped, and continued"
@@ -140,8 +141,10 @@ def plan_of(seed: int) -> Plan:
 
 def _body(rng: random.Random) -> bytes:
     kind = rng.random()
-    if kind < 0.04:
+    if kind < 0.03:
         return b"POISON %d" % rng.randrange(100)
+    if kind < 0.04:
+        return b"LETHAL %d" % rng.randrange(100)
     if kind < 0.1:
         return b"BROKEN %d" % rng.randrange(100)
     # Few distinct ones, so that some bytes lie under two keys.

@@ -30,6 +30,8 @@ def _strike(history: History, fault: Fault) -> None:
     match fault.kind:
         case FaultKind.KILL_CONSUMER if consumer:
             consumer.kill()
+        case FaultKind.KILL_DECODER if consumer and consumer in history.decoders:
+            history.decoders[consumer].close()
         case FaultKind.STOP_CONSUMER if consumer:
             consumer.stop_until(until)
         case FaultKind.END_CONSUMER if consumer and consumer in history.loops:

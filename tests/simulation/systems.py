@@ -11,9 +11,14 @@ from simulation.clockwork import Clockwork
 from sniffer.adapters.s3.bucket import NotFetched
 from sniffer.core.errors import TransientError, UnreadableImage
 from sniffer.core.records import ListedObject, Outcome, Unscored
+from sniffer.scan.decoding.caged import DecoderDied
+from sniffer.scan.decoding.frames import RenderedPicture
 
 UPLOADED_AT = datetime(2026, 11, 20, tzinfo=UTC)
 POISON = b"POISON"
+"""Begins what ends the decoder's process."""
+LETHAL = b"LETHAL"
+"""Begins what ends the consumer itself."""
 BROKEN = b"BROKEN"
 
 
@@ -22,17 +27,30 @@ def true_score(body: bytes) -> float:
     return int.from_bytes(hashlib.sha256(body).digest()[:4], "big") / 2**32
 
 
-def decoder(die: Callable[[bytes], None]) -> Callable[[bytes], bytes]:
-    """A decoder whose pixels are the bytes themselves; poison kills its process."""
+class MemoryDecoder:
+    """A decoder process whose pixels are the bytes themselves. Poison ends it, and then it is good for nothing.
 
-    def decode(body: bytes) -> bytes:
-        if body.startswith(POISON):
-            die(body)
+    `die_of` ends the whole consumer for bytes that no decoder can keep from it.
+    """
+
+    def __init__(self, die_of: Callable[[bytes], None]) -> None:
+        self._die_of = die_of
+        self.is_alive = True
+
+    def render(self, body: bytes, cpu_s: float) -> RenderedPicture:
+        """The picture; raises DecoderDied as the real one does."""
+        if body.startswith(LETHAL):
+            self._die_of(body)
+        self.is_alive = self.is_alive and not body.startswith(POISON)
+        if not self.is_alive:
+            raise DecoderDied("signal 11 (SIGSEGV)", 0.5)
         if body.startswith(BROKEN):
             raise UnreadableImage("no_image", "not an image")
-        return body
+        return RenderedPicture((body,), (None,))
 
-    return decode
+    def close(self) -> None:
+        """End it."""
+        self.is_alive = False
 
 
 class MemoryBucket:

@@ -10,7 +10,7 @@ from simulation.database import MemoryDatabase, Row
 from simulation.network import NO_NAME
 from simulation.plan import FaultKind, Plan
 from simulation.strangers import LIAR
-from simulation.systems import BROKEN, POISON, MemoryBucket, true_score
+from simulation.systems import BROKEN, LETHAL, POISON, MemoryBucket, true_score
 from sniffer.core.records import SETTLED, Certificate, ListedObject, ListingDigest, Outcome, Result
 from sniffer.scan.ledger import Ledger
 from sniffer.scan.listing import ListingTally
@@ -48,7 +48,7 @@ class Truth:
         self._database = database
         self._scan_id = scan_id
         self.touched: set[str] = set()
-        self.poisoned: Counter[bytes] = Counter()
+        self.killed_by: Counter[bytes] = Counter()
         self._runs = 0
         self._kinds = {fault.kind for fault in plan.faults}
         self.begin_run()
@@ -82,7 +82,9 @@ class Truth:
         if body.startswith(BROKEN):
             return Result(image, Outcome.UNREADABLE, None, content, "no_image", "not an image")
         if body.startswith(POISON):
-            return Result(image, Outcome.FAILED, None, None, "kills_consumers", "poison")
+            return Result(image, Outcome.UNREADABLE, None, content, "decoder_crashed", "poison")
+        if body.startswith(LETHAL):
+            return Result(image, Outcome.FAILED, None, None, "kills_consumers", "lethal")
         return Result(image, Outcome.PREDICTED, score, content)
 
     # ---- after every step -----------------------------------------------------------------------------------
@@ -154,12 +156,12 @@ class Truth:
         within = failed <= self._plan.error_budget * ledger.done
         _must(certificate.holds == within, f"{failed} failed, budget {self._plan.error_budget}: {certificate.problems}")
         if self._runs == 1 and not self._kinds & (_HURTS_CONSUMERS | {FaultKind.DUPLICATES}):
-            self._check_poison()
+            self._check_deaths()
         if not self._plan.faults:
             _must(ledger.alive == [], "a consumer was not told of the end")
 
-    def _check_poison(self) -> None:
-        for body, deaths in self.poisoned.items():
+    def _check_deaths(self) -> None:
+        for body, deaths in self.killed_by.items():
             most = DEATHS_BEFORE_FAILURE * self._plan.bodies.count(body)
             _must(deaths <= most, f"{body.decode()} killed {deaths} consumers")
 
@@ -210,14 +212,15 @@ class Truth:
     def _check_row(self, row: Row) -> None:
         image, result = row.result.image, row.result
         body = next(b for b in self._bucket.versions[image.key] if hashlib.md5(b).hexdigest() == image.etag)
-        readable = not body.startswith((BROKEN, POISON))
+        readable = not body.startswith((BROKEN, POISON, LETHAL))
         where = f"{image.key} ({body.decode()}) is {result.outcome}"
         match result.outcome:
             case Outcome.PREDICTED | Outcome.REUSED:
                 _must(readable and result.score == true_score(body), f"{where} with score {result.score}")
                 _must(result.content_hash == hashlib.sha256(body).digest(), f"{where} with another's content hash")
             case Outcome.UNREADABLE:
-                _must(body.startswith(BROKEN), where)
+                kind = {"no_image": BROKEN, "decoder_crashed": POISON}.get(result.error_code or "")
+                _must(kind is not None and body.startswith(kind), f"{where} ({result.error_code})")
             case Outcome.GONE:
                 _must(image.key in self.touched, where)
             case Outcome.FAILED:
@@ -230,7 +233,7 @@ class Truth:
         reasons = {
             "fetch": FaultKind.S3_AWAY in self._kinds,
             "access_denied": row.result.image.key in self._bucket.denied or FaultKind.DENY_ALL in self._kinds,
-            "kills_consumers": body.startswith(POISON) or bool(self._kinds & _HURTS_CONSUMERS),
+            "kills_consumers": body.startswith(LETHAL) or bool(self._kinds & _HURTS_CONSUMERS),
         }
         _must(reasons.get(code or "", False), f"{where} ({code}) without a reason")
 

@@ -1,4 +1,4 @@
-"""The real consumer, but the bytes POISON end its process as a decoder's memory fault would."""
+"""The real consumer, but the bytes POISON end its process, as running out of memory would."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import os
 import signal
 import sys
 
-from sniffer.adapters import images
 from sniffer.scan import consume
+from sniffer.scan.decoding.caged import CagedDecoder
+from sniffer.scan.decoding.frames import RenderedPicture
 
-_decode = images.decode
-
-
-def _fragile(data: bytes, **limits: int) -> object:
-    if b"POISON" in data:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return _decode(data, **limits)
+_render = CagedDecoder.render
 
 
-images.decode = _fragile  # type: ignore[assignment]
+def _fragile(decoder: CagedDecoder, body: bytes) -> RenderedPicture:
+    if b"POISON" in body:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _render(decoder, body)
+
+
+CagedDecoder.render = _fragile  # type: ignore[assignment]
 
 if __name__ == "__main__":
     sys.exit(consume.main())

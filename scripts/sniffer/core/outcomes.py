@@ -86,6 +86,11 @@ CODES: Mapping[str, CodeMeaning] = {
     "corrupt": CodeMeaning(
         Outcome.UNREADABLE, "damaged in another way; the message has the decoder's words", "nothing; upload it again"
     ),
+    "decoder_crashed": CodeMeaning(
+        Outcome.UNREADABLE,
+        "it ended the decoder's process three times in a row, each time a new one; the message says how",
+        "fetch the file with care, report it to Pillow",
+    ),
     "deleted": CodeMeaning(Outcome.GONE, "S3 says that there is no such object any more", "nothing"),
     "replaced": CodeMeaning(
         Outcome.GONE,

@@ -46,6 +46,8 @@ class ImageSettings:
 
     max_bytes: int = var.MAX_IMAGE_BYTES.default
     max_pixels: int = var.MAX_IMAGE_PIXELS.default
+    decode_cpu_s: float = var.DECODE_CPU_S.default
+    decode_memory_bytes: int = var.DECODE_MEMORY_BYTES.default
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,12 @@ def serving_settings(environ: Mapping[str, str] = os.environ) -> ServingSettings
 
 def image_settings(environ: Mapping[str, str] = os.environ) -> ImageSettings:
     """Read the limits on one image."""
-    return ImageSettings(var.MAX_IMAGE_BYTES.read(environ), var.MAX_IMAGE_PIXELS.read(environ))
+    return ImageSettings(
+        var.MAX_IMAGE_BYTES.read(environ),
+        var.MAX_IMAGE_PIXELS.read(environ),
+        var.DECODE_CPU_S.read(environ),
+        var.DECODE_MEMORY_BYTES.read(environ),
+    )
 
 
 def fetch_settings(environ: Mapping[str, str] = os.environ) -> FetchSettings:

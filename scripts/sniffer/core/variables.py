@@ -133,6 +133,17 @@ MAX_IMAGE_PIXELS = _integer(
     "larger images are not decoded: they end as unreadable",
     "pixels",
 )
+DECODE_CPU_S = _seconds(
+    _IMAGES, "SNIFFER_DECODE_CPU_S", 3.0, 0.1, "CPU time for one image: what takes more ends as unreadable"
+)
+DECODE_MEMORY_BYTES = _integer(
+    _IMAGES,
+    "SNIFFER_DECODE_MEMORY_BYTES",
+    1024 * MIB,
+    64 * MIB,
+    "memory for one image: what takes more ends as unreadable",
+    "bytes",
+)
 
 AWS = _text(
     _S3,

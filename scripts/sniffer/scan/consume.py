@@ -27,7 +27,8 @@ from sniffer.core.settings import (
     serving_settings,
 )
 from sniffer.scan.consumer import Consumer
-from sniffer.scan.score import Scorer, pixels_of
+from sniffer.scan.decoding.process import open_decoder
+from sniffer.scan.score import Scorer
 from sniffer.scan.wire import ConsumerSocket
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,8 @@ PROGRAM = Program(
         "SNIFFER_BATCH_SIZE",
         "SNIFFER_MAX_IMAGE_BYTES",
         "SNIFFER_MAX_IMAGE_PIXELS",
+        "SNIFFER_DECODE_CPU_S",
+        "SNIFFER_DECODE_MEMORY_BYTES",
         "SNIFFER_BEAT_S",
         "SNIFFER_PRODUCER_DEADLINE_S",
         "SNIFFER_NO_CONSUMER_S",
@@ -90,10 +93,13 @@ def _consume(endpoint: str, name: str, *, check: bool) -> int:
         if check:
             _check_database(database)
         identity = f"{name}-{os.urandom(4).hex()}".encode()
-        with ConsumerSocket(endpoint, identity, curve_keys(), max_image_bytes=fleet.max_image_bytes) as socket:
+        with (
+            open_decoder(image_settings()) as decoder,
+            ConsumerSocket(endpoint, identity, curve_keys(), max_image_bytes=fleet.max_image_bytes) as socket,
+        ):
             consumer = Consumer(
                 socket,
-                Scorer(database.images, server, pixels_of(image_settings())).score,
+                Scorer(database.images, server, decoder.render, fleet.batch_size).score,
                 BackgroundThread("score"),
                 fleet,
                 name,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
-from sniffer.adapters import images
+from sniffer.adapters.images import DECODER_VERSION
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.records import FencingToken, Outcome, Result, Unscored
-from sniffer.core.settings import ImageSettings
+from sniffer.scan.decoding.frames import RenderedPicture
 from sniffer.scan.messages import Welcome, Work
+
+_COSTLY = frozenset({"over_cost_limit", "decoder_crashed"})
+"""Codes of verdicts that took seconds to reach, so that the same bytes under other keys must not take them again."""
+_MOST_REMEMBERED = 10_000
 
 
 class ImageStore(Protocol):
@@ -41,56 +47,99 @@ class Predictor(Protocol):
         """Scores of images given as pixels, in their order."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """A score, and the rendering that gave it if there were several."""
+
+    value: float
+    rendering: str | None = None
+
+
 class Scorer:
     """Turns work into rows by one model version. For one thread at a time.
 
-    `decode` gives the pixels of an encoded image, or raises UnreadableImage.
+    `render` gives the picture in encoded bytes, or raises UnreadableImage. Requests hold `batch_size` images at most.
     """
 
-    def __init__(self, store: ImageStore, server: Predictor, decode: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self, store: ImageStore, server: Predictor, render: Callable[[bytes], RenderedPicture], batch_size: int
+    ) -> None:
         self._store = store
         self._server = server
-        self._pixels_of = decode
+        self._render = render
+        self._batch_size = batch_size
+        self._costly: dict[bytes, Unscored] = {}
 
-    def score(self, job: Welcome, batch: Sequence[Work]) -> list[tuple[int, Outcome]]:
-        """Give every image of the batch its row, in one transaction; returns how each one counts, by number."""
+    def score(
+        self, job: Welcome, batch: Sequence[Work], on_decoded: Callable[[], None] = lambda: None
+    ) -> list[tuple[int, Outcome]]:
+        """Give every image of the batch its row, in one transaction; returns how each one counts, by number.
+
+        `on_decoded` is called when nothing that follows depends on the images' bytes any more.
+        """
         hashes = {work.number: hashlib.sha256(work.body).digest() for work in batch if work.verdict is None}
-        scores = {} if job.rescan else self._store.scored_bytes(sorted(set(hashes.values())), job.model_version)
-        asked, refused = self._decode(batch, hashes, known=scores.keys())
-        scores |= dict(zip(asked, self._server.predict(job.model_version, list(asked.values())), strict=True))
-        fresh = set(asked)
+        known = {} if job.rescan else self._store.scored_bytes(sorted(set(hashes.values())), job.model_version)
+        pictures, refused = self._decode(batch, hashes, known=known.keys())
+        on_decoded()
+        scores = {content: _Score(score) for content, score in known.items()}
+        scores |= self._predict(job.model_version, pictures)
+        fresh = set(pictures)
         results = [self._result(work, hashes, scores, refused, fresh) for work in batch]
         outcomes = self._store.record(
             results,
             model_version=job.model_version,
             token=job.token,
-            decoder_version=images.DECODER_VERSION,
+            decoder_version=DECODER_VERSION,
             rescan=job.rescan,
         )
         return [(work.number, outcome) for work, outcome in zip(batch, outcomes, strict=True)]
 
     def _decode(
-        self, batch: Sequence[Work], hashes: dict[int, bytes], known: Container[bytes]
-    ) -> tuple[dict[bytes, bytes], dict[bytes, Unscored]]:
-        """Pixels of the distinct bytes that no score is known for, and verdicts on those that cannot be decoded."""
-        pixels: dict[bytes, bytes] = {}
+        self, batch: Sequence[Work], hashes: Mapping[int, bytes], known: Container[bytes]
+    ) -> tuple[dict[bytes, RenderedPicture], dict[bytes, Unscored]]:
+        """Pictures of the distinct bytes that no score is known for, and verdicts on those that cannot be decoded."""
+        pictures: dict[bytes, RenderedPicture] = {}
         refused: dict[bytes, Unscored] = {}
         for work in batch:
             content = hashes.get(work.number)
-            if content is None or content in pixels or content in refused or content in known:
+            if content is None or content in pictures or content in refused or content in known:
+                continue
+            if content in self._costly:
+                refused[content] = self._costly[content]
                 continue
             try:
-                pixels[content] = self._pixels_of(work.body)
+                pictures[content] = self._render(work.body)
             except UnreadableImage as error:
                 refused[content] = Unscored(Outcome.UNREADABLE, error.code, str(error))
-        return pixels, refused
+                self._remember(content, refused[content])
+        return pictures, refused
+
+    def _remember(self, content: bytes, verdict: Unscored) -> None:
+        if verdict.code in _COSTLY:
+            self._costly[content] = verdict
+            if len(self._costly) > _MOST_REMEMBERED:
+                del self._costly[next(iter(self._costly))]
+
+    def _predict(self, model_version: int, pictures: Mapping[bytes, RenderedPicture]) -> dict[bytes, _Score]:
+        """The highest score of each picture's renderings."""
+        pixels = [rendering for picture in pictures.values() for rendering in picture.pixels]
+        scores: list[float] = []
+        for start in range(0, len(pixels), self._batch_size):
+            scores += self._server.predict(model_version, pixels[start : start + self._batch_size])
+        found: dict[bytes, _Score] = {}
+        left = iter(scores)
+        for content, picture in pictures.items():
+            own = list(islice(left, len(picture.pixels)))
+            best = max(range(len(picture.pixels)), key=own.__getitem__)
+            found[content] = _Score(own[best], _rendering(picture, best))
+        return found
 
     def _result(
         self,
         work: Work,
-        hashes: dict[int, bytes],
-        scores: dict[bytes, float],
-        refused: dict[bytes, Unscored],
+        hashes: Mapping[int, bytes],
+        scores: Mapping[bytes, _Score],
+        refused: Mapping[bytes, Unscored],
         fresh: set[bytes],
     ) -> Result:
         if work.verdict is not None:
@@ -101,13 +150,11 @@ class Scorer:
         # The first of equal images in a batch is what the model was asked about; the others share its score.
         outcome = Outcome.PREDICTED if content in fresh else Outcome.REUSED
         fresh.discard(content)
-        return Result(work.image, outcome, scores[content], content)
+        score = scores[content]
+        return Result(work.image, outcome, score.value, content, rendering=score.rendering)
 
 
-def pixels_of(limits: ImageSettings) -> Callable[[bytes], bytes]:
-    """The decoder within these limits: encoded bytes in, raw 224×224×3 uint8 RGB bytes out."""
-
-    def decode(body: bytes) -> bytes:
-        return images.decode(body, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes).tobytes()
-
-    return decode
+def _rendering(picture: RenderedPicture, best: int) -> str | None:
+    """What is kept of how the picture was shown, such as "frame 3, partial"; None when there was but one way."""
+    parts = [picture.names[best], "partial" if picture.is_partial else None]
+    return ", ".join(part for part in parts if part) or None

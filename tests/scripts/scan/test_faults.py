@@ -223,7 +223,7 @@ def test_a_killed_scan_takes_its_children_with_it(fleet: Fleet, flaky: FlakyS3) 
     with fleet.start("--consumers=2") as program:
         under_way(fleet)
         children = program.children("sniffer.")
-        assert len(children) == 3
+        assert len(children) == 5  # the producer, and two consumers with a decoder each
         program.process.kill()
         eventually(lambda: not any(child.is_running() and _awake(child) for child in children), "they end", 15)
 

@@ -7,6 +7,7 @@ from simulation.defects.defect import Defect
 DISPATCH = "sniffer/scan/dispatch.py"
 CONSUMER = "sniffer/scan/consumer.py"
 SCORE = "sniffer/scan/score.py"
+CAGED = "sniffer/scan/decoding/caged.py"
 
 DEFECTS = (
     Defect(
@@ -140,8 +141,8 @@ DEFECTS = (
     Defect(
         "scores-mixed-up",
         SCORE,
-        "        scores |= dict(zip(asked, ",
-        "        scores |= dict(zip(sorted(asked), ",
+        "        for content, picture in pictures.items():\n            own",
+        "        for content, picture in sorted(pictures.items(), key=lambda pair: pair[0]):\n            own",
         "Images get each other's scores: innocent ones are flagged, others pass.",
     ),
     Defect(
@@ -154,8 +155,29 @@ DEFECTS = (
     Defect(
         "hash-of-another",
         SCORE,
-        "        return Result(work.image, outcome, scores[content], content)\n",
-        "        return Result(work.image, outcome, scores[content], min(scores))\n",
+        "        return Result(work.image, outcome, score.value, content, ",
+        "        return Result(work.image, outcome, score.value, min(scores), ",
         "Scores are found again for bytes that were never scored.",
+    ),
+    Defect(
+        "decoder-not-replaced",
+        CAGED,
+        "        self._decoder.close()\n        self._decoder = self._start()\n",
+        "        self._decoder.close()\n",
+        "After one hostile image every other one of that consumer is reported as one that crashes the decoder.",
+    ),
+    Defect(
+        "decoders-death-is-the-images-fault",
+        CAGED,
+        "        if attempt == ATTEMPTS:\n",
+        "        if attempt:\n",
+        "A decoder that somebody kills makes the image in its hands unreadable for good.",
+    ),
+    Defect(
+        "crashes-never-judged",
+        CAGED,
+        "        if attempt == ATTEMPTS:\n",
+        "        if attempt < 0:\n",
+        "One hostile image is tried again and again, for all of its CPU seconds.",
     ),
 )

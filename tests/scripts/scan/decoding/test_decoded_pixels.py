@@ -1,0 +1,50 @@
+"""A locked-up decoder process gives the very pixels and verdicts that decoding in this process gives."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.fleet import jpeg
+
+from sniffer.adapters import images
+from sniffer.core.errors import UnreadableImage
+from sniffer.core.settings import ImageSettings
+from sniffer.scan.decoding.caged import CagedDecoder
+from sniffer.scan.decoding.process import PROGRAM, open_decoder
+
+UNPRIVILEGED = (sys.executable, str(Path(__file__).parents[3] / "support" / "unprivileged_decoder.py"))
+
+
+@pytest.fixture(scope="module")
+def caged() -> Iterator[CagedDecoder]:
+    """A decoder that may start no thread, as in a pod. Only root, whom that limit spares, can become somebody else."""
+    with open_decoder(ImageSettings(), UNPRIVILEGED if os.getuid() == 0 else PROGRAM) as decoder:
+        yield decoder
+
+
+def encoded(kind: str, mode: str = "RGB", side: int = 96) -> bytes:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(jpeg(7, side))).convert(mode).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA", "1", "I;16", "LAB"])
+def test_a_caged_decoder_gives_what_decoding_here_gives(kind: str, mode: str, caged: CagedDecoder) -> None:
+    try:
+        body = encoded(kind, mode)
+    except (OSError, ValueError):
+        pytest.skip(f"no {kind} in {mode}")
+    assert caged.render(body).pixels[0] == images.decode(body).tobytes()
+
+
+def test_the_decoders_own_verdicts_come_through(caged: CagedDecoder) -> None:
+    with pytest.raises(UnreadableImage, match="it looks like HTML") as raised:
+        caged.render(b"<html>not found</html>")
+    assert raised.value.code == "not_an_image"

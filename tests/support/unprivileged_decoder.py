@@ -1,4 +1,4 @@
-"""The real decoder process, but as the user nobody, for whom the limit on processes and threads holds."""
+"""The real decoder process, but as the user nobody, for whom every limit holds."""
 
 from __future__ import annotations
 

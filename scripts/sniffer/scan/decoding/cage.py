@@ -1,4 +1,4 @@
-"""What a decoder process takes from itself before it sees the first file: descriptors, children, files, rights.
+"""What a decoder process takes from itself before it sees the first file: descriptors, files, memory, rights.
 
 Only Linux knows all of it. The limits hold for whoever takes the process over, as far as it is no root.
 """
@@ -31,7 +31,7 @@ def die_with(parent: int) -> None:
 
 
 def lock_up(*, memory_bytes: int) -> None:
-    """From now on: no file, socket or child more, nothing to be won by a set-uid program, and so much memory more.
+    """From now on: no file or socket more, nothing to be won by a set-uid program, and so much memory more.
 
     Whatever is still to be imported or opened must have been, and standard error is gone.
     """
@@ -44,7 +44,8 @@ def lock_up(*, memory_bytes: int) -> None:
     os.dup2(nowhere, 2)
     os.close(nowhere)
     _limit(resource.RLIMIT_AS, in_use + memory_bytes)
-    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+    # Processes are not limited: that limit counts threads too, and libheif's decoder cannot do without one.
+    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         _limit(limit, 0)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_DUMPABLE, 0)

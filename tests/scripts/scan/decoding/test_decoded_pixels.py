@@ -34,8 +34,7 @@ def caged() -> Iterator[CagedDecoder]:
 def encoded(kind: str, mode: str = "RGB", side: int = 96) -> bytes:
     picture = Image.open(io.BytesIO(jpeg(7, side))).convert(mode)
     if kind == "JXL":
-        squeezed: bytes = imagecodecs.jpegxl_encode(np.asarray(picture))
-        return squeezed
+        return bytes(imagecodecs.jpegxl_encode(np.asarray(picture)))
     file = io.BytesIO()
     if kind == "HEIC":
         pillow_heif.from_pillow(picture).save(file)

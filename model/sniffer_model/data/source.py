@@ -15,7 +15,7 @@ from typing import Protocol
 
 from sniffer.adapters.s3.bucket import Bucket, StoredObject
 from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, read_object, split_s3
-from sniffer.core.errors import SettingsError
+from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import LABELS
 from sniffer.core.settings import FetchSettings, fetch_settings, image_settings
 from sniffer_model.data.label_table import TableSource, is_table
@@ -65,8 +65,11 @@ class LocalSource:
                 yield (Path(folder) / name).relative_to(self._root).as_posix()
 
     def read(self, key: str) -> bytes:
-        """The file's bytes."""
-        return (self._root / key).read_bytes()
+        """The file's bytes; ContractError for a key that leaves the directory, which no listing gives."""
+        path = PurePosixPath(key)
+        if path.is_absolute() or ".." in path.parts:
+            raise ContractError(f"{key} is not below {self.location}: take a new snapshot")
+        return (self._root / path).read_bytes()
 
     def read_stored(self, key: str) -> StoredObject:
         """The file's bytes, and the ETag that S3 would give them in one part: their MD5."""

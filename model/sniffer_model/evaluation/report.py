@@ -1,6 +1,6 @@
 """The report: metrics.json as one self-contained page, with curves and the worst mistakes.
 
-The page loads nothing and runs nothing. The gate adds its verdict, see verdict_section.py.
+The page loads nothing and runs nothing. The gate adds its verdict, see report_sections.py.
 """
 
 from __future__ import annotations

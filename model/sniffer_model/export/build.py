@@ -16,7 +16,7 @@ import numpy as np
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.count_progress import StageProgress
 from sniffer.core.errors import ContractError, SettingsError
-from sniffer.core.files import read_json, write_json
+from sniffer.core.files import read_json, read_text, write_json, write_text
 from sniffer.core.gate_records import GateVerdict
 from sniffer.core.model_metrics import ModelMetrics
 from sniffer.core.model_records import LABELS, PIXELS_SIGNATURE, ModelFacts, ModelRecord, ModelStatus
@@ -24,18 +24,19 @@ from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics
+from sniffer_model.evaluation.report_sections import without_mistakes
 from sniffer_model.release.model_base import ModelBase
 from sniffer_model.release.publish import ENCODED_SIGNATURE, SIGNATURES, all_taken, digest_directory
 from sniffer_model.workdir import TrainingRecord, Workdir, read_training
 
 if TYPE_CHECKING:
-    from sniffer_model.release.golden import GoldenImage
+    from sniffer_model.export.choose_golden import ChosenImage
 
 log = logging.getLogger(__name__)
 
 PARITY_TOLERANCE = 1e-5
 LABELS_FILE = "labels.json"
-EXPORT_FORM = 2
+EXPORT_FORM = 3
 """Raise it when the exported files change for one and the same training, so that a rerun exports again."""
 
 
@@ -136,17 +137,17 @@ def _build(blessed: Blessed, staged: Path, image_limits: ImageSettings) -> float
     return difference
 
 
-def _prove(network: Any, images: Sequence[GoldenImage], staged: Path) -> float:
+def _prove(network: Any, chosen: Sequence[ChosenImage], staged: Path) -> float:
     """Add golden examples and warm-up records, and check both on the SavedModel as a server would load it.
 
-    Returns the largest difference between the scores of the two signatures.
+    Returns the largest difference that TensorFlow's decoder makes to the score of an original image.
     """
     from sniffer_model.export.choose_golden import write_golden
     from sniffer_model.export.warmup import replay_warmup, write_warmup
     from sniffer_model.release.golden import GoldenExample
     from sniffer_model.training.network import load_signatures
 
-    signatures = load_signatures(staged)
+    signatures, images = load_signatures(staged), [one.golden for one in chosen]
     trained = network.predict(np.stack([image.pixels for image in images]), verbose=0)
     check_parity(trained, _served(signatures[PIXELS_SIGNATURE], pixels=[image.pixels.tobytes() for image in images]))
     encoded = _served(signatures[ENCODED_SIGNATURE], image_bytes=[image.encoded for image in images])
@@ -154,7 +155,8 @@ def _prove(network: Any, images: Sequence[GoldenImage], staged: Path) -> float:
     write_golden([GoldenExample(image, float(a), float(b)) for image, a, b in rows], staged)
     write_warmup(images, staged)
     log.info("%d warm-up records run", replay_warmup(staged, signatures))
-    difference = float(np.max(np.abs(encoded - trained)))
+    originals = _served(signatures[ENCODED_SIGNATURE], image_bytes=[one.original for one in chosen])
+    difference = float(np.max(np.abs(originals - trained)))
     log.info("TensorFlow's own decoder moves the golden scores by at most %.4f", difference)
     return difference
 
@@ -181,8 +183,10 @@ def _served(signature: Any, **inputs: Sequence[bytes]) -> Any:
 
 def _copy_metadata(workdir: Workdir, staged: Path) -> None:
     write_json(staged / LABELS_FILE, {"labels": LABELS, "score_of": LABELS[1]})
-    for path in (workdir.metrics, workdir.model_card, workdir.report, workdir.verdict):
+    for path in (workdir.metrics, workdir.model_card, workdir.verdict):
         shutil.copyfile(path, staged / path.name)
+    report = read_text(workdir.report, made_by="sniffer model evaluate")
+    write_text(staged / workdir.report.name, without_mistakes(report))
 
 
 def register(facts: ModelFacts, blessed: Blessed, database: Database) -> None:

@@ -1,9 +1,14 @@
-"""Choosing and writing the golden examples of a version."""
+"""Choosing and writing the golden examples of a version: a few images, reduced to the pixels that a model sees."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
 from sniffer.adapters.images import decode
 from sniffer.core.errors import UnreadableImage
@@ -22,17 +27,25 @@ from sniffer_model.release.golden import (
 )
 
 _EACH_CLASS = 4
-
+_JPEG_QUALITY = 95
 
 # What every version of TensorFlow Serving decodes.
 _PORTABLE = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png"}
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenImage:
+    """An image for a golden example: what is published of it, and its user's own bytes, which are not."""
+
+    golden: GoldenImage
+    original: bytes
+
+
 def choose_golden(
     entries: Sequence[ManifestEntry], source: ImageSource, limits: ImageSettings
-) -> tuple[GoldenImage, ...]:
+) -> tuple[ChosenImage, ...]:
     """Up to four images of each class, always the same of the same entries; those not to be had are passed over."""
-    chosen: list[GoldenImage] = []
+    chosen: list[ChosenImage] = []
     for label in LABELS:
         of_label = sorted((e for e in entries if e.label == label), key=lambda entry: entry.content_sha256)
         found = 0
@@ -56,11 +69,20 @@ def write_golden(examples: Iterable[GoldenExample], directory: Path) -> None:
     write_json(folder / EXAMPLES_FILE, GoldenList(tuple(listed)))
 
 
-def _golden_image(entry: ManifestEntry, source: ImageSource, limits: ImageSettings) -> GoldenImage | None:
+def _golden_image(entry: ManifestEntry, source: ImageSource, limits: ImageSettings) -> ChosenImage | None:
     try:
         data = source.read(entry.key)
         pixels = decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_bytes)
     except (OSError, UnreadableImage):
         return None
     suffixes = [suffix for magic, suffix in _PORTABLE.items() if data.startswith(magic)]
-    return GoldenImage(entry.label, data, suffixes[0], pixels) if suffixes else None
+    if not suffixes:
+        return None
+    return ChosenImage(GoldenImage(entry.label, _encoded(pixels, suffixes[0]), suffixes[0], pixels), data)
+
+
+def _encoded(pixels: NDArray[np.uint8], suffix: str) -> bytes:
+    """The reduced pixels as a file of the original's kind, without its size or metadata."""
+    encoded = tf.io.encode_png(pixels) if suffix == ".png" else tf.io.encode_jpeg(pixels, quality=_JPEG_QUALITY)
+    data: bytes = encoded.numpy()
+    return data

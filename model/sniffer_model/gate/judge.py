@@ -19,7 +19,7 @@ from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics, score_splits
-from sniffer_model.evaluation.verdict_section import with_verdict
+from sniffer_model.evaluation.report_sections import with_verdict
 from sniffer_model.gate.comparison import Rival, compare
 from sniffer_model.gate.verdict import GateDecision, Limits, Override, decide
 from sniffer_model.gate.verdict_for_report import judged_for_report

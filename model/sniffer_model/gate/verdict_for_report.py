@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sniffer.core.gate_records import ModelComparison
-from sniffer_model.evaluation.verdict_section import FigureBeside, Judged
+from sniffer_model.evaluation.report_sections import FigureBeside, Judged
 from sniffer_model.gate.verdict import GateDecision
 
 _SHOWN = {

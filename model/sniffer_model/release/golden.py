@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sniffer.core.files import read_json
+from sniffer.core.inside import path_inside
 from sniffer.core.model_records import IMAGE_SHAPE
 
 GOLDEN_FOLDER = "golden"
@@ -63,7 +64,7 @@ def read_golden(directory: Path) -> tuple[GoldenExample, ...]:
 
 
 def _read_example(folder: Path, files: GoldenFiles) -> GoldenExample:
-    encoded = folder / files.encoded
-    pixels = np.frombuffer((folder / files.pixels).read_bytes(), np.uint8).reshape(IMAGE_SHAPE)
+    encoded = path_inside(folder, files.encoded)
+    pixels = np.frombuffer(path_inside(folder, files.pixels).read_bytes(), np.uint8).reshape(IMAGE_SHAPE)
     image = GoldenImage(files.label, encoded.read_bytes(), encoded.suffix, pixels)
     return GoldenExample(image, files.score, files.encoded_score)

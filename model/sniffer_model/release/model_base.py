@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from typing import Protocol
 from sniffer.adapters.s3.bucket import Bucket, NotFetched
 from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, split_s3
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.inside import path_inside
 from sniffer.core.json_records import json_values
 from sniffer.core.model_records import ModelFacts
 from sniffer.core.settings import fetch_settings
@@ -34,6 +36,8 @@ from sniffer_model.release.publish import (
 
 CLAIM_FILE = "claim"
 _LARGEST_FILE_BYTES = 5 << 30
+_VERSION = re.compile(r"[1-9][0-9]{0,9}")
+"""A version's folder, by its one spelling: `007` would be another folder of version 7."""
 
 
 class ModelBase(Protocol):
@@ -150,15 +154,18 @@ class S3Base:
         raise all_taken(self.location)
 
     def fetch(self, version: int, into: Path) -> Path:
-        """Download the version to `into`/VERSION, unless it is there intact already."""
+        """Download the version to `into`/VERSION, unless it is there intact already.
+
+        Every name is checked before the first file is written.
+        """
         names = self._files().get(version, [])
         if FACTS_FILE not in names:
             raise _absent(version, self.location)
-        directory, facts = into / str(version), self._facts(version)
+        directory, facts = path_inside(into, str(version)), self._facts(version)
+        paths = {name: path_inside(directory, name) for name in names if name != CLAIM_FILE}
         if not (directory.is_dir() and digest_directory(directory) == facts.digest):
-            for name in names:
-                if name != CLAIM_FILE:
-                    self._download(version, name, directory / name)
+            for name, path in paths.items():
+                self._download(version, name, path)
         return _intact(directory, facts)
 
     def _key(self, version: int, name: str) -> str:
@@ -170,7 +177,7 @@ class S3Base:
         for page in self._bucket.pages(self._prefix):
             for entry in page:
                 version, _, name = entry.key.removeprefix(self._prefix).partition("/")
-                if version.isdecimal() and name:
+                if _VERSION.fullmatch(version) and name:
                     found.setdefault(int(version), []).append(name)
         return found
 
@@ -196,11 +203,17 @@ class S3Base:
         return numbered
 
     def _download(self, version: int, name: str, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._bucket.download(self._key(version, name), path)
         except NotFetched as error:
             raise ContractError(f"{name} of version {version} in {self.location} cannot be read: {error}") from error
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            # S3 may hold both `a` and `a/b`; no folder can.
+            raise ContractError(
+                f"{name} of version {version} in {self.location} is a file and a folder at once: it was not written "
+                "by `sniffer model export`"
+            ) from error
 
 
 def _absent(version: int, location: str) -> SettingsError:

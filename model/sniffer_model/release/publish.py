@@ -108,11 +108,14 @@ def parse_facts(data: bytes, where: object) -> ModelFacts:
 def digest_directory(directory: Path) -> str:
     """SHA-256 over the names and contents of all files but FACTS_FILE, which names the digest itself.
 
-    Independent of times, owners and the file system's order.
+    Independent of times, owners and the file system's order. Raises ContractError where there is a symbolic link: what
+    is behind one to a folder would be served, and not be in the digest.
     """
     digest = hashlib.sha256()
     for path in sorted(directory.rglob("*"), key=lambda path: path.relative_to(directory).as_posix()):
         name = path.relative_to(directory).as_posix()
+        if path.is_symlink():
+            raise ContractError(f"{directory} holds the symbolic link {name}: a version is made of files alone")
         if path.is_file() and name != FACTS_FILE:
             digest.update(f"{digest_file(path)} {name}\n".encode())
     return digest.hexdigest()

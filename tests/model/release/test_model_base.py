@@ -12,7 +12,9 @@ from support.facts import FACTS
 from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import ContractError, SettingsError
-from sniffer.core.model_records import ModelFacts
+from sniffer.core.files import write_json
+from sniffer.core.model_records import PIXEL_BYTES, ModelFacts
+from sniffer_model.release.golden import EXAMPLES_FILE, GOLDEN_FOLDER, GoldenFiles, GoldenList, read_golden
 from sniffer_model.release.model_base import CLAIM_FILE, ModelBase, open_model_base
 from sniffer_model.release.publish import FACTS_FILE, digest_directory
 
@@ -91,6 +93,63 @@ def test_the_claim_is_no_part_of_the_model(bucket: ScratchBucket, tmp_path: Path
     base = open_model_base(f"s3://{bucket.name}")
     publish_text(base, "one")
     assert not (base.fetch(1, tmp_path) / CLAIM_FILE).exists()
+
+
+@pytest.mark.parametrize("name", ["../../stolen", "/stolen", "variables/../../../stolen", "a//b", "a\\b", "x" * 256])
+def test_a_name_that_leaves_the_version_is_refused_before_anything_is_written(
+    name: str, bucket: ScratchBucket, tmp_path: Path
+) -> None:
+    base = open_model_base(f"s3://{bucket.name}/models")
+    publish_text(base, "one")
+    bucket.put(f"models/1/{name}", b"mine")
+    with pytest.raises(ContractError, match="is not one to put into"):
+        base.fetch(1, tmp_path / "a/fetched")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_a_folder_too_is_a_clear_error(bucket: ScratchBucket, tmp_path: Path) -> None:
+    base = open_model_base(f"s3://{bucket.name}/models")
+    publish_text(base, "one")
+    bucket.put("models/1/saved_model.pb/more", b"mine")
+    with pytest.raises(ContractError, match="a file and a folder at once"):
+        base.fetch(1, tmp_path)
+
+
+def test_a_link_in_the_place_of_a_download_is_not_followed(bucket: ScratchBucket, tmp_path: Path) -> None:
+    base = open_model_base(f"s3://{bucket.name}/models")
+    publish_text(base, "one")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "fetched/1").mkdir(parents=True)
+    (tmp_path / "fetched/1/variables").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ContractError, match="link"):
+        base.fetch(1, tmp_path / "fetched")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_other_spellings_of_a_number_are_no_versions(bucket: ScratchBucket) -> None:
+    base = open_model_base(f"s3://{bucket.name}/models")
+    for folder in ("007", "0", "\u0663", "-1", "1.0"):
+        bucket.put(f"models/{folder}/{FACTS_FILE}", b"{}")
+    assert base.taken() == []
+
+
+def test_a_link_in_a_folder_of_versions_is_refused(tmp_path: Path) -> None:
+    base = open_model_base(str(tmp_path / "models"))
+    publish_text(base, "one")
+    (tmp_path / "models/1/more").symlink_to(tmp_path)
+    with pytest.raises(ContractError, match="holds the symbolic link more"):
+        base.fetch(1, tmp_path)
+
+
+def test_golden_examples_name_files_of_their_own_folder_alone(tmp_path: Path) -> None:
+    (tmp_path / GOLDEN_FOLDER).mkdir()
+    (tmp_path / "secret").write_bytes(bytes(PIXEL_BYTES))
+    for pixels, encoded in (("../secret", "0.png"), ("0.rgb", str(tmp_path / "secret"))):
+        write_json(
+            tmp_path / GOLDEN_FOLDER / EXAMPLES_FILE, GoldenList((GoldenFiles("drugs", pixels, 0.5, encoded, 0.5),))
+        )
+        with pytest.raises(ContractError, match="is not one to put into"):
+            read_golden(tmp_path)
 
 
 def test_another_kind_of_place_is_refused() -> None:

@@ -1,4 +1,8 @@
-"""The first part of the report: what the gate decided of the model, why, and how it compares with the stable one."""
+"""Parts of the report that change after it was made.
+
+The first part tells what the gate decided of the model, why, and how it compares with the stable one. The mistakes,
+with pictures and keys of users, stay out of a published version.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from sniffer.core.model_metrics import IntervalEstimate
 from sniffer_model.evaluation.report import template_environment
 
 _SECTION = re.compile(r"<!-- verdict -->.*<!-- /verdict -->", re.DOTALL)
+_MISTAKES = re.compile(r"<!-- mistakes -->.*<!-- /mistakes -->", re.DOTALL)
+_NOT_PUBLISHED = "<p>The worst mistakes, with their pictures, are in the report of the training run only.</p>"
 _TEMPLATE = "verdict.html.j2"
 
 
@@ -49,4 +55,12 @@ def with_verdict(page: str, judged: Judged) -> str:
     changed, found = _SECTION.subn(lambda _: section.strip(), page)
     if found != 1:
         raise ContractError("the report has no place for a verdict: run `sniffer model evaluate`")
+    return changed
+
+
+def without_mistakes(page: str) -> str:
+    """The report as it may be published: no picture and no key; ContractError for a page of an older release."""
+    changed, found = _MISTAKES.subn(_NOT_PUBLISHED, page)
+    if found != 1:
+        raise ContractError("the report does not mark its mistakes: run `sniffer model evaluate`")
     return changed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.shared import made_once
-from support.training import Run
+from support.training import FEW_IMAGES, NIGHT, Run
 
 from sniffer_local.samples.__main__ import main as draw_samples
 from sniffer_model.data import snapshot
@@ -47,5 +47,5 @@ def _train(folder: Path) -> None:
     assert draw_samples(["--out", str(run.images), "--count", str(IMAGES), "--seed", "11"]) == 0
     assert snapshot.main(["--source", str(run.images), *run.workdir_flags]) == 0
     assert train.main([*run.flags, "--backbone-weights", "random"]) == 0
-    assert evaluate.main(run.flags) == 0
-    assert gate.main([*run.flags, "--no-register", "--stable-version", "none"]) == 0
+    assert evaluate.main([*run.flags, *NIGHT]) == 0
+    assert gate.main([*run.flags, "--no-register", "--stable-version", "none", *FEW_IMAGES]) == 0

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from sniffer_model.workdir import Workdir
 
+NIGHT = ("--prevalence", "0.5", "--target-precision", "0.5")
+"""What the few images of the tests can show: of nights with as many drugs as others, that most flags are right."""
+FEW_IMAGES = ("--min-class-images", "15")
+
 
 @dataclass(frozen=True)
 class Run:

@@ -21,7 +21,8 @@ Pictures without any detail, all of one colour, are near each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import imagehash
 import numpy as np
@@ -76,6 +77,25 @@ def groups(hashes: Hashes) -> Indices:
         links = coo_matrix((np.ones(len(i), bool), (found[i], found[j])), shape=(len(hashes), len(hashes)))
         found = connected_components(links, directed=False)[1][found]
     return found
+
+
+class Hashed(Protocol):
+    """A picture by its content and by its perceptual hash, such as an entry of a manifest."""
+
+    @property
+    def content_sha256(self) -> str: ...
+
+    @property
+    def perceptual_hash(self) -> str: ...
+
+
+def first_of_each_group(pictures: Sequence[Hashed]) -> Indices:
+    """The rows of one picture of each group, ascending: that of the smallest content hash, whatever the order."""
+    group = groups(as_matrix([picture.perceptual_hash for picture in pictures]))
+    order = np.argsort([picture.content_sha256 for picture in pictures], kind="stable")
+    _, first = np.unique(group[order], return_index=True)
+    rows: Indices = np.sort(order[first])
+    return rows
 
 
 def _distances(rows: NDArray[np.uint64], columns: NDArray[np.uint64]) -> NDArray[np.uint8]:

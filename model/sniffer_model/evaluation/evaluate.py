@@ -92,7 +92,7 @@ def _metrics(
         head_digest=training.head_digest,
         preprocessing_version=training.preprocessing_version,
         seed=training.seed,
-        sizes={**training.sizes, Split.TEST: _sizes(test.images)},
+        sizes={**training.sizes, **{split: _sizes(judged.images) for split, judged in judgements.items()}},
         images_left_out=training.images_left_out + test.images.left_out,
         bootstrap=BootstrapSettings(draws.seed, draws.resamples, CONFIDENCE),
         temperature=test.operation.temperature,

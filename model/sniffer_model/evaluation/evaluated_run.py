@@ -12,6 +12,7 @@ from sniffer.core.files import read_json
 from sniffer.core.model_metrics import ModelMetrics
 from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import Manifest, Split
+from sniffer_model.data.near_duplicates import first_of_each_group
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.figures import ScoredImages
 from sniffer_model.release.publish import digest_file
@@ -55,7 +56,10 @@ def score_splits(
     limits: ImageSettings,
     splits: Sequence[Split],
 ) -> dict[Split, ScoredImages]:
-    """The trained model's own scores, not calibrated, of those splits' images; SettingsError when a class is gone."""
+    """The trained model's own scores, not calibrated, of those splits' images; SettingsError when a class is gone.
+
+    Of near-duplicates one counts: figures and their intervals take each image for a draw of its own.
+    """
     # TensorFlow takes seconds to import: not before the workdir is known to be right.
     from sniffer_model.training.backbone import load_backbone
     from sniffer_model.training.features import FeatureCache, labelled_features
@@ -68,6 +72,9 @@ def score_splits(
     def score(split: Split) -> ScoredImages:
         data = labelled_features(manifest.of(split), source, backbone, cache, limits)
         check_both_classes(split, data)
-        return ScoredImages(data.entries, data.truth, predict_scores(head, data.features), data.left_out)
+        kept = first_of_each_group(data.entries)
+        entries = tuple(data.entries[row] for row in kept)
+        scores = predict_scores(head, data.features[kept])
+        return ScoredImages(entries, data.truth[kept], scores, data.left_out, len(data.entries) - len(kept))
 
     return {split: score(split) for split in splits}

@@ -1,7 +1,8 @@
-"""All figures of one scored split, with bootstrap intervals: by threshold, by slice, by night. Pure.
+"""All figures of one scored split, with intervals: by threshold, by slice, by night. Pure.
 
-What metrics.json and the report say about quality is computed here: each figure by one function, for the images and
-for every bootstrap draw of them.
+What metrics.json and the report say about quality is computed here. Shares of images, and what follows from shares,
+have exact intervals (statistics/shares.py); figures over all thresholds have bootstrap intervals, which are widened
+where the draws all agree: a few images that the model ranks perfectly are no proof of perfection.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from sniffer.core.model_metrics import (
     ThresholdFigures,
 )
 from sniffer_model.data.manifest import ManifestEntry
-from sniffer_model.statistics.calibration import Reliability, balanced_weights, calibrated, losses
+from sniffer_model.statistics.calibration import LARGEST_LOSS, Reliability, balanced_weights, calibrated, losses
 from sniffer_model.statistics.metrics import (
     Band,
     Drawn,
@@ -37,22 +37,35 @@ from sniffer_model.statistics.metrics import (
     ratio,
     roc_area,
 )
-from sniffer_model.statistics.review_load import ReviewPlan, nightly_load
+from sniffer_model.statistics.review_load import FlaggedCounts, ReviewPlan, bounded_night
+from sniffer_model.statistics.shares import share, unseen_share
+from sniffer_model.statistics.unseen import extended, unseen_ranking
 
 CONFIDENCE = 0.95
 CURVE_POINTS = np.linspace(0, 1, 101)
 _GRID = np.arange(1, 20) / 20
+_WORST = {
+    "log_loss": LARGEST_LOSS,
+    "log_loss_uncalibrated": LARGEST_LOSS,
+    "calibration_error": 1.0,
+    "calibration_error_uncalibrated": 1.0,
+}
+"""The largest that each figure can be."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredImages:
-    """Images with their true class and the model's own scores; row i of all is one image."""
+    """Images with their true class and the model's own scores; row i of all is one image.
+
+    `left_out` is how many images of the split are gone or have changed since, `near_duplicates` how many are left out
+    because a near-duplicate of theirs is among the entries.
+    """
 
     entries: tuple[ManifestEntry, ...]
     truth: Truth
     scores: Scores
     left_out: int
-    """Images of the split that are gone or have changed since."""
+    near_duplicates: int = 0
 
     def kinds(self) -> list[tuple[str, str]]:
         """Label and slice of each image; images without a slice have the slice ''."""
@@ -96,76 +109,92 @@ def judge(images: ScoredImages, operation: Operation, resampling: Resampling) ->
     grid = np.unique(np.append(_GRID, operation.threshold))
     kinds = tuple(sorted(Counter(images.kinds()).items()))
     members = np.array([[kind == own for kind, _ in kinds] for own in images.kinds()], float)
-    parts = (
-        _over_thresholds(images.truth, scores, grid, operation.plan),
-        _of_calibration(images.truth, images.scores, scores),
-        share_flagged(members, scores >= operation.threshold),
-    )
-    bands = bootstrap(
-        images.truth,
-        lambda drawn: {name: values for part in parts for name, values in part(drawn).items()},
-        resampling,
-        CONFIDENCE,
-    )
+    ranking = Ranking(images.truth, scores)
+    drawn = _drawn(images, scores, ranking, resampling)
+    bands = {
+        **_never_certain(drawn, ranking),
+        **_over_thresholds(ranking, grid, operation.plan),
+        "flagged_by_slice": share(members.T @ (scores >= operation.threshold), members.sum(axis=0), CONFIDENCE),
+    }
     return SplitFigures(images, operation, grid, kinds, bands)
 
 
-def share_flagged(members: Values, flagged: Truth) -> Callable[[Drawn], dict[str, Values]]:
-    """A figure `flagged_by_slice`, [rows, slices], for membership [n, slices]: recall of drugs, else false alarms."""
-    return lambda drawn: {"flagged_by_slice": ratio(drawn @ (members * flagged[:, None]), drawn @ members)}
-
-
-def rates_at(right: Values, wrong: Values, steps: Any) -> tuple[Values, Values]:
-    """Recall and false positive rate at those steps of a Ranking (see its steps_at), [rows, steps]."""
-    recall, false_alarms = (
-        np.concatenate([np.zeros((len(counts), 1)), counts], axis=1)[:, steps] / counts[:, -1:]
-        for counts in (right, wrong)
-    )
-    return recall, false_alarms
-
-
-def _over_thresholds(
-    truth: Truth, scores: Scores, grid: Values, plan: ReviewPlan
-) -> Callable[[Drawn], dict[str, Values]]:
-    ranking = Ranking(truth, scores)
-    steps = ranking.steps_at(grid)
-    positives, negatives = float(truth.sum()), float((~truth).sum())
+def _drawn(images: ScoredImages, scores: Values, ranking: Ranking, resampling: Resampling) -> dict[str, Band]:
+    """What needs the order of all images, by the bootstrap."""
+    calibration = _of_calibration(images.truth, images.scores, scores)
 
     def figures(drawn: Drawn) -> dict[str, Values]:
         right, wrong = ranking.counts(drawn)
-        recall, false_alarms = rates_at(right, wrong, steps)
-        night = nightly_load(recall, false_alarms, plan)
         return {
             "pr_auc": pr_area(right, wrong),
             "roc_auc": roc_area(right, wrong),
-            "recall": recall,
-            "false_positive_rate": false_alarms,
-            "precision": ratio(recall * positives, recall * positives + false_alarms * negatives),
-            "flags": night.flags,
-            "right": night.right,
-            "missed": night.missed,
-            "nightly_precision": night.precision,
             "pr_curve": _precision_at_recalls(right, wrong),
             "roc_curve": _recall_at_false_alarms(right, wrong),
+            **calibration(drawn),
         }
 
-    return figures
+    return bootstrap(images.truth, figures, resampling, CONFIDENCE)
+
+
+def _never_certain(drawn: Mapping[str, Band], ranking: Ranking) -> dict[str, Band]:
+    """The bands, wider where the draws agree because there are few images."""
+    lowest, highest = unseen_ranking(ranking, CONFIDENCE)
+    right, wrong = ranking.counts()
+    fewest = min(right[-1], wrong[-1])
+    bands = {
+        "pr_auc": extended(drawn["pr_auc"], pr_area(*lowest), pr_area(*highest)),
+        "roc_auc": extended(drawn["roc_auc"], roc_area(*lowest), roc_area(*highest)),
+    }
+    for name, worst in _WORST.items():
+        value, unseen = drawn[name].values, unseen_share(fewest, CONFIDENCE)
+        bands[name] = extended(drawn[name], (1 - unseen) * value, (1 - unseen) * value + unseen * worst)
+    flagged = right + wrong
+    at_recall = np.searchsorted(right, _wanted_recalls(right))
+    precision = share(right[at_recall], flagged[at_recall], CONFIDENCE)
+    found = _most_within(right[None], wrong[None])[0]
+    recall = share(found, np.array(right[-1]), CONFIDENCE)
+    bands["pr_curve"], bands["roc_curve"] = drawn["pr_curve"].joined(precision), drawn["roc_curve"].joined(recall)
+    return bands
+
+
+def _over_thresholds(ranking: Ranking, grid: Values, plan: ReviewPlan) -> dict[str, Band]:
+    right, wrong = (np.append(0, counts)[ranking.steps_at(grid)] for counts in ranking.counts())
+    positives, negatives = (float(counts[-1]) for counts in ranking.counts())
+    night = bounded_night(FlaggedCounts(right, wrong, positives, negatives), plan, CONFIDENCE)
+    return {
+        "recall": share(right, np.array(positives), CONFIDENCE),
+        "false_positive_rate": share(wrong, np.array(negatives), CONFIDENCE),
+        "precision": share(right, right + wrong, CONFIDENCE),
+        "flags": night.flags,
+        "right": night.right,
+        "missed": night.missed,
+        "nightly_precision": night.precision,
+    }
 
 
 def _precision_at_recalls(right: Values, wrong: Values) -> Values:
     """At each of CURVE_POINTS, the precision of the highest threshold that has that recall, [rows, points]."""
-    precision = ratio(right, right + wrong)
-    # Half an image below, since a recall times a number of images is rarely a whole number in floating point.
-    wanted = np.maximum(CURVE_POINTS * right[0, -1] - 1e-6, 0.5)
+    precision, wanted = ratio(right, right + wrong), _wanted_recalls(right[0])
     rows = [own[np.searchsorted(found, wanted)] for found, own in zip(right, precision, strict=True)]
     return np.array(rows)
 
 
+def _wanted_recalls(right: Values) -> Values:
+    # Half an image below, since a recall times a number of images is rarely a whole number in floating point.
+    wanted: Values = np.maximum(CURVE_POINTS * right[-1] - 1e-6, 0.5)
+    return wanted
+
+
 def _recall_at_false_alarms(right: Values, wrong: Values) -> Values:
     """At each of CURVE_POINTS, the recall of the lowest threshold with no more false alarms, [rows, points]."""
-    recall = np.concatenate([np.zeros((len(right), 1)), right / right[:, -1:]], axis=1)
+    return _most_within(right, wrong) / right[:, -1:]
+
+
+def _most_within(right: Values, wrong: Values) -> Values:
+    """At each of CURVE_POINTS as a share of false alarms, how many are found by then, [rows, points]."""
+    before = np.concatenate([np.zeros((len(right), 1)), right], axis=1)
     allowed = CURVE_POINTS * wrong[0, -1] + 1e-6
-    rows = [own[np.searchsorted(found, allowed, side="right")] for found, own in zip(wrong, recall, strict=True)]
+    rows = [own[np.searchsorted(found, allowed, side="right")] for found, own in zip(wrong, before, strict=True)]
     return np.array(rows)
 
 
@@ -178,7 +207,6 @@ def _of_calibration(truth: Truth, raw: Scores, scores: Values) -> Callable[[Draw
         "log_loss_uncalibrated": drawn @ raw_loss,
         "calibration_error": reliability.expected_error(drawn),
         "calibration_error_uncalibrated": raw_reliability.expected_error(drawn),
-        "reliability": reliability.shares(drawn),
     }
 
 
@@ -215,6 +243,7 @@ def split_metrics(judgement: SplitFigures) -> SplitMetrics:
         confusion=confusion(judgement.images.truth, scores, judgement.operation.threshold),
         night=_night(judgement, chosen),
         flags_per_false_alarm=_flags_per_false_alarm(judgement),
+        near_duplicates=judgement.images.near_duplicates,
         thresholds=tuple(_at_threshold(judgement, i) for i in range(len(judgement.grid))),
         slices=_slices(judgement),
         reliability=_reliability(judgement),
@@ -257,7 +286,10 @@ def _slices(judgement: SplitFigures) -> tuple[SliceFigures, ...]:
 
 
 def _reliability(judgement: SplitFigures) -> tuple[ReliabilityFigures, ...]:
-    shares = judgement.bands["reliability"]
+    """The bins with the interval of their share of drugs: that of the images, with the classes weighing the same."""
+    truth = judgement.images.truth
+    weight = float(np.sum(~truth) / np.sum(truth))
+    bins = Reliability(truth, judgement.scores).bins()
     return tuple(
         ReliabilityFigures(
             one.low,
@@ -265,8 +297,13 @@ def _reliability(judgement: SplitFigures) -> tuple[ReliabilityFigures, ...]:
             one.images,
             one.mean_score,
             one.drugs_share,
-            (float(shares.low[i]), float(shares.high[i])),
+            (_reweighted(float(found.low), weight), _reweighted(float(found.high), weight)),
         )
-        for one in Reliability(judgement.images.truth, judgement.scores).bins()
-        for i in [round(one.low * len(shares.values))]
+        for one in bins
+        for found in [share(np.array(one.drugs), np.array(one.images), CONFIDENCE)]
     )
+
+
+def _reweighted(drugs_share: float, weight: float) -> float:
+    """A share of drugs where each drug weighs that much more than another image."""
+    return weight * drugs_share / (weight * drugs_share + 1 - drugs_share)

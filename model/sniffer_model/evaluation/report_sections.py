@@ -36,12 +36,16 @@ class FigureBeside:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The gate's decision as the report tells it. `stable_version` is None when there is no stable version yet."""
+    """The gate's decision as the report tells it. `stable_version` is None when there is no stable version yet.
+
+    `warnings` are to be read even where the model is accepted.
+    """
 
     version: int | None
     accepted: bool
     judged_at: datetime
     reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
     overridden_by: str | None
     override_reason: str | None
     stable_version: int | None

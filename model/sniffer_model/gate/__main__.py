@@ -19,7 +19,8 @@ from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings, image_settings
 from sniffer_model.gate.judge import GateOptions, judge, read_candidate
-from sniffer_model.gate.verdict import Limits, Override
+from sniffer_model.gate.limits import Limits
+from sniffer_model.gate.verdict import Override
 from sniffer_model.workdir import Workdir
 
 log = logging.getLogger(__name__)
@@ -55,20 +56,21 @@ def _add_arguments(parser: Parser) -> None:
 _LIMITS_HELP = {
     "min_pr_auc": "of the test split",
     "min_roc_auc": "of the test split",
-    "min_recall": "of the test split at the threshold",
-    "min_nightly_precision": "share of a night's flags that must be right, by the test split's rates",
-    "max_recall_loss": "against the stable model, each at its threshold, when shown by the interval",
-    "max_precision_loss": "of a night's flags against the stable model, when shown by the interval",
-    "max_slice_loss": "of recall, or gain in false alarms, in one slice, when shown by the interval",
+    "min_recall": "of the test split at the threshold, by the lower end of its interval",
+    "min_nightly_precision": "share of a night's flags that must be right, by the lower end of its interval",
+    "max_recall_loss": "against the stable model, each at its threshold, when it is shown",
+    "max_precision_loss": "of a night's flags against the stable model, when it is shown",
+    "max_slice_loss": "of recall, or gain in false alarms, in one slice, when it is shown",
     "min_slice_images": "of the test split, for a slice to be judged",
-    "capacity_tolerance": "by what share the expected flags may exceed the reviewers' capacity",
+    "min_class_images": "of each class in the validation and in the test split, of near-duplicates one each",
+    "capacity_tolerance": "by what share the flags may exceed the capacity, by the upper end of their interval",
 }
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     for field in dataclasses.fields(Limits):
         flag = f"--{field.name.replace('_', '-')}"
-        parse = int if field.name == "min_slice_images" else float
+        parse = int if field.name in ("min_slice_images", "min_class_images") else float
         parser.add_argument(flag, type=parse, default=field.default, help=_LIMITS_HELP[field.name])
 
 
@@ -83,8 +85,12 @@ def _run(arguments: argparse.Namespace) -> ProgramResult:
             verdict = judge(candidate, options, database)
     by = f" by {verdict.overridden_by} in spite of the gate: {verdict.override_reason}" if verdict.overridden_by else ""
     log.info("%s%s", "blessed" if verdict.blessed else "rejected", by)
+    warnings = [check.reason for check in verdict.checks if check.warning]
     for reason in verdict.reasons:
-        log.info("%s", reason)
+        if reason not in warnings:
+            log.info("%s", reason)
+    for warning in warnings:
+        log.warning("%s", warning)
     return ProgramResult(verdict)
 
 

@@ -12,16 +12,17 @@ from pathlib import Path
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import read_text, write_json, write_text
-from sniffer.core.gate_records import GateFigures, GateVerdict, ModelComparison
-from sniffer.core.model_metrics import ModelMetrics
-from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.gate_records import GateEvidence, GateFigures, GateVerdict, ModelComparison
+from sniffer.core.model_metrics import Confusion, IntervalEstimate, ModelMetrics
+from sniffer.core.model_records import LABELS, ModelRecord, ModelStatus
 from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics, score_splits
 from sniffer_model.evaluation.report_sections import with_verdict
 from sniffer_model.gate.comparison import Rival, compare
-from sniffer_model.gate.verdict import GateDecision, Limits, Override, decide
+from sniffer_model.gate.limits import Limits
+from sniffer_model.gate.verdict import GateDecision, Override, decide
 from sniffer_model.gate.verdict_for_report import judged_for_report
 from sniffer_model.release.model_base import open_model_base
 from sniffer_model.release.publish import read_facts
@@ -149,7 +150,34 @@ def gate_figures(candidate: Candidate, comparison: ModelComparison | None) -> Ga
         threshold_rule=metrics.threshold_rule,
         threshold_rule_kept=metrics.threshold_rule_kept,
         comparison=comparison,
+        evidence=_evidence(metrics),
     )
+
+
+def _evidence(metrics: ModelMetrics) -> GateEvidence:
+    test = metrics.test
+    return GateEvidence(
+        class_images={
+            Split.VALIDATION: _class_images(metrics.validation.confusion),
+            Split.TEST: _class_images(test.confusion),
+        },
+        recall=IntervalEstimate(test.recall, *test.intervals.recall),
+        nightly_precision=test.night.precision,
+        flags_per_night=test.night.flags_per_night,
+        flags_per_false_alarm=test.flags_per_false_alarm,
+        threshold_by=metrics.threshold_by,
+        target_precision=metrics.target_precision,
+        night=metrics.review,
+        confidence=metrics.bootstrap.confidence,
+    )
+
+
+def _class_images(counts: Confusion) -> dict[str, int]:
+    other, drugs = LABELS
+    return {
+        other: counts.false_positives + counts.true_negatives,
+        drugs: counts.true_positives + counts.false_negatives,
+    }
 
 
 def find_stable(

@@ -2,41 +2,26 @@
 
 Superiority, not just non-inferiority: a candidate is blessed only when the whole interval of its gain in PR-AUC lies
 above zero. One that is only as good as the stable model passes by luck with a probability of at most ERROR_RATE.
+
+What is claimed of a night must be carried by the test split: a rule that rates decide is held against the end of an
+exact interval, never against the rate that was seen (evidence.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.gate_records import Check, GateFigures, ModelComparison, PairedFigure, SliceComparison
 from sniffer.core.model_records import LABELS
+from sniffer_model.gate.comparison import ERROR_RATE
+from sniffer_model.gate.evidence import evidence_checks, laxer_limits
+from sniffer_model.gate.limits import Limits
+from sniffer_model.statistics.shares import holm
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a candidate must achieve. A loss counts when it exceeds its limit and its interval excludes zero.
-
-    `None` limits are not checked. `capacity_tolerance` is for the noise of the few false alarms behind the estimate.
-    """
-
-    min_pr_auc: float = 0.80
-    min_roc_auc: float = 0.90
-    min_recall: float | None = None
-    min_nightly_precision: float | None = None
-    max_recall_loss: float = 0.02
-    max_precision_loss: float = 0.05
-    max_slice_loss: float = 0.05
-    min_slice_images: int = 20
-    capacity_tolerance: float = 0.25
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            # Written so that NaN is refused too.
-            if value is not None and not value >= 0:
-                raise SettingsError(f"--{field.name.replace('_', '-')} must not be negative, not {value:g}")
+_COUNTED_ERROR_RATE = ERROR_RATE / 2
+"""Of recall and all slices together; the other half is the precision's, whose 95 % interval has it at its upper end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +50,23 @@ class GateDecision:
         broken = tuple(check.reason for check in self.checks if not check.passed)
         return broken or tuple(check.reason for check in self.checks)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be read even where every rule is kept."""
+        return tuple(check.reason for check in self.checks if check.warning)
+
 
 def decide(figures: GateFigures, limits: Limits, override: Override | None = None) -> GateDecision:
-    """Check every rule. Blessed when all are kept, or by an override, which is recorded only where it was needed."""
+    """Check every rule. Blessed when all are kept, or by an override, which is recorded only where it was needed.
+
+    Raises ValueError for figures without their evidence, which only older releases have.
+    """
+    if figures.evidence is None:
+        raise ValueError("a verdict needs the evidence behind its figures")
     checks = (
-        *_absolute(figures, limits),
-        _capacity(figures, limits),
+        *laxer_limits(limits),
+        *_areas(figures, limits),
+        *evidence_checks(figures, figures.evidence, limits),
         *(_against_stable(figures.comparison, limits) if figures.comparison else [_no_stable()]),
     )
     verdict = GateDecision(all(check.passed for check in checks), checks)
@@ -79,40 +75,13 @@ def decide(figures: GateFigures, limits: Limits, override: Override | None = Non
     return replace(verdict, blessed=True, override=override)
 
 
-def _absolute(figures: GateFigures, limits: Limits) -> Iterator[Check]:
-    yield _at_least("pr_auc", "PR-AUC", figures.pr_auc, limits.min_pr_auc)
-    yield _at_least("roc_auc", "ROC-AUC", figures.roc_auc, limits.min_roc_auc)
-    if not figures.recall:
-        yield Check("recall", False, "nothing is found: no drugs of the test split are flagged at the threshold")
-    elif limits.min_recall is not None:
-        yield _at_least("recall", "recall", figures.recall, limits.min_recall)
-    if limits.min_nightly_precision is not None:
-        name = "precision of a night's flags"
-        yield _at_least("nightly_precision", name, figures.nightly_precision, limits.min_nightly_precision)
-    kept = "kept" if figures.threshold_rule_kept else "NOT kept by any threshold"
-    reason = f"the threshold's rule is {kept} on the validation split: {figures.threshold_rule}"
-    yield Check("threshold_rule", figures.threshold_rule_kept, reason)
-
-
-def _at_least(rule: str, name: str, value: float | None, minimum: float) -> Check:
-    if value is None:
-        return Check(rule, False, f"{name} is undefined: nothing is flagged; at least {minimum:g} is needed")
-    passed = value >= minimum
-    return Check(rule, passed, f"{name} {value:.4f} is {'at least' if passed else 'below'} {minimum:g}")
-
-
-def _capacity(figures: GateFigures, limits: Limits) -> Check:
-    flags = f"{figures.flags_per_night:,.0f} flags per night are expected"
-    if figures.capacity is None:
-        return Check("capacity", True, f"{flags}; no capacity was given to hold them against")
-    most = figures.capacity * (1 + limits.capacity_tolerance)
-    passed = figures.flags_per_night <= most
-    words = "at most" if passed else "more than"
-    return Check(
-        "capacity",
-        passed,
-        f"{flags}, {words} {most:,.0f}: the reviewers' {figures.capacity:,.0f} and {limits.capacity_tolerance:.0%}",
-    )
+def _areas(figures: GateFigures, limits: Limits) -> Iterator[Check]:
+    for rule, name, value, minimum in (
+        ("pr_auc", "PR-AUC", figures.pr_auc, limits.min_pr_auc),
+        ("roc_auc", "ROC-AUC", figures.roc_auc, limits.min_roc_auc),
+    ):
+        passed = value >= minimum
+        yield Check(rule, passed, f"{name} {value:.4f} is {'at least' if passed else 'below'} {minimum:g}")
 
 
 def _no_stable() -> Check:
@@ -121,16 +90,29 @@ def _no_stable() -> Check:
 
 def _against_stable(comparison: ModelComparison, limits: Limits) -> Iterator[Check]:
     yield _gain(comparison.pr_auc)
-    yield _loss("recall_loss", "recall at the thresholds", comparison.recall, limits.max_recall_loss)
-    name = "precision of a night's flags"
-    yield _loss("precision_loss", name, comparison.nightly_precision, limits.max_precision_loss)
-    for one in comparison.slices:
-        if one.images >= limits.min_slice_images:
-            yield _slice_loss(one, limits.max_slice_loss)
+    judged = [one for one in comparison.slices if one.images >= limits.min_slice_images]
+    counted = [comparison.recall, *(one.share_flagged for one in judged)]
+    recall_is_lost, *slices_are_lost = holm([_p_value(one) for one in counted], _COUNTED_ERROR_RATE)
+    yield _counted_loss(
+        "recall_loss", "recall at the thresholds", comparison.recall, limits.max_recall_loss, recall_is_lost
+    )
+    yield _precision_loss(comparison.nightly_precision, limits.max_precision_loss)
+    for one, is_lost in zip(judged, slices_are_lost, strict=True):
+        yield _slice_loss(one, limits.max_slice_loss, is_lost)
+    if len(judged) > 1:
+        text = (
+            f"recall and {len(judged)} slices are compared: a loss counts when it is shown in spite of their number "
+            f"(Holm's method; at most {_COUNTED_ERROR_RATE:.1%} of equal models would show any)"
+        )
+        yield Check("many_slices", True, text)
     small = [_slice_name(one) for one in comparison.slices if one.images < limits.min_slice_images]
     if small:
         text = f"slices of fewer than {limits.min_slice_images} images are not judged: {', '.join(small)}"
         yield Check("small_slices", True, text)
+
+
+def _p_value(figure: PairedFigure) -> float:
+    return 1.0 if figure.loss_p_value is None else figure.loss_p_value
 
 
 def _gain(pr_auc: PairedFigure) -> Check:
@@ -142,20 +124,31 @@ def _gain(pr_auc: PairedFigure) -> Check:
     return Check("pr_auc_gain", passed, f"PR-AUC {words}: {_values(pr_auc)}")
 
 
-def _loss(rule: str, name: str, figure: PairedFigure, limit: float, *, more_is_worse: bool = False) -> Check:
+def _counted_loss(rule: str, name: str, figure: PairedFigure, limit: float, is_shown: bool, sign: int = -1) -> Check:
+    """A loss of images, where a change of that `sign` is one."""
     change = figure.difference
     if change is None:
-        return Check(rule, True, f"{name}: no comparison, since one of the models flags nothing")
-    loss, least = (change.value, change.low) if more_is_worse else (-change.value, -change.high)
-    passed = not (loss > limit and least > 0)
+        return Check(rule, True, f"{name}: no comparison, since there are no such images")
+    passed = not (is_shown and sign * change.value > limit)
     words = f"no loss above {limit:g} is shown" if passed else f"a loss above {limit:g}"
     return Check(rule, passed, f"{name}: {words}: {_values(figure)}")
 
 
-def _slice_loss(one: SliceComparison, limit: float) -> Check:
+def _precision_loss(figure: PairedFigure, limit: float) -> Check:
+    rule, name, change = "precision_loss", "precision of a night's flags", figure.difference
+    if change is None:
+        return Check(rule, True, f"{name}: no comparison, since one of the models flags nothing")
+    passed = not (-change.value > limit and change.high < 0)
+    words = f"no loss above {limit:g} is shown" if passed else f"a loss above {limit:g}"
+    return Check(rule, passed, f"{name}: {words}: {_values(figure)}")
+
+
+def _slice_loss(one: SliceComparison, limit: float, is_shown: bool) -> Check:
     of_drugs = one.label == LABELS[1]
     name = f"{'recall' if of_drugs else 'false alarms'} among the {one.images} images of {_slice_name(one)}"
-    return _loss(f"slice {_slice_name(one)}", name, one.share_flagged, limit, more_is_worse=not of_drugs)
+    return _counted_loss(
+        f"slice {_slice_name(one)}", name, one.share_flagged, limit, is_shown, sign=-1 if of_drugs else 1
+    )
 
 
 def _slice_name(one: SliceComparison) -> str:

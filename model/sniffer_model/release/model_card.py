@@ -65,12 +65,13 @@ def _quality(metrics: ModelMetrics) -> list[str]:
 
 def _night(metrics: ModelMetrics) -> list[str]:
     review, night = metrics.review, metrics.test.night
-    precision = None if night.precision is None else night.precision.value
+    precision, least = (None, None) if night.precision is None else (night.precision.value, night.precision.low)
     return [
         f"## A night of {review.nightly_volume:,} images, a share of {review.prevalence:g} of them "
         f"`{LABELS[1]}` (both assumed)",
         "",
-        f"Expected: {night.flags_per_night.value:,.0f} flags, a share of {_figure(precision)} of them right; "
+        f"Expected: {night.flags_per_night.value:,.0f} flags (at most {night.flags_per_night.high:,.0f} by their "
+        f"interval), a share of {_figure(precision)} of them right (at least {_figure(least)}); "
         f"{night.missed.value:,.0f} `{LABELS[1]}` missed. One false alarm among the test images stands for "
         f"{metrics.test.flags_per_false_alarm:,.0f} flags per night: no finer figure can be known.",
     ]

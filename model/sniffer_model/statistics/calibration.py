@@ -7,14 +7,17 @@ equally likely beforehand. Where drugs are rarer, so is what a score stands for;
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from sniffer_model.statistics.metrics import Drawn, Scores, Truth, Values, ratio
+from sniffer_model.statistics.metrics import Drawn, Scores, Truth, Values
 
 SCORE_MARGIN = 2.0**-23
 """Scores are kept this far from 0 and 1 before their log-odds are taken: a float32 can hold both ends exactly."""
+LARGEST_LOSS = 23 * math.log(2)
+"""The log loss of an image that is wrong with a score at that margin."""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 10.0
 """A fit ends here at the latest: separated data would sharpen without end, useless scores flatten without end."""
 
@@ -28,6 +31,7 @@ class ReliabilityBin:
     low: float
     high: float
     images: int
+    drugs: int
     mean_score: float
     drugs_share: float
 
@@ -86,17 +90,13 @@ class Reliability:
         member = np.minimum((scores.astype(np.float64) * bins).astype(int), bins - 1)
         weighted = np.eye(bins)[member] * balanced_weights(truth)[:, None]
         self._weights, self._images = weighted, np.bincount(member, minlength=bins)
+        self._drugs = np.bincount(member[truth], minlength=bins)
         self._scores, self._truth = weighted * scores[:, None], weighted * truth[:, None]
 
     def expected_error(self, drawn: Drawn) -> Values:
         """The bins' |mean score - share of drugs|, weighted by their share of images (Naeini et al., AAAI 2015)."""
         error: Values = np.abs(drawn @ self._scores - drawn @ self._truth).sum(axis=-1)
         return error
-
-    def shares(self, drawn: Drawn) -> Values:
-        """Share of drugs in each bin, [rows, bins]; NaN in empty ones."""
-        whole = drawn @ self._weights
-        return ratio(drawn @ self._truth, whole)
 
     def bins(self) -> list[ReliabilityBin]:
         """The bins that hold images, lowest first."""
@@ -106,6 +106,7 @@ class Reliability:
                 float(self._edges[i]),
                 float(self._edges[i + 1]),
                 int(self._images[i]),
+                int(self._drugs[i]),
                 float(scores[i] / weights[i]),
                 float(truth[i] / weights[i]),
             )

@@ -50,6 +50,10 @@ class Band:
             raise ValueError("this figure is defined for every set of images with both classes")
         return found
 
+    def joined(self, other: Band) -> Band:
+        """The same figure with intervals that hold those of both."""
+        return Band(self.values, np.fmin(self.low, other.low), np.fmax(self.high, other.high))
+
 
 class Ranking:
     """Images by score, highest first, equal scores as one step: what every figure over thresholds is read from.

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sniffer.core.model_metrics import IntervalEstimate
+from sniffer.core.model_metrics import IntervalEstimate, ReviewAssumptions
 
 
 @dataclass(frozen=True, slots=True)
 class PairedFigure:
-    """A figure of both models, None where undefined; `difference` is candidate - stable, with its interval."""
+    """A figure of both models, None where undefined; `difference` is candidate - stable, with its interval.
+
+    `loss_p_value` is how likely two equal models would lose at least as many of the images on which they differ; None
+    where a figure does not count images.
+    """
 
     candidate: float | None
     stable: float | None
     difference: IntervalEstimate | None
+    loss_p_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +46,30 @@ class ModelComparison:
 
 
 @dataclass(frozen=True, slots=True)
+class GateEvidence:
+    """How much the held-out images can say of a night. Intervals are exact, of the test split at the threshold.
+
+    `class_images` counts by split and label the images that are judged, of near-duplicates one each. `threshold_by`
+    names the rule that chose the threshold, and `night` is what it was chosen for.
+    """
+
+    class_images: Mapping[str, Mapping[str, int]]
+    recall: IntervalEstimate
+    nightly_precision: IntervalEstimate | None
+    flags_per_night: IntervalEstimate
+    flags_per_false_alarm: float
+    threshold_by: str
+    target_precision: float
+    night: ReviewAssumptions
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class GateFigures:
     """All that a verdict rests on. Figures are of the candidate's test split, at its threshold.
 
     `comparison` is None only when there is no stable model yet; `capacity` is None when reviewers' time is unknown.
+    `evidence` is None in the verdicts of releases that did not weigh it yet.
     """
 
     pr_auc: float
@@ -55,15 +81,17 @@ class GateFigures:
     threshold_rule: str
     threshold_rule_kept: bool
     comparison: ModelComparison | None
+    evidence: GateEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One rule of the gate, whether it is kept, and why, for people."""
+    """One rule of the gate, whether it is kept, and why, for people. A warning is kept, and still to be read."""
 
     rule: str
     passed: bool
     reason: str
+    warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ undefined, such as the precision where nothing is flagged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 Ends = tuple[float, float]
-"""The lower and the upper end of a bootstrap interval."""
+"""The lower and the upper end of an interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntervalEstimate:
-    """A figure and the ends of its bootstrap interval."""
+    """A figure and the ends of its interval: exact for shares and what follows from them, of a bootstrap otherwise."""
 
     value: float
     low: float
@@ -126,6 +126,8 @@ class SplitSummary:
     night: NightFigures
     flags_per_false_alarm: float
     """How many flags a night one false alarm in this split stands for: no finer figure can be known."""
+    near_duplicates: int = field(default=0, kw_only=True)
+    """Images that are not judged because a near-duplicate of theirs is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,5 +208,5 @@ class ModelMetrics(ModelOrigin):
 
     def summary(self) -> MetricsSummary:
         """Without the validation split, curves and slices."""
-        test = SplitSummary(**{field.name: getattr(self.test, field.name) for field in fields(SplitSummary)})
-        return MetricsSummary(**{field.name: getattr(self, field.name) for field in fields(ModelOrigin)}, test=test)
+        test = SplitSummary(**{each.name: getattr(self.test, each.name) for each in fields(SplitSummary)})
+        return MetricsSummary(**{each.name: getattr(self, each.name) for each in fields(ModelOrigin)}, test=test)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.training import Run
+from support.training import NIGHT, Run
 
 from sniffer_model.data.manifest import Split
 from sniffer_model.evaluation import evaluate
@@ -158,7 +158,7 @@ def test_figures_have_intervals_that_hold_them(document: dict[str, Any]) -> None
 def test_the_same_seed_repeats_every_byte_and_another_moves_only_intervals(
     trained_run: Run, document: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert evaluated(trained_run, tmp_path / "same") == document
+    assert evaluated(trained_run, tmp_path / "same", *NIGHT) == document
     for name in ("model_card.md", "metrics.json"):
         assert (tmp_path / "same" / name).read_bytes() == (trained_run.workdir.path / name).read_bytes()
     # The gate has judged the one run, and not the other.
@@ -166,7 +166,7 @@ def test_the_same_seed_repeats_every_byte_and_another_moves_only_intervals(
     first, second = (re.sub("<!-- verdict -->.*<!-- /verdict -->", "", page, flags=re.DOTALL) for page in pages)
     assert "Not judged yet" in pages[0]
     assert first == second
-    other = evaluated(trained_run, tmp_path / "other", "--seed", "7", "--resamples", "200")
+    other = evaluated(trained_run, tmp_path / "other", *NIGHT, "--seed", "7", "--resamples", "200")
     assert other["bootstrap"] == {"seed": 7, "resamples": 200, "confidence": 0.95}
     assert other[Split.TEST]["intervals"] != document[Split.TEST]["intervals"]
     for name in ("pr_auc", "roc_auc", "recall", "confusion"):
@@ -174,14 +174,14 @@ def test_the_same_seed_repeats_every_byte_and_another_moves_only_intervals(
 
 
 def test_a_capacity_chooses_the_threshold_by_flags_per_night(trained_run: Run, tmp_path: Path) -> None:
-    flags = ["--prevalence", "0.2", "--nightly-volume", "1000", "--capacity", "300"]
+    flags = ["--prevalence", "0.2", "--nightly-volume", "1000", "--capacity", "600"]
     document = evaluated(trained_run, tmp_path / "run", *flags)
     assert document["threshold_by"] == "capacity"
-    assert "at most 300" in document["threshold_rule"]
+    assert "at most 600" in document["threshold_rule"]
     assert document["threshold_rule_kept"]
-    assert document["review"] == {"prevalence": 0.2, "nightly_volume": 1000, "capacity": 300.0}
+    assert document["review"] == {"prevalence": 0.2, "nightly_volume": 1000, "capacity": 600.0}
     night = document[Split.VALIDATION]["night"]
-    assert night["flags_per_night"]["value"] <= 300
+    assert night["flags_per_night"]["value"] <= 600
     assert night["right"]["value"] + night["missed"]["value"] == pytest.approx(200)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -119,6 +121,31 @@ def test_the_interval_of_a_share_is_about_that_of_its_binomial() -> None:
     assert found is not None
     assert found.value == pytest.approx(0.2)
     assert found.high - found.low == pytest.approx(2 * 1.96 * np.sqrt(0.2 * 0.8 / 1000), rel=0.1)
+
+
+def test_no_interval_of_a_few_perfectly_ranked_images_is_a_point() -> None:
+    truth = np.arange(20) < 10
+    figures = split_metrics(judge(images(truth, truth.astype(float)), Operation(1.0, 0.5, ReviewPlan()), Resampling()))
+    for field in dataclasses.fields(figures.intervals):
+        low, high = getattr(figures.intervals, field.name)
+        assert low < high, field.name
+    assert (figures.pr_auc, figures.roc_auc, figures.precision) == (1, 1, 1)
+    for one in (figures.night.flags_per_night, figures.night.right, figures.night.missed, figures.night.precision):
+        assert one is not None and one.low < one.high
+    assert all(row.share_flagged and row.share_flagged.low < row.share_flagged.high for row in figures.slices)
+    assert all(row.drugs_share_interval[0] < row.drugs_share_interval[1] for row in figures.reliability)
+    bands = judge(images(truth, truth.astype(float)), Operation(1.0, 0.5, ReviewPlan()), Resampling()).bands
+    for name in ("pr_curve", "roc_curve"):
+        assert (bands[name].low < bands[name].high).all()
+
+
+def test_the_precision_of_77_images_is_not_certain() -> None:
+    truth = np.arange(154) < 77
+    figures = split_metrics(judge(images(truth, truth.astype(float)), Operation(1.0, 0.5, ReviewPlan()), Resampling()))
+    assert figures.precision == 1
+    assert figures.intervals.precision is not None
+    assert figures.intervals.precision[0] == pytest.approx(0.9532, abs=1e-4)
+    assert figures.intervals.precision[1] == 1
 
 
 def test_a_draw_without_flags_does_not_make_the_precision_undefined() -> None:

@@ -26,7 +26,7 @@ def count_labels(source: ImageSource, lineage: Path) -> LabelCounts:
 
     All are new when there is no snapshot, or when it was taken of another place.
     """
-    keys = {image.key for image in source.images()}
+    keys = {image.key for image in source.labelled().images}
     return LabelCounts(len(keys), len(keys - _known(source, lineage)))
 
 

@@ -1,4 +1,4 @@
-"""A table of labels, CSV or Parquet, on this machine or in S3: which S3 object shows what.
+"""A table of labels, on this machine or in S3: which S3 object shows what.
 
 Columns: bucket, key, label; and, where there are some, slice, source and date (ISO 8601). Others are passed over.
 """
@@ -6,31 +6,25 @@ Columns: bucket, key, label; and, where there are some, slice, source and date (
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import date
 from pathlib import Path
-
-import pyarrow as pa
-from pyarrow import csv, parquet
 
 from sniffer.adapters.s3.bucket import Bucket, StoredObject
 from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, read_object, split_s3
-from sniffer.core.errors import SettingsError, UnreadableImage
+from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import LABELS
-from sniffer.core.settings import MIB, FetchSettings, image_settings, parse_utc
+from sniffer.core.settings import FetchSettings, image_settings, parse_utc
 from sniffer.core.text import one_line
-from sniffer_model.data.manifest import LabelledImage
+from sniffer_model.data.lost_keys import likely_cause
+from sniffer_model.data.manifest import Exclusion, LabelledImage, LabelledSet
+from sniffer_model.data.table_files import TableFile, table_files
+from sniffer_model.data.table_rows import Table, TableRow, read_table
 
 _REQUIRED = ("bucket", "key", "label")
 _OPTIONAL = ("slice", "source", "date")
-_MAX_TABLE_BYTES = 1024 * MIB
-
-Row = dict[str, str]
-
-
-def is_table(location: str) -> bool:
-    """Whether that location is of a table, by the end of its name."""
-    return location.lower().endswith((".csv", ".parquet"))
+_NAMED_ROWS = 20
+"""How many wrong rows, or objects with two labels, a message names."""
 
 
 class TableSource:
@@ -44,12 +38,12 @@ class TableSource:
         self.location = location if location.startswith(S3_SCHEME) else str(Path(location).resolve())
         self.readers = fetch.threads
 
-    def images(self) -> Sequence[LabelledImage]:
+    def labelled(self) -> LabelledSet:
         """The table's rows in its order, those that say the same of the same object once; every bucket is there."""
-        rows = _checked_rows(_read_table(self.location, self._fetch), self.location)
-        for name in sorted({row["bucket"] for row in rows}):
+        found = _labelled(table_files(self.location, self._fetch), self.location)
+        for name in sorted({split_s3(image.key)[0] for image in found.images}):
             self._bucket(name)
-        return list(dict.fromkeys(_labelled(row) for row in rows))
+        return found
 
     def read(self, key: str) -> bytes:
         """The object's bytes."""
@@ -60,6 +54,12 @@ class TableSource:
         name, path = split_s3(key)
         return read_object(self._bucket(name), path)
 
+    def why_gone(self, keys: Sequence[str]) -> str | None:
+        """What the objects that are not there have in common, for people; None when nothing is found."""
+        name, _ = split_s3(keys[0])
+        paths = [path for bucket, path in map(split_s3, keys) if bucket == name]
+        return likely_cause(paths, self._bucket(name))
+
     def _bucket(self, name: str) -> Bucket:
         with self._opening:
             if name not in self._buckets:
@@ -67,84 +67,83 @@ class TableSource:
             return self._buckets[name]
 
 
-def _read_table(location: str, fetch: FetchSettings) -> pa.Table:
-    data = pa.BufferReader(_table_bytes(location, fetch))
-    try:
-        if location.lower().endswith(".parquet"):
-            return parquet.read_table(data)
-        return csv.read_csv(data, convert_options=_all_text())
-    except (pa.ArrowException, OSError) as error:
-        raise SettingsError(f"{location} cannot be read as a table ({one_line(error)}): write it again") from error
+def _labelled(files: Iterator[TableFile], location: str) -> LabelledSet:
+    """Images by their rows. Raises SettingsError with every wrong row, up to _NAMED_ROWS of them."""
+    first_row: dict[LabelledImage, str] = {}
+    wrong: list[str] = []
+    rows = 0
+    for where, row in _located_rows(files, location):
+        rows += 1
+        if problem := row.problem or _problem(row):
+            wrong.append(f"{where}: {problem}")
+        else:
+            first_row.setdefault(_image(row), where)
+    if wrong:
+        more = f"; … and {len(wrong) - _NAMED_ROWS:,} more" if len(wrong) > _NAMED_ROWS else ""
+        raise SettingsError(
+            f"{len(wrong):,} of {rows:,} rows of {location} are wrong: {'; '.join(wrong[:_NAMED_ROWS])}{more}"
+        )
+    if not rows:
+        raise SettingsError(f"there are no labelled images in {location}: it needs a row for each")
+    return _without_contradictions(first_row)
 
 
-def _all_text() -> csv.ConvertOptions:
-    # Left to guess, the reader would take the key "0012" for a number.
-    return csv.ConvertOptions(column_types={name: pa.string() for name in (*_REQUIRED, *_OPTIONAL)})
+def _located_rows(files: Iterator[TableFile], location: str) -> Iterator[tuple[str, TableRow]]:
+    for file in files:
+        part = "" if file.name == location else f" of {file.name}"
+        table = read_table(file.data, file.name)
+        _check_columns(table, file)
+        for row in table.rows:
+            yield f"{row.where}{part}", TableRow(row.where, {**file.constants, **row.values}, row.problem)
 
 
-def _table_bytes(location: str, fetch: FetchSettings) -> bytes:
-    try:
-        if not location.startswith(S3_SCHEME):
-            return Path(location).read_bytes()
-        name, key = split_s3(location)
-        return read_object(open_bucket(name, fetch, _MAX_TABLE_BYTES), key).data
-    except OSError as error:
-        raise SettingsError(f"cannot read the table {location}: {error.strerror}") from error
-    except UnreadableImage as error:
-        raise SettingsError(f"the table {location} is over {_MAX_TABLE_BYTES // MIB} MiB: split it") from error
-
-
-def _checked_rows(table: pa.Table, location: str) -> list[Row]:
-    missing = [name for name in _REQUIRED if name not in table.column_names]
+def _check_columns(table: Table, file: TableFile) -> None:
+    columns = (*table.columns, *file.constants)
+    missing = [name for name in _REQUIRED if name not in columns]
     if missing:
         raise SettingsError(
-            f"{location} has no column {', '.join(missing)} (it has {', '.join(table.column_names) or 'none'}): a "
+            f"{file.name} has no column {', '.join(missing)} (it has {', '.join(filter(None, columns)) or 'none'}): a "
             f"table of labels needs {', '.join(_REQUIRED)}, and may have {', '.join(_OPTIONAL)}"
         )
-    twice = sorted({name for name in (*_REQUIRED, *_OPTIONAL) if table.column_names.count(name) > 1})
+    twice = sorted({name for name in (*_REQUIRED, *_OPTIONAL) if columns.count(name) > 1})
     if twice:
-        raise SettingsError(f"{location} has more than one column {', '.join(twice)}: leave one of each")
-    if not table.num_rows:
-        raise SettingsError(f"there are no labelled images in {location}: it needs a row for each")
-    rows = list(_rows(table))
-    for number, row in enumerate(rows, start=1):
-        _check_row(row, f"row {number} of {location}")
-    return rows
+        raise SettingsError(f"{file.name} has more than one column {', '.join(twice)}: leave one of each")
 
 
-def _rows(table: pa.Table) -> Iterator[Row]:
-    names = [name for name in (*_REQUIRED, *_OPTIONAL) if name in table.column_names]
-    columns = [[_text(value) for value in _values(table.column(name))] for name in names]
-    for values in zip(*columns, strict=True):
-        yield dict(zip(names, values, strict=True))
-
-
-def _values(column: pa.ChunkedArray) -> list[object]:
-    if pa.types.is_timestamp(column.type):
-        # Python's times have no nanoseconds.
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    values: list[object] = column.to_pylist()
-    return values
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    return value.isoformat() if isinstance(value, date) else str(value)
-
-
-def _check_row(row: Row, where: str) -> None:
-    for name in _REQUIRED:
-        if not row[name]:
-            raise SettingsError(f"{where} has no {name}: each row needs {', '.join(_REQUIRED)}")
-    if row["label"] not in LABELS:
-        raise SettingsError(f"{where}: {row['label']!r} is not a class of this model: use {' or '.join(LABELS)}")
+def _problem(row: TableRow) -> str | None:
+    values = row.values
+    if missing := [name for name in _REQUIRED if not values.get(name)]:
+        return f"it has no {' and no '.join(missing)}"
+    if "/" in values["bucket"]:
+        return f"{one_line(repr(values['bucket']))} is not a bucket name"
+    if values["label"].strip() not in LABELS:
+        return f"{one_line(repr(values['label']), 60)} is not a class of this model: use {' or '.join(LABELS)}"
     try:
-        parse_utc(row.get("date") or "2000-01-01")
+        parse_utc(values.get("date") or "2000-01-01")
     except ValueError:
-        raise SettingsError(f"{where}: {row['date']!r} is no date: write it as 2026-11-20") from None
+        return f"{one_line(repr(values['date']), 60)} is no date: write it as 2026-11-20"
+    return None
 
 
-def _labelled(row: Row) -> LabelledImage:
-    optional = {name: row.get(name, "") for name in _OPTIONAL}
-    return LabelledImage(f"{S3_SCHEME}{row['bucket']}/{row['key']}", row["label"], **optional)
+def _image(row: TableRow) -> LabelledImage:
+    values = row.values
+    optional = {name: values.get(name, "") for name in _OPTIONAL}
+    return LabelledImage(f"{S3_SCHEME}{values['bucket']}/{values['key']}", values["label"].strip(), **optional)
+
+
+def _without_contradictions(first_row: dict[LabelledImage, str]) -> LabelledSet:
+    """Objects that rows give two labels are left out: nobody knows which is right."""
+    rows: dict[str, dict[str, str]] = defaultdict(dict)
+    for image, where in first_row.items():
+        rows[image.key].setdefault(image.label, where)
+    left_out = [
+        Exclusion(key, "conflicting_label", f"it has two labels: {_named(labels)}")
+        for key, labels in rows.items()
+        if len(labels) > 1
+    ]
+    contradicted = {exclusion.key for exclusion in left_out}
+    return LabelledSet(tuple(image for image in first_row if image.key not in contradicted), tuple(left_out))
+
+
+def _named(labels: dict[str, str]) -> str:
+    return ", ".join(f"{label} ({where})" for label, where in labels.items())

@@ -43,14 +43,17 @@ class SplitFractions:
                 f"and {self.test:g}"
             )
 
-    def split_of(self, content_sha256: str) -> Split:
-        """The split that these bytes draw: always the same, and independent of what else there is."""
-        # Salted, so that other choices made by content hash are independent of this one.
-        draw = hashlib.sha256(f"split:{content_sha256}".encode()).digest()
-        position = int.from_bytes(draw[:8], "big") / 2**64
-        if position < self.test:
-            return Split.TEST
-        return Split.VALIDATION if position < self.test + self.validation else Split.TRAIN
+    def next_split(self, sizes: Mapping[Split, int]) -> Split:
+        """Where one more of a class goes, of which so many are in each split: to the split that lacks most.
+
+        A split without any comes first, so that three of a class are in all three. From nothing, the sizes never differ
+        from the fractions by more than one that way.
+        """
+        share = {Split.TRAIN: 1 - self.validation - self.test, Split.TEST: self.test, Split.VALIDATION: self.validation}
+        if empty := [split for split in share if not sizes.get(split)]:
+            return empty[0]
+        total = sum(sizes.values()) + 1
+        return max(share, key=lambda split: share[split] * total - sizes[split])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,15 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """What a source holds: its labelled images, those left out before any is read, and names that are no images."""
+
+    images: tuple[LabelledImage, ...]
+    left_out: tuple[Exclusion, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SplitImage:
     """An image whose split is settled, by what it takes to recognise it and its near-duplicates."""
 
@@ -106,7 +118,7 @@ class Manifest:
     """A snapshot. The digest covers the entries; not the location, so that data may move, nor what was left out.
 
     `former` is of images that earlier snapshots held and this one does not: models may have been trained on them.
-    `hash_name` says by which perceptual hash the splits were made.
+    `hash_name` says by which perceptual hash the splits were made, `skipped` what in the source was never an image.
     """
 
     source: str
@@ -115,6 +127,7 @@ class Manifest:
     excluded: tuple[Exclusion, ...] = ()
     former: tuple[SplitImage, ...] = ()
     hash_name: str = ""
+    skipped: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """64 hexadecimal digits: SHA-256 over the entries in the manifest's order."""

@@ -1,10 +1,10 @@
 """`sniffer model snapshot`: freeze labelled images into the manifest of a training run.
 
-In: a directory or an S3 prefix that holds `labels/<class>/<slice>-<number>.<ext>`, or a CSV or Parquet table of S3
-objects with columns bucket, key, label and, where there are some, slice, source and date; and the previous manifest,
+In: a directory or an S3 prefix that holds `labels/<class>/<slice>-<number>.<ext>` or `<class>/…` alone, or a table of
+S3 objects with columns bucket, key, label and, where there are some, slice, source and date; and the previous manifest,
 whose splits are kept. Out: manifest.json in the workdir and, with --lineage, the previous manifest for the next time.
-What cannot be read or decoded, or has contradictory labels, is left out and reported. S3 is found by the AWS_*
-variables.
+What cannot be read or decoded, or has contradictory labels, is left out and reported; where that is much, the snapshot
+fails. S3 is found by the AWS_* variables.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sniffer.core.model_records import LABELS
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import ImageSettings, image_settings
+from sniffer_model.data.left_out import LEFT_OUT_BUDGET, check_left_out
 from sniffer_model.data.manifest import (
     Exclusion,
     LabelledImage,
@@ -53,23 +54,31 @@ Inspection = InspectedImage | Exclusion
 
 
 def take_snapshot(
-    source: ImageSource, fractions: SplitFractions, limits: ImageSettings, previous: Manifest | None = None
+    source: ImageSource,
+    fractions: SplitFractions,
+    limits: ImageSettings,
+    previous: Manifest | None = None,
+    *,
+    left_out_budget: float = LEFT_OUT_BUDGET,
 ) -> Manifest:
     """Read and decode every labelled image once. The same images and previous manifest give the same digest.
 
     Raises SettingsError without labels, with one class only, with an unknown class, when a split would lack a class,
-    or when the previous manifest was split by another perceptual hash; TransientError when the source stays away.
+    when more than that share of the labels is lost, or when the previous manifest was split by another perceptual
+    hash; TransientError when the source stays away.
     """
     settled = _settled(previous)
-    inspected = list(_inspected(source, source.images(), limits))
+    labelled = source.labelled()
+    inspected = list(_inspected(source, labelled.images, limits))
     unreadable = [item for item in inspected if isinstance(item, Exclusion)]
     images, repeated = _without_repeats(item for item in inspected if isinstance(item, InspectedImage))
     entries, contradicted = split_images(images, settled, fractions)
     entries.sort(key=lambda entry: entry.key)
-    excluded = (*unreadable, *repeated, *contradicted)
+    excluded = (*labelled.left_out, *unreadable, *repeated, *contradicted)
+    check_left_out(excluded, len(labelled.left_out) + len(labelled.images), source, left_out_budget)
     present = {entry.content_sha256 for entry in entries}
     former = tuple(image for content, image in sorted(settled.items()) if content not in present)
-    manifest = Manifest(source.location, fractions, tuple(entries), excluded, former, HASH_NAME)
+    manifest = Manifest(source.location, fractions, tuple(entries), excluded, former, HASH_NAME, labelled.skipped)
     _check_splits(manifest)
     return manifest
 
@@ -150,8 +159,8 @@ def _check_splits(manifest: Manifest) -> None:
         for label in LABELS:
             if not sizes[label]:
                 raise SettingsError(
-                    f"of {counts[label]} images of the class {label!r} none fell into the {Split(split)} split: "
-                    "add images of that class, or enlarge the held-out fractions"
+                    f"of {counts[label]} images of the class {label!r} none is in the {Split(split)} split: each class "
+                    "needs three that are no near-duplicates of each other; add images of that class"
                 )
 
 
@@ -178,6 +187,10 @@ def _report(manifest: Manifest) -> None:
         log.warning("left out %s: %s: %s", exclusion.key, exclusion.code, exclusion.message)
     if len(manifest.excluded) > _REPORTED_EXCLUSIONS:
         log.warning("… and %d more; the manifest names them all", len(manifest.excluded) - _REPORTED_EXCLUSIONS)
+    if manifest.skipped:
+        log.info(
+            "skipped %d files that are no images, such as %s", len(manifest.skipped), ", ".join(manifest.skipped[:3])
+        )
     for sentence in small_parts(manifest):
         log.warning("%s", sentence)
     for split, sizes in manifest.sizes().items():
@@ -190,6 +203,7 @@ def _summary(manifest: Manifest) -> SnapshotSummary:
         sizes=manifest.sizes(),
         left_out=len(manifest.excluded),
         left_out_by_code=dict(sorted(Counter(exclusion.code for exclusion in manifest.excluded).items())),
+        skipped=len(manifest.skipped),
         small_parts=tuple(small_parts(manifest)),
     )
 
@@ -200,7 +214,7 @@ def _add_arguments(parser: Parser) -> None:
         "--source",
         required=True,
         metavar="DIR|s3://BUCKET/PREFIX|TABLE",
-        help="what holds labels/<class>/…, or a .csv or .parquet table (a file or s3://…)",
+        help="what holds labels/<class>/… or <class>/…, or a table (a file, a folder of Spark's, or s3://…)",
     )
     parser.add_argument(
         "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run; made if missing"
@@ -222,11 +236,23 @@ def _add_arguments(parser: Parser) -> None:
         "--validation-fraction", type=float, default=default.validation, help="for early stopping and the threshold"
     )
     parser.add_argument("--test-fraction", type=float, default=default.test, help="for the final figures only")
+    parser.add_argument(
+        "--left-out-budget",
+        type=float,
+        default=LEFT_OUT_BUDGET,
+        metavar="SHARE",
+        help="share of the labels that may be lost, since their images are not there, unreadable or contradictory",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> ProgramResult:
     fractions = SplitFractions(arguments.validation_fraction, arguments.test_fraction)
-    manifest = take_snapshot(open_source(arguments.source), fractions, image_settings(), _previous(arguments))
+    budget = arguments.left_out_budget
+    if not 0 <= budget <= 1:
+        raise SettingsError(f"--left-out-budget must be a share from 0 to 1, not {budget:g}")
+    manifest = take_snapshot(
+        open_source(arguments.source), fractions, image_settings(), _previous(arguments), left_out_budget=budget
+    )
     _report(manifest)
     path = Workdir(arguments.workdir).manifest
     write_manifest(manifest, path)

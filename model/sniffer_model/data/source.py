@@ -1,28 +1,27 @@
 """Where labelled images lie: what is labelled there, and its bytes.
 
-A place is a local directory or an S3 prefix that holds `labels/<class>/<slice>-<number>.<ext>`, or a table of S3 keys
-(label_table.py). S3 is read with the credentials of the AWS_* variables.
+A place is a local directory or an S3 prefix that holds `labels/<class>/<slice>-<number>.<ext>` or `<class>/…` alone
+(label_folders.py), or a table of S3 keys (label_table.py). S3 is read with the credentials of the AWS_* variables.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from sniffer.adapters.s3.bucket import Bucket, StoredObject
 from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, read_object, split_s3
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import LABELS
 from sniffer.core.settings import FetchSettings, fetch_settings, image_settings
-from sniffer_model.data.label_table import TableSource, is_table
-from sniffer_model.data.manifest import LabelledImage
-
-LABELS_FOLDER = "labels"
-CLASS_FOLDERS = " and ".join(f"{LABELS_FOLDER}/{label}/" for label in LABELS)
+from sniffer_model.data.label_folders import CLASS_FOLDERS, LABELS_FOLDER, labelled_by_folder
+from sniffer_model.data.label_table import TableSource
+from sniffer_model.data.manifest import LabelledSet
+from sniffer_model.data.table_files import ALL_PARTS, is_table_folder
+from sniffer_model.data.table_rows import TABLE_SUFFIXES, is_table_name
 
 
 class ImageSource(Protocol):
@@ -33,7 +32,7 @@ class ImageSource(Protocol):
     readers: int
     """How many threads read it well."""
 
-    def images(self) -> Sequence[LabelledImage]:
+    def labelled(self) -> LabelledSet:
         """Every labelled image, in an order that only depends on the data; raises SettingsError on a wrong label."""
 
     def read(self, key: str) -> bytes:
@@ -46,23 +45,31 @@ class ImageSource(Protocol):
         SettingsError when the place gives no answer or no right: then no image is to be had.
         """
 
+    def why_gone(self, keys: Sequence[str]) -> str | None:
+        """What the images that are not there have in common, for people; None when nothing is found."""
+
 
 class LocalSource:
-    """A directory that holds `labels/<class>/…`."""
+    """A directory that holds `labels/<class>/…`, or the folders of the classes themselves."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
         self.location = str(self._root)
         self.readers = os.cpu_count() or 1
 
-    def images(self) -> Sequence[LabelledImage]:
-        """Every file under `labels/`, links to files included."""
-        return labelled_by_folder(sorted(self._keys()), self.location)
+    def labelled(self) -> LabelledSet:
+        """Every file under `labels/`, or without it every file of the directory; links to files included."""
+        root = LABELS_FOLDER if (self._root / LABELS_FOLDER).is_dir() else ""
+        return labelled_by_folder(sorted(self._keys(root)), self.location, root)
 
-    def _keys(self) -> Iterator[str]:
-        for folder, _, files in os.walk(self._root / LABELS_FOLDER):
+    def _keys(self, root: str) -> Iterator[str]:
+        for folder, _, files in os.walk(self._root / root):
             for name in files:
                 yield (Path(folder) / name).relative_to(self._root).as_posix()
+
+    def why_gone(self, keys: Sequence[str]) -> str | None:  # noqa: ARG002 - keys come from the listing
+        """Nothing to be found: these files were listed a moment ago."""
+        return None
 
     def read(self, key: str) -> bytes:
         """The file's bytes; ContractError for a key that leaves the directory, which no listing gives."""
@@ -78,7 +85,10 @@ class LocalSource:
 
 
 class S3Source:
-    """An S3 prefix that holds `labels/<class>/…`; keys are relative to it. `bucket` is one that was checked."""
+    """An S3 prefix that holds `labels/<class>/…`, or the classes themselves; keys are relative to it.
+
+    `bucket` is one that was checked.
+    """
 
     def __init__(self, bucket: Bucket, prefix: str, readers: int) -> None:
         self._bucket = bucket
@@ -86,17 +96,32 @@ class S3Source:
         self.location = f"{S3_SCHEME}{bucket.name}/{prefix}"
         self.readers = readers
 
-    def images(self) -> Sequence[LabelledImage]:
-        """Every object under `labels/` but the empty ones named `…/`, with which consoles show empty folders."""
-        folder = f"{self._prefix}{LABELS_FOLDER}/"
-        listed = (item for page in self._bucket.pages(folder) for item in page)
-        keys = [item.key.removeprefix(self._prefix) for item in listed if item.size_bytes or item.key[-1] != "/"]
-        if not keys and next(self._bucket.pages(self._prefix), None) is None:
-            raise SettingsError(
-                f"{self.location} does not exist, there is no object under it: check the prefix; it must hold "
-                f"{CLASS_FOLDERS}"
-            )
-        return labelled_by_folder(keys, self.location)
+    def labelled(self) -> LabelledSet:
+        """Every object under `labels/`, or without it every object under the prefix."""
+        root = LABELS_FOLDER if self._holds(f"{LABELS_FOLDER}/") else ""
+        if not root and not any(self._holds(f"{label}/") for label in LABELS):
+            self._refuse()
+        return labelled_by_folder(self._keys(f"{root}/" if root else ""), self.location, root)
+
+    def _keys(self, folder: str) -> Iterator[str]:
+        for page in self._bucket.pages(self._prefix + folder):
+            for item in page:
+                yield item.key.removeprefix(self._prefix)
+
+    def _holds(self, folder: str) -> bool:
+        return self._bucket.holds(self._prefix + folder)
+
+    def _refuse(self) -> NoReturn:
+        if self._holds(""):
+            raise SettingsError(f"there are no labelled images in {self.location}: put some under {CLASS_FOLDERS}")
+        raise SettingsError(
+            f"{self.location} does not exist, there is no object under it: check the prefix; it must hold "
+            f"{CLASS_FOLDERS}"
+        )
+
+    def why_gone(self, keys: Sequence[str]) -> str | None:  # noqa: ARG002 - keys come from the listing
+        """Nothing to be found: these objects were listed a moment ago."""
+        return None
 
     def read(self, key: str) -> bytes:
         """The object's bytes."""
@@ -110,37 +135,27 @@ class S3Source:
 def open_source(location: str, fetch: FetchSettings | None = None) -> ImageSource:
     """The source at that location; raises SettingsError when there is none. `fetch` is read from the environment."""
     fetch = fetch or fetch_settings()
-    if is_table(location):
+    if is_table_name(location) or location.endswith(ALL_PARTS):
         return TableSource(location, fetch)
     if location.startswith(S3_SCHEME):
-        name, prefix = split_s3(location)
-        folder = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
-        return S3Source(open_bucket(name, fetch, image_settings().max_bytes), folder, fetch.threads)
+        return _open_prefix(location, fetch)
     if "://" in location:
-        raise SettingsError(f"{location!r} is neither a directory, s3://bucket/prefix, nor a .csv or .parquet table")
+        raise SettingsError(
+            f"{location!r} is neither a directory, s3://bucket/prefix, nor a table ({', '.join(TABLE_SUFFIXES)})"
+        )
     root = Path(location)
-    if not (root / LABELS_FOLDER).is_dir():
-        raise SettingsError(f"{location!r} holds no folder {LABELS_FOLDER}/: put images under {CLASS_FOLDERS} there")
-    return LocalSource(root)
+    if any((root / folder).is_dir() for folder in (LABELS_FOLDER, *LABELS)):
+        return LocalSource(root)
+    if root.is_dir() and is_table_folder(location, fetch):
+        return TableSource(location + ALL_PARTS, fetch)
+    raise SettingsError(f"{location!r} holds no folder {LABELS_FOLDER}/: put images under {CLASS_FOLDERS} there")
 
 
-def labelled_by_folder(keys: Sequence[str], location: str) -> list[LabelledImage]:
-    """Label and slice of keys `labels/<class>/<slice>-<number>.<ext>`; raises SettingsError where they show none."""
-    if not keys:
-        raise SettingsError(f"there are no labelled images in {location}: put some under {CLASS_FOLDERS}")
-    for key in keys:
-        _, *folders, _ = PurePosixPath(key).parts
-        if not folders:
-            raise SettingsError(f"{key} in {location} belongs to no class: put it under {CLASS_FOLDERS}")
-        if folders[0] not in LABELS:
-            raise SettingsError(
-                f"{LABELS_FOLDER}/{folders[0]}/ in {location} is not a class of this model: images go under "
-                f"{CLASS_FOLDERS}"
-            )
-    return [LabelledImage(key, PurePosixPath(key).parts[1], _slice(key)) for key in keys]
-
-
-def _slice(key: str) -> str:
-    """`blister-pack-0012.jpg` is of the slice `blister-pack`; a name without a number at its end has none."""
-    match = re.fullmatch(r"(.+?)-\d+", PurePosixPath(key).stem)
-    return match[1] if match else ""
+def _open_prefix(location: str, fetch: FetchSettings) -> ImageSource:
+    name, prefix = split_s3(location)
+    folder = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
+    bucket = open_bucket(name, fetch, image_settings().max_bytes)
+    by_folder = any(bucket.holds(f"{folder}{name}/") for name in (LABELS_FOLDER, *LABELS))
+    if not by_folder and is_table_folder(location, fetch):
+        return TableSource(location.rstrip("/") + ALL_PARTS, fetch)
+    return S3Source(bucket, folder, fetch.threads)

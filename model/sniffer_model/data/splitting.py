@@ -8,17 +8,19 @@ The rules, in their order:
 4. A new image that is a near-duplicate of images in two splits is left out: either side would let the model be judged
    on what it was trained on.
 5. What is left falls into groups of near-duplicates. A group follows the split settled for one of its members. If new
-   images in a chain link two splits, those new ones are left out. A group that is new as a whole goes where the
-   smallest of its content hashes draws.
+   images in a chain link two splits, those new ones are left out.
+6. Groups that are new as a whole are dealt out class by class, in an order that a hash shuffles, each to the split that
+   its class lacks most, so that every class has its share of groups in every split.
 
-So near-duplicates in a manifest are always of one split. Without a previous manifest the last rule alone decides, and a
-new member with a smaller hash, or one that joins two groups, may move images: retrain with the previous manifest.
+So near-duplicates in a manifest are always of one split. Without a previous manifest the last rule alone decides, and
+added images may move others: retrain with the previous manifest.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -180,19 +182,45 @@ def _group_splits(
     group = _groups(pictures, near, left_out)
     settled = np.zeros(len(group), np.uint8)
     np.bitwise_or.at(settled, group, pictures.splits)
-    first = np.full(len(group), len(group))
-    np.minimum.at(first, group, np.arange(len(group)))
+    dealt = _dealt(pictures, group, settled, left_out, fractions)
     splits, links = {}, {}
     for index, content in enumerate(pictures.contents):
+        if content in left_out:
+            continue
         bits = int(pictures.splits[index] or settled[group[index]])
         if bits in _SPLIT:
             splits[content] = _SPLIT[bits]
         elif bits == _NEW:
-            splits[content] = fractions.split_of(pictures.contents[first[group[index]]])
+            splits[content] = dealt[group[index]]
         else:
             message = f"near-duplicates in a chain of images that are in different splits: {_named(bits)}"
             links[content] = ("joins_splits", message)
     return splits, links
+
+
+def _dealt(
+    pictures: _Pictures, group: Indices, settled: NDArray[np.uint8], left_out: Reasons, fractions: SplitFractions
+) -> dict[int, Split]:
+    """The split of each group without a settled one, by the group's number."""
+    sizes: dict[int, Counter[Split]] = {label: Counter() for label in range(len(LABELS))}
+    new: dict[int, tuple[bytes, int]] = {}
+    counted = set()
+    for index, content in enumerate(pictures.contents):
+        label, own = int(pictures.labels[index]), int(group[index])
+        if label == _ABSENT or content in left_out:
+            continue
+        bits = int(pictures.splits[index] or settled[own])
+        if bits == _NEW:
+            # The group's smallest content hash; salted, so that other choices made by it are independent of this one.
+            new.setdefault(own, (hashlib.sha256(f"split:{content}".encode()).digest(), label))
+        elif bits in _SPLIT and (own, bits) not in counted:
+            counted.add((own, bits))
+            sizes[label][_SPLIT[bits]] += 1
+    dealt = {}
+    for own, (_, label) in sorted(new.items(), key=lambda item: item[1]):
+        dealt[own] = fractions.next_split(sizes[label])
+        sizes[label][dealt[own]] += 1
+    return dealt
 
 
 def _groups(pictures: _Pictures, near: _Neighbourhood, left_out: Reasons) -> Indices:

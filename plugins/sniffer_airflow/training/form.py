@@ -33,6 +33,7 @@ GATE_LIMITS = (
     "max_precision_loss",
     "max_slice_loss",
     "min_slice_images",
+    "min_class_images",
     "capacity_tolerance",
 )
 """The limits that `python -m sniffer_model.gate` takes as flags."""
@@ -189,8 +190,8 @@ def export_params() -> dict[str, Param]:
 def _source(empty: _Defaults) -> Param:
     return text_field(
         "Labelled images",
-        "A folder or s3://bucket/prefix with one subfolder per class (labels/drugs/…, labels/other/…), or a .csv or "
-        f".parquet table. {empty.text('source', 'nothing is set, so a source must be given here')}",
+        "A folder or s3://bucket/prefix with one subfolder per class (labels/drugs/…, labels/other/…), or a table (CSV, "
+        f"TSV, Excel, Parquet). {empty.text('source', 'nothing is set, so a source must be given here')}",
         longest=1024,
     )
 

@@ -18,7 +18,8 @@ class LabelCounts:
 class SnapshotSummary:
     """A new manifest: its digest, its images by split and label, and how many files were left out, by reason.
 
-    `small_parts` has a sentence for each class or slice with too few images to be judged by.
+    `small_parts` has a sentence for each class or slice with too few images to be judged by. `skipped` counts files
+    that are no images: the system's own, an archive's, documents.
     """
 
     manifest_digest: str
@@ -26,3 +27,4 @@ class SnapshotSummary:
     left_out: int
     left_out_by_code: Mapping[str, int]
     small_parts: tuple[str, ...]
+    skipped: int = 0

@@ -129,8 +129,10 @@ def test_rows_that_name_an_object_again_or_one_that_is_gone_are_reported(bucket:
     assert len(manifest.entries) == 2 * EACH_CLASS - 1
     prefix = f"s3://{bucket.name}/up/"
     assert sorted((exclusion.key.removeprefix(prefix), exclusion.code) for exclusion in manifest.excluded) == sorted(
-        [(key(0), "repeated_key"), (key(1), "conflicting_label"), (key(1), "conflicting_label"), ("absent.png", "gone")]
+        [(key(0), "repeated_key"), (key(1), "conflicting_label"), ("absent.png", "gone")]
     )
+    messages = {exclusion.code: exclusion.message for exclusion in manifest.excluded}
+    assert messages["conflicting_label"] == "it has two labels: drugs (line 3), other (line 28)"
 
 
 def test_an_object_that_is_deleted_after_the_listing_is_reported(
@@ -213,7 +215,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
         ("s3://{bucket}/absent.csv", "cannot read the table s3://{bucket}/absent.csv: there is no such object"),
         ("s3:///labels", "names no bucket"),
         ("s3://No Bucket/x", "'No Bucket' is not a bucket name"),
-        ("https://example.org/labels", "is neither a directory, s3://bucket/prefix, nor a .csv or .parquet table"),
+        ("https://example.org/labels", "is neither a directory, s3://bucket/prefix, nor a table"),
     ],
 )
 def test_wrong_places_are_one_clear_line_and_nothing_is_written(
@@ -233,12 +235,15 @@ def test_wrong_places_are_one_clear_line_and_nothing_is_written(
     [
         ("bucket,key\nb,k\n", r"labels.csv has no column label \(it has bucket, key\): a table of labels needs"),
         ("bucket,key,label\n", "no labelled images in .*labels.csv"),
-        ("bucket,key,label\nb,k,other\nb,k,weapons\n", "row 2 of .*labels.csv: 'weapons' is not a class"),
-        ("bucket,key,label\nb,,other\n", "row 1 of .*labels.csv has no key"),
-        ("bucket,key,label,date\nb,k,other,yesterday\n", "row 1 of .*: 'yesterday' is no date"),
+        (
+            "bucket,key,label\nb,k,other\nb,k,weapons\n",
+            "1 of 2 rows of .*labels.csv are wrong: line 3: 'weapons' is not a class",
+        ),
+        ("bucket,key,label\nb,,other\n", "line 2: it has no key"),
+        ("bucket,key,label,date\nb,k,other,yesterday\n", "line 2: 'yesterday' is no date"),
         ("bucket,key,label,label\nb,k,other,drugs\n", "more than one column label"),
         ("bucket,key,label\nabsent-bucket,k,other\n", "'absent-bucket' at .* does not exist"),
-        ("bucket,key,label\nb,k\n", "labels.csv cannot be read as a table"),
+        ("bucket,key,label\nb,k\n", "line 2: it has 2 fields, and the header has 3"),
         ("", "labels.csv cannot be read as a table"),
         (None, "cannot read the table .*labels.csv: No such file"),
     ],
@@ -256,7 +261,7 @@ def test_wrong_tables_are_one_clear_line_and_nothing_is_written(
 def test_bytes_that_are_no_parquet_are_refused(s3: Any, tmp_path: Path) -> None:
     (tmp_path / "labels.parquet").write_bytes(b"bucket,key,label\n")
     with pytest.raises(SettingsError, match="cannot be read as a table"):
-        open_source(str(tmp_path / "labels.parquet")).images()
+        open_source(str(tmp_path / "labels.parquet")).labelled()
 
 
 def test_what_is_left_out_is_counted_by_its_reason(

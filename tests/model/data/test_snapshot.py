@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,11 +74,27 @@ def test_entries_name_label_slice_and_a_split_with_both_classes(labelled: Path) 
 
 
 def test_added_images_move_no_other_image_to_another_split(labelled: Path) -> None:
-    before = {entry.key: entry.split for entry in snapshot_of(labelled).entries}
+    first = snapshot_of(labelled)
+    before = {entry.key: entry.split for entry in first.entries}
     save_images(labelled, "drugs", range(100, 130))
-    after = {entry.key: entry.split for entry in snapshot_of(labelled).entries}
+    second = snapshot_of(labelled, first)
+    after = {entry.key: entry.split for entry in second.entries}
     assert len(after) == 110
     assert before.items() <= after.items()
+    assert {split: sizes["drugs"] for split, sizes in second.sizes().items()} == {
+        "train": 42,
+        "validation": 14,
+        "test": 14,
+    }
+
+
+def test_each_class_has_its_share_of_every_split(labelled: Path) -> None:
+    save_images(labelled, "drugs", range(100, 107))
+    assert snapshot_of(labelled).sizes() == {
+        "train": {"other": 24, "drugs": 28},
+        "validation": {"other": 8, "drugs": 9},
+        "test": {"other": 8, "drugs": 10},
+    }
 
 
 def test_copies_never_straddle_the_split(labelled: Path) -> None:
@@ -158,20 +175,14 @@ def test_small_classes_and_slices_are_kept_and_named(labelled: Path) -> None:
     assert re.search(r"only [01] of 1 images of the slice 'rare' in the test split", sentences)
 
 
-@given(st.text("0123456789abcdef", min_size=64, max_size=64), st.floats(0.01, 0.48), st.floats(0.01, 0.48))
-def test_every_image_has_one_split_and_enlarging_test_never_takes_from_it(
-    content: str, validation: float, test: float
-) -> None:
-    split = SplitFractions(validation, test).split_of(content)
-    assert split in Split
-    if split is Split.TEST:
-        assert SplitFractions(validation, test + 0.01).split_of(content) is Split.TEST
-
-
-def test_splits_take_about_their_fractions() -> None:
-    found = [SplitFractions(0.2, 0.1).split_of(f"{number:064x}") for number in range(5000)]
-    assert found.count(Split.VALIDATION) / 5000 == pytest.approx(0.2, abs=0.03)
-    assert found.count(Split.TEST) / 5000 == pytest.approx(0.1, abs=0.03)
+@given(st.floats(0.05, 0.45), st.floats(0.05, 0.45), st.integers(3, 400))
+def test_one_by_one_every_split_gets_its_share(validation: float, test: float, count: int) -> None:
+    fractions, sizes = SplitFractions(validation, test), Counter[Split]()
+    for _ in range(count):
+        sizes[fractions.next_split(sizes)] += 1
+    assert min(sizes[split] for split in Split) > 0
+    for split, share in {Split.VALIDATION: validation, Split.TEST: test}.items():
+        assert abs(sizes[split] - share * count) <= 1.01
 
 
 def test_a_manifest_reads_back_as_written(labelled: Path, tmp_path: Path) -> None:
@@ -353,7 +364,7 @@ def make_tiny_class(root: Path) -> None:
         (make_one_readable_class, "no usable image of the class 'other' .1 files were left out"),
         (make_unknown_class, "labels/weapons/ .* is not a class"),
         (make_loose_image, "belongs to no class"),
-        (make_tiny_class, "of 1 images of the class 'other' none fell into"),
+        (make_tiny_class, "of 1 images of the class 'other' none is in the"),
     ],
 )
 def test_unusable_labels_are_one_clear_line_and_nothing_is_written(

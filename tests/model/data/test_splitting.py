@@ -53,9 +53,33 @@ def test_a_chain_of_near_duplicates_is_on_one_side() -> None:
         assert len(set(splits.values())) == 1
 
 
-def test_pictures_that_are_not_near_are_split_by_the_fractions() -> None:
-    splits, _ = split([image(f"{world:04}", 0, world=world) for world in range(1000)])
-    assert list(splits.values()).count(Split.TEST) / 1000 == pytest.approx(0.2, abs=0.05)
+def test_pictures_that_are_not_near_are_split_by_the_fractions_in_each_class() -> None:
+    images = [image(f"{world:04}", 0, "other" if world % 10 else "drugs", world=world) for world in range(1000)]
+    entries, _ = split_images(images, {}, SplitFractions())
+    for label, count in (("other", 900), ("drugs", 100)):
+        splits = [entry.split for entry in entries if entry.label == label]
+        assert len(splits) == count
+        assert splits.count(Split.TEST) == pytest.approx(0.2 * count, abs=1)
+        assert splits.count(Split.VALIDATION) == pytest.approx(0.2 * count, abs=1)
+
+
+def test_a_group_counts_once_however_many_copies_it_has() -> None:
+    crowd = [image(f"copy-{number}", 0, content=sha(f"copy-{number}")) for number in range(60)]
+    splits, _ = split(crowd + [image(f"{world:04}", 0, world=world) for world in range(1, 30)])
+    assert len({splits[one.labelled.key.rpartition("/")[2]] for one in crowd}) == 1
+    alone = [found for name, found in splits.items() if not name.startswith("copy")]
+    assert alone.count(Split.TEST) in (5, 6) and alone.count(Split.VALIDATION) in (5, 6)
+
+
+def test_images_that_come_one_by_one_fill_every_split_too() -> None:
+    known: dict[str, SplitImage] = {}
+    images: list[InspectedImage] = []
+    for world in range(50):
+        images.append(image(f"{world:04}", 0, world=world))
+        entries, _ = split_images(images, known, SplitFractions())
+        known = {e.content_sha256: SplitImage(e.content_sha256, e.perceptual_hash, e.split) for e in entries}
+    found = [one.split for one in known.values()]
+    assert {side: found.count(side) for side in Split} == {Split.TRAIN: 30, Split.VALIDATION: 10, Split.TEST: 10}
 
 
 @pytest.mark.parametrize("side", Split)

@@ -16,7 +16,7 @@ from support.training import Run
 from sniffer.adapters.images import decode
 from sniffer.adapters.s3.bucket import StoredObject
 from sniffer.core.settings import ImageSettings
-from sniffer_model.data.manifest import LabelledImage, ManifestEntry, read_manifest
+from sniffer_model.data.manifest import LabelledSet, ManifestEntry, read_manifest
 from sniffer_model.data.source import LocalSource
 from sniffer_model.training import train
 from sniffer_model.training.backbone import FEATURES, Backbone, load_backbone, save_backbone
@@ -32,8 +32,11 @@ class NoSource:
     location = "nowhere"
     readers = 1
 
-    def images(self) -> Sequence[LabelledImage]:
+    def labelled(self) -> LabelledSet:
         raise AssertionError
+
+    def why_gone(self, keys: Sequence[str]) -> str | None:
+        raise AssertionError(keys)
 
     def read(self, key: str) -> bytes:
         raise AssertionError(key)

@@ -108,6 +108,11 @@ class Bucket:
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
         self._open_objects(headers.get("x-amz-bucket-region") or self._client.meta.region_name)
 
+    def holds(self, prefix: str) -> bool:
+        """Whether there is any object under the prefix."""
+        request = {"Bucket": self.name, "Prefix": prefix, "MaxKeys": 1}
+        return bool(self._patiently(lambda: self._client.list_objects_v2(**request)).get("Contents"))
+
     def pages(self, prefix: str) -> Iterator[list[ListedObject]]:
         """The objects under the prefix, in pages of at most 1,000, in S3's order. An empty bucket gives no page."""
         request = {"Bucket": self.name, "Prefix": prefix, "MaxKeys": PAGE_SIZE}

@@ -1,0 +1,215 @@
+"""Rows of a table, whatever wrote it: text by columns (any usual separator, gzip, UTF-8 or UTF-16), Parquet, Excel.
+
+Bytes in; out come rows of texts by column, each with where it stands, so that a wrong one can be found. Pure.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow as pa
+from pyarrow import parquet
+from python_calamine import CalamineError, CalamineWorkbook
+
+from sniffer.core.errors import SettingsError
+from sniffer.core.settings import MIB
+from sniffer.core.text import one_line
+
+MAX_TABLE_BYTES = 1024 * MIB
+TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".xlsx")
+_SEPARATORS = ",\t;|"
+_BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A row: where it stands, and its texts by column; or what is wrong with it as a whole."""
+
+    where: str
+    values: Mapping[str, str]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Names of columns, trimmed and in lower case, and the rows, which are read as they are asked for."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[TableRow]
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file of that name is a table that can be read."""
+    return name.lower().endswith(TABLE_SUFFIXES)
+
+
+def read_table(data: bytes, name: str) -> Table:
+    """The table in those bytes, by the end of its name; SettingsError when it cannot be read as one."""
+    lower = name.lower()
+    try:
+        if lower.endswith(".gz"):
+            data, lower = _unzipped(data, name), lower.removesuffix(".gz")
+        if lower.endswith(".parquet"):
+            return _parquet(data)
+        return _excel(data, name) if lower.endswith(".xlsx") else _text(data, name)
+    except (pa.ArrowException, CalamineError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise _not_a_table(name, error) from error
+
+
+def _not_a_table(name: str, error: object) -> SettingsError:
+    return SettingsError(f"{name} cannot be read as a table ({one_line(error)}): write it again")
+
+
+def _unzipped(data: bytes, name: str) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        found = file.read(MAX_TABLE_BYTES + 1)
+    if len(found) > MAX_TABLE_BYTES:
+        raise SettingsError(f"the table {name} is over {MAX_TABLE_BYTES // MIB} MiB when unpacked: split it")
+    return found
+
+
+# ---- text ---------------------------------------------------------------------------------------------------
+
+
+def _text(data: bytes, name: str) -> Table:
+    lines = _Lines(data, name)
+    first = next(iter(lines), "")
+    reader = csv.reader(lines, delimiter=_separator(first), strict=True)
+    try:
+        header = next(reader, [])
+    except csv.Error as error:
+        raise _not_a_table(name, error) from error
+    if not any(header):
+        raise _not_a_table(name, "it is empty")
+    columns = _columns(header)
+    return Table(columns, _text_rows(reader, columns, name))
+
+
+class _Lines:
+    """The text's lines, decoded one by one from the first; a byte that is no text is a SettingsError with its line."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self._name = name
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            # Excel's "Unicode text".
+            try:
+                data = data.decode("utf-16").encode()
+            except UnicodeError as error:
+                raise _not_a_table(name, error) from error
+        if b"\n" not in data:
+            data = data.replace(b"\r", b"\n")
+        self._data = data
+
+    def __iter__(self) -> Iterator[str]:
+        encoding = "utf-8-sig"
+        for number, line in enumerate(io.BytesIO(self._data), start=1):
+            try:
+                yield line.decode(encoding)
+            except UnicodeDecodeError:
+                raise SettingsError(f"line {number} of {self._name} is not UTF-8: save the table as UTF-8") from None
+            encoding = "utf-8"
+
+
+def _separator(header: str) -> str:
+    """What parts the first line into most columns; of equals, the more usual one."""
+    return max(_SEPARATORS, key=header.count)
+
+
+def _text_rows(reader: Iterator[list[str]], columns: Sequence[str], name: str) -> Iterator[TableRow]:
+    number = _line_number(reader) + 1
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise SettingsError(
+                f"line {number} of {name} cannot be read as a table ({one_line(error)}): look for a quote that is "
+                "not closed"
+            ) from error
+        if fields is None:
+            return
+        where, number = f"line {number}", _line_number(reader) + 1
+        if not any(fields):
+            continue
+        problem = ""
+        if len(fields) != len(columns):
+            problem = f"it has {len(fields)} fields, and the header has {len(columns)}"
+        yield TableRow(where, dict(zip(columns, fields, strict=False)), problem)
+
+
+def _line_number(reader: object) -> int:
+    number: int = reader.line_num  # type: ignore[attr-defined] # csv.reader's type has no public name
+    return number
+
+
+def _columns(names: Iterable[object]) -> tuple[str, ...]:
+    return tuple(_as_text(name).strip().lower() for name in names)
+
+
+# ---- Parquet ------------------------------------------------------------------------------------------------
+
+
+def _parquet(data: bytes) -> Table:
+    file = parquet.ParquetFile(pa.BufferReader(data))
+    return Table(_columns(file.schema_arrow.names), _parquet_rows(file))
+
+
+def _parquet_rows(file: parquet.ParquetFile) -> Iterator[TableRow]:
+    columns = _columns(file.schema_arrow.names)
+    number = 0
+    for batch in file.iter_batches(_BATCH_ROWS):
+        for values in zip(*(_values(column) for column in batch.columns), strict=True):
+            number += 1
+            yield _typed_row(f"row {number}", columns, values)
+
+
+def _values(column: pa.Array) -> list[object]:
+    if pa.types.is_timestamp(column.type):
+        # Python's times have no nanoseconds.
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    values: list[object] = column.to_pylist()
+    return values
+
+
+# ---- Excel --------------------------------------------------------------------------------------------------
+
+
+def _excel(data: bytes, name: str) -> Table:
+    with zipfile.ZipFile(io.BytesIO(data)) as parts:
+        if sum(part.file_size for part in parts.infolist()) > MAX_TABLE_BYTES:
+            raise SettingsError(f"the table {name} is over {MAX_TABLE_BYTES // MIB} MiB when unpacked: split it")
+    sheets = CalamineWorkbook.from_filelike(io.BytesIO(data))
+    rows = sheets.get_sheet_by_index(0).to_python(skip_empty_area=False)
+    numbered = [(number, row) for number, row in enumerate(rows, start=1) if any(value != "" for value in row)]
+    if not numbered:
+        raise _not_a_table(name, "its first sheet is empty")
+    columns = _columns(numbered[0][1])
+    return Table(columns, (_typed_row(f"row {number}", columns, row) for number, row in numbered[1:]))
+
+
+# ---- values -------------------------------------------------------------------------------------------------
+
+
+def _typed_row(where: str, columns: Sequence[str], values: Sequence[object]) -> TableRow:
+    try:
+        return TableRow(where, {name: _as_text(value) for name, value in zip(columns, values, strict=True)})
+    except UnicodeDecodeError:
+        return TableRow(where, {}, "it holds bytes that are not UTF-8")
+
+
+def _as_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if isinstance(value, float) and value.is_integer():
+        # Excel has no whole numbers.
+        return str(int(value))
+    return value.isoformat() if isinstance(value, date) else str(value)

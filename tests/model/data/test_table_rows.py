@@ -1,0 +1,147 @@
+"""Tables as people and programs write them: one and the same rows from all of them, and what is wrong by its line."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from support.workbook import workbook
+
+from sniffer.core.errors import SettingsError
+from sniffer_model.data import table_rows
+from sniffer_model.data.table_rows import read_table
+
+HEADER = ["bucket", "key", "label"]
+ROWS = [["b", "up/0012.png", "drugs"], ["b", "up/à b,c.png", "other"], ["b", 'say "x";y|z\t.png', "other"]]
+
+
+def delimited(separator: str, end: str = "\n") -> str:
+    def quoted(field: str) -> str:
+        return f'"{field.replace(chr(34), chr(34) * 2)}"' if set(field) & set(f'"{separator}') else field
+
+    return "".join(separator.join(map(quoted, row)) + end for row in [HEADER, *ROWS])
+
+
+def as_parquet(*columns: pa.Array) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(pa.table(dict(zip(HEADER, columns, strict=True))), file)
+    return file.getvalue()
+
+
+def columns(kind: pa.DataType) -> list[pa.Array]:
+    return [
+        pa.array([field.encode() if pa.types.is_binary(kind) else field for field in column], kind)
+        for column in zip(*ROWS, strict=True)
+    ]
+
+
+TABLES = {
+    "comma": ("labels.csv", delimited(",").encode()),
+    "semicolon": ("labels.csv", delimited(";").encode()),
+    "pipe": ("labels.csv", delimited("|").encode()),
+    "tab": ("labels.tsv", delimited("\t").encode()),
+    "tab under another name": ("LABELS.CSV", delimited("\t").encode()),
+    "CRLF": ("labels.csv", delimited(",", "\r\n").encode()),
+    "CR": ("labels.csv", delimited(",", "\r").encode()),
+    "no newline at the end": ("labels.csv", delimited(",").rstrip().encode()),
+    "byte order mark": ("labels.csv", delimited(",").encode("utf-8-sig")),
+    "byte order mark before quotes": (
+        "labels.csv",
+        b"\xef\xbb\xbf" + delimited(",").replace("bucket", '"bucket"').encode(),
+    ),
+    "Unicode text of Excel": ("labels.csv", delimited("\t", "\r\n").encode("utf-16")),
+    "big-endian UTF-16": ("labels.csv", b"\xfe\xff" + delimited("\t").encode("utf-16-be")),
+    "gzip": ("labels.csv.gz", gzip.compress(delimited(",").encode())),
+    "gzip of tabs": ("labels.tsv.gz", gzip.compress(delimited("\t").encode())),
+    "parquet": ("labels.parquet", as_parquet(*columns(pa.string()))),
+    "parquet with binary columns": ("labels.parquet", as_parquet(*columns(pa.binary()))),
+    "parquet with dictionaries": ("labels.parquet", as_parquet(*(c.dictionary_encode() for c in columns(pa.string())))),
+    "excel": ("labels.xlsx", workbook([HEADER, *ROWS])),
+    "empty lines": ("labels.csv", delimited(",", "\n\n").encode()),
+    "spaces and capitals in the header": ("labels.csv", delimited(",").replace("bucket,key", " Bucket , KEY").encode()),
+}
+
+
+@pytest.mark.parametrize(("name", "data"), TABLES.values(), ids=TABLES)
+def test_every_form_of_a_table_gives_the_same_rows(name: str, data: bytes) -> None:
+    table = read_table(data, name)
+    assert table.columns == tuple(HEADER)
+    rows = list(table.rows)
+    assert [[row.values[column] for column in HEADER] for row in rows] == ROWS
+    assert not any(row.problem for row in rows)
+
+
+def places(name: str, data: bytes) -> Sequence[str]:
+    return [row.where for row in read_table(data, name).rows]
+
+
+def test_a_row_is_named_by_the_line_where_it_begins() -> None:
+    text = 'bucket,key,label\r\n\r\nb,"two\r\nlines.png",drugs\r\nb,k,other\r\n'
+    assert places("labels.csv", text.encode()) == ["line 3", "line 5"]
+    assert places("labels.xlsx", workbook([HEADER, [None] * 3, *ROWS])) == ["row 3", "row 4", "row 5"]
+    assert places("labels.parquet", as_parquet(*columns(pa.string()))) == ["row 1", "row 2", "row 3"]
+
+
+def test_a_row_of_another_length_is_a_problem_of_its_own() -> None:
+    rows = list(read_table(b"bucket,key,label\nb,k\nb,k,other,more\nb,k,other\n", "labels.csv").rows)
+    assert [row.problem for row in rows] == [
+        "it has 2 fields, and the header has 3",
+        "it has 4 fields, and the header has 3",
+        "",
+    ]
+
+
+def test_numbers_and_times_are_written_as_people_write_them() -> None:
+    rows = list(read_table(workbook([HEADER, ["b", 12, "drugs"]]), "labels.xlsx").rows)
+    assert rows[0].values["key"] == "12"
+    when = datetime(2026, 11, 5, 4, 30, tzinfo=UTC)
+    data = as_parquet(
+        pa.array([when], pa.timestamp("ns", "UTC")), pa.array([date(2026, 1, 2)]), pa.array([None], pa.string())
+    )
+    (row,) = read_table(data, "labels.parquet").rows
+    assert list(row.values.values()) == ["2026-11-05T04:30:00+00:00", "2026-01-02", ""]
+
+
+def test_binary_keys_that_are_no_text_are_a_problem_of_their_row() -> None:
+    data = as_parquet(pa.array(["b", "b"]), pa.array([b"good", b"\xff"], pa.binary()), pa.array(["drugs", "other"]))
+    assert [row.problem for row in read_table(data, "labels.parquet").rows] == ["", "it holds bytes that are not UTF-8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("labels.csv", b"", "labels.csv cannot be read as a table .it is empty"),
+        ("labels.csv", b"\n\n", "labels.csv cannot be read as a table"),
+        ("labels.csv", b"bucket,key,label\nb,caf\xe9.png,drugs\n", "line 2 of labels.csv is not UTF-8"),
+        ("labels.csv", b'bucket,key,label\nb,k,other\nb,"k,drugs\nb,k,drugs\n', "line 3 of labels.csv .*not closed"),
+        ("labels.csv", b"\xff\xfeb", "labels.csv cannot be read as a table"),
+        ("labels.csv.gz", b"bucket,key,label\n", "labels.csv.gz cannot be read as a table"),
+        ("labels.csv.gz", gzip.compress(b"bucket,key,label\n" * 999)[:-9], "labels.csv.gz cannot be read as a table"),
+        ("labels.parquet", b"bucket,key,label\n", "labels.parquet cannot be read as a table"),
+        ("labels.parquet", as_parquet(*columns(pa.string()))[:-20], "labels.parquet cannot be read as a table"),
+        ("labels.xlsx", b"bucket,key,label\n", "labels.xlsx cannot be read as a table"),
+        ("labels.xlsx", workbook([]), "labels.xlsx cannot be read as a table .its first sheet is empty"),
+        ("labels.xlsx", workbook([HEADER])[:-40], "labels.xlsx cannot be read as a table"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line(name: str, data: bytes, message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        list(read_table(data, name).rows)
+    assert re.search(message, str(refused.value)) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["labels.csv.gz", "labels.xlsx"])
+def test_a_table_that_unpacks_to_more_than_fits_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_rows, "MAX_TABLE_BYTES", 2 << 20)
+    text = delimited(",") + "b,k,drugs\n" * 300_000
+    large = (
+        gzip.compress(text.encode()) if name.endswith(".gz") else workbook([HEADER, *[["b", "k", "drugs"]] * 30_000])
+    )
+    with pytest.raises(SettingsError, match="over 2 MiB when unpacked"):
+        read_table(large, name)

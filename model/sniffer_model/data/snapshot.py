@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 _REPORTED_EXCLUSIONS = 20
 _AHEAD_OF_EACH_READER = 4
-# What the gate asks of a held-out class by default; and with fewer than ten images, a slice's 95 % interval is wider than
+# What the gate asks of a held-out class by default. With fewer than ten images, a slice's 95 % interval is wider than
 # six tenths of its whole range.
 _SMALL_CLASS, _SMALL_SLICE = 100, 10
 

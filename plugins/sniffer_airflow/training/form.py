@@ -190,8 +190,8 @@ def export_params() -> dict[str, Param]:
 def _source(empty: _Defaults) -> Param:
     return text_field(
         "Labelled images",
-        "A folder or s3://bucket/prefix with one subfolder per class (labels/drugs/…, labels/other/…), or a table (CSV, "
-        f"TSV, Excel, Parquet). {empty.text('source', 'nothing is set, so a source must be given here')}",
+        "A folder or s3://bucket/prefix with one subfolder per class (labels/drugs/…, labels/other/…), or a table "
+        f"(CSV, TSV, Excel, Parquet). {empty.text('source', 'nothing is set, so a source must be given here')}",
         longest=1024,
     )
 

@@ -9,7 +9,7 @@ from sniffer.core.errors import SettingsError
 from sniffer_airflow.training.form import GATE_LIMITS, RetrainForm, WatchForm, retrain_params, watch_params
 from sniffer_airflow.training.plan import TrainingPlan, plan_export, plan_training, plan_watch
 from sniffer_airflow.training.settings import Retraining, TrainingSettings
-from sniffer_model.gate.verdict import Limits
+from sniffer_model.gate.limits import Limits
 
 RUN_NAME = "retrain_model.manual__2026-11-22T13:30:00+00:00"
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import datetime
 
+from sniffer.core.certificate_words import flagged_in_words, found_in_words
 from sniffer.core.errors import ContractError, IncompleteScan
 from sniffer.core.records import Certificate
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.forms import Json
+
+log = logging.getLogger(__name__)
 
 
 def stored_certificate(scan_id: str) -> Certificate | None:
@@ -54,8 +58,17 @@ def asset_extra(certificate: Certificate) -> dict[str, Json]:
         "listed": certificate.listed,
         **{str(outcome): count for outcome, count in certificate.outcomes.items()},
         "flagged": certificate.flagged,
+        "flagged_new": certificate.flagged_new,
+        "codes": dict(certificate.codes),
         "images_per_s": round(certificate.images_per_s, 2),
     }
+
+
+def log_in_words(certificate: Certificate) -> None:
+    """What the scan found, for whoever opens the task's log."""
+    log.info("scan %s: %s", certificate.scan_id, found_in_words(certificate))
+    log.info("%d listed: %s", certificate.listed, _counts(certificate))
+    log.info("flagged: %s", flagged_in_words(certificate))
 
 
 def _iso(moment: datetime | None) -> str | None:

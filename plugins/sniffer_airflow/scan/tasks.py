@@ -12,7 +12,7 @@ from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.forms import Json, read_variable
 from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCANNED_IMAGES, dag_run_text, name_of_run
-from sniffer_airflow.scan.certify import asset_extra, judge, stored_certificate
+from sniffer_airflow.scan.certify import asset_extra, judge, log_in_words, stored_certificate
 from sniffer_airflow.scan.form import ScanForm
 from sniffer_airflow.scan.plan import NightlyTarget, plan_scan
 from sniffer_airflow.scan.window import RunDates
@@ -61,6 +61,7 @@ def certify(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
         )
     with errors_by_reaction():
         certificate = judge(planned["scan_id"], stored_certificate(planned["scan_id"]))
+    log_in_words(certificate)
     extra = asset_extra(certificate)
     outlet_events[SCANNED_IMAGES].extra = extra
     return extra

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sniffer.core.certificate_words import flagged_in_words, found_in_words
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.records import SETTLED, Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
 from sniffer.scan.listing import ListingTally
@@ -141,7 +142,8 @@ def describe(certificate: Certificate) -> str:
         f"preprocessing {certificate.preprocessing_version}, threshold {certificate.threshold:.4f}",
         f"listed     {certificate.listed} = "
         + " + ".join(f"{counts.get(outcome, 0)} {outcome}" for outcome in Outcome),
-        f"flagged    {certificate.flagged}",
+        f"found      {found_in_words(certificate)}",
+        f"flagged    {flagged_in_words(certificate)}",
         f"speed      {certificate.images_per_s:.1f} images/s over {certificate.duration_s:.1f} s",
         "verdict    " + ("the certificate holds" if certificate.holds else "THE CERTIFICATE DOES NOT HOLD"),
     ]

@@ -1,0 +1,26 @@
+"""What a certificate says in words, for its text and for Airflow's log: a count of 0 may be read in two ways."""
+
+from __future__ import annotations
+
+from sniffer.core.records import Certificate, Outcome
+
+
+def found_in_words(certificate: Certificate) -> str:
+    """What there was to do."""
+    listed, outcomes = certificate.listed, certificate.outcomes
+    unchanged, skipped = outcomes.get(Outcome.UNCHANGED, 0), outcomes.get(Outcome.SKIPPED, 0)
+    if not listed:
+        windowed = certificate.since or certificate.until
+        return "nothing: no object was listed" + (" that was modified in that time" if windowed else "")
+    if unchanged == listed:
+        return f"nothing new: all {listed} listed objects have a result of model version {certificate.model_version}"
+    if unchanged + skipped == listed:
+        return f"nothing new: {unchanged} of {listed} listed objects have a result, {skipped} are left out by rule"
+    return f"{certificate.handed_out} of {listed} listed objects were to be scored"
+
+
+def flagged_in_words(certificate: Certificate) -> str:
+    """How many images are flagged: newly by this scan, and in all."""
+    if not certificate.flagged:
+        return f"none at or above the threshold of {certificate.threshold:.4f}"
+    return f"{certificate.flagged_new} newly, {certificate.flagged} in all"

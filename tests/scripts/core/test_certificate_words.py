@@ -1,0 +1,61 @@
+"""A certificate in words: nothing is said as nothing, and flagged is told newly and in all."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sniffer.core.certificate_words import flagged_in_words, found_in_words
+from sniffer.core.records import Certificate, Outcome
+
+NOTHING = dict.fromkeys(Outcome, 0)
+CERTIFICATE = Certificate(
+    scan_id="s",
+    bucket="b",
+    prefix="",
+    since=None,
+    until=None,
+    limited=False,
+    listing_digest="0" * 64,
+    listed=0,
+    outcomes=NOTHING,
+    flagged=0,
+    model_version=7,
+    model_digest="a" * 64,
+    preprocessing_version="1",
+    threshold=0.5,
+    duration_s=2.0,
+    images_per_s=3.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "nothing: no object was listed"),
+        ({"since": datetime(2026, 11, 5, tzinfo=UTC)}, "nothing: no object was listed that was modified in that time"),
+        (
+            {"listed": 9, "outcomes": NOTHING | {Outcome.UNCHANGED: 9}},
+            "nothing new: all 9 listed objects have a result of model version 7",
+        ),
+        (
+            {"listed": 9, "outcomes": NOTHING | {Outcome.UNCHANGED: 2, Outcome.SKIPPED: 7}},
+            "nothing new: 2 of 9 listed objects have a result, 7 are left out by rule",
+        ),
+        (
+            {"listed": 9, "outcomes": NOTHING | {Outcome.UNCHANGED: 2, Outcome.GONE: 3, Outcome.PREDICTED: 4}},
+            "7 of 9 listed objects were to be scored",
+        ),
+    ],
+)
+def test_what_was_found(change: dict[str, Any], words: str) -> None:
+    assert found_in_words(dataclasses.replace(CERTIFICATE, **change)) == words
+
+
+def test_what_is_flagged() -> None:
+    assert flagged_in_words(CERTIFICATE) == "none at or above the threshold of 0.5000"
+    found = dataclasses.replace(CERTIFICATE, flagged=17, flagged_new=0)
+    assert flagged_in_words(found) == "0 newly, 17 in all"

@@ -16,7 +16,9 @@ def unchanged(data: bytes) -> bytes:
 class TcpProxy:
     """Forwards each connection to the port that is `target` when it begins; it stays there."""
 
-    def __init__(self, target: int, first_answer: Callable[[bytes], bytes] = unchanged) -> None:
+    def __init__(
+        self, target: int, first_answer: Callable[[bytes], bytes] = unchanged, *, host: str = "127.0.0.1"
+    ) -> None:
         self.target = target
         self.is_hanging = False
         self.accepted = 0
@@ -24,7 +26,7 @@ class TcpProxy:
         self._first_answer = first_answer
         self._frozen: set[socket.socket] = set()
         self._open: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:

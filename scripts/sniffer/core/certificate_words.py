@@ -16,7 +16,7 @@ def found_in_words(certificate: Certificate) -> str:
         return f"nothing new: all {listed} listed objects have a result of model version {certificate.model_version}"
     if unchanged + skipped == listed:
         return f"nothing new: {unchanged} of {listed} listed objects have a result, {skipped} are left out by rule"
-    return f"{certificate.handed_out} of {listed} listed objects were to be scored"
+    return f"{listed - unchanged - skipped} of {listed} listed objects were to be scored"
 
 
 def flagged_in_words(certificate: Certificate) -> str:

@@ -7,6 +7,7 @@ import struct
 import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,6 +15,8 @@ from PIL import Image
 from sniffer.adapters.images import decode
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.model_records import IMAGE_SIDE
+
+pillow_heif.register_heif_opener()
 
 Pixels = NDArray[np.uint8]
 Colour = int | tuple[int, int, int]

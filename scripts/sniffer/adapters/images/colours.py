@@ -61,6 +61,8 @@ def straight(small: Image.Image, profile: bytes | None) -> Image.Image:
         small = _stretched(small)
     elif small.mode in ("La", "RGBa"):
         small = small.convert(small.mode.upper())
+        if small.getextrema()[-1] == (255, 255):
+            small = small.convert(small.mode.removesuffix("A"))
     transform = _transform(profile, small.mode.removesuffix("A")) if profile else None
     if small.mode in ("LA", "RGBA"):
         colours = small.convert(small.mode.removesuffix("A"))

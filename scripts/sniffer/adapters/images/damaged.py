@@ -74,12 +74,12 @@ def _salvaged(survey: Survey) -> Image.Image | None:
     if survey.is_interlaced and survey.cost.pixels <= _MAX_FILLED_PIXELS:
         return _salvaged_interlaced(survey)
     with _read_onto(survey, _WHITE) as image:
-        corner = _colour_of_all(image)
-        if corner is None:
-            return shown(image, survey)
+        picture, colour = shown(image, survey), _colour_of_all(image)
+    if colour is None:
+        return picture
     # A picture of one colour, or nothing.
     with _read_onto(survey, _BLACK) as image:
-        return shown(image, survey) if _colour_of_all(image) in (None, corner) else None
+        return picture if _colour_of_all(image) in (None, colour) else None
 
 
 def _salvaged_interlaced(survey: Survey) -> Image.Image | None:

@@ -40,4 +40,10 @@ def reductions_of(data: bytes, width: int, height: int) -> int:
     coding marker has levels."""
     at = data.find(_CODING_MARKER, 0, 1 << 20)
     levels = data[at + 9] if 0 <= at < len(data) - 9 else 0
-    return min(levels, max(0, (min(width, height) // (2 * IMAGE_SIDE)).bit_length() - 1))
+    most = min(levels, max(0, (min(width, height) // (2 * IMAGE_SIDE)).bit_length() - 1))
+    # Pillow rounds a reduced side to the nearest number, the format rounds it up: they must agree.
+    return next(
+        count
+        for count in range(most, -1, -1)
+        if all((side + (1 << count >> 1)) >> count == -(-side >> count) for side in (width, height))
+    )

@@ -97,12 +97,13 @@ def _assembled(chunks: Sequence[_Chunk], mark: bytes) -> bytes:
 
 
 def _written(chunk: _Chunk, mark: bytes) -> list[bytes]:
-    # A chunk of 40 bytes may promise 4 GB; no encoder's file is cut to a fiftieth and still shows anything.
-    length = min(chunk.length, 50 * len(chunk.body) + 4096)
+    if not chunk.is_cut:
+        return [chunk.name, chunk.length.to_bytes(4, "little"), chunk.body, bytes(chunk.length & 1)]
+    # 40 bytes may promise 4 GB; and what stands in for the missing data may be longer than they were.
+    length = 2 * (min(chunk.length, 50 * len(chunk.body)) * 5 // 8 + 2048)
     return [
         chunk.name,
         length.to_bytes(4, "little"),
         chunk.body,
-        mark[: length - len(chunk.body)].ljust(length - len(chunk.body), b"\0"),
-        bytes(length & 1),
+        mark.ljust(length - len(chunk.body), b"\0"),
     ]

@@ -51,5 +51,6 @@ def fleet(
         "SNIFFER_CONSUMER_DEADLINE_S": "2",
         "SNIFFER_PRODUCER_DEADLINE_S": "10",
         "SNIFFER_NO_CONSUMER_S": "60",
+        "SNIFFER_LEASE_S": "2",
     }
     return Fleet(bucket, database_url, environ, tmp_path)

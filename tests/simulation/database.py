@@ -9,19 +9,20 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
 from simulation.clockwork import Clockwork, Process
 from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.decisions import Counted, StoredPrediction, WriteDecision, decide, reusable_hash
-from sniffer.adapters.mysql.runs import Tally, refuse_superseded
+from sniffer.adapters.mysql.runs import Tally, refuse_leased, refuse_superseded
 from sniffer.core.records import (
     SETTLED,
     Certificate,
     FailureSample,
     FencingToken,
+    Lease,
     Outcome,
     OutcomeTally,
     Result,
@@ -32,6 +33,8 @@ from sniffer.core.retry import Retry, RetryLater
 _T = TypeVar("_T")
 
 LATENCY_S = (0.002, 0.02)
+THRESHOLD = 0.5
+"""Of the one model."""
 LOCK_WAIT_S = 1.0
 """After so long a transaction that waits for another's row is rolled back (error 1205)."""
 
@@ -42,6 +45,7 @@ class CommitFault(StrEnum):
     TORN = "torn: the server died before it had committed"
     UNANSWERED = "unanswered: committed, but the answer was lost"
     DEADLOCK = "deadlock: rolled back in favour of another"
+    LOST = "lost: committed and answered, but a fail-over went back before it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,9 @@ class MemoryDatabase:
         self.sharing: list[tuple[int, Session]] = []
         self.scan_numbers: dict[str, int] = {}
         self.run_numbers: Counter[int] = Counter()
+        self.leases: dict[int, tuple[str, float]] = {}
+        self.check_lease: Callable[[int, str], None] = lambda _number, _holder: None
+        self.check_token: Callable[[FencingToken, int], None] = lambda _token, _newest: None
         self.tallies: dict[FencingToken, dict[tuple[Outcome, str], Tally]] = {}
         self.scores: dict[bytes, float] = {}
         self.certificates: list[Certificate] = []
@@ -103,6 +110,7 @@ class MemoryDatabase:
     def apply(self, result: Result, decision: WriteDecision, token: FencingToken) -> None:
         """Commit what was decided about that image: its row, and how it counts."""
         identity = result.image.identity
+        self.check_token(token, self.run_numbers[token.scan_number])
         if decision.replaces:
             self.write(result, token, decision.counted_for)
         elif decision.counted_for is not None:
@@ -112,7 +120,8 @@ class MemoryDatabase:
             for counted, times in ((decision.counted_before, -1), (decision.counts, 1)):
                 if counted is not None:
                     key = (counted.outcome, counted.code)
-                    tallies.setdefault(key, Tally()).add(identity, times, flagged=False)
+                    flagged = counted is decision.counts and (result.score or 0.0) >= THRESHOLD
+                    tallies.setdefault(key, Tally()).add(identity, times, flagged=flagged and decision.replaces)
 
     @property
     def is_away(self) -> bool:
@@ -187,14 +196,35 @@ class Session:
 
     # ---- scans ----------------------------------------------------------------------------------------------
 
-    def open(self, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
-        """Begin the next run, once nobody stores for an earlier one any more."""
+    def open(
+        self, request: ScanRequest, model_version: int, threshold: float, *, holder: str, lease_s: float
+    ) -> FencingToken:
+        """Begin the next run, once nobody holds the scan or stores for an earlier run of it."""
+        database = self._database
 
         def fenced() -> FencingToken:
-            self._wait_for(lambda: not any(holder.is_open for _, holder in self._database.sharing))
-            return self._database.open(request.scan_id)
+            self._wait_for(lambda: not any(other.is_open for _, other in database.sharing))
+            number = database.scan_numbers.get(request.scan_id, 0)
+            former, until = database.leases.get(number, (holder, 0.0))
+            ends_at = datetime(2026, 11, 20, tzinfo=UTC) + timedelta(seconds=until)
+            refuse_leased(Lease(request.scan_id, former, ends_at, until - database.clockwork.now), holder)
+            database.check_lease(number, holder)
+            token = database.open(request.scan_id)
+            database.leases[token.scan_number] = holder, database.clockwork.now + lease_s
+            return token
 
         return self._transact(fenced)
+
+    def renew(self, token: FencingToken, lease_s: float) -> None:
+        """Keep the scan for so long from now."""
+        database = self._database
+
+        def longer() -> None:
+            refuse_superseded("it", database.run_numbers[token.scan_number], token.run_number)
+            holder, _ = database.leases[token.scan_number]
+            database.leases[token.scan_number] = holder, database.clockwork.now + lease_s
+
+        self._transact(longer)
 
     def close(self, certificate: Certificate) -> None:
         """Store the certificate."""
@@ -202,8 +232,11 @@ class Session:
 
         def store() -> None:
             newest = database.run_numbers[database.scan_numbers[certificate.scan_id]]
+            number = database.scan_numbers[certificate.scan_id]
             refuse_superseded(certificate.scan_id, newest, certificate.run_number)
+            database.check_token(FencingToken(number, certificate.run_number), newest)
             database.certificates.append(certificate)
+            database.leases.pop(number, None)
 
         self._transact(store)
 
@@ -216,25 +249,23 @@ class Session:
             )
         )
 
-    def stored_outcomes(self, scan_id: str) -> dict[Outcome, int]:
-        """How many rows that scan owns, by outcome."""
-        owned = self._database.owned
-        return self._transact(lambda: {outcome: owned[scan_id, outcome] for outcome in Outcome})
-
-    def flagged_count(self, scan_id: str, threshold: float) -> int:
-        """How many rows of that scan are at or above the threshold."""
-        rows = self._database.rows
+    def flagged(self, token: FencingToken) -> int:
+        """How many images that scan has scored at or above the threshold, in all its runs."""
+        runs = self._database.tallies
+        scored = (Outcome.PREDICTED, Outcome.REUSED)
         return self._transact(
-            lambda: sum(row.scan_id == scan_id and (row.result.score or 0.0) >= threshold for row in rows.values())
+            lambda: sum(
+                tally.flagged
+                for run, of_run in runs.items()
+                if run.scan_number == token.scan_number
+                for (outcome, _), tally in of_run.items()
+                if outcome in scored
+            )
         )
 
-    def failure_samples(self, scan_id: str, count: int) -> tuple[FailureSample, ...]:
+    def failure_samples(self, token: FencingToken, model_version: int, count: int) -> tuple[FailureSample, ...]:
         """Not used: it decides nothing."""
         return ()
-
-    def rival_rescans(self, scan_id: str, bucket: str, since: datetime) -> list[str]:
-        """There is one scan at a time that rescans."""
-        return []
 
     # ---- transactions ---------------------------------------------------------------------------------------
 
@@ -311,7 +342,7 @@ class Session:
             fault = database.faults.pop(0) if database.faults else None
             if database.is_away or fault in (CommitFault.TORN, CommitFault.DEADLOCK):
                 failure = fault or "it is away"
-            else:
+            elif fault is not CommitFault.LOST:
                 for result, decision in decisions:
                     database.apply(result, decision, token)
                 failure = fault or ""

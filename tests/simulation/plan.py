@@ -37,6 +37,8 @@ class FaultKind(StrEnum):
     TORN = "a commit is torn"
     UNANSWERED = "the answer to a commit is lost"
     DEADLOCK = "a transaction loses a deadlock"
+    LOST = "a commit is lost in a fail-over"
+    SECOND_RUN = "the scan is started a second time while it runs"
     OTHER_SCAN = "another scan stores an image first"
 
 
@@ -65,6 +67,8 @@ _MISFORTUNES = (
     (FaultKind.KILL_PRODUCER, FaultKind.STOP_CONSUMER, FaultKind.SERVING_SLOW),
     (FaultKind.KILL_PRODUCER, FaultKind.SLOW_NETWORK, FaultKind.CUT),
     (FaultKind.UNANSWERED, FaultKind.KILL_CONSUMER, FaultKind.CUT),
+    (FaultKind.STOP_PRODUCER, FaultKind.SECOND_RUN, FaultKind.SERVING_SLOW),
+    (FaultKind.STOP_CONSUMER, FaultKind.KILL_PRODUCER, FaultKind.SECOND_RUN),
     (FaultKind.KILL_CONSUMER, FaultKind.SLOW_NETWORK, FaultKind.CUT, FaultKind.CUT),
 )
 """Faults that are worse together than apart."""

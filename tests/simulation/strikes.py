@@ -86,8 +86,10 @@ def _strike_systems(history: History, fault: Fault, until: float) -> None:
             history.server.slow_until = until
         case FaultKind.DATABASE_AWAY:
             history.database.away_until = until
-        case FaultKind.TORN | FaultKind.UNANSWERED | FaultKind.DEADLOCK:
+        case FaultKind.TORN | FaultKind.UNANSWERED | FaultKind.DEADLOCK | FaultKind.LOST:
             history.database.faults.append(CommitFault[fault.kind.name])
+        case FaultKind.SECOND_RUN:
+            history.run_twice()
         case FaultKind.OTHER_SCAN if key in history.bucket.bodies and not history.plan.rescan:
             image = history.bucket.listed(key)
             row = history.database.rows.get(image.identity)

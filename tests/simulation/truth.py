@@ -11,7 +11,7 @@ from simulation.network import NO_NAME
 from simulation.plan import FaultKind, Plan
 from simulation.strangers import LIAR
 from simulation.systems import BROKEN, LETHAL, POISON, MemoryBucket, true_score
-from sniffer.core.records import SETTLED, Certificate, ListedObject, ListingDigest, Outcome, Result
+from sniffer.core.records import SETTLED, Certificate, FencingToken, ListedObject, ListingDigest, Outcome, Result
 from sniffer.scan.ledger import Ledger
 from sniffer.scan.listing import ListingTally
 from sniffer.scan.messages import Done, FromConsumer, FromProducer, Heartbeat, Work
@@ -30,6 +30,9 @@ _HURTS_CONSUMERS = frozenset(
     }
 )
 
+_KEEP_FROM_RENEWING = frozenset(
+    {FaultKind.STOP_PRODUCER, FaultKind.DATABASE_AWAY, FaultKind.SECOND_RUN, FaultKind.KILL_PRODUCER}
+)
 
 DEATHS_BEFORE_FAILURE = 3
 """As the documents promise; not asked of the code that is on trial."""
@@ -91,6 +94,7 @@ class Truth:
 
     def check_ledger(self, ledger: Ledger, tally: ListingTally) -> None:
         """Nothing lost, nothing doubled, nothing acknowledged that is not committed."""
+        self._check_living_lease()
         accounted = ledger.done + ledger.in_flight
         _must(accounted >= self._accounted, f"an image is lost: {self._accounted} were accounted for, now {accounted}")
         new = tally.listed - tally.unchanged
@@ -100,9 +104,26 @@ class Truth:
         _must(ledger.on_hand_bytes <= most, f"{ledger.on_hand_bytes} bytes are kept ready, {most} is the most")
         for outcome, count in ledger.counts.items():
             _must(count >= 0, f"{count} images count as {outcome}")
-            if outcome in SETTLED:
+            if outcome in SETTLED and FaultKind.LOST not in self._kinds:
                 stored = self._database.owned[self._scan_id, outcome] - self._owned[self._scan_id, outcome]
                 _must(count <= stored, f"{count} images count as {outcome}, but {stored} rows are committed")
+
+    def _check_living_lease(self) -> None:
+        number = self._database.scan_numbers.get(self._scan_id)
+        if number in self._database.leases and not self._kinds & _KEEP_FROM_RENEWING:
+            _, until = self._database.leases[number]
+            late_s = self._database.clockwork.now - until
+            _must(late_s <= 0, f"the producer is alive, but its lease ended {late_s:.1f} s ago")
+
+    def check_lease(self, number: int, holder: str) -> None:
+        """Nobody takes over what another holds."""
+        former, until = self._database.leases.get(number, (holder, 0.0))
+        left_s = until - self._database.clockwork.now
+        _must(former == holder or left_s <= 0, f"{holder} takes over from {former}, which has {left_s:.1f} s left")
+
+    def check_token(self, token: FencingToken, newest: int) -> None:
+        """Only the newest run writes."""
+        _must(token.run_number == newest, f"run {token.run_number} writes, but run {newest} is the newest")
 
     def check_received(self, name: bytes, message: FromConsumer) -> None:
         """No consumer holds more than it asked for."""

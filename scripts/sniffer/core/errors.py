@@ -5,11 +5,14 @@ SnifferError
 ├── ContractError      a model version, signature, schema or protocol is not what it must be; stop now; exit status 2
 ├── TransientError     a foreign system did not answer, and retrying was given up; exit status 1
 ├── IncompleteScan     the scan ended without an outcome for every image; exit status 1
+├── ScanInUse          another process runs this very scan; exit status 1
 ├── SupersededRun      a newer run of this scan has taken over; end, and write nothing more; exit status 1
 └── UnreadableImage    this one image cannot be decoded; record the reason and go on
 """
 
 from __future__ import annotations
+
+from sniffer.core.records import Lease
 
 
 class SnifferError(Exception):
@@ -36,6 +39,17 @@ class TransientError(SnifferError):
 
 class IncompleteScan(SnifferError):
     """The scan ended before every listed image had an outcome; a rerun does only what is left."""
+
+
+class ScanInUse(SnifferError):
+    """Another process runs this very scan, or was killed a moment ago and its lease is not over yet."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(
+            f"{lease}, which is at work: wait until it has ended, or stop it, then run again; for another scan leave "
+            "--scan-id away"
+        )
+        self.lease = lease
 
 
 class SupersededRun(SnifferError):

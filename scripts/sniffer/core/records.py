@@ -144,6 +144,19 @@ class OutcomeTally:
     digest: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who runs a scan, until when (in the database's time), and how many seconds of that are left."""
+
+    scan_id: str
+    holder: str
+    until: datetime
+    left_s: float
+
+    def __str__(self) -> str:
+        return f"scan {self.scan_id} is held by {self.holder}"
+
+
 class ListingDigest:
     """Order-independent digest of a listing: the sum of the images' identities modulo 2**256 (AdHash).
 
@@ -154,9 +167,14 @@ class ListingDigest:
     def __init__(self) -> None:
         self._sum = 0
 
-    def add(self, identities: Iterable[bytes]) -> None:
-        """Take in 32-byte identities."""
-        self._sum = (self._sum + sum(int.from_bytes(i, "big") for i in identities)) % (1 << 256)
+    @property
+    def value(self) -> int:
+        """The sum."""
+        return self._sum
+
+    def add(self, identities: Iterable[bytes], times: int = 1) -> None:
+        """Take in 32-byte identities; out again with `times` -1."""
+        self._sum = (self._sum + times * sum(int.from_bytes(i, "big") for i in identities)) % (1 << 256)
 
     def hex(self) -> str:
         """64 hexadecimal digits."""

@@ -73,6 +73,7 @@ class FleetSettings:
     error_budget: float = var.ERROR_BUDGET.default
     fetch_threads: int = var.FETCH_THREADS.default
     fetch_patience_s: float = var.FETCH_PATIENCE_S.default
+    lease_s: float = var.LEASE_S.default
     held_bytes: int = var.HELD_BYTES.default
     """Encoded bytes that one consumer may hold, and that the producer keeps ready to send."""
     max_image_bytes: int = var.MAX_IMAGE_BYTES.default
@@ -217,6 +218,7 @@ def fleet_settings(environ: Mapping[str, str] = os.environ) -> FleetSettings:
         error_budget=var.ERROR_BUDGET.read(environ),
         fetch_threads=var.FETCH_THREADS.read(environ),
         fetch_patience_s=var.FETCH_PATIENCE_S.read(environ),
+        lease_s=var.LEASE_S.read(environ),
         held_bytes=var.HELD_BYTES.read(environ),
         max_image_bytes=var.MAX_IMAGE_BYTES.read(environ),
     )

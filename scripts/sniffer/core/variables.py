@@ -204,6 +204,9 @@ NO_CONSUMER_S = _seconds(
 NO_PROGRESS_S = _seconds(
     _FLEET, "SNIFFER_NO_PROGRESS_S", 600.0, 0.1, "a scan in which nothing moves for longer is stopped"
 )
+LEASE_S = _seconds(
+    _FLEET, "SNIFFER_LEASE_S", 30.0, 0.5, "how long the scan of a producer that was killed waits to be run again"
+)
 WORK_LIMIT_S = _seconds(_FLEET, "SNIFFER_WORK_LIMIT_S", 480.0, 1, "a consumer whose batch takes longer ends itself")
 
 CURVE_PUBLIC_FILE = _text(_CURVE, "SNIFFER_CURVE_PUBLIC_FILE", "file of our public CURVE key, 40 characters of Z85")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sniffer.core.certificate_words import flagged_in_words, found_in_words
 from sniffer.core.model_records import ModelRecord
-from sniffer.core.records import SETTLED, Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
+from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
+from sniffer.scan.comparison import Comparison, CountedImages, committed, compare
 from sniffer.scan.listing import ListingTally
 from sniffer.scan.pace import Pace
 
@@ -17,15 +18,11 @@ _SHOWN_SAMPLES = 12
 
 @dataclass(frozen=True, slots=True)
 class StoredRows:
-    """The rows that this scan owned in MySQL before and after, and which of them to show."""
+    """What MySQL holds of this run, how many images the whole scan has flagged, and which without a score to show."""
 
-    before: Mapping[Outcome, int]
-    after: Mapping[Outcome, int]
-    flagged: int
-    samples: tuple[FailureSample, ...]
     tallies: tuple[OutcomeTally, ...]
-    rivals: tuple[str, ...] = ()
-    """Rescans of the bucket that ran meanwhile and may have taken rows over."""
+    flagged_new: int
+    samples: tuple[FailureSample, ...]
 
 
 def certify(
@@ -35,7 +32,7 @@ def certify(
     decoder_version: int,
     token: FencingToken,
     tally: ListingTally,
-    counts: Mapping[Outcome, int],
+    acknowledged: Mapping[Outcome, CountedImages],
     stored: StoredRows,
     *,
     duration_s: float,
@@ -44,6 +41,9 @@ def certify(
     pace: Pace | None = None,
 ) -> Certificate:
     """Put the certificate together; `interruption` says why the scan ended early, if it did."""
+    complete = tally.finished and interruption is None
+    comparison = compare(acknowledged, committed(stored.tallies), complete=complete)
+    counts = comparison.counts
     outcomes = {outcome: counts.get(outcome, 0) for outcome in Outcome}
     outcomes[Outcome.UNCHANGED] += tally.unchanged
     processed = sum(counts.values())
@@ -57,8 +57,8 @@ def certify(
         listing_digest=tally.digest.hex(),
         listed=tally.listed,
         outcomes=outcomes,
-        flagged=stored.flagged,
-        flagged_new=stored.flagged,
+        flagged=tally.flagged + sum(run.flagged for run in stored.tallies),
+        flagged_new=stored.flagged_new,
         codes={tally.code: tally.images for tally in stored.tallies if tally.code and tally.images},
         model_version=model.version,
         model_digest=model.digest,
@@ -69,7 +69,7 @@ def certify(
         duration_s=round(duration_s, 3),
         images_per_s=round(processed / duration_s, 3) if duration_s > 0 else 0.0,
         failure_samples=stored.samples[:MAX_SAMPLES],
-        problems=_problems(tally, outcomes, counts, stored, error_budget, interruption),
+        problems=_problems(tally, outcomes, comparison, error_budget, interruption),
         steady_images_per_s=pace.images_per_s if pace else 0.0,
         consumers=pace.consumers if pace else 0,
     )
@@ -83,8 +83,7 @@ def over_budget(processed: int, failed: int, error_budget: float) -> bool:
 def _problems(
     tally: ListingTally,
     outcomes: Mapping[Outcome, int],
-    counts: Mapping[Outcome, int],
-    stored: StoredRows,
+    comparison: Comparison,
     error_budget: float,
     interruption: str | None,
 ) -> tuple[str, ...]:
@@ -92,8 +91,8 @@ def _problems(
     return (
         *([interruption] if interruption else ()),
         *_arithmetic_problems(tally.listed, outcomes),
-        *_budget_problems(sum(counts.values()), outcomes[Outcome.FAILED], error_budget),
-        *_storage_problems(counts, stored),
+        *_budget_problems(sum(comparison.counts.values()), outcomes[Outcome.FAILED], error_budget),
+        *comparison.problems,
     )
 
 
@@ -112,34 +111,18 @@ def _budget_problems(processed: int, failed: int, error_budget: float) -> list[s
     return [f"{failed} of {processed} images failed, more than the error budget of {error_budget:.2%}"]
 
 
-def _storage_problems(counts: Mapping[Outcome, int], stored: StoredRows) -> list[str]:
-    """Compare what was acknowledged with the rows that are there: memory is not proof.
-
-    Only settled rows are compared: their number never shrinks but through a rival rescan, while failed and gone
-    ones may have become settled since, through this scan or another.
-    """
-    if stored.rivals:
-        return []
-    problems = []
-    for outcome in sorted(SETTLED):
-        expected = counts.get(outcome, 0)
-        found = stored.after.get(outcome, 0) - stored.before.get(outcome, 0)
-        if found < expected:
-            problems.append(f"{expected} images were acknowledged as {outcome}, but MySQL holds {found} of their rows")
-    return problems
-
-
 def describe(certificate: Certificate) -> str:
     """The certificate for a person, as a few lines of text."""
     counts = certificate.outcomes
     window = f"{certificate.since or '…'} to {certificate.until or '…'}"
     lines = [
-        f"scan       {certificate.scan_id}",
+        f"scan       {certificate.scan_id}, run {certificate.run_number}",
         f"listing    s3://{certificate.bucket}/{certificate.prefix}, modified {window}"
         + (" (stopped at --limit)" if certificate.limited else ""),
         f"digest     {certificate.listing_digest}",
         f"model      version {certificate.model_version}, digest {certificate.model_digest[:16]}, "
-        f"preprocessing {certificate.preprocessing_version}, threshold {certificate.threshold:.4f}",
+        f"preprocessing {certificate.preprocessing_version}, decoder {certificate.decoder_version}, "
+        f"threshold {certificate.threshold:.4f}",
         f"listed     {certificate.listed} = "
         + " + ".join(f"{counts.get(outcome, 0)} {outcome}" for outcome in Outcome),
         f"found      {found_in_words(certificate)}",

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
 from sniffer.adapters.s3.bucket import NotFetched
-from sniffer.core.errors import ContractError, IncompleteScan, SettingsError, SnifferError
+from sniffer.core.errors import ContractError, IncompleteScan, SettingsError, SnifferError, SupersededRun
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.core.settings import FleetSettings
 from sniffer.core.text import one_line, printable
 from sniffer.scan.certificate import over_budget
 from sniffer.scan.channel import Clock, ConsumerLost, ProducerChannel
+from sniffer.scan.lease import LeaseKeeper
 from sniffer.scan.ledger import Entry, Ledger
 from sniffer.scan.lister import Lister
 from sniffer.scan.messages import (
@@ -67,6 +68,7 @@ class Dispatcher:
         progress: ScanProgress,
         clock: Clock,
         recheck: Callable[[], None],
+        keeper: LeaseKeeper,
     ) -> None:
         self._channel = channel
         self._lister = lister
@@ -83,6 +85,7 @@ class Dispatcher:
         self._seen = -1
         self._complaint = ""
         self._recheck = recheck
+        self._keeper = keeper
         self._rechecking: Future[None] | None = None
         self._rechecked_at = clock() - RECHECK_AFTER_S
         self._refused = RefusedPeers(clock)
@@ -99,6 +102,7 @@ class Dispatcher:
     def run(self, job: Welcome) -> None:
         """Hand out images until all have an outcome. Raises SnifferError when that cannot be reached."""
         self._job = job
+        self._last_consumer = self._last_progress = self._clock()
         while self.turn():
             self._channel.wait(self.wait_s)
 
@@ -116,6 +120,8 @@ class Dispatcher:
             self._serve()
         else:
             self._hear_goodbyes()
+        if isinstance(self._error, SupersededRun):
+            raise self._error
         if self._farewell_until is None or (self.ledger.alive and self._clock() < self._farewell_until):
             return True
         if self._error is not None:
@@ -141,6 +147,7 @@ class Dispatcher:
         self._take_recheck()
         self._beat()
         self._progress.report(self.ledger.done, self.ledger.in_flight, len(self.ledger.alive))
+        self._keeper.keep(self._job.token)
         self._check_limits()
 
     # ---- listing and fetching -------------------------------------------------------------------------------
@@ -324,10 +331,13 @@ class Dispatcher:
         self._farewell_until = self._clock() + FAREWELL_S
         self._lister.stop()
         self._fetchers.shutdown(wait=False, cancel_futures=True)
+        if isinstance(self._error, SupersededRun):
+            return  # for the consumers it goes on, with the newer run
         for name in self.ledger.alive:
             self._send(name, ScanFinished())
 
     def _hear_goodbyes(self) -> None:
+        self._keeper.keep(self._job.token)
         for name, message in self._channel.receive():
             if isinstance(message, Done) and message.session == self._job.session and self.ledger.knows(name):
                 self._settle(name, message)

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sniffer.core.records import ListedObject, Outcome, Unscored
+from sniffer.core.records import ListedObject, ListingDigest, Outcome, Unscored
 from sniffer.scan.messages import MAX_HELD
 
 DEATHS_BEFORE_QUARANTINE = 2
@@ -102,8 +102,9 @@ class Ledger:
         self._ready: deque[Entry] = deque()
         self._consumers: dict[bytes, _Consumer] = {}
         self._holder: dict[int, bytes] = {}
-        self._given_up: dict[int, Outcome] = {}
+        self._given_up: dict[int, tuple[Outcome, bytes]] = {}
         self.counts: Counter[Outcome] = Counter()
+        self.digests = {outcome: ListingDigest() for outcome in Outcome}
         self._on_hand_bytes = 0
 
     # ---- what the producer knows ----------------------------------------------------------------------------
@@ -277,15 +278,20 @@ class Ledger:
         consumer.answered_at = now
         entry = self._remove(number)
         if entry is not None:
-            self.counts[outcome] += 1
+            self._count(outcome, entry.image.identity, 1)
             if outcome in _GIVEN_UP:
-                self._given_up[number] = outcome
+                self._given_up[number] = outcome, entry.image.identity
             return True
         if number in self._given_up and outcome not in _GIVEN_UP:
-            self.counts[self._given_up.pop(number)] -= 1
-            self.counts[outcome] += 1
+            before, identity = self._given_up.pop(number)
+            self._count(before, identity, -1)
+            self._count(outcome, identity, 1)
             return True
         return False
+
+    def _count(self, outcome: Outcome, identity: bytes, times: int) -> None:
+        self.counts[outcome] += times
+        self.digests[outcome].add([identity], times)
 
     def hand_back(self, name: bytes, numbers: Iterable[int]) -> None:
         """That consumer returns images untouched: they go first to whoever asks next."""

@@ -20,6 +20,8 @@ class ListingTally:
 
     listed: int = 0
     unchanged: int = 0
+    flagged: int = 0
+    """How many of the unchanged ones have a score at or above the threshold."""
     limited: bool = False
     finished: bool = False
     digest: ListingDigest = field(default_factory=ListingDigest)

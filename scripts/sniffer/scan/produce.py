@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
@@ -39,6 +38,7 @@ from sniffer.core.settings import (
 from sniffer.scan import progress
 from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate, basis_of
+from sniffer.scan.lease import LeaseKeeper
 from sniffer.scan.listing import ListingTally, images_to_score
 from sniffer.scan.request import SCAN_ENVIRONMENT, STABLE, ScanOptions, add_scan_flags, scan_options
 from sniffer.scan.run import ScanRun, Source
@@ -155,14 +155,15 @@ def _run_scan(
     bar: ProgressBar | None,
 ) -> Certificate:
     request, tally = options.request, ListingTally()
-    # The listing looks up on a thread of its own, so on a connection of its own.
-    with Database(database_settings()) as listing_database:
+    # Each of their threads has a connection of its own.
+    with Database(database_settings()) as listing_database, Database(database_settings()) as lease_database:
         source = Source(
             _images(request, listing_database, model, bucket, tally),
             tally,
             bucket.fetch,
             BackgroundThread("list"),
             ThreadPoolExecutor(fleet.fetch_threads, thread_name_prefix="fetch"),
+            LeaseKeeper(lease_database.scans.renew, BackgroundThread("lease"), fleet.lease_s, time.monotonic),
             lambda: _recheck(model),
         )
         run = ScanRun(
@@ -173,9 +174,8 @@ def _run_scan(
             socket,
             fleet,
             time.monotonic,
-            lambda: datetime.now(UTC),
-            options.progress,
-            bar,
+            progress_file=options.progress,
+            bar=bar,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: run.stop())

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
-from sniffer.core.errors import ContractError, SettingsError, SnifferError
+from sniffer.core.errors import ContractError, SettingsError, SnifferError, SupersededRun
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.progress_bar import ProgressBar
 from sniffer.core.records import (
@@ -19,14 +19,15 @@ from sniffer.core.records import (
     FailureSample,
     FencingToken,
     ListedObject,
-    Outcome,
     OutcomeTally,
     ScanRequest,
 )
 from sniffer.core.settings import FleetSettings
 from sniffer.scan.certificate import MAX_SAMPLES, StoredRows, certify
 from sniffer.scan.channel import Clock, ProducerChannel
+from sniffer.scan.comparison import acknowledged
 from sniffer.scan.dispatch import Dispatcher
+from sniffer.scan.lease import LeaseKeeper, new_holder, wait_for_lease
 from sniffer.scan.lister import Lister
 from sniffer.scan.listing import ListingTally
 from sniffer.scan.messages import Welcome
@@ -36,10 +37,12 @@ from sniffer.scan.progress import ScanProgress
 class ScanStore(Protocol):
     """Opens and closes a scan, and counts what is stored. Each call is one transaction."""
 
-    def open(self, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
-        """Note that the scan runs (again, after a resume), and fence every earlier run of it off.
+    def open(
+        self, request: ScanRequest, model_version: int, threshold: float, *, holder: str, lease_s: float
+    ) -> FencingToken:
+        """Note that `holder` runs the scan (again, after a resume), and fence every earlier run of it off.
 
-        ContractError when its id belongs to another bucket.
+        ScanInUse while another holder's lease is not over; ContractError when its id belongs to another bucket.
         """
 
     def close(self, certificate: Certificate) -> None:
@@ -48,17 +51,11 @@ class ScanStore(Protocol):
     def tallies(self, token: FencingToken) -> tuple[OutcomeTally, ...]:
         """What that run has committed, by outcome and code."""
 
-    def stored_outcomes(self, scan_id: str) -> Mapping[Outcome, int]:
-        """How many predictions this scan owns now, by outcome: counted from the rows, not from memory."""
+    def flagged(self, token: FencingToken) -> int:
+        """How many images this scan has scored at or above its threshold, in all its runs."""
 
-    def flagged_count(self, scan_id: str, threshold: float) -> int:
-        """How many images of this scan are at or above the threshold."""
-
-    def failure_samples(self, scan_id: str, count: int) -> tuple[FailureSample, ...]:
+    def failure_samples(self, token: FencingToken, model_version: int, count: int) -> tuple[FailureSample, ...]:
         """Examples of images of this scan without a score."""
-
-    def rival_rescans(self, scan_id: str, bucket: str, since: datetime) -> list[str]:
-        """Rescans of the bucket that ran at or after `since`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +70,13 @@ class Source:
     fetch: Callable[[ListedObject], bytes]
     lister: Executor
     fetchers: Executor
+    keeper: LeaseKeeper
     recheck: Callable[[], None]
     """Asks again whether model server and MySQL are what this scan needs; ContractError or SettingsError if not."""
 
 
 class ScanRun:
-    """One run of a scan. `clock` measures durations, `now` is the time of day in UTC."""
+    """One run of a scan. `clock` measures durations; `sleep` waits for the lease of a run that was killed."""
 
     def __init__(
         self,
@@ -89,7 +87,7 @@ class ScanRun:
         channel: ProducerChannel,
         settings: FleetSettings,
         clock: Clock,
-        now: Callable[[], datetime],
+        sleep: Callable[[float], None] = time.sleep,
         progress_file: Path | None = None,
         bar: ProgressBar | None = None,
     ) -> None:
@@ -99,7 +97,9 @@ class ScanRun:
         self._tally = source.tally
         self._settings = settings
         self._clock = clock
-        self._now = now
+        self._sleep = sleep
+        self._keeper = source.keeper
+        self._stopping = False
         self._progress = ScanProgress(source.tally, progress_file, clock, bar)
         self.dispatcher = Dispatcher(
             channel,
@@ -110,18 +110,22 @@ class ScanRun:
             self._progress,
             clock,
             source.recheck,
+            source.keeper,
         )
 
     def run(self) -> Certificate:
         """Hand out every image, then certify what became of them.
 
         A scan that ends early has a certificate that says why; settings and contracts that are wrong are raised after
-        it has been stored.
+        it has been stored. Without one it raises ScanInUse, when another process runs the scan, and SupersededRun, when
+        a newer run has taken over.
         """
-        started_at, began_at = self._clock(), self._now()
-        before = self._store.stored_outcomes(self._request.scan_id)
-        token = self._store.open(self._request, self._model.version, self._model.threshold)
+        started_at = self._clock()
+        holder = new_holder()
+        token = wait_for_lease(lambda: self._claim(holder), self._sleep, lambda: self._stopping)
         error = self._dispatch(token)
+        if isinstance(error, SupersededRun):
+            raise error
         ledger = self.dispatcher.ledger
         self._progress.report(ledger.done, ledger.in_flight, len(ledger.alive), at_once=True)
         certificate = certify(
@@ -131,8 +135,8 @@ class ScanRun:
             DECODER_VERSION,
             token,
             self._tally,
-            ledger.counts,
-            self._stored_rows(token, before, began_at),
+            acknowledged(ledger.counts, ledger.digests),
+            self._stored_rows(token),
             duration_s=self._clock() - started_at,
             error_budget=self._settings.error_budget,
             interruption=str(error) if error else None,
@@ -145,7 +149,12 @@ class ScanRun:
 
     def stop(self) -> None:
         """End soon, incomplete. Safe in a signal handler."""
+        self._stopping = True
         self.dispatcher.stop()
+
+    def _claim(self, holder: str) -> FencingToken:
+        model, lease_s = self._model, self._keeper.lease_s
+        return self._store.open(self._request, model.version, model.threshold, holder=holder, lease_s=lease_s)
 
     def _dispatch(self, token: FencingToken) -> SnifferError | None:
         request = self._request
@@ -157,15 +166,13 @@ class ScanRun:
             self.dispatcher.run(job)
         except SnifferError as error:
             return error
+        finally:
+            self._keeper.end()
         return None
 
-    def _stored_rows(self, token: FencingToken, before: Mapping[Outcome, int], began_at: datetime) -> StoredRows:
-        scan_id = self._request.scan_id
+    def _stored_rows(self, token: FencingToken) -> StoredRows:
         return StoredRows(
-            before=before,
-            after=self._store.stored_outcomes(scan_id),
-            flagged=self._store.flagged_count(scan_id, self._model.threshold),
-            samples=self._store.failure_samples(scan_id, MAX_SAMPLES),
             tallies=self._store.tallies(token),
-            rivals=tuple(self._store.rival_rescans(scan_id, self._request.bucket, began_at)),
+            flagged_new=self._store.flagged(token),
+            samples=self._store.failure_samples(token, self._model.version, MAX_SAMPLES),
         )

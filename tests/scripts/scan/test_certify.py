@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sniffer.core.model_records import ModelRecord, ModelStatus
-from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, ScanRequest
+from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
 from sniffer.scan.certificate import StoredRows, certify, describe
+from sniffer.scan.comparison import CountedImages
 from sniffer.scan.listing import ListingTally
 
 MODEL = ModelRecord(3, "d" * 64, "b" * 64, "p1", 0.5, ModelStatus.STABLE)
@@ -21,14 +22,12 @@ def certificate(
     counts: dict[Outcome, int],
     *,
     unchanged: int = 0,
-    before: dict[Outcome, int] | None = None,
-    after: dict[Outcome, int] | None = None,
-    rivals: tuple[str, ...] = (),
+    held: dict[Outcome, int] | None = None,
     interruption: str | None = None,
 ) -> Certificate:
-    stored = StoredRows(
-        before or {}, counts if after is None else after, flagged=0, samples=(), tallies=(), rivals=rivals
-    )
+    found = (counts if held is None else held).items()
+    tallies = tuple(OutcomeTally(outcome, "", count, 1, 1000 * count) for outcome, count in found)
+    heard = {outcome: CountedImages(counts.get(outcome, 0), 1000 * counts.get(outcome, 0)) for outcome in Outcome}
     return certify(
         ScanRequest("s", "bkt"),
         MODEL,
@@ -36,8 +35,8 @@ def certificate(
         2,
         FencingToken(1, 4),
         ListingTally(listed=listed, unchanged=unchanged, finished=True),
-        counts,
-        stored,
+        heard,
+        StoredRows(tallies, flagged_new=2, samples=()),
         duration_s=2.0,
         error_budget=0.01,
         interruption=interruption,
@@ -55,12 +54,10 @@ def certificate(
         ({"listed": 100, "counts": {P: 98, F: 2}}, "2 of 100 images failed"),
         ({"listed": 100, "counts": {F: 1}, "unchanged": 99}, "1 of 1 images failed"),
         (
-            {"listed": 9, "counts": {P: 9}, "after": {P: 8}},
-            "9 images were acknowledged as predicted",
+            {"listed": 9, "counts": {P: 9}, "held": {P: 8}},
+            "9 images were acknowledged as predicted, but MySQL holds 8",
         ),
-        ({"listed": 9, "counts": {P: 9}, "after": {P: 14}, "before": {P: 5}}, None),
-        ({"listed": 9, "counts": {P: 9}, "after": {P: 13}, "before": {P: 5}}, "MySQL holds 8"),
-        ({"listed": 9, "counts": {P: 9}, "after": {P: 8}, "rivals": ("other",)}, None),
+        ({"listed": 9, "counts": {P: 9}, "held": {P: 9, U: 1}}, "0 images were acknowledged as unreadable"),
         ({"listed": 9, "counts": {P: 9}, "interruption": "no consumer"}, "no consumer"),
     ],
 )
@@ -81,6 +78,8 @@ def test_the_description_shows_the_equation() -> None:
         in text
     )
     assert "the certificate holds" in text
+    assert "run 4" in text and "decoder 2" in text
+    assert "flagged    2 newly, 3 in all" in text
 
 
 def test_the_description_names_the_first_failures_and_counts_the_others() -> None:

@@ -25,8 +25,8 @@ DEFECTS = (
     Defect(
         "given-up-counts-twice",
         LEDGER,
-        "            self.counts[self._given_up.pop(number)] -= 1\n",
-        "            self._given_up.pop(number)\n",
+        "            self._count(before, identity, -1)\n",
+        "",
         "An image that failed and was scored after all counts as both.",
     ),
     Defect(

@@ -7,8 +7,10 @@ from simulation.defects.defect import Defect
 LISTING = "sniffer/scan/listing.py"
 LISTER = "sniffer/scan/lister.py"
 CERTIFICATE = "sniffer/scan/certificate.py"
-RUN = "sniffer/scan/run.py"
 STORE = "sniffer/adapters/mysql/decisions.py"
+RUNS = "sniffer/adapters/mysql/runs.py"
+COMPARISON = "sniffer/scan/comparison.py"
+LEASE = "sniffer/scan/lease.py"
 
 DEFECTS = (
     Defect(
@@ -103,22 +105,60 @@ DEFECTS = (
         "What another scan stored first is missing from the sum: a good scan is refused.",
     ),
     Defect(
-        "earlier-rows-count",
-        CERTIFICATE,
-        "        found = stored.after.get(outcome, 0) - stored.before.get(outcome, 0)\n",
-        "        found = stored.before.get(outcome, 0) - stored.after.get(outcome, 0)\n",
-        "Every scan that scored anything is refused.",
+        "tallies-not-compared",
+        COMPARISON,
+        "    if heard == held:\n",
+        "    if heard:\n",
+        "A commit that a fail-over lost is certified: those images have no row.",
     ),
     Defect(
-        "counted-before-the-end",
-        RUN,
-        "        before = self._store.stored_outcomes(self._request.scan_id)\n"
-        "        token = self._store.open(self._request, self._model.version, self._model.threshold)\n"
-        "        error = self._dispatch(token)\n",
-        "        token = self._store.open(self._request, self._model.version, self._model.threshold)\n"
-        "        error = self._dispatch(token)\n"
-        "        before = self._store.stored_outcomes(self._request.scan_id)\n",
-        "Rows are compared with themselves: every scan that scored anything is refused.",
+        "compared-by-number-only",
+        RUNS,
+        '        self.digest = (self.digest + times * int.from_bytes(identity, "big")) % _MODULUS\n',
+        '        self.digest = (self.digest + int.from_bytes(identity, "big")) % _MODULUS\n',
+        "An image that was scored after all keeps the scan from ever being certified.",
+    ),
+    Defect(
+        "late-scores-not-believed",
+        COMPARISON,
+        "    return held.images <= heard.images if outcome in _UPGRADED else held.images >= heard.images\n",
+        "    return held.images == heard.images\n",
+        "An image that was scored after all keeps the scan from being certified.",
+    ),
+    Defect(
+        "counted-twice-beside-another-scan",
+        STORE,
+        "counted_before=before, counted_for=counts)\n",
+        "counted_before=before, counted_for=stored.counted_for)\n",
+        "Beside another scan an image counts as often as it comes: neither scan is certified.",
+    ),
+    Defect(
+        "old-run-writes",
+        RUNS,
+        "    if newest != ours:\n",
+        "    if newest < ours:\n",
+        "An abandoned run writes `incomplete` over the certificate of the run that has completed.",
+    ),
+    Defect(
+        "lease-ignored",
+        RUNS,
+        "lease.holder != holder and lease.left_s > 0:\n",
+        "lease.holder != holder and lease.left_s > 3600:\n",
+        "Two runs of a scan fight over it, each of them fencing the other off.",
+    ),
+    Defect(
+        "lease-never-renewed",
+        LEASE,
+        "            self._renewal = self._executor.submit(self._renew, token, self.lease_s)\n",
+        "            pass\n",
+        "A scan loses its lease after half a minute, and with it the protection from a second run of it.",
+    ),
+    Defect(
+        "lease-never-waited-out",
+        LEASE,
+        "            if error.lease.until != first.lease.until:\n                raise\n",
+        "            raise\n",
+        "A scan that was killed cannot be run again for half a minute: Airflow's retries fail.",
     ),
     Defect(
         "interruption-not-certified",

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from sniffer.adapters.mysql.decisions import Counted, WriteDecision
 from sniffer.adapters.mysql.upserts import upsert
-from sniffer.core.errors import ContractError, SupersededRun
-from sniffer.core.records import FencingToken
+from sniffer.core.errors import ContractError, ScanInUse, SupersededRun
+from sniffer.core.records import FencingToken, Lease
 
 _MODULUS = 1 << 256
 _DIGEST_BYTES = 32
@@ -97,6 +97,12 @@ def open_run(connection: Connection, token: FencingToken, writer: int) -> OpenRu
         if row.outcome is not None:
             run.know(row.outcome, row.code, Tally(row.images, row.flagged, int.from_bytes(row.digest, "big")))
     return run
+
+
+def refuse_leased(lease: Lease | None, holder: str) -> None:
+    """Raise ScanInUse while that lease is another holder's and not over."""
+    if lease is not None and lease.holder != holder and lease.left_s > 0:
+        raise ScanInUse(lease)
 
 
 def refuse_superseded(scan_id: str, newest: int, ours: int) -> None:

@@ -7,18 +7,19 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 from sqlalchemy.dialects.mysql import insert
 
-from sniffer.adapters.mysql.runs import Tally, refuse_superseded
-from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, predictions, scans, tallies
+from sniffer.adapters.mysql.runs import Tally, refuse_leased, refuse_superseded
+from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, leases, predictions, scans, tallies
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
 from sniffer.core.errors import ContractError
 from sniffer.core.measured_scan import MeasuredScan
-from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
+from sniffer.core.records import Certificate, FailureSample, FencingToken, Lease, Outcome, OutcomeTally, ScanRequest
 
-_UNENDED_SCAN = timedelta(days=14)
-"""So long a scan that has not ended counts as running; after that it died without saying so."""
+_GRACE_S = 300.0
+"""So long after its lease a scan still pins its model version: MySQL may have been away, and it with us."""
+_NOW = func.utc_timestamp(6)
 
 _MEASURED_SCANS = 30
 """So many of the last scans are looked through for one to estimate by."""
@@ -30,12 +31,32 @@ class ScanRepository:
     def __init__(self, transactions: Transactions) -> None:
         self._transact = transactions.transact
 
-    def open(self, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
-        """Note that the scan runs (again, after a resume), and fence every earlier run of it off.
+    def open(
+        self, request: ScanRequest, model_version: int, threshold: float, *, holder: str = "", lease_s: float = 30.0
+    ) -> FencingToken:
+        """Note that `holder` runs the scan (again, after a resume), and fence every earlier run of it off.
 
-        ContractError when its id belongs to another bucket.
+        ScanInUse while another holder's lease is not over; ContractError when its id belongs to another bucket.
         """
-        return self._transact(lambda connection: _open_scan(connection, request, model_version, threshold))
+
+        def claim(connection: Connection) -> FencingToken:
+            token = _open_scan(connection, request, model_version, threshold)
+            _take_lease(connection, request.scan_id, token, holder, lease_s)
+            return token
+
+        return self._transact(claim)
+
+    def renew(self, token: FencingToken, lease_s: float) -> None:
+        """Keep the scan for `lease_s` from now on. SupersededRun when a newer run of it has begun."""
+
+        def renew(connection: Connection) -> None:
+            query = select(scans.c.scan_id, scans.c.run_number).where(scans.c.number == token.scan_number)
+            found = connection.execute(query).one()
+            refuse_superseded(found.scan_id, found.run_number, token.run_number)
+            ours = update(leases).where(leases.c.scan_number == token.scan_number)
+            connection.execute(ours.values(lease_until=_from_now(lease_s)))
+
+        self._transact(renew)
 
     def close(self, certificate: Certificate) -> None:
         """Store the certificate and the final state. Idempotent; SupersededRun unless it is of the newest run."""
@@ -70,26 +91,15 @@ class ScanRepository:
             for (outcome, code), total in sorted(totals.items())
         )
 
-    def stored_outcomes(self, scan_id: str) -> dict[Outcome, int]:
-        """How many predictions this scan owns now, by outcome: counted from the rows, not from memory."""
-        query = (
-            select(predictions.c.outcome, func.count())
-            .where(predictions.c.scan_number == _number_of(scan_id))
-            .group_by(predictions.c.outcome)
+    def flagged(self, token: FencingToken) -> int:
+        """How many images that scan has scored at or above its threshold, in all its runs. Cost: as tallies()."""
+        query = select(func.coalesce(func.sum(tallies.c.flagged), 0)).where(
+            tallies.c.scan_number == token.scan_number, tallies.c.outcome.in_((Outcome.PREDICTED, Outcome.REUSED))
         )
-        return self._transact(lambda connection: {Outcome(row[0]): row[1] for row in connection.execute(query)})
+        return int(self._transact(lambda connection: connection.execute(query).scalar_one()))
 
-    def flagged_count(self, scan_id: str, threshold: float) -> int:
-        """How many images of this scan are at or above the threshold."""
-        query = select(func.count()).where(
-            predictions.c.scan_number == _number_of(scan_id),
-            predictions.c.outcome.in_((Outcome.PREDICTED, Outcome.REUSED)),
-            predictions.c.score >= threshold,
-        )
-        return self._transact(lambda connection: connection.execute(query).scalar_one())
-
-    def failure_samples(self, scan_id: str, count: int) -> tuple[FailureSample, ...]:
-        """Examples of images of this scan without a score: the failed first, then inaccessible, gone, unreadable."""
+    def failure_samples(self, token: FencingToken, model_version: int, count: int) -> tuple[FailureSample, ...]:
+        """Examples of images of that scan without a score: the failed first, then inaccessible, gone, unreadable."""
         query = (
             select(
                 images.c.object_key,
@@ -98,7 +108,7 @@ class ScanRepository:
                 predictions.c.error_message,
             )
             .join_from(predictions, images, predictions.c.image_id == images.c.image_id)
-            .where(predictions.c.scan_number == _number_of(scan_id))
+            .where(predictions.c.model_version == model_version, predictions.c.scan_number == token.scan_number)
             .order_by(predictions.c.image_id)
             .limit(count)
         )
@@ -112,26 +122,13 @@ class ScanRepository:
 
         return self._transact(read)
 
-    def rival_rescans(self, scan_id: str, bucket: str, since: datetime) -> list[str]:
-        """Rescans of the bucket that ran at or after `since`: only they take over another scan's rows.
-
-        A rescan that died without an end counts for _UNENDED_SCAN, clocks may differ by five minutes.
-        """
-        query = select(scans.c.scan_id, scans.c.request).where(
-            scans.c.bucket == bucket,
-            scans.c.scan_id != scan_id,
-            scans.c.started_at >= naive_utc(since - _UNENDED_SCAN),
-            scans.c.finished_at.is_(None) | (scans.c.finished_at >= naive_utc(since - timedelta(minutes=5))),
-        )
-        found = self._transact(lambda connection: connection.execute(query).all())
-        return [row.scan_id for row in found if row.request["rescan"]]
-
     def running_versions(self) -> set[int]:
-        """The model versions that scans which have not ended are pinned to."""
+        """The model versions that living scans are pinned to: those with a lease, or with one that ended just now."""
         query = (
             select(scans.c.model_version)
             .distinct()
-            .where(scans.c.state == "running", scans.c.started_at >= naive_utc(datetime.now(UTC) - _UNENDED_SCAN))
+            .join_from(leases, scans, scans.c.number == leases.c.scan_number)
+            .where(leases.c.lease_until >= _from_now(-_GRACE_S))
         )
         return self._transact(lambda connection: set(connection.execute(query).scalars()))
 
@@ -170,10 +167,6 @@ class ScanRepository:
         )
 
 
-def _number_of(scan_id: str) -> ScalarSelect[int]:
-    return select(scans.c.number).where(scans.c.scan_id == scan_id).scalar_subquery()
-
-
 def _open_scan(connection: Connection, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
     row: dict[str, Any] = {
         "bucket": request.bucket,
@@ -204,10 +197,26 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
     return token
 
 
+def _take_lease(connection: Connection, scan_id: str, token: FencingToken, holder: str, lease_s: float) -> None:
+    """While the scan's row is locked. By the database's clock alone, since those of the machines differ."""
+    left_us = func.timestampdiff(text("MICROSECOND"), _NOW, leases.c.lease_until)
+    query = select(leases.c.holder, leases.c.lease_until, left_us).where(leases.c.scan_number == token.scan_number)
+    found = connection.execute(query).first()
+    refuse_leased(found and Lease(scan_id, found.holder, found.lease_until, found[2] / 1e6), holder)
+    row = {"lease_until": _from_now(lease_s), "holder": holder}
+    statement = insert(leases).values(scan_number=token.scan_number, **row)
+    connection.execute(statement.on_duplicate_key_update(row))
+
+
+def _from_now(seconds: float) -> ColumnElement[datetime]:
+    return func.timestampadd(text("MICROSECOND"), int(seconds * 1e6), _NOW)
+
+
 def _close_scan(connection: Connection, certificate: Certificate, row: dict[str, Any]) -> None:
     query = select(scans.c.number, scans.c.run_number).where(scans.c.scan_id == certificate.scan_id)
     found = connection.execute(query.with_for_update()).first()
     if found is None:
         raise ContractError(f"scan {certificate.scan_id} is not in MySQL: its certificate cannot be stored")
     refuse_superseded(certificate.scan_id, found.run_number, certificate.run_number)
+    connection.execute(delete(leases).where(leases.c.scan_number == found.number))
     connection.execute(update(scans).where(scans.c.number == found.number).values(row))

@@ -37,7 +37,7 @@ def test_patience_ends_with_the_address_and_without_the_password() -> None:
         Database(DatabaseSettings(url, patience_s=0.1)) as away,
         pytest.raises(TransientError, match=r"127\.0\.0\.1:1/db has not answered for 0.1 s") as caught,
     ):
-        away.scans.stored_outcomes("s")
+        away.scans.running_versions()
     assert "pa%40ss" not in str(caught.value)
 
 

@@ -83,7 +83,7 @@ def test_a_scan_writes_results_and_nothing_about_models(database_url: str) -> No
         assert list(database.images.failed_objects("bkt", "", 1)) == []
         assert [image.key for image in database.images.top_images(1)] == ["a", "b"]
         assert database.scans.tallies(token)
-        database.scans.failure_samples("s", 10)
+        database.scans.failure_samples(token, 1, 10)
         database.scans.close(certificate("s", token.run_number))
         assert database.models.stable() is None
     denied(

@@ -117,7 +117,10 @@ def judge(candidate: Candidate, options: GateOptions, database: Database | None)
     if database is not None and version is not None:
         status = ModelStatus.BLESSED if verdict.blessed else ModelStatus.REJECTED
         judged = dataclasses.replace(record, status=status)
-        database.models.record_verdict(version, judged, candidate.metrics, verdict, report)
+        if not database.models.record_verdict(version, judged, candidate.metrics, verdict, report):
+            log.warning(
+                "version %d is exported: the verdict of then stays in force, this one is kept beside it", version
+            )
     return verdict
 
 

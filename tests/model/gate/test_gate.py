@@ -173,6 +173,24 @@ def test_an_override_is_recorded_with_its_name_its_reason_and_what_it_overrode(r
     assert (row.status, database.models.verdict(row.version)) == (ModelStatus.BLESSED, overridden)
 
 
+def test_judging_again_what_is_exported_erases_neither_its_verdict_nor_its_override(
+    run: Run, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strict = ["--min-pr-auc", "1.01"]
+    signed = judged(run, *strict, "--override-by", "Kim", "--override-reason", "a drill")
+    version = signed.version or 0
+    row, report = database.models.get(version), database.models.report(version)
+    assert row is not None
+    database.models.register(dataclasses.replace(row, digest="f" * 64))
+    again = judged(run, *strict)
+    assert (again.blessed, again.version) == (False, version)
+    assert f"version {version} is exported: the verdict of then stays in force" in capsys.readouterr().err
+    assert database.models.get(version) == dataclasses.replace(row, digest="f" * 64)
+    assert database.models.verdict(version) == signed
+    assert database.models.report(version) == report
+    assert database.models.verdicts(version) == [signed, again]
+
+
 def test_a_stable_model_that_cannot_be_reached_is_never_taken_for_none(
     run: Run, database: Database, weak_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

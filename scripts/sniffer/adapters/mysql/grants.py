@@ -43,7 +43,7 @@ ROLES = (
     Role(
         "sniffer_trainer",
         "the gate and the export of `sniffer model`",
-        {"alembic_version": _READ, "models": _WRITE, "reports": _WRITE},
+        {"alembic_version": _READ, "models": _WRITE, "verdicts": "SELECT, INSERT", "reports": _WRITE},
     ),
     Role(
         "sniffer_rollout",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.mysql import insert
 
-from sniffer.adapters.mysql.schema import models, reports
+from sniffer.adapters.mysql.schema import models, reports, verdicts
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.errors import ContractError
 from sniffer.core.gate_records import GateVerdict
@@ -57,13 +57,14 @@ class ModelRegistry:
         metrics: ModelMetrics | None,
         verdict: GateVerdict,
         report: str,
-    ) -> None:
-        """Store the verdict and status of a reserved version, the report as HTML, and its figures while not exported.
+    ) -> bool:
+        """Add the verdict on a reserved version to all of them, and put it in force; whether it is in force.
 
-        Idempotent. What is or was in production keeps its status. ContractError unless it is that candidate's version.
+        With it come status, figures and the report as HTML. A version that is exported keeps all of these: what is or
+        was served stays as it was judged. Idempotent. ContractError unless it is that candidate's version.
         """
         row, page = _model_row(record, metrics, verdict), zlib.compress(report.encode())
-        self._transact(lambda connection: _record_verdict(connection, version, row, page))
+        return self._transact(lambda connection: _record_verdict(connection, version, row, page))
 
     def report(self, version: int) -> str | None:
         """The report of that version, as HTML; None when it was never judged."""
@@ -81,13 +82,19 @@ class ModelRegistry:
         return _stored(values, ModelMetrics, f"the metrics of model version {version}") if values else None
 
     def verdict(self, version: int) -> GateVerdict | None:
-        """The gate's verdict on that version; None for one that is unknown or was never judged.
+        """The gate's verdict in force on that version; None for one that is unknown or was never judged.
 
         Raises ContractError when another release stored it in another form.
         """
         query = select(models.c.verdict).where(models.c.version == version)
         values = self._transact(lambda connection: connection.execute(query).scalar())
         return None if values is None else _stored(values, GateVerdict, f"the verdict on model version {version}")
+
+    def verdicts(self, version: int) -> list[GateVerdict]:
+        """Every verdict that was ever given on that version, oldest first; ContractError as for `verdict`."""
+        query = select(verdicts.c.verdict).where(verdicts.c.version == version).order_by(verdicts.c.number)
+        found = self._transact(lambda connection: connection.execute(query).scalars().all())
+        return [_stored(values, GateVerdict, f"a verdict on model version {version}") for values in found]
 
     def get(self, version: int) -> ModelRecord | None:
         """The registered model of that version, or None."""
@@ -150,6 +157,8 @@ def _register_model(connection: Connection, record: ModelRecord, row: _Row) -> N
             f"the candidate {_short(record.candidate_digest)} has another version than {record.version} already: "
             "publish under that one"
         )
+    if row["verdict"] is not None and known.verdict == row["verdict"]:
+        _append_verdict(connection, record.version, row)
     if known.digest == "":
         _complete_reserved(connection, known, record, row)
     elif known.digest != record.digest:
@@ -179,17 +188,27 @@ def _reserve_model(connection: Connection, row: _Row, above: int) -> int:
     return int(version)
 
 
-def _record_verdict(connection: Connection, version: int, row: _Row, page: bytes) -> None:
+def _record_verdict(connection: Connection, version: int, row: _Row, page: bytes) -> bool:
     known = connection.execute(select(models).where(models.c.version == version).with_for_update()).first()
     if known is None or known.candidate_digest != row["candidate_digest"]:
         raise ContractError(f"model version {version} is not reserved for {_short(row['candidate_digest'])}")
+    _append_verdict(connection, version, row)
+    if known.digest != "" and known.verdict is not None:
+        return False
     fresh = {"verdict": row["verdict"]}
-    if known.status not in (ModelStatus.STABLE, ModelStatus.PREVIOUS):
-        fresh["status"] = row["status"]
     if known.digest == "":
-        fresh |= {name: row[name] for name in _FIGURE_COLUMNS}
+        fresh |= {name: row[name] for name in ("status", *_FIGURE_COLUMNS)}
     connection.execute(update(models).where(models.c.version == version).values(fresh))
     connection.execute(insert(reports).values(version=version, page=page).on_duplicate_key_update(page=page))
+    return True
+
+
+def _append_verdict(connection: Connection, version: int, row: _Row) -> None:
+    """Add the verdict, unless it is the last one: a transaction that was retried has added it already."""
+    newest = select(verdicts.c.verdict).where(verdicts.c.version == version).order_by(verdicts.c.number.desc()).limit(1)
+    if connection.execute(newest).scalar() != row["verdict"]:
+        added = {"version": version, "judged_at": row["registered_at"], "verdict": row["verdict"]}
+        connection.execute(insert(verdicts).values(added))
 
 
 def _model_row(record: ModelRecord, metrics: ModelMetrics | None, verdict: GateVerdict | None) -> _Row:

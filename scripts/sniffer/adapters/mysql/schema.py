@@ -19,7 +19,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
@@ -61,10 +61,23 @@ models = Table(
         unique=True,
         doc="names the training at its threshold that the version is reserved for, hex",
     ),
-    Column("verdict", JSON(none_as_null=True), doc="what the gate decided, with every reason"),
+    Column("verdict", JSON(none_as_null=True), doc="the verdict in force; all are in `verdicts`"),
     info={
         "doc": "One row for each model version: which files it is, how good it is, and whether it is in production. "
         "A scan reads it to find the stable version; a rollout changes `status`."
+    },
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("number", BigInteger, primary_key=True, doc="counts up in the order of the verdicts"),
+    Column("version", Integer, doc="as in `models`"),
+    Column("judged_at", DATETIME(fsp=6), doc="UTC"),
+    Column("verdict", JSON, doc="what the gate decided, with every reason, and who overrode it"),
+    info={
+        "doc": "Every verdict on every version: rows are only added. The one in force is in `models`; that of a "
+        "version that is or was exported stays in force."
     },
 )
 

@@ -108,6 +108,7 @@ def test_the_trainer_judges_and_registers_and_sees_no_image(database_url: str) -
         database.models.register(candidate("a", version=version, digest="f" * 64), model_metrics())
         assert database.models.report(version) == "<p>report</p>"
     denied(database_url, "sniffer_trainer", "SELECT * FROM images", "SELECT * FROM predictions", "DELETE FROM models")
+    denied(database_url, "sniffer_trainer", "UPDATE verdicts SET version = 9", "DELETE FROM verdicts")
 
 
 @pytest.mark.usefixtures("roles")

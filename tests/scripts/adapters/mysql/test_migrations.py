@@ -43,6 +43,19 @@ def test_versions_of_before_the_verdicts_survive_the_migration(database_url: str
         assert database.models.reserve(candidate("a")) == 5
 
 
+def test_verdicts_of_before_they_were_all_kept_survive_the_migration(database_url: str) -> None:
+    with Database(DatabaseSettings(database_url, patience_s=30)) as database:
+        database.migrate()
+        for version in (3, 4):
+            database.models.register(model(version), model_metrics(), gate_verdict(reason=f"of {version}"))
+        database.models.register(model(5))
+        change(database_url, "DROP TABLE verdicts")
+        change(database_url, "UPDATE alembic_version SET version_num = '0005'")
+        database.migrate()
+        found = [database.models.verdicts(version) for version in (3, 4, 5)]
+        assert found == [[gate_verdict(reason="of 3")], [gate_verdict(reason="of 4")], []]
+
+
 def test_a_version_reserved_before_thresholds_counted_has_to_be_judged_again(database_url: str) -> None:
     with Database(DatabaseSettings(database_url, patience_s=30)) as database:
         database.migrate("0003")

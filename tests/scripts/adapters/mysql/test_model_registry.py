@@ -98,7 +98,7 @@ def test_an_export_cannot_take_what_is_reserved_for_another_candidate(database: 
         )
 
 
-def test_a_second_verdict_replaces_the_first_but_not_what_is_in_production(database: Database) -> None:
+def test_a_verdict_on_what_is_not_exported_replaces_the_one_in_force_and_none_is_lost(database: Database) -> None:
     version = database.models.reserve(candidate("a"))
     for status in (ModelStatus.BLESSED, ModelStatus.REJECTED):
         verdict = gate_verdict(blessed=status is ModelStatus.BLESSED, reason=status)
@@ -111,13 +111,41 @@ def test_a_second_verdict_replaces_the_first_but_not_what_is_in_production(datab
     database.models.record_verdict(version, candidate("a", status=ModelStatus.BLESSED), None, gate_verdict(), REPORT)
     database.models.register(candidate("a", version=version, digest="f" * 64))
     database.models.promote(version)
-    late, late_verdict = candidate("a", status=ModelStatus.REJECTED, threshold=0.9), gate_verdict(reason="late")
-    database.models.record_verdict(version, late, None, late_verdict, "<p>later</p>")
-    assert database.models.report(version) == "<p>later</p>"
-    found = database.models.get(version)
-    assert found is not None
-    assert (found.status, found.threshold) == (ModelStatus.STABLE, 0.4)
-    assert database.models.verdict(version) == late_verdict
+    assert [one.reasons[0] for one in database.models.verdicts(version)] == ["blessed", "rejected", "better"]
+
+
+@pytest.mark.parametrize("life", ["exported", "stable", "previous", "blessed again"])
+def test_what_is_or_was_exported_keeps_its_record_and_later_verdicts_are_added(database: Database, life: str) -> None:
+    version = database.models.reserve(candidate("a"), model_metrics(0.7))
+    signed = dataclasses.replace(gate_verdict(reason="too few"), overridden_by="Kim", override_reason="a drill")
+    for _ in range(2):
+        judged = candidate("a", status=ModelStatus.BLESSED)
+        assert database.models.record_verdict(version, judged, model_metrics(0.7), signed, REPORT)
+    database.models.register(candidate("a", version=version, digest="f" * 64), model_metrics(0.7))
+    for other in {"exported": [], "stable": [version], "previous": [version, 8], "blessed again": [version, 8, 9]}[
+        life
+    ]:
+        if other != version:
+            database.models.register(model(other))
+        database.models.promote(other)
+    before = database.models.get(version)
+    late, late_verdict = (
+        candidate("a", status=ModelStatus.REJECTED, threshold=0.9),
+        gate_verdict(blessed=False, reason="late"),
+    )
+    for _ in range(2):
+        assert not database.models.record_verdict(version, late, model_metrics(0.1), late_verdict, "<p>later</p>")
+    assert database.models.get(version) == before
+    assert database.models.report(version) == REPORT
+    assert database.models.metrics(version) == model_metrics(0.7)
+    assert database.models.verdict(version) == signed
+    assert database.models.verdicts(version) == [signed, late_verdict]
+
+
+def test_a_verdict_that_comes_with_an_export_is_kept_too(database: Database) -> None:
+    for _ in range(2):
+        database.models.register(model(3), model_metrics(), gate_verdict())
+    assert database.models.verdicts(3) == [gate_verdict()]
 
 
 def test_versions_by_status_newest_first_without_those_that_are_not_exported(database: Database) -> None:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import LABELS
+from sniffer.core.text import one_line
 from sniffer_model.data.manifest import LabelledImage, LabelledSet
 
 LABELS_FOLDER = "labels"
@@ -42,7 +43,7 @@ def labelled_by_folder(keys: Iterable[str], location: str, root: str = LABELS_FO
         else:
             images.append(_labelled(key, location, root))
     if not images:
-        only = f" (only {', '.join(skipped[:3])})" if skipped else ""
+        only = f" (only {', '.join(map(one_line, skipped[:3]))})" if skipped else ""
         raise SettingsError(f"there are no labelled images in {location}{only}: put some under {CLASS_FOLDERS}")
     return LabelledSet(tuple(images), skipped=tuple(skipped))
 
@@ -51,10 +52,12 @@ def _labelled(key: str, location: str, root: str) -> LabelledImage:
     parts = PurePosixPath(key).parts
     folders = parts[1 if root else 0 : -1]
     if not folders:
-        raise SettingsError(f"{key} in {location} belongs to no class: put it under {CLASS_FOLDERS}")
+        raise SettingsError(f"{one_line(key)} in {location} belongs to no class: put it under {CLASS_FOLDERS}")
     if folders[0] not in LABELS:
         folder = "/".join(part for part in (root, folders[0]) if part)
-        raise SettingsError(f"{folder}/ in {location} is not a class of this model: images go under {CLASS_FOLDERS}")
+        raise SettingsError(
+            f"{one_line(folder)}/ in {location} is not a class of this model: images go under {CLASS_FOLDERS}"
+        )
     return LabelledImage(key, folders[0], _slice(key))
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.text import one_line
 from sniffer_model.data.manifest import Exclusion
 from sniffer_model.data.source import ImageSource
 
@@ -23,7 +24,7 @@ def check_left_out(excluded: Sequence[Exclusion], labels: int, source: ImageSour
     codes = Counter(exclusion.code for exclusion in lost).most_common()
     usual, _ = codes[0]
     of_it = [exclusion for exclusion in lost if exclusion.code == usual]
-    named = ", ".join(exclusion.key for exclusion in of_it[:_NAMED])
+    named = ", ".join(one_line(exclusion.key) for exclusion in of_it[:_NAMED])
     cause = source.why_gone([exclusion.key for exclusion in of_it]) if usual == "gone" else of_it[0].message
     raise SettingsError(
         f"{len(lost):,} of {labels:,} labels in {source.location} are lost, more than the budget of {budget:.0%} "

@@ -27,6 +27,7 @@ from sniffer.core.model_records import LABELS
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import ImageSettings, image_settings
+from sniffer.core.text import one_line
 from sniffer_model.data.left_out import LEFT_OUT_BUDGET, check_left_out
 from sniffer_model.data.manifest import (
     Exclusion,
@@ -185,12 +186,14 @@ def small_parts(manifest: Manifest) -> list[str]:
 
 def _report(manifest: Manifest) -> None:
     for exclusion in manifest.excluded[:_REPORTED_EXCLUSIONS]:
-        log.warning("left out %s: %s: %s", exclusion.key, exclusion.code, exclusion.message)
+        log.warning("left out %s: %s: %s", one_line(exclusion.key), exclusion.code, one_line(exclusion.message))
     if len(manifest.excluded) > _REPORTED_EXCLUSIONS:
         log.warning("… and %d more; the manifest names them all", len(manifest.excluded) - _REPORTED_EXCLUSIONS)
     if manifest.skipped:
         log.info(
-            "skipped %d files that are no images, such as %s", len(manifest.skipped), ", ".join(manifest.skipped[:3])
+            "skipped %d files that are no images, such as %s",
+            len(manifest.skipped),
+            ", ".join(map(one_line, manifest.skipped[:3])),
         )
     for sentence in small_parts(manifest):
         log.warning("%s", sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from typing import Any, TypeVar
 
@@ -157,7 +158,7 @@ def _register_model(connection: Connection, record: ModelRecord, row: _Row) -> N
             f"the candidate {_short(record.candidate_digest)} has another version than {record.version} already: "
             "publish under that one"
         )
-    if row["verdict"] is not None and known.verdict == row["verdict"]:
+    if row["verdict"] is not None and _is_same(known.verdict, row["verdict"]):
         _append_verdict(connection, record.version, row)
     if known.digest == "":
         _complete_reserved(connection, known, record, row)
@@ -206,9 +207,14 @@ def _record_verdict(connection: Connection, version: int, row: _Row, page: bytes
 def _append_verdict(connection: Connection, version: int, row: _Row) -> None:
     """Add the verdict, unless it is the last one: a transaction that was retried has added it already."""
     newest = select(verdicts.c.verdict).where(verdicts.c.version == version).order_by(verdicts.c.number.desc()).limit(1)
-    if connection.execute(newest).scalar() != row["verdict"]:
+    if not _is_same(connection.execute(newest).scalar(), row["verdict"]):
         added = {"version": version, "judged_at": row["registered_at"], "verdict": row["verdict"]}
         connection.execute(insert(verdicts).values(added))
+
+
+def _is_same(stored: object, values: object) -> bool:
+    """Whether the JSON that was stored is that of these values, whose tuples come back as lists."""
+    return json.dumps(stored, sort_keys=True) == json.dumps(values, sort_keys=True)
 
 
 def _model_row(record: ModelRecord, metrics: ModelMetrics | None, verdict: GateVerdict | None) -> _Row:

@@ -334,6 +334,7 @@ PROGRAM = Program(
     add_arguments=_add_arguments,
     examples=("sniffer local bench", "sniffer local bench --only scan --out scan.json"),
     extra="dev",
+    grace_s=None,
 )
 
 

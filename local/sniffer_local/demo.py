@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.ending import INTERRUPTED
 from sniffer.core.errors import ContractError
-from sniffer.core.program import INTERRUPTED, Program
+from sniffer.core.program import Program
 from sniffer.core.settings import DatabaseSettings
 from sniffer.scan.certificate import describe
 from sniffer_local import sample_bucket
@@ -197,6 +198,7 @@ PROGRAM = Program(
     add_arguments=add_root_flag,
     examples=("sniffer local demo", "sniffer local down"),
     extra="dev",
+    grace_s=None,
 )
 
 

@@ -51,6 +51,7 @@ PROGRAM = Program(
     add_arguments=add_root_flag,
     examples=("sniffer local down",),
     extra="dev",
+    grace_s=None,
 )
 
 

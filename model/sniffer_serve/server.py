@@ -6,6 +6,7 @@ Flags in; versions loaded, warmed up and watched; the port opens once every mode
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import logging
 import os
@@ -13,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ _LOOK_S = 0.1
 """How often the main thread looks whether it should end while models load."""
 _BACKLOG = 1024
 _IDLE_CONNECTION_S = 3600
-_LAST_REQUESTS_S = 30
+_LAST_REQUESTS_S = 3
 """How long requests that are under way at SIGTERM may take."""
 
 
@@ -88,7 +89,7 @@ def _model_entries(settings: ServeSettings) -> list[ModelEntry]:
 
 
 def _end_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set. While requests are answered uvicorn has its own handlers in front."""
+    """An event that SIGTERM and SIGINT set."""
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -186,6 +187,11 @@ class _HttpServer(uvicorn.Server):
         self._address = address
         self._should_end = should_end
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the program, which knows what to do when they come again."""
+        yield
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the port and announce it in TensorFlow Serving's words."""
         await super().startup(sockets)
@@ -213,7 +219,6 @@ def _answer_requests(
             timeout_graceful_shutdown=_LAST_REQUESTS_S,
         )
         address = f"{settings.rest_api_host}:{settings.rest_api_port}"
-        # A signal that came before uvicorn put up its own handlers has set `ending`.
         _HttpServer(config, address, lambda: ending.is_set() or not manager.alive).run([listener])
 
 

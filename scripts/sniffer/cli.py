@@ -16,6 +16,7 @@ from typing import Any
 
 from sniffer.core.command_group import answer, refuse
 from sniffer.core.program import Program, missing_package
+from sniffer.core.streams import mend_streams, show, speak_utf8
 
 DISTRIBUTION = "sniffer-bot"
 GROUPS: Mapping[tuple[str, ...], str] = {
@@ -77,6 +78,9 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that these words name, by default those of the process; returns the exit status."""
+    if argv is None:
+        speak_utf8()
+    mend_streams()
     if "_ARGCOMPLETE" in os.environ:
         _complete(os.environ["COMP_LINE"].split()[1:])
     words = sys.argv[1:] if argv is None else list(argv)
@@ -161,7 +165,7 @@ def _print_version() -> int:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        print(f"sniffer {version(DISTRIBUTION)}")
+        show(f"sniffer {version(DISTRIBUTION)}")
     except PackageNotFoundError:
         return refuse("sniffer", f"the distribution {DISTRIBUTION} is not installed here: run `make setup`")
     return 0

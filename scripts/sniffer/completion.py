@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program
+from sniffer.core.streams import show
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -19,7 +20,7 @@ def _add_arguments(parser: Parser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from argcomplete.shell_integration import shellcode
 
-    print(shellcode(["sniffer"], shell=arguments.shell))
+    show(shellcode(["sniffer"], shell=arguments.shell))
     return 0
 
 

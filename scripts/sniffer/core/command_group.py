@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from sniffer.core.errors import SettingsError
 from sniffer.core.logs import complain
 from sniffer.core.parser import did_you_mean, fill
+from sniffer.core.streams import show
 
 
 def answer(name: str, commands: Mapping[str, str], words: Sequence[str], *, summary: str, flags: str = "") -> int:
@@ -16,7 +17,7 @@ def answer(name: str, commands: Mapping[str, str], words: Sequence[str], *, summ
     """
     match list(words):
         case ["-h" | "--help", *_]:
-            print(_help(name, commands, summary, flags))
+            show(_help(name, commands, summary, flags))
             return 0
         case [word, *_]:
             kind = "flag" if word.startswith("-") else "command"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import select
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.log_entries import LogEntry
-from sniffer.core.text import one_line
+from sniffer.core.text import one_line, printable
 from sniffer.core.variables import LOG_FORMAT
 
 TEXT, JSON = LOG_FORMATS = ("text", "json")
@@ -56,6 +58,17 @@ class _JsonFormatter(logging.Formatter):
         ).line()
 
 
+class _TextFormatter(logging.Formatter):
+    """A line for people. No part of it, nor of a stack trace below it, can pass for another line of the log."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(f"  {printable(line)}" for line in super().formatException(ei).splitlines())
+
+
 def _module_of(logger: str) -> str:
     """The logger's module. The one that `python -m` runs calls itself __main__, which would tell nobody anything."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
@@ -89,8 +102,7 @@ def configure_logging(
     for chatty in ("botocore", "boto3", "urllib3", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    if handler.log_format == JSON:
-        _log_uncaught_errors()
+    _log_uncaught_errors()
 
 
 def logs_are_json() -> bool:
@@ -109,7 +121,20 @@ def complain(command: str, text: str, environ: Mapping[str, str] = os.environ) -
     if logs_are_json():
         log.error("%s", text, extra={_GIVES_UP: True})
     else:
-        print(f"{command}: {text}", file=sys.stderr)
+        print(f"{command}: {printable(text)}", file=sys.stderr)
+
+
+def last_words(command: str, text: str) -> None:
+    """The same for a process that is about to end itself, from any thread: it waits for no lock and no reader."""
+    if logs_are_json():
+        record = logging.LogRecord(log.name, logging.ERROR, "", 0, text, None, None)
+        setattr(record, _GIVES_UP, True)
+        line = _formatter(JSON, program_name(command), "-").format(record)
+    else:
+        line = f"{command}: {printable(text)}"
+    if select.select([], [2], [], 0)[1]:
+        with contextlib.suppress(OSError):
+            os.write(2, f"{line}\n".encode())
 
 
 def program_name(command: str) -> str:
@@ -145,6 +170,6 @@ def _format_of(environ: Mapping[str, str]) -> str:
 def _formatter(log_format: str, program: str, scan_id: str) -> logging.Formatter:
     if log_format == JSON:
         return _JsonFormatter(program, scan_id)
-    formatter = logging.Formatter(f"%(asctime)sZ %(levelname)s {program} [{scan_id}] %(message)s", _TIME)
+    formatter = _TextFormatter(f"%(asctime)sZ %(levelname)s {program} [{scan_id}] %(message)s", _TIME)
     formatter.converter = time.gmtime
     return formatter

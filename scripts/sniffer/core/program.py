@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sniffer.core.ending import GRACE_S, INTERRUPTED, Ended, Ending
 from sniffer.core.errors import SettingsError, SnifferError
 from sniffer.core.files import check_writable, write_json
 from sniffer.core.json_records import json_values
 from sniffer.core.logs import add_log_format_flag, complain, configure_logging, logs_are_json, program_name
 from sniffer.core.parser import WIDTH, Parser
 from sniffer.core.settings import SETTINGS
-
-INTERRUPTED = 130
+from sniffer.core.streams import flush, mend_streams, show, speak_utf8
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,8 @@ class Program:
 
     `run` gets the parsed flags and returns its result, or an exit status when it has nothing to hand on. `environment`
     names the variables that it reads. `extra` is the extra of the distribution that brings its packages. With
-    `hands_on`, it has the flag --result FILE; `failure` makes the record that is written there after an error.
+    `hands_on`, it has the flag --result FILE; `failure` makes the record that is written there after an error. A signal
+    ends it within `grace_s`; None: it ends in time by itself.
     """
 
     command: str
@@ -58,6 +59,7 @@ class Program:
     hands_on: bool = False
     has_text: bool = False
     failure: Callable[[argparse.Namespace, SnifferError], object] | None = None
+    grace_s: float | None = GRACE_S
 
     @property
     def name(self) -> str:
@@ -78,8 +80,22 @@ class Program:
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run the program on these words, by default those of the process; returns the exit status."""
-        arguments = self.parser().parse_args(argv)
+        if argv is None:
+            speak_utf8()
+        mend_streams()
+        with Ending(self.command, self.grace_s) as ending:
+            try:
+                status = self._main(argv)
+            except Ended as error:
+                complain(self.command, str(error))
+                status = error.exit_status
+            finally:
+                flush()
+            return ending.leave(status)
+
+    def _main(self, argv: Sequence[str] | None) -> int:
         try:
+            arguments = self.parser().parse_args(argv)
             configure_logging(self.name, log_format=arguments.log_format)
             return self._run(arguments)
         except SnifferError as error:
@@ -100,12 +116,12 @@ class Program:
             result = self.run(arguments)
         except SnifferError as error:
             if path is not None and self.failure is not None:
-                write_json(path, self.failure(arguments, error))
+                _hand_on(path, self.failure(arguments, error))
             raise
         if isinstance(result, int):
             return result
         if path is not None:
-            write_json(path, result.record)
+            _hand_on(path, result.record)
         self._show(result, arguments)
         return result.status
 
@@ -117,7 +133,7 @@ class Program:
             for line in text.splitlines():
                 log.info("%s", line)
         else:
-            print(text, flush=True)
+            show(text)
         if result.problem and logs_are_json():
             complain(self.command, result.problem)
 
@@ -129,6 +145,14 @@ class Program:
             parts.append("\n".join(["environment:", *_environment_lines(self.environment)]))
         parts.append("exit status: 0 done; 1 not done, run it again later; 2 wrong usage, settings or rights")
         return "\n\n".join(parts)
+
+
+def _hand_on(path: Path, record: object) -> None:
+    """Write what the program found, which is also printed: that it cannot be written undoes nothing of it."""
+    try:
+        write_json(path, record)
+    except SettingsError as error:
+        log.warning("--result: %s", error)
 
 
 def missing_package(error: ModuleNotFoundError, extra: str) -> str:

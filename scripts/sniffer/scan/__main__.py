@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from sniffer.core.ending import Ending
 from sniffer.core.errors import IncompleteScan, SettingsError
 from sniffer.core.flags import render_flags
 from sniffer.core.logs import configure_logging
@@ -32,7 +33,9 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 STOP_GRACE_S = 2.5
-"""How long children may take to finish after SIGTERM, before SIGKILL: Airflow gives a killed task five seconds."""
+"""How long consumers may take to finish once the producer has ended, before SIGKILL."""
+STOP_LIMIT_S = 4.0
+"""How long anyone may take after we were told to stop, before SIGKILL: Airflow gives a killed task five seconds."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -55,27 +58,37 @@ class Fleet:
         self._display = display
         self._wanted = consumers
         self._consumers: dict[int, subprocess.Popen[bytes]] = {}
-        self._producer: subprocess.Popen[bytes]
-        self._stopping = False
+        self._producer: subprocess.Popen[bytes] | None = None
+        self._stopped_at: float | None = None
 
     def stop(self) -> None:
-        """End soon, incomplete: the producer says goodbye to everyone. Safe in a signal handler."""
-        self._stopping = True
-        if self._producer.poll() is None:
-            self._producer.terminate()
+        """End soon, incomplete: the producer certifies what there is. Safe in a signal handler."""
+        if self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+        for child in self._children():
+            if child.poll() is None:
+                child.terminate()
 
     def run(self) -> int:
         """Run until the producer ends; returns its exit status. Raises IncompleteScan when the fleet breaks down."""
-        self._producer = self._spawn(
+        producer = self._producer = self._spawn(
             "sniffer.scan.produce", [*self._producer_argv, f"--endpoint=ipc://{self._endpoint}"]
         )
+        if self._stopped_at is not None:
+            self.stop()  # asked before there was a producer
         try:
-            while self._producer.poll() is None:
+            while producer.poll() is None and not self._is_overdue():
                 self._tend_consumers()
-                self._wait_a_moment()
+                self._wait_a_moment(producer)
         finally:
             self._reap()
-        return self._status(self._producer.returncode)
+        return self._status(producer.returncode)
+
+    def _children(self) -> list[subprocess.Popen[bytes]]:
+        return [*([self._producer] if self._producer else []), *self._consumers.values()]
+
+    def _is_overdue(self) -> bool:
+        return self._stopped_at is not None and time.monotonic() - self._stopped_at > STOP_LIMIT_S
 
     def _spawn(self, module: str, flags: Sequence[str]) -> subprocess.Popen[bytes]:
         if self._display is None:
@@ -84,17 +97,17 @@ class Fleet:
         self._display.watch(child)
         return child
 
-    def _wait_a_moment(self) -> None:
+    def _wait_a_moment(self, producer: subprocess.Popen[bytes]) -> None:
         if self._display is not None:
             self._display.wait(POLL_S)
             return
         try:
-            self._producer.wait(POLL_S)
+            producer.wait(POLL_S)
         except subprocess.TimeoutExpired:
             return
 
     def _tend_consumers(self) -> None:
-        if self._stopping:
+        if self._stopped_at is not None:
             return
         for number in range(self._wanted):
             consumer = self._consumers.get(number)
@@ -126,12 +139,9 @@ class Fleet:
     def _end_producer(self) -> None:
         """Let it certify what there is; it may be ending already, told by the consumer what was wrong."""
         self.stop()
-        deadline = time.monotonic() + STOP_GRACE_S
         # What it writes is read meanwhile: a full pipe would hold it up.
-        while self._producer.poll() is None and time.monotonic() < deadline:
-            self._wait_a_moment()
-        if self._producer.poll() is None:
-            log.warning("the producer takes longer than %g s to stop: it is ended", STOP_GRACE_S)
+        while self._producer is not None and self._producer.poll() is None and not self._is_overdue():
+            self._wait_a_moment(self._producer)
 
     def _status(self, status: int) -> int:
         if status >= 0:
@@ -142,12 +152,13 @@ class Fleet:
         )
 
     def _reap(self) -> None:
-        children = [self._producer, *self._consumers.values()]
+        children = self._children()
         for child in children:
             if child.poll() is None:
                 child.terminate()
                 child.send_signal(signal.SIGCONT)
-        deadline = time.monotonic() + STOP_GRACE_S
+        now = time.monotonic()
+        deadline = min(now + STOP_GRACE_S, (self._stopped_at or now) + STOP_LIMIT_S)
         for child in children:
             try:
                 child.wait(max(0.0, deadline - time.monotonic()))
@@ -169,7 +180,9 @@ def _run_program(arguments: argparse.Namespace) -> int:
     consumers = arguments.consumers or default_consumers()
     if options.dry_run:
         argv = [*scan_argv(options), *output_argv(arguments), f"--consumers={consumers}"]
-        return _spawn("sniffer.scan.produce", argv).wait()
+        dry_run = _spawn("sniffer.scan.produce", argv)
+        with Ending.by(dry_run.terminate):
+            return dry_run.wait()
     return _run(options, arguments, consumers)
 
 
@@ -189,6 +202,7 @@ PROGRAM = Program(
     environment=(*SCAN_ENVIRONMENT, "SNIFFER_CONSUMERS", "SNIFFER_MAX_RESTARTS", "SNIFFER_LOG_FORMAT"),
     hands_on=True,
     has_text=True,
+    grace_s=None,  # nothing here waits for long, and a process that forks has no second thread
 )
 
 
@@ -211,9 +225,8 @@ def _run(options: ScanOptions, arguments: argparse.Namespace, consumers: int) ->
                 argv = [*scan_argv(replace(options, progress=display.progress_file)), "--no-progress-lines"]
             endpoint, max_restarts = f"{folder}/fleet", fleet_settings().max_restarts
             fleet = Fleet([*argv, *output_argv(arguments)], consumer_argv, consumers, endpoint, max_restarts, display)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: fleet.stop())
-            return fleet.run()
+            with Ending.by(fleet.stop):
+                return fleet.run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -6,18 +6,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.serving import ModelServer
-from sniffer.core.background import BackgroundThread
+from sniffer.core.background import BackgroundThread, BackgroundThreads
+from sniffer.core.ending import Ending
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import check_writable
 from sniffer.core.logs import configure_logging
@@ -162,7 +161,7 @@ def _run_scan(
             tally,
             bucket.fetch,
             BackgroundThread("list"),
-            ThreadPoolExecutor(fleet.fetch_threads, thread_name_prefix="fetch"),
+            BackgroundThreads("fetch", fleet.fetch_threads),
             LeaseKeeper(lease_database.scans.renew, BackgroundThread("lease"), fleet.lease_s, time.monotonic),
             lambda: _recheck(model),
         )
@@ -177,9 +176,8 @@ def _run_scan(
             progress_file=options.progress,
             bar=bar,
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: run.stop())
-        return run.run()
+        with Ending.by(run.stop):
+            return run.run()
 
 
 def _recheck(model: ModelRecord) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sniffer.core.errors import SettingsError
 from sniffer.core.files import write_json
 from sniffer.core.progress_bar import ProgressBar
 from sniffer.scan.listing import ListingTally
@@ -70,6 +71,7 @@ class ScanProgress:
         self._logged_at = self._moved_at = clock()
         self._seen = (0, 0)
         self._meter = PaceMeter()
+        self._has_warned = False
 
     def pace(self) -> Pace | None:
         """The scan's speed without start and end, once there is enough to measure it."""
@@ -137,9 +139,18 @@ class ScanProgress:
 
     def _show(self, figures: ScanFigures) -> None:
         if self._path:
-            write_json(self._path, figures)
+            self._write(self._path, figures)
         if self._bar is not None:
             figures.draw(self._bar)
+
+    def _write(self, path: Path, figures: ScanFigures) -> None:
+        """A file that cannot be written any more is no reason to end a scan; it is tried again each time."""
+        try:
+            write_json(path, figures)
+        except SettingsError as error:
+            if not self._has_warned:
+                log.warning("--progress: %s", error)
+            self._has_warned = True
 
 
 def _in_words(seconds: float) -> str:

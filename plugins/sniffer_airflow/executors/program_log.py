@@ -26,6 +26,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FOLD = re.compile(r"::(?=(end)?group::)")
 """How Airflow's log viewer opens and closes a fold."""
 
+_GLOG = re.compile(r"([IWEF])\d{4} \d\d:\d\d:")
+"""How a line of Google's C++ libraries begins, such as TensorFlow's."""
+_GLOG_LEVELS = {"I": logging.INFO, "W": logging.WARNING, "E": logging.WARNING, "F": logging.ERROR}
+"""TensorFlow calls it an error that there is no GPU; of what ends the program, Python or the signal tells."""
+
 _BLOCK_STARTS = ("Traceback (most recent call last)", "Fatal Python error:")
 _BLOCK_LINES = 200
 _MESSAGE_CHARS = 1000
@@ -67,8 +72,9 @@ class LineReader:
             if len(self._block) >= _BLOCK_LINES:
                 yield from self.flush()
         elif line:
-            is_error = self._plain_level > logging.INFO
-            yield LogLine(line, self._plain_level, line, _PLAIN if is_error else 0)
+            found = _GLOG.match(line)
+            level = _GLOG_LEVELS[found[1]] if found else self._plain_level
+            yield LogLine(line, level, line, _PLAIN if level > logging.INFO else 0)
 
     def flush(self) -> Iterator[LogLine]:
         """What is still held back, when nothing comes for a while."""

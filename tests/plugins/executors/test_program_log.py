@@ -182,3 +182,17 @@ def test_a_stack_trace_without_end_is_cut_not_collected() -> None:
     records = reader("Traceback (most recent call last):", *("  more" for _ in range(1000)))
     assert len(records) > 4
     assert max(len(text.splitlines()) for _, text in records) <= 200
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("I0000 00:00:1795663917.117051   19135 port.cc:153] oneDNN custom operations are on.", INFO),
+        ("W0000 00:00:1795663917.117051   19135 gpu.cc:1] slow", WARNING),
+        ("E0000 00:00:1795663926.240705   19135 cuda_platform.cc:52] failed call to cuInit", WARNING),
+        ("F0000 00:00:1795663926.240705   19135 tensor.cc:1] Check failed", ERROR),
+        ("I am no such line", WARNING),
+    ],
+)
+def test_lines_of_c_libraries_keep_the_level_that_makes_sense(line: str, level: int) -> None:
+    assert reader(line) == [(level, line)]

@@ -46,6 +46,11 @@ def _cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def forget_peak() -> None:
+    """Let `peak_bytes` count from now on (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_bytes() -> int:
     """Of this process so far."""
     # What getrusage says would include the parent's memory before this program was loaded.

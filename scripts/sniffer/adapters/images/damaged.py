@@ -13,7 +13,7 @@ from sniffer.adapters.images.opening import opened
 from sniffer.adapters.images.refusals import DECODE_ERRORS
 from sniffer.adapters.images.survey import Survey
 
-TOLERANT = ("JPEG", "PNG", "GIF", "WebP", "BMP", "icon", "TIFF")
+TOLERANT = ("JPEG", "PNG", "GIF", "BMP", "icon", "TIFF")
 _WHITE, _BLACK = 255, 0
 _MAX_FILLED_PIXELS = 16_000_000
 _END_OF_JPEG = b"\xff\xd9"
@@ -23,8 +23,8 @@ def salvaged(survey: Survey) -> Image.Image | None:
     """The first frame as far as it can be read, on the square; None if nothing of it can. Raises as decoders do."""
     if survey.kind == "JPEG":
         return _salvaged_jpeg(survey)
-    if survey.kind == "WebP":
-        return _salvaged_webp(survey)
+    if survey.twin is not None:
+        return _salvaged_webp(survey, survey.twin)
     return _salvaged(survey)
 
 
@@ -45,11 +45,9 @@ def _is_grey(values: NDArray[np.uint8]) -> bool:
     return bool(((values == 127) | (values == 128)).all())
 
 
-def _salvaged_webp(survey: Survey) -> Image.Image | None:
+def _salvaged_webp(survey: Survey, twin_data: bytes) -> Image.Image | None:
     """Filled up in two ways, the two pictures agree as far as the data went."""
-    if survey.twin is None:
-        return None
-    with closing(opened(survey, survey.data)) as image, closing(opened(survey, survey.twin)) as twin:
+    with closing(opened(survey, survey.data)) as image, closing(opened(survey, twin_data)) as twin:
         image.load()
         twin.load()
         rows = range(image.height)

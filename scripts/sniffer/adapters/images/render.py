@@ -25,6 +25,7 @@ from sniffer.adapters.images.refusals import DECODE_ERRORS, refusal
 from sniffer.adapters.images.survey import Survey, check
 from sniffer.adapters.images.wrapping import unwrapped
 from sniffer.core.errors import UnreadableImage
+from sniffer.core.text import one_line
 
 _SURVEYS: Mapping[str, Callable[[bytes, int], Survey]] = {
     "JPEG": lambda data, _: survey_jpeg(data),
@@ -92,6 +93,8 @@ def _frames(data: bytes, max_pixels: int, max_bytes: int, *, first_only: bool) -
         check(survey, max_pixels)
         return _read(survey, max_pixels, first_only)
     except DECODE_ERRORS as error:
+        if "memory" in str(error):
+            raise MemoryError(one_line(error, 200)) from error
         raise refusal(data, error) from error
 
 
@@ -103,11 +106,11 @@ def _surveyed(data: bytes, max_pixels: int) -> Survey:
 
 
 def _read(survey: Survey, max_pixels: int, first_only: bool) -> tuple[Sequence[Frame], bool]:
-    if survey.twin is None:
+    if survey.twin is None and not (survey.is_cut and survey.kind == "JPEG"):
         try:
             frames, is_whole = frames_of(survey, max_pixels, first_only=first_only)
-        except DECODE_ERRORS:
-            if survey.kind not in TOLERANT:
+        except DECODE_ERRORS as error:
+            if survey.kind not in TOLERANT or "memory" in str(error):
                 raise
         else:
             return frames, survey.is_cut or not is_whole

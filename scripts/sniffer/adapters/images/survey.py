@@ -31,9 +31,9 @@ class Survey:
     """What a file holds. `data`: what its decoder gets: the picture, in most formats freed from metadata.
 
     `frames`: the numbers, from 1, of the frames that `data` holds. `first`: the index of the first one that is shown.
-    `orientation` as in EXIF; `gamma`, `profile` (ICC): how the file says its values are meant. `is_cut`: the picture is
-    known to end early. `is_interlaced`: the first frame comes in passes. `twin`: `data` whose missing end is filled up
-    in another way; where the two pictures differ, nothing is known.
+    `orientation` as in EXIF; `gamma`, `profile` (ICC): how the file says its values are meant. `is_cut`: the file ends
+    before its picture does. `is_interlaced`: the first frame comes in passes. `twin`: `data` whose missing end is
+    filled up in another way; where the two pictures differ, nothing is known.
     """
 
     kind: str

@@ -23,6 +23,7 @@ from sniffer.core.model_records import IMAGE_SIDE
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = 0xC2
+_END = b"\xff\xd9"
 _SHOWN = (0xC0, 0xC1, _PROGRESSIVE)
 """Baseline, extended and progressive Huffman coding; what no browser shows is lossless, hierarchical, arithmetic."""
 _ARITHMETIC = range(0xC9, 0xD0)
@@ -66,6 +67,7 @@ def survey_jpeg(data: bytes) -> Survey:
         _cost(data, header),
         orientation=orientation_of(header.exif),
         profile=_profile(header.profile),
+        is_cut=_END not in picture,
     )
 
 

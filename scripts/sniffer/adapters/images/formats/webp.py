@@ -40,6 +40,7 @@ def survey_webp(data: bytes, max_pixels: int) -> Survey:
         frames.pop()
     size = _size(read)
     pixels = size[0] * size[1]
+    times = 2 if is_cut else 1  # it is then decoded twice, side by side
     chosen = sample(len(frames), pixels, max_pixels) if frames else (0,)
     kept = [chunk for chunk in picture if chunk.name != b"ANMF"] + [frames[index] for index in chosen if frames]
     head = [dataclasses.replace(chunks[b"VP8X"], body=_quiet(chunks[b"VP8X"].body))] if b"VP8X" in chunks else []
@@ -47,7 +48,7 @@ def survey_webp(data: bytes, max_pixels: int) -> Survey:
         "WebP",
         _assembled(head + kept, b""),
         size,
-        Cost(pixels * len(chosen), pixels * len(chosen) * _PIXEL_S, pixels * _PIXEL_BYTES),
+        Cost(pixels * len(chosen), times * pixels * len(chosen) * _PIXEL_S, times * pixels * _PIXEL_BYTES),
         frames=tuple(index + 1 for index in chosen),
         orientation=orientation_of(chunks[b"EXIF"].body) if b"EXIF" in chunks else 1,
         profile=chunks[b"ICCP"].body[:MAX_PROFILE_BYTES] if b"ICCP" in chunks else None,

@@ -78,6 +78,7 @@ def prepare_site(folder: Path, port: int) -> DatabaseSite:
     """Create data, password and start-up SQL where they are missing; idempotent, keeps data and password."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / "tmp").mkdir(exist_ok=True)
     site = DatabaseSite(folder, port, write_initial_sql(folder))
     if not (folder / "data" / SYSTEM_TABLES).is_file():
         _install(folder)
@@ -93,6 +94,8 @@ def mariadb_service(site: DatabaseSite, log: Path, *options: str, durable: bool 
         f"--datadir={site.folder / 'data'}",
         f"--socket={socket_path(site.folder)}",
         f"--pid-file={site.folder / 'mariadbd.pid'}",
+        # Its own, since a server that starts removes what others have left of temporary tables, or are at.
+        f"--tmpdir={site.folder / 'tmp'}",
         f"--init-file={site.folder / 'init.sql'}",
         "--bind-address=127.0.0.1",
         f"--port={site.port}",

@@ -31,6 +31,7 @@ class MySql(Child):
     def __init__(self, programs: Path, folder: Path, *options: str) -> None:
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "tmp").mkdir(exist_ok=True)
         mysqld = _mysqld(programs / "root")
         self.site = DatabaseSite(folder, free_port(), write_initial_sql(folder))
         if not (folder / "data" / INITIALISED).is_file():
@@ -55,6 +56,7 @@ def _service(mysqld: Sequence[str], site: DatabaseSite, options: Sequence[str]) 
         f"--datadir={site.folder / 'data'}",
         f"--socket={socket_path(site.folder)}",
         f"--pid-file={site.folder / 'mysqld.pid'}",
+        f"--tmpdir={site.folder / 'tmp'}",
         f"--init-file={site.folder / 'init.sql'}",
         "--bind-address=127.0.0.1",
         f"--port={site.port}",

@@ -64,9 +64,9 @@ def asset_extra(certificate: Certificate) -> dict[str, Json]:
     }
 
 
-def log_in_words(certificate: Certificate) -> None:
+def log_in_words(certificate: Certificate, *, retried: bool) -> None:
     """What the scan found, for whoever opens the task's log."""
-    log.info("scan %s: %s", certificate.scan_id, found_in_words(certificate))
+    log.info("scan %s: %s", certificate.scan_id, found_in_words(certificate, retried=retried))
     log.info("%d listed: %s", certificate.listed, _counts(certificate))
     log.info("flagged: %s", flagged_in_words(certificate))
 

@@ -61,7 +61,7 @@ def certify(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
         )
     with errors_by_reaction():
         certificate = judge(planned["scan_id"], stored_certificate(planned["scan_id"]))
-    log_in_words(certificate)
+    log_in_words(certificate, retried=planned["retry_failed"])
     extra = asset_extra(certificate)
     outlet_events[SCANNED_IMAGES].extra = extra
     return extra

@@ -5,10 +5,12 @@ from __future__ import annotations
 from sniffer.core.records import Certificate, Outcome
 
 
-def found_in_words(certificate: Certificate) -> str:
-    """What there was to do."""
+def found_in_words(certificate: Certificate, *, retried: bool = False) -> str:
+    """What there was to do; `retried` says that only what had failed before was to be tried again."""
     listed, outcomes = certificate.listed, certificate.outcomes
     unchanged, skipped = outcomes.get(Outcome.UNCHANGED, 0), outcomes.get(Outcome.SKIPPED, 0)
+    if not listed and retried:
+        return "nothing to try again: no image under that prefix has failed"
     if not listed:
         windowed = certificate.since or certificate.until
         return "nothing: no object was listed" + (" that was modified in that time" if windowed else "")

@@ -111,8 +111,8 @@ def _budget_problems(processed: int, failed: int, error_budget: float) -> list[s
     return [f"{failed} of {processed} images failed, more than the error budget of {error_budget:.2%}"]
 
 
-def describe(certificate: Certificate) -> str:
-    """The certificate for a person, as a few lines of text."""
+def describe(certificate: Certificate, *, retried: bool = False) -> str:
+    """The certificate for a person, as a few lines of text; `retried` as in found_in_words()."""
     counts = certificate.outcomes
     window = f"{certificate.since or '…'} to {certificate.until or '…'}"
     lines = [
@@ -125,7 +125,7 @@ def describe(certificate: Certificate) -> str:
         f"threshold {certificate.threshold:.4f}",
         f"listed     {certificate.listed} = "
         + " + ".join(f"{counts.get(outcome, 0)} {outcome}" for outcome in Outcome),
-        f"found      {found_in_words(certificate)}",
+        f"found      {found_in_words(certificate, retried=retried)}",
         f"flagged    {flagged_in_words(certificate)}",
         f"speed      {certificate.images_per_s:.1f} images/s over {certificate.duration_s:.1f} s",
         "verdict    " + ("the certificate holds" if certificate.holds else "THE CERTIFICATE DOES NOT HOLD"),

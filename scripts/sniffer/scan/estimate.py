@@ -43,6 +43,7 @@ class ScanEstimate:
     duration_s: float | None
     basis: str | None = None
     consumers: int | None = None
+    retry_failed: bool = False
     dry_run: bool = True
     """Tells the JSON of an estimate from that of a certificate."""
 
@@ -72,6 +73,7 @@ class ScanEstimate:
             duration_s=duration_s,
             basis=basis.scan_id if basis else None,
             consumers=basis.consumers if basis else None,
+            retry_failed=request.retry_failed,
         )
 
     def describe(self) -> str:
@@ -82,6 +84,8 @@ class ScanEstimate:
         )
 
     def _time(self) -> str:
+        if not self.listed and self.retry_failed:
+            return "no image under that prefix has failed, so a scan would have nothing to try again"
         if not self.listed:
             return "nothing is listed there, so a scan would have nothing to do: check bucket, prefix and times"
         if not self.new:

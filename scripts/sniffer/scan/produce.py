@@ -100,7 +100,8 @@ def _scan(options: ScanOptions, endpoint: str | None) -> ProgramResult:
         with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar)
     problem = "" if certificate.holds else f"the certificate does not hold: {'; '.join(certificate.problems)}"
-    return ProgramResult(certificate.document(), describe(certificate), 1 if problem else 0, problem)
+    text = describe(certificate, retried=options.request.retry_failed)
+    return ProgramResult(certificate.document(), text, 1 if problem else 0, problem)
 
 
 def _bar() -> AbstractContextManager[ProgressBar | None]:

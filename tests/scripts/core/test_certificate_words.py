@@ -55,6 +55,10 @@ def test_what_was_found(change: dict[str, Any], words: str) -> None:
     assert found_in_words(dataclasses.replace(CERTIFICATE, **change)) == words
 
 
+def test_nothing_to_retry_is_no_empty_bucket() -> None:
+    assert found_in_words(CERTIFICATE, retried=True) == "nothing to try again: no image under that prefix has failed"
+
+
 def test_what_is_flagged() -> None:
     assert flagged_in_words(CERTIFICATE) == "none at or above the threshold of 0.5000"
     found = dataclasses.replace(CERTIFICATE, flagged=17, flagged_new=0)

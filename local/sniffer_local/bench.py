@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.files import check_writable, write_json
 from sniffer.core.model_records import MODEL_NAME, ModelRecord, ModelStatus
@@ -174,7 +174,7 @@ class Bench:
             pages = images_to_score(
                 _pages(),
                 ScanRequest("rescan", BUCKET),
-                lambda identities: database.images.settled(identities, 2),
+                lambda identities: dict.fromkeys(database.images.settled(identities, 2, DECODER_VERSION), False),
                 tally,
             )
             for number, page in enumerate(pages):

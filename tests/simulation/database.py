@@ -61,7 +61,7 @@ class Row:
     def decides(self) -> StoredPrediction:
         """What a later write must know about it."""
         counted = Counted(self.token, self.result.outcome, self.result.error_code or "")
-        return StoredPrediction(counted, DECODER_VERSION, self.counted_for)
+        return StoredPrediction(counted, self.result.score, DECODER_VERSION, self.counted_for)
 
 
 class MemoryDatabase:

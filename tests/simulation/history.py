@@ -221,7 +221,10 @@ class History:
         pages = self._failed_pages(session) if self.plan.retry_failed else self.bucket.pages(self.plan.page_size)
         scan_id = SCAN_ID if self.plan.rescan else None
         return images_to_score(
-            self.truth.watched(pages), request, lambda ids: session.settled(ids, scan_id=scan_id), tally
+            self.truth.watched(pages),
+            request,
+            lambda ids: dict.fromkeys(session.settled(ids, scan_id=scan_id), False),
+            tally,
         )
 
     def _failed_pages(self, session: Session) -> Iterator[list[ListedObject]]:

@@ -29,6 +29,9 @@ SETTLED = frozenset({Outcome.PREDICTED, Outcome.REUSED, Outcome.UNREADABLE})
 """Outcomes that a later scan by the same model version has no reason to try again."""
 
 
+SETTLED_FAILURES = frozenset({"kills_consumers"})
+"""Codes of failures that another try would only repeat, until a release decodes otherwise."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -120,6 +123,22 @@ class ScanRequest:
         return (self.since is None or last_modified >= self.since) and (
             self.until is None or last_modified < self.until
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutcome:
+    """What is stored of an image by one model version. `decoder_version` says which decoder gave it up, if one did."""
+
+    outcome: Outcome
+    code: str
+    score: float | None
+    decoder_version: int | None
+
+    def is_settled(self, decoder_version: int) -> bool:
+        """Whether another try has no chance to end otherwise."""
+        if self.outcome is Outcome.UNREADABLE or self.code in SETTLED_FAILURES:
+            return (self.decoder_version or 0) >= decoder_version
+        return self.outcome in SETTLED
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ Constant memory: a page is filtered, looked up in MySQL and forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sniffer.core.records import ListedObject, ListingDigest, ScanRequest
 
-Settled = Callable[[list[bytes]], set[bytes]]
-"""Which of these identities need no second try; asked once for each page."""
+Settled = Callable[[list[bytes]], Mapping[bytes, bool]]
+"""Which of these identities need no second try, and whether they are flagged; asked once for each page."""
 
 
 @dataclass(slots=True)
@@ -46,6 +46,7 @@ def images_to_score(
             inside, identities, new = inside[:cut], identities[:cut], new[:room]
         tally.listed += len(inside)
         tally.unchanged += len(inside) - len(new)
+        tally.flagged += sum(known.get(identity, False) for identity in identities)
         tally.digest.add(identities)
         yield new
         if room is not None:

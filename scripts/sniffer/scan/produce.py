@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.serving import ModelServer
@@ -195,16 +195,18 @@ def _images(
     request: ScanRequest, database: Database, model: ModelRecord, bucket: Bucket, tally: ListingTally
 ) -> Iterator[list[ListedObject]]:
     if request.retry_failed:
-        pages = database.images.failed_objects(request.bucket, request.prefix, model.version)
+        pages = database.images.failed_objects(
+            request.bucket, request.prefix, model.version, DECODER_VERSION, scan_id=request.scan_id
+        )
     else:
         pages = bucket.pages(request.prefix)
     only_this_scan = request.scan_id if request.rescan else None
-    return images_to_score(
-        pages,
-        request,
-        lambda identities: database.images.settled(identities, model.version, scan_id=only_this_scan),
-        tally,
-    )
+
+    def settled(identities: list[bytes]) -> dict[bytes, bool]:
+        found = database.images.settled(identities, model.version, DECODER_VERSION, scan_id=only_this_scan)
+        return {identity: score is not None and score >= model.threshold for identity, score in found.items()}
+
+    return images_to_score(pages, request, settled, tally)
 
 
 def _dry_run(options: ScanOptions, consumers: int | None) -> ProgramResult:

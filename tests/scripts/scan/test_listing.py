@@ -32,10 +32,12 @@ def test_every_listed_object_is_either_known_or_handed_out(
     known = {o.identity for page in pages for i, o in enumerate(page) if known_share and i % known_share == 0}
     tally = ListingTally()
     request = ScanRequest("s", "b", limit=limit)
-    new = [o for page in images_to_score(pages, request, lambda i: known & set(i), tally) for o in page]
+    flagged = dict.fromkeys(known, True)
+    new = [o for page in images_to_score(pages, request, lambda _: flagged, tally) for o in page]
     assert tally.listed == tally.unchanged + len(new)
     assert tally.finished
     assert not {o.identity for o in new} & known
+    assert tally.flagged == tally.unchanged
     if limit is None:
         assert tally.listed == count
     else:
@@ -49,7 +51,7 @@ def test_windows_that_touch_share_no_object_and_miss_none() -> None:
     for day in range(-1, 4):
         since = DAY + timedelta(days=day)
         request = ScanRequest("s", "b", since=since, until=since + timedelta(days=1))
-        found += [o.key for page in images_to_score(pages, request, lambda _: set(), ListingTally()) for o in page]
+        found += [o.key for page in images_to_score(pages, request, lambda _: {}, ListingTally()) for o in page]
     assert sorted(found) == sorted(o.key for page in pages for o in page)
 
 

@@ -35,6 +35,7 @@ class StoredPrediction:
     """
 
     counted: Counted
+    score: float | None = None
     decoder_version: int | None = None
     counted_for: Counted | None = None
 

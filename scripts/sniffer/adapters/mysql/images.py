@@ -8,17 +8,16 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select
 
-from sniffer.adapters.mysql.decisions import Counted, StoredPrediction, WriteDecision, decide, reusable_hash
-from sniffer.adapters.mysql.runs import open_run
-from sniffer.adapters.mysql.schema import images, models, predictions
-from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
-from sniffer.adapters.mysql.upserts import upsert
-from sniffer.core.records import SETTLED, FencingToken, ListedObject, Outcome, Result
+from sniffer.adapters.mysql.schema import images, models, predictions, scans
+from sniffer.adapters.mysql.storing import Writing, store_results
+from sniffer.adapters.mysql.transactions import Transactions
+from sniffer.core.records import FencingToken, ListedObject, Outcome, Result, StoredOutcome
 
-_MESSAGE_CHARS = 500
-_PREDICTION_KEY = ("image_id", "model_version")
+_BEFORE_RUNS = 0
+"""The run number of what older releases wrote, which took any 404 for a deletion."""
+_RANKED = 10_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,15 +30,6 @@ class RankedImage:
     flagged: bool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Write:
-    """Who writes, and for which run of which scan."""
-
-    token: FencingToken
-    writer: int
-    rescan: bool
-
-
 class ImageRepository:
     """Images and the predictions about them. Every method is one transaction."""
 
@@ -47,26 +37,35 @@ class ImageRepository:
         self._transact = transactions.transact
         self._writer = secrets.randbits(63)
 
-    def settled(self, identities: Sequence[bytes], model_version: int, *, scan_id: str | None = None) -> set[bytes]:
-        """Which of these images already have a result from that model version that needs no second try.
+    def look_up(
+        self, identities: Sequence[bytes], model_version: int, *, scan_id: str | None = None
+    ) -> dict[bytes, StoredOutcome]:
+        """What that model version's scans have stored of these images; without an entry: nothing.
 
         With `scan_id`, only results of that very scan count (what a resumed rescan has done so far).
         Cost: one indexed query whatever the size of the tables.
         """
         if not identities:
-            return set()
-        marks = ",".join(["%s"] * len(identities))
-        outcomes = ",".join(f"'{outcome}'" for outcome in sorted(SETTLED))
+            return {}
         # Driver-level SQL: compiling a thousand bound parameters costs more than the look-up itself.
         query = (
-            "SELECT i.identity FROM images i STRAIGHT_JOIN predictions p ON p.image_id = i.image_id"
-            f" WHERE p.model_version = %s AND p.outcome IN ({outcomes}) AND i.identity IN ({marks})"
+            "SELECT i.identity, p.outcome, p.error_code, p.score, p.decoder_version"
+            " FROM images i STRAIGHT_JOIN predictions p ON p.image_id = i.image_id"
+            f" WHERE p.model_version = %s AND i.identity IN ({','.join(['%s'] * len(identities))})"
         )
         parameters: tuple[Any, ...] = (model_version, *identities)
         if scan_id is not None:
             query += " AND p.scan_number = (SELECT number FROM scans WHERE scan_id = %s)"
             parameters += (scan_id,)
-        return self._transact(lambda connection: {row[0] for row in connection.exec_driver_sql(query, parameters)})
+        found = self._transact(lambda connection: connection.exec_driver_sql(query, parameters).all())
+        return {row[0]: StoredOutcome(Outcome(row[1]), row[2] or "", row[3], row[4]) for row in found}
+
+    def settled(
+        self, identities: Sequence[bytes], model_version: int, decoder_version: int, *, scan_id: str | None = None
+    ) -> dict[bytes, float | None]:
+        """Which of these images need no second try, with their scores; as look_up()."""
+        found = self.look_up(identities, model_version, scan_id=scan_id)
+        return {identity: stored.score for identity, stored in found.items() if stored.is_settled(decoder_version)}
 
     def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, float]:
         """Scores that this model version already gave to these very bytes, by content hash."""
@@ -95,165 +94,117 @@ class ImageRepository:
         """
         if not results:
             return []
-        write = _Write(token, self._writer, rescan)
-        return self._transact(lambda connection: _record(connection, results, model_version, decoder_version, write))
+        write = Writing(token, self._writer, rescan)
+        return self._transact(
+            lambda connection: store_results(connection, results, model_version, decoder_version, write)
+        )
 
     def failed_objects(
-        self, bucket: str, prefix: str, model_version: int, page_size: int = 1000
+        self,
+        bucket: str,
+        prefix: str,
+        model_version: int,
+        decoder_version: int,
+        *,
+        scan_id: str = "",
+        page_size: int = 1000,
     ) -> Iterator[list[ListedObject]]:
-        """The objects whose last outcome by that model version is `failed`, in pages by image id."""
-        after = 0
-        while True:
-            page = self._transact(
-                lambda connection, after=after: _failed_page(  # type: ignore[misc]
-                    connection, bucket, prefix, model_version, after, page_size
+        """Pages of the objects that a retry may help: failed, inaccessible, or gone before deletions were proven.
+
+        What the newest run of `scan_id` has tried again by now is left out, and so are failures that another try would
+        only repeat. Cost: the failures of that model version.
+        """
+        for outcome in (Outcome.FAILED, Outcome.INACCESSIBLE, Outcome.GONE):
+            after = (-1, -1)
+            while page := self._transact(
+                lambda connection, outcome=outcome, after=after: _failed_page(  # type: ignore[misc]
+                    connection, outcome, model_version, bucket, prefix, scan_id, after, page_size
                 )
-            )
-            if not page:
-                return
-            after = page[-1].image_id
-            yield [_listed_object(row) for row in page]
+            ):
+                after = (page[-1].scan_number, page[-1].image_id)
+                tried = (StoredOutcome(outcome, row.error_code or "", None, row.decoder_version) for row in page)
+                yield [
+                    _listed_object(row)
+                    for row, stored in zip(page, tried, strict=True)
+                    if not stored.is_settled(decoder_version)
+                ]
 
     def top_images(self, model_version: int, count: int = 10, bucket: str | None = None) -> list[RankedImage]:
-        """The highest-scored images of a model version, best first."""
-        query = (
-            select(images.c.bucket, images.c.object_key, predictions.c.score, models.c.threshold)
-            .join_from(predictions, images, predictions.c.image_id == images.c.image_id)
-            .join(models, models.c.version == predictions.c.model_version)
+        """The highest-scored images of a model version, best first; those of one bucket only from the best _RANKED."""
+        best = (
+            select(predictions.c.image_id, predictions.c.score)
             .where(predictions.c.model_version == model_version, predictions.c.score.is_not(None))
-            .order_by(predictions.c.score.desc(), images.c.image_id)
+            .order_by(predictions.c.score.desc())
+            .limit(count if bucket is None else _RANKED)
+            .subquery()
+        )
+        threshold = select(models.c.threshold).where(models.c.version == model_version).scalar_subquery()
+        query = (
+            select(images.c.bucket, images.c.object_key, best.c.score, best.c.score >= threshold)
+            .join_from(best, images, best.c.image_id == images.c.image_id)
+            .order_by(best.c.score.desc(), images.c.image_id)
             .limit(count)
         )
         if bucket is not None:
             query = query.where(images.c.bucket == bucket)
         rows = self._transact(lambda connection: connection.execute(query).all())
-        return [RankedImage(row[0], row[1].decode(), row[2], row[2] >= row[3]) for row in rows]
+        return [RankedImage(row[0], row[1].decode(), row[2], bool(row[3])) for row in rows]
 
     def recent_images(self, count: int) -> list[ListedObject]:
         """The newest images that a model, of whatever version, was asked about; newest first."""
-        # By the primary key, whose ids grow with time, so that it ends after a few rows. An order by the time would
-        # sort all predictions, and of an EXISTS MariaDB makes a table of them all.
-        newest = (
+        # Of each version the newest scans' rows from the end of an index: an order by time would sort all predictions.
+        newest = [
             select(predictions.c.image_id)
-            .where(predictions.c.outcome == Outcome.PREDICTED)
-            .distinct()
-            .order_by(predictions.c.image_id.desc())
+            .where(predictions.c.model_version == version, predictions.c.outcome == Outcome.PREDICTED)
+            .order_by(predictions.c.scan_number.desc(), predictions.c.image_id.desc())
             .limit(count)
-            .subquery()
-        )
-        query = select(images).join(newest, newest.c.image_id == images.c.image_id).order_by(images.c.image_id.desc())
-        rows = self._transact(lambda connection: connection.execute(query).all())
+            for version in self._transact(
+                lambda connection: list(connection.execute(select(models.c.version)).scalars())
+            )
+        ]
+        image_ids = {
+            image_id
+            for query in newest
+            for image_id in self._transact(lambda connection, query=query: connection.execute(query).scalars().all())  # type: ignore[misc]
+        }
+        found = select(images).where(images.c.image_id.in_(sorted(image_ids, reverse=True)[:count]))
+        rows = self._transact(lambda connection: connection.execute(found.order_by(images.c.image_id.desc())).all())
         return [_listed_object(row) for row in rows]
 
 
-def _record(
-    connection: Connection, results: Sequence[Result], model_version: int, decoder_version: int, write: _Write
-) -> list[Outcome]:
-    run = open_run(connection, write.token, write.writer)
-    # In the order of the unique key, so that two writers of the same images queue up rather than deadlock.
-    by_identity = {result.image.identity: result for result in sorted(results, key=lambda r: r.image.identity)}
-    image_rows = [_image_row(identity, result) for identity, result in by_identity.items()]
-    _upsert(connection, "images", image_rows, {"content_hash": "COALESCE({new}, images.content_hash)"})
-    # The upsert holds the images' row locks: nobody else can decide about these images before we commit.
-    stored = _stored(connection, list(by_identity), model_version)
-    rows, counted = [], {}
-    remembered: dict[str, list[int]] = {}
-    for identity, result in by_identity.items():
-        image_id, before = stored[identity]
-        decision = decide(before, result, token=write.token, rescan=write.rescan, decoder_version=decoder_version)
-        counted[identity] = decision.counts.outcome
-        run.count(identity, decision, flagged=result.score is not None and result.score >= run.threshold)
-        if decision.replaces:
-            fixed = {"image_id": image_id, "model_version": model_version, "decoder_version": None}
-            if result.outcome is Outcome.UNREADABLE:
-                fixed["decoder_version"] = decoder_version
-            rows.append(fixed | _prediction_row(result, decision))
-        elif before is not None and decision.counted_for not in (None, before.counted_for):
-            remembered.setdefault(decision.counted_for.encode(), []).append(image_id)
-    if rows:
-        _upsert(connection, "predictions", rows, {name: "{new}" for name in rows[0] if name not in _PREDICTION_KEY})
-    for counted_for, image_ids in remembered.items():
-        beside = update(predictions).where(
-            predictions.c.model_version == model_version, predictions.c.image_id.in_(image_ids)
-        )
-        connection.execute(beside.values(counted_for=counted_for))
-    run.store(connection)
-    return [counted[result.image.identity] for result in results]
-
-
-def _upsert(connection: Connection, table: str, rows: list[dict[str, Any]], updates: dict[str, str]) -> None:
-    upsert(connection, table, list(rows[0]), [list(row.values()) for row in rows], updates)
-
-
-def _stored(
-    connection: Connection, identities: Sequence[bytes], model_version: int
-) -> dict[bytes, tuple[int, StoredPrediction | None]]:
-    query = (
-        "SELECT i.identity, i.image_id, p.outcome, p.error_code, p.scan_number, p.run_number, p.decoder_version,"
-        " p.counted_for FROM images i LEFT JOIN predictions p ON p.image_id = i.image_id AND p.model_version = %s"
-        f" WHERE i.identity IN ({','.join(['%s'] * len(identities))})"
-    )
-    rows = connection.exec_driver_sql(query, (model_version, *identities))
-    return {row.identity: (row.image_id, _stored_prediction(row)) for row in rows}
-
-
-def _stored_prediction(row: Row[Any]) -> StoredPrediction | None:
-    if row.outcome is None:
-        return None
-    token = FencingToken(row.scan_number, row.run_number)
-    return StoredPrediction(
-        Counted(token, Outcome(row.outcome), row.error_code or ""),
-        row.decoder_version,
-        Counted.parse(row.counted_for) if row.counted_for else None,
-    )
-
-
-def _image_row(identity: bytes, result: Result) -> dict[str, Any]:
-    image = result.image
-    return {
-        "identity": identity,
-        "bucket": image.bucket,
-        "object_key": image.key.encode(),
-        "etag": image.etag,
-        "size_bytes": image.size_bytes,
-        "last_modified": naive_utc(image.last_modified),
-        "content_hash": result.content_hash,
-    }
-
-
-def _prediction_row(result: Result, decision: WriteDecision) -> dict[str, Any]:
-    token = decision.counts.token
-    return {
-        "scan_number": token.scan_number,
-        "run_number": token.run_number,
-        "outcome": str(result.outcome),
-        "score": result.score,
-        "rendering": result.rendering,
-        "scored_hash": reusable_hash(result),
-        "error_code": result.error_code,
-        "error_message": result.error_message and result.error_message[:_MESSAGE_CHARS],
-        "scored_at": utc_now(),
-        "counted_for": decision.counted_for and decision.counted_for.encode(),
-    }
-
-
 def _failed_page(
-    connection: Connection, bucket: str, prefix: str, model_version: int, after: int, page_size: int
+    connection: Connection,
+    outcome: Outcome,
+    model_version: int,
+    bucket: str,
+    prefix: str,
+    scan_id: str,
+    after: tuple[int, int],
+    page_size: int,
 ) -> Sequence[Row[Any]]:
     start = prefix.encode()
+    ours = connection.execute(select(scans.c.number, scans.c.run_number).where(scans.c.scan_id == scan_id)).first()
+    scan_number, image_id = after
     query = (
-        select(images)
+        select(images, predictions.c.scan_number, predictions.c.error_code, predictions.c.decoder_version)
         .join(predictions, predictions.c.image_id == images.c.image_id)
         .where(
             predictions.c.model_version == model_version,
-            predictions.c.outcome == Outcome.FAILED,
+            predictions.c.outcome == outcome,
             images.c.bucket == bucket,
             func.left(images.c.object_key, len(start)) == start,
-            images.c.image_id > after,
+            or_(
+                predictions.c.scan_number > scan_number,
+                and_(predictions.c.scan_number == scan_number, predictions.c.image_id > image_id),
+            ),
         )
-        .order_by(images.c.image_id)
+        .order_by(predictions.c.scan_number, predictions.c.image_id)
         .limit(page_size)
     )
+    if ours is not None:
+        query = query.where(or_(predictions.c.scan_number != ours.number, predictions.c.run_number != ours.run_number))
+    if outcome is Outcome.GONE:
+        query = query.where(predictions.c.run_number == _BEFORE_RUNS)
     return connection.execute(query).all()
 
 

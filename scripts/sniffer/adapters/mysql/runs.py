@@ -51,14 +51,14 @@ class OpenRun:
         """This is committed already."""
         self._tallies[outcome, code] = tally
 
-    def count(self, identity: bytes, decision: WriteDecision, *, flagged: bool) -> None:
-        """Count the image as decided, and no longer as it counted before."""
+    def count(self, identity: bytes, decision: WriteDecision, score: float | None) -> None:
+        """Count the image as decided, with the score that is stored then, and no longer as it counted before."""
         if decision.counts == decision.counted_before:
             return
         if decision.counted_before is not None:
             # What is replaced within a run has no score, so it was not flagged.
             self._of(decision.counted_before).add(identity, -1, flagged=False)
-        self._of(decision.counts).add(identity, 1, flagged=flagged and decision.replaces)
+        self._of(decision.counts).add(identity, 1, flagged=score is not None and score >= self.threshold)
 
     def store(self, connection: Connection) -> None:
         """Write what has changed."""

@@ -11,6 +11,7 @@ from support.database_servers import DatabaseServer
 from support.judged import gate_verdict, model_metrics
 from support.stored_rows import candidate, failed, predicted, record
 
+from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.grants import ROLES, user_statements
 from sniffer.adapters.mysql.transactions import Transactions
@@ -78,9 +79,9 @@ def test_a_scan_writes_results_and_nothing_about_models(database_url: str) -> No
         assert record(database, results, token=token) == [Outcome.PREDICTED, Outcome.FAILED]
         assert record(database, [predicted("b", 0.1)], token=token) == [Outcome.PREDICTED]
         identity = results[0].image.identity
-        assert database.images.settled([identity], 1, scan_id="s") == {identity}
+        assert database.images.settled([identity], 1, DECODER_VERSION, scan_id="s") == {identity: 0.9}
         assert len(database.images.scored_bytes([results[0].content_hash or b""], 1)) == 1
-        assert list(database.images.failed_objects("bkt", "", 1)) == []
+        assert list(database.images.failed_objects("bkt", "", 1, DECODER_VERSION)) == []
         assert [image.key for image in database.images.top_images(1)] == ["a", "b"]
         assert database.scans.tallies(token)
         database.scans.failure_samples(token, 1, 10)

@@ -159,7 +159,7 @@ def test_an_image_that_another_scan_stored_first_counts_once_however_often_it_co
     token = database.scans.open(REQUEST, 1, 0.5)
     for _ in range(3):
         assert record(database, [predicted("a", 0.2)], token=token) == [Outcome.UNCHANGED]
-    assert database.scans.tallies(token) == (tally(Outcome.UNCHANGED, "", 0, predicted("a")),)
+    assert database.scans.tallies(token) == (tally(Outcome.UNCHANGED, "", 1, predicted("a")),)
     assert database.scans.flagged(token) == 0
 
 

@@ -26,8 +26,12 @@ from sniffer_local.layout import CHECKOUT
 DOCS = CHECKOUT / "docs"
 _MIGRATIONS = Path(schema.__file__).parent / "migrations" / "versions"
 _VIEWS = {
-    "flagged_images": "What reviewers read: every scored image at or above its version's threshold *now*. Several "
-    "versions may have scored one image; filter by `model_version` for one of them.",
+    "flagged_images": "What reviewers read, the present: one row for each object whose newest version the stable model "
+    "scores at or above its threshold *now*, without those that a scan found deleted. An order by `score` with a limit "
+    "and a condition on `object_key` use an index.",
+    "flagged_history": "The past beside it: every image that any model version scores at or above its own threshold "
+    "*now*, also replaced and deleted ones.",
+    "unreadable_images": "What the stable model could not be asked about, with the reason.",
 }
 _ENVIRONMENT = re.compile(r"^environment:\n(?:  .*\n)+\n", re.MULTILINE)
 _NOTE = "<!-- Made from the code by `make docs`; do not edit. -->"

@@ -8,6 +8,7 @@ from sqlalchemy import (
     VARBINARY,
     BigInteger,
     Column,
+    Computed,
     Double,
     Integer,
     LargeBinary,
@@ -167,6 +168,12 @@ images = Table(
     Column("bucket", String(255), doc="the S3 bucket"),
     # Binary: S3 compares keys byte by byte, and every MySQL collation pads, folds or both somewhere.
     Column("object_key", VARBINARY(1024), doc="the key as bytes of UTF-8, compared byte by byte"),
+    Column(
+        "key_text",
+        String(1024),
+        Computed("CONVERT(object_key USING utf8mb4)", persisted=False),
+        doc="the key as text; made from `object_key`, and indexed with the bucket and last modified",
+    ),
     Column("etag", String(255), doc="as S3 listed it, without quotes"),
     Column("size_bytes", BigInteger, doc="as listed"),
     Column("last_modified", DATETIME(fsp=6), doc="as listed, UTC"),

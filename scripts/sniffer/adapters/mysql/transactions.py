@@ -42,6 +42,8 @@ class Transactions:
             pool_size=1,
             max_overflow=0,
             pool_recycle=1800,
+            # Every transaction here ends with a COMMIT or a ROLLBACK of its own; one more would cost a round trip.
+            pool_reset_on_return=None,
             # Gap locks of REPEATABLE READ would make concurrent consumers deadlock on neighbouring rows.
             isolation_level="READ COMMITTED",
             # Parameters are object keys and scores: nothing for a traceback.

@@ -127,6 +127,7 @@ def test_concurrent_writers_of_the_same_images_agree(database: Database, databas
 
 
 def test_flagged_images_follow_the_threshold_without_a_rescan(database: Database, database_url: str) -> None:
+    database.models.promote(1)
     record(database, [predicted("lo", 0.4), predicted("hi 😀", 0.6)], model_version=1, scan_id="s")
     assert rows(database_url, "SELECT object_key FROM flagged_images") == [("hi 😀",)]
     change(database_url, "UPDATE models SET threshold = 0.3 WHERE version = 1")

@@ -6,6 +6,8 @@ Every step looks first whether it is done, so that the migration can be run agai
 from alembic import op
 from sqlalchemy import text
 
+from sniffer.adapters.mysql.migration_steps import has_column
+
 revision = "0005"
 down_revision = "0004"
 
@@ -68,6 +70,7 @@ SCAN_IDS_GO = """
         DROP COLUMN scan_id,
         MODIFY COLUMN scan_number BIGINT NOT NULL,
         ADD KEY predictions_by_outcome (model_version, outcome, scan_number),
+        ADD KEY predictions_by_any_score (score),
         ADD CONSTRAINT predictions_outcome
             CHECK (outcome IN ('predicted', 'reused', 'unreadable', 'inaccessible', 'gone', 'failed')),
         ADD CONSTRAINT predictions_score CHECK ((outcome IN ('predicted', 'reused')) = (score IS NOT NULL))
@@ -82,18 +85,58 @@ IDENTITIES = """
     WHERE image_id BETWEEN :first AND :last
 """
 
-IMAGES = "ALTER TABLE images DROP KEY images_by_content"
+# The key as text, so that a view can show and find it; a column that takes no room but in its index.
+KEY_TEXT = """
+    ALTER TABLE images ADD COLUMN key_text VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+        GENERATED ALWAYS AS (CONVERT(object_key USING utf8mb4)) VIRTUAL
+"""
 
+IMAGES = """
+    ALTER TABLE images
+        DROP KEY images_by_content,
+        DROP KEY images_by_key,
+        ADD KEY images_by_key (key_text(255), bucket, last_modified)
+"""
+
+# Sub-queries in place of a join tell the servers before they plan that there is one version and one threshold, so that
+# they read an index in order of score and stop at the limit.
 VIEWS = {
     "flagged_images": """
     CREATE OR REPLACE VIEW flagged_images AS
-    SELECT i.image_id, i.bucket, CONVERT(i.object_key USING utf8mb4) AS object_key, i.etag, i.last_modified,
-           p.model_version, p.score, m.threshold, p.outcome, p.rendering, s.scan_id, p.scored_at
+    SELECT i.image_id, i.bucket, i.key_text AS object_key, i.etag, i.last_modified, p.model_version, p.score,
+           m.threshold, p.outcome, p.rendering, s.scan_id, p.scored_at
     FROM predictions p
-    JOIN models m ON m.version = p.model_version
+    STRAIGHT_JOIN models m FORCE INDEX (PRIMARY) ON m.version = p.model_version
     JOIN images i ON i.image_id = p.image_id
     LEFT JOIN scans s ON s.number = p.scan_number
-    WHERE p.score >= m.threshold
+    LEFT JOIN images newer
+        ON newer.key_text = i.key_text AND newer.object_key = i.object_key AND newer.bucket = i.bucket
+        AND (newer.last_modified > i.last_modified
+            OR (newer.last_modified = i.last_modified AND newer.image_id > i.image_id))
+    LEFT JOIN predictions gone
+        ON gone.image_id = p.image_id AND gone.outcome = 'gone' AND gone.scored_at > p.scored_at
+    WHERE p.model_version = (SELECT MAX(version) FROM models WHERE status = 'stable')
+        AND p.score >= (SELECT MAX(threshold) FROM models WHERE status = 'stable')
+        AND newer.image_id IS NULL AND gone.image_id IS NULL
+    """,
+    "flagged_history": """
+    CREATE OR REPLACE VIEW flagged_history AS
+    SELECT i.image_id, i.bucket, i.key_text AS object_key, i.etag, i.last_modified, p.model_version, p.score,
+           m.threshold, p.outcome, p.rendering, s.scan_id, p.scored_at
+    FROM predictions p
+    STRAIGHT_JOIN models m FORCE INDEX (PRIMARY) ON m.version = p.model_version
+    JOIN images i ON i.image_id = p.image_id
+    LEFT JOIN scans s ON s.number = p.scan_number
+    WHERE p.score >= m.threshold AND p.score >= (SELECT MIN(threshold) FROM models)
+    """,
+    "unreadable_images": """
+    CREATE OR REPLACE VIEW unreadable_images AS
+    SELECT i.image_id, i.bucket, i.key_text AS object_key, i.etag, i.last_modified, i.size_bytes, p.model_version,
+           p.error_code, p.error_message, p.decoder_version, s.scan_id, p.scored_at
+    FROM predictions p
+    JOIN images i ON i.image_id = p.image_id
+    LEFT JOIN scans s ON s.number = p.scan_number
+    WHERE p.outcome = 'unreadable' AND p.model_version = (SELECT MAX(version) FROM models WHERE status = 'stable')
     """,
 }
 
@@ -102,15 +145,17 @@ def upgrade() -> None:
     """Change the tables, fill the new columns in batches, then make the views."""
     _create(LEASES)
     _create(TALLIES)
-    if not _has_column("scans", "number"):
+    if not has_column(op.get_bind(), "scans", "number"):
         op.execute(SCANS)
-    if not _has_column("predictions", "scan_number"):
+    if not has_column(op.get_bind(), "predictions", "scan_number"):
         op.execute(PREDICTIONS)
-    if _has_column("predictions", "scan_id"):
+    if has_column(op.get_bind(), "predictions", "scan_id"):
         _in_batches(SCAN_NUMBERS)
         checks = "".join(f"DROP CONSTRAINT {name},\n        " for name in _checks("predictions"))
         op.execute(SCAN_IDS_GO.format(without_checks=checks))
     _in_batches(IDENTITIES)
+    if not has_column(op.get_bind(), "images", "key_text"):
+        op.execute(KEY_TEXT)
     if _has_index("images", "images_by_content"):
         op.execute(IMAGES)
     for view in VIEWS.values():
@@ -130,16 +175,11 @@ def _in_batches(statement: str) -> None:
         connection.execute(text("COMMIT"))
 
 
-def _has_column(table: str, column: str) -> bool:
-    return _exists("columns", f"table_name = '{table}' AND column_name = '{column}'")
-
-
 def _has_index(table: str, index: str) -> bool:
-    return _exists("statistics", f"table_name = '{table}' AND index_name = '{index}'")
-
-
-def _exists(kind: str, which: str) -> bool:
-    query = f"SELECT 1 FROM information_schema.{kind} WHERE table_schema = DATABASE() AND {which} LIMIT 1"
+    query = (
+        "SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() "
+        f"AND table_name = '{table}' AND index_name = '{index}' LIMIT 1"
+    )
     return op.get_bind().execute(text(query)).scalar() is not None
 
 

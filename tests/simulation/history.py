@@ -13,7 +13,7 @@ from simulation.database import THRESHOLD, MemoryDatabase, Session
 from simulation.network import ConsumerEnd, Network, ProducerEnd
 from simulation.plan import FaultKind, Plan
 from simulation.strikes import striker
-from simulation.systems import MemoryBucket, MemoryDecoder, MemoryModelServer, true_score
+from simulation.systems import LETHAL, MemoryBucket, MemoryDecoder, MemoryModelServer, true_score
 from simulation.truth import Truth, Violation
 from sniffer.core.errors import ContractError, ScanInUse, SettingsError, SnifferError
 from sniffer.core.model_records import ModelRecord, ModelStatus
@@ -39,6 +39,8 @@ RECOVERY_S = 8.0
 """How long the traces of a fault may last after its end: a consumer is missed after its deadline; its images are
 fetched again; a process that gave up (within PATIENCE_S) starts and connects again; a batch that was waiting ends."""
 LEASE_S = 2.0
+LETHAL_S = 12.0
+"""How long one image that ends consumers may take: seven deaths, each with a start."""
 HORIZON_S = 60.0
 _SILENCES = frozenset(
     {
@@ -111,7 +113,8 @@ class History:
         for fault in self.plan.faults:
             self.clockwork.after(fault.at_s, striker(self, fault))
         self._start_producer()
-        horizon_s = self.plan.quiet_from + RECOVERY_S + HORIZON_S
+        lethal = sum(body.startswith(LETHAL) for body in self.plan.bodies)
+        horizon_s = self.plan.quiet_from + RECOVERY_S + HORIZON_S + lethal * LETHAL_S
         self.clockwork.run(lambda: self.is_over or self.violation is not None, horizon_s)
         if not self.is_over and self.violation is None:
             self.violation = f"liveness: the scan has not ended at {self.clockwork.now:.1f} s"
@@ -185,7 +188,9 @@ class History:
             self.clockwork.sleep,
         )
         self.run = run
-        channel.before_wait = lambda: self._judge(lambda: self.truth.check_ledger(run.dispatcher.ledger, tally))
+        channel.before_wait = lambda: self._judge(
+            lambda: self.truth.check_ledger(run.dispatcher.ledger, tally, self.network.consumers)
+        )
         self.say("the producer starts")
         try:
             certificate = run.run()
@@ -253,14 +258,12 @@ class History:
     def _consume(self, process: Process) -> None:
         channel = ConsumerEnd(self.network, process, process.name.encode())
 
-        def die(_status: int = 0) -> None:
-            self.say(f"{process.name} dies")
-            process.kill()
-            self.clockwork.this_thread().park()
-
         def die_of(body: bytes) -> None:
             self.truth.killed_by[body] += 1
-            die()
+            self.say(f"{process.name} dies")
+            channel.machine_stays = True
+            process.kill()
+            self.clockwork.this_thread().park()
 
         def start_decoder() -> MemoryDecoder:
             decoder = self.decoders[process] = MemoryDecoder(die_of)
@@ -275,7 +278,6 @@ class History:
             self.settings,
             process.name,
             self.clockwork.time,
-            end_process=die,
         )
         self.say(f"{process.name} starts")
         try:
@@ -351,7 +353,7 @@ def _silence() -> Iterator[None]:
 
 def _check(plan: Plan, *, tell: bool) -> Finished:
     finished = History(plan, tell=tell).play()
-    late_from = plan.quiet_from + RECOVERY_S
+    late_from = plan.quiet_from + RECOVERY_S + LETHAL_S * sum(body.startswith(LETHAL) for body in plan.bodies)
     if finished.violation is None and plan.faults and finished.ended_at > late_from:
         undisturbed_s = History(undisturbed(plan)).play().ended_at
         # What a fail-over lost is scored again by another run of the scan.

@@ -181,6 +181,8 @@ class ConsumerEnd(_End):
         super().__init__(network, process)
         self.name = name
         self.connection: Connection | None = None
+        self.machine_stays = False
+        """If the process dies, its machine does not: the other end is told at once."""
         self._outbox: list[list[bytes]] = []
         self._arrived: deque[list[bytes]] = deque()
         network.consumers[name] = self
@@ -226,7 +228,7 @@ class ConsumerEnd(_End):
         """The process was killed: what it had written to the connection may still arrive, or not."""
         self.network.consumers.pop(self.name, None)
         if self.connection is not None:
-            noticed_after_s = self.network.rng.choice((0.0, 0.001, 5.0))
+            noticed_after_s = self.network.rng.choice((0.0, 0.001) if self.machine_stays else (0.0, 0.001, 5.0))
             connection, self.connection = self.connection, None
             wait_s = self.network.rng.choice((0.0, 0.001))
             self.network.clockwork.after(wait_s, lambda: connection.break_off(noticed_after_s, False))

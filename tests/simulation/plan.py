@@ -70,6 +70,7 @@ _MISFORTUNES = (
     (FaultKind.STOP_PRODUCER, FaultKind.SECOND_RUN, FaultKind.SERVING_SLOW),
     (FaultKind.STOP_CONSUMER, FaultKind.KILL_PRODUCER, FaultKind.SECOND_RUN),
     (FaultKind.KILL_CONSUMER, FaultKind.SLOW_NETWORK, FaultKind.CUT, FaultKind.CUT),
+    (FaultKind.KILL_CONSUMER,) * 12,
 )
 """Faults that are worse together than apart."""
 
@@ -125,6 +126,8 @@ def plan_of(seed: int) -> Plan:
     bodies = tuple(_body(rng) for _ in range(count))
     stored = frozenset(i for i in range(count) if rng.random() < 0.15)
     mode = rng.random()
+    if count == 1 and mode > 0.8:
+        bodies = (b"LETHAL",)  # seldom by chance, and nothing else is in the way
     return Plan(
         rng_seed=seed,
         bodies=bodies,

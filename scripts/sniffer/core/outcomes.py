@@ -107,8 +107,8 @@ CODES: Mapping[str, CodeMeaning] = {
     ),
     "kills_consumers": CodeMeaning(
         Outcome.FAILED,
-        "two consumers died while they held it among others, and a third one that held nothing else",
-        "look at memory first (`SNIFFER_MAX_IMAGE_PIXELS`); fetch the file with care, report it to Pillow",
+        "five consumers died, one after the other, with nothing but it in their hands and before it was decoded",
+        "look at the consumers' memory first; then `--retry-failed`, fetch the file with care, report it",
     ),
 }
 """Of the column `predictions.error_code` and of a certificate's samples. A test compares them with the code."""

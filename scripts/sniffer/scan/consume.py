@@ -104,7 +104,6 @@ def _consume(endpoint: str, name: str, *, check: bool) -> int:
                 fleet,
                 name,
                 time.monotonic,
-                end_process=os._exit,
                 on_welcome=lambda welcome: configure_logging(name, welcome.scan_id),
             )
             signal.signal(signal.SIGTERM, lambda *_: consumer.stop())

@@ -7,9 +7,11 @@ heartbeat. Images that were taken are either committed and acknowledged, or hand
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from pathlib import Path
 
 from sniffer.core.errors import ContractError, SettingsError, SnifferError, SupersededRun, TransientError
 from sniffer.core.records import Outcome
@@ -31,32 +33,33 @@ from sniffer.scan.messages import (
     Welcome,
     Work,
 )
+from sniffer.scan.turns import TurnWatch
 
 log = logging.getLogger(__name__)
 
 LINGER_S = 0.05
 """How long an incomplete batch waits for more images after the last one came."""
 
-STUCK_STATUS = 70
-"""Exit status of a consumer that ends itself because one batch takes for ever (EX_SOFTWARE)."""
+END_GRACE_S = 1.5
+"""How long the batch in hand may still take once the end has come; then it is handed back, whatever holds it up."""
 
 
 class Consumer:
     """The loop of one consumer. `score` runs on the one thread of `scorer`; everything else on the caller's.
 
-    `on_welcome` is called when a producer's scan begins, and `end_process` with an exit status when a batch is stuck.
+    `score` calls its last argument as soon as the batch is decoded; `on_welcome` is called when a producer's scan
+    begins. When the loop has ended, a batch that hangs may still run: its thread must not keep the process alive.
     """
 
     def __init__(
         self,
         channel: ConsumerChannel,
-        score: Callable[[Welcome, Sequence[Work]], list[tuple[int, Outcome]]],
+        score: Callable[[Welcome, Sequence[Work], Callable[[], None]], list[tuple[int, Outcome]]],
         scorer: Executor,
         settings: FleetSettings,
         name: str,
         clock: Clock,
         *,
-        end_process: Callable[[int], None],
         on_welcome: Callable[[Welcome], None] = lambda _: None,
     ) -> None:
         self._channel = channel
@@ -65,17 +68,19 @@ class Consumer:
         self._settings = settings
         self._name = name
         self._clock = clock
-        self._end_process = end_process
         self._on_welcome = on_welcome
         self._job: Welcome | None = None
         self._inbox: deque[Work] = deque()
         self._batch: list[Work] = []
         self._working: Future[list[tuple[int, Outcome]]] | None = None
+        self._is_decoded = self._decoded_is_told = False
         self._work_started_at = 0.0
         self._last_arrival = 0.0
         self._last_heard = clock()
         self._last_beat = 0.0
+        self._turns = TurnWatch(clock, settings.producer_deadline_s / 4)
         self._ending = False
+        self._ends_by: float | None = None
         self._error: SnifferError | None = None
         self.done = 0
 
@@ -85,7 +90,10 @@ class Consumer:
         return self._job is not None
 
     def stop(self) -> None:
-        """Take no more work: finish the batch in hand, hand the rest back, end. Safe in a signal handler."""
+        """Take no more work: finish the batch in hand if that is soon done, hand the rest back, end.
+
+        Safe in a signal handler.
+        """
         self._ending = True
         self._channel.wake()
 
@@ -102,24 +110,42 @@ class Consumer:
     @property
     def wait_s(self) -> float:
         """How long to wait if nothing arrives: until the next beat, or until an incomplete batch has waited enough."""
-        return LINGER_S if self._inbox and self._working is None else self._settings.beat_s / 2
+        if self._ending or (self._inbox and self._working is None):
+            return LINGER_S
+        return self._settings.beat_s / 2
 
     def turn(self) -> bool:
         """Do what there is to do now, without waiting; returns whether another turn is needed.
 
         The last turn says goodbye, and raises the error that ended the work, if one did.
         """
+        if frozen_s := self._turns.frozen_s(self.wait_s):
+            self._last_heard += frozen_s
+            self._work_started_at += frozen_s
         try:
             self._work()
         except SnifferError as error:
-            self._error = self._error or error
-            self._ending = True
-        if not self._ending or self._working is not None:
+            self._end_with(error)
+        except Exception as error:  # noqa: BLE001 - no image's fault: all are handed back, with one line that says why
+            self._end_with(TransientError(_unexpected(error)))
+        if not self._ending or self._may_finish():
             return True
         self._leave()
         if self._error is not None:
             raise self._error
         return False
+
+    def _end_with(self, error: SnifferError) -> None:
+        self._error = self._error or error
+        self._ending = True
+
+    def _may_finish(self) -> bool:
+        """Whether the batch in hand still has the time to be done."""
+        if self._working is None:
+            return False
+        if self._ends_by is None:
+            self._ends_by = self._clock() + END_GRACE_S
+        return self._clock() < self._ends_by
 
     def _work(self) -> None:
         for message in self._channel.receive():
@@ -145,7 +171,10 @@ class Consumer:
     @property
     def _holds(self) -> tuple[int, ...]:
         """The numbers of what we hold of the current session; a batch of an earlier one may still be running."""
-        return tuple(work.number for work in (*self._batch, *self._inbox) if work.session == self._session)
+        return self._numbers([*self._batch, *self._inbox])
+
+    def _numbers(self, works: Sequence[Work]) -> tuple[int, ...]:
+        return tuple(work.number for work in works if work.session == self._session)
 
     def _take(self, message: FromProducer) -> None:
         match message:
@@ -190,8 +219,14 @@ class Consumer:
             return
         self._batch = [self._inbox.popleft() for _ in range(min(size, len(self._inbox)))]
         self._work_started_at = self._clock()
-        self._working = self._scorer.submit(self._score, self._job, self._batch)
+        self._is_decoded = self._decoded_is_told = False
+        self._working = self._scorer.submit(self._score, self._job, self._batch, self._note_decoded)
         self._working.add_done_callback(lambda _: self._channel.wake())
+
+    def _note_decoded(self) -> None:
+        """The batch is decoded. Called on the scorer's thread."""
+        self._is_decoded = True
+        self._channel.wake()
 
     def _finish_batch(self) -> None:
         if self._working is None or not self._working.done():
@@ -214,16 +249,18 @@ class Consumer:
 
     def _beat(self) -> None:
         now = self._clock()
-        if now - self._last_beat >= self._settings.beat_s:
-            self._last_beat = now
-            self._channel.send(Heartbeat(self._session, self._holds))
+        is_news = self._working is not None and self._is_decoded and not self._decoded_is_told
+        if is_news or now - self._last_beat >= self._settings.beat_s:
+            self._last_beat, self._decoded_is_told = now, self._is_decoded
+            decoded = self._batch if self._is_decoded else []
+            self._channel.send(Heartbeat(self._session, self._holds, self._numbers(decoded)))
 
     def _check_deadlines(self) -> None:
         now = self._clock()
-        if self._working is not None and now - self._work_started_at > self._settings.work_limit_s:
-            # A thread cannot be ended from outside; dying gives the images to others, and the poison rule counts.
-            log.error("one batch has taken more than %g s: this consumer ends itself", self._settings.work_limit_s)
-            self._end_process(STUCK_STATUS)
+        if self._working is not None and not self._ending and now - self._work_started_at > self._settings.work_limit_s:
+            # A thread cannot be ended from outside: we leave without it, and it ends with the process.
+            self._ends_by = now
+            raise TransientError(f"one batch has taken more than {self._settings.work_limit_s:g} s")
         limit_s = self._settings.producer_deadline_s if self._job else self._settings.no_consumer_s
         if now - self._last_heard > limit_s and self._working is None:
             raise TransientError(f"no word from a producer at {self._channel.endpoint} for {limit_s:g} s")
@@ -236,3 +273,10 @@ class Consumer:
             self._channel.send(HandBack(untouched[0].session, tuple(work.number for work in untouched)))
         fatal = isinstance(self._error, ContractError | SettingsError)
         self._channel.send(Leave(one_line(self._error, LONGEST_ERROR) if self._error else "", fatal))
+
+
+def _unexpected(error: Exception) -> str:
+    """An error that nobody foresaw, on one line: what it is, and where it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"unexpected {type(error).__name__}{where}: {one_line(error)}"

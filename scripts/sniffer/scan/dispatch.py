@@ -38,11 +38,15 @@ from sniffer.scan.messages import (
 )
 from sniffer.scan.peers import MAX_CONSUMERS, PeerLog, RefusedPeers, shown
 from sniffer.scan.progress import ScanProgress
+from sniffer.scan.turns import TurnWatch
 
 log = logging.getLogger(__name__)
 
 EARLY_FAILURES = 100
 """Once so many images failed, a scan that is over its error budget stops instead of failing forty million times."""
+
+ALIVE_BEATS = 2.5
+"""A consumer that was heard so many beats ago was not frozen. With the usual beat, less than ZeroMQ's HEARTBEAT_MS."""
 
 FAREWELL_S = 2.0
 """How long the end waits for the consumers' goodbyes."""
@@ -80,6 +84,9 @@ class Dispatcher:
         self._clock = clock
         self.ledger = Ledger(deadline_s=settings.consumer_deadline_s, held_bytes=settings.held_bytes)
         self._fetched: queue.SimpleQueue[tuple[int, bytes | Unscored | BaseException]] = queue.SimpleQueue()
+        self._turns = TurnWatch(clock, settings.consumer_deadline_s / 4)
+        self._blames_from = 0.0
+        self._deaths = 0
         self._last_beat = 0.0
         self._last_consumer = self._last_progress = clock()
         self._seen = -1
@@ -116,6 +123,8 @@ class Dispatcher:
 
         The last turn, after the farewell, raises what ended the scan early.
         """
+        if frozen_s := self._turns.frozen_s(self.wait_s):
+            self._excuse(frozen_s)
         if self._farewell_until is None:
             self._serve()
         else:
@@ -150,6 +159,17 @@ class Dispatcher:
         self._keeper.keep(self._job.token)
         self._check_limits()
 
+    def _excuse(self, frozen_s: float) -> None:
+        """We were frozen, and heard nobody: nobody was silent, and connections that broke meanwhile prove no death."""
+        now = self._clock()
+        log.warning(
+            "this process did not run for %.1f s: it waits for consumers as if they had just been heard", frozen_s
+        )
+        self.ledger.excuse_silence(now - frozen_s, now)
+        self._blames_from = now + self._settings.consumer_deadline_s
+        self._last_consumer += frozen_s
+        self._last_progress += frozen_s
+
     # ---- listing and fetching -------------------------------------------------------------------------------
 
     def _take_listed(self) -> None:
@@ -172,7 +192,7 @@ class Dispatcher:
 
     def _start_fetch(self, entry: Entry) -> None:
         if entry.is_poison:
-            reason = f"{entry.deaths} consumers died while they held it, the last one with nothing else"
+            reason = f"{entry.lone_deaths} consumers died before it was decoded, each holding nothing else"
             self.ledger.fetched(entry.number, Unscored(Outcome.FAILED, "kills_consumers", reason))
         else:
             self._fetchers.submit(self._fetch_one, entry.number, entry.image)
@@ -257,6 +277,7 @@ class Dispatcher:
             self._send(name, Refused(reason))
 
     def _reconcile(self, name: bytes, beat: Heartbeat) -> None:
+        self.ledger.mark_decoded(name, beat.decoded)
         lost = self.ledger.reconcile(name, beat.holds, self._clock())
         if lost:
             text = "%d images never reached %s, or its answer us: they go to others"
@@ -301,12 +322,12 @@ class Dispatcher:
         except ConsumerLost:
             # A connection that was replaced may still speak; ZeroMQ then gives it a name that nobody knows.
             if self.ledger.knows(name):
-                self._mark_dead(name, "has vanished")
+                self._mark_dead(name, "has vanished", blames=self._was_alive_just_now(name))
 
     def _requeue_expired(self) -> None:
         now = self._clock()
         for name in self.ledger.expired(now):
-            self._mark_dead(name, f"has been silent for {self._settings.consumer_deadline_s:g} s")
+            self._mark_dead(name, f"has been silent for {self._settings.consumer_deadline_s:g} s", blames=False)
         # A consumer ends itself when a batch takes longer than its limit; this one does not, whatever it is.
         limit_s = self._settings.work_limit_s + self._settings.consumer_deadline_s
         for name in self.ledger.stuck(now, limit_s):
@@ -314,8 +335,14 @@ class Dispatcher:
             text = "%s has answered for no image for %g s: its %d images go to others"
             self._peer_log.say(logging.WARNING, text, shown(name), limit_s, count)
 
-    def _mark_dead(self, name: bytes, why: str) -> None:
-        returned = self.ledger.mark_dead_and_requeue(name)
+    def _was_alive_just_now(self, name: bytes) -> bool:
+        """Whether its connection ended while it worked. ZeroMQ drops a peer that is frozen, too, but takes longer."""
+        now = self._clock()
+        return now >= self._blames_from and now - self.ledger.last_heard(name) <= ALIVE_BEATS * self._settings.beat_s
+
+    def _mark_dead(self, name: bytes, why: str, *, blames: bool) -> None:
+        returned = self.ledger.mark_dead_and_requeue(name, blames=blames)
+        self._deaths += blames and bool(returned)
         text = "%s %s: its %d images go to others"
         self._peer_log.say(logging.WARNING, text, shown(name), why, len(returned))
 
@@ -366,7 +393,8 @@ class Dispatcher:
             raise IncompleteScan(f"{failed} of the first {self.ledger.done} images failed: see the samples for why")
 
     def _check_progress(self, now: float) -> None:
-        seen = self.ledger.done + self._progress.tally.listed
+        # A death is one step towards the verdict on what causes it.
+        seen = self.ledger.done + self._progress.tally.listed + self._deaths
         if seen != self._seen:
             self._seen, self._last_progress = seen, now
         elif now - self._last_progress > self._settings.no_progress_s:

@@ -14,9 +14,10 @@ from sniffer.core.records import ListedObject, ListingDigest, Outcome, Unscored
 from sniffer.scan.messages import MAX_HELD
 
 DEATHS_BEFORE_QUARANTINE = 2
-"""An image that was in the hands of this many consumers that died is handed out alone."""
-DEATHS_BEFORE_FAILURE = 3
-"""An image that took this many down is not decoded again; it is recorded as failed."""
+"""An image is handed out alone once so many consumers died before they had decoded it."""
+DEATHS_BEFORE_FAILURE = 5
+"""An image is recorded as failed once so many died before they had decoded it and held nothing else. A consumer may die
+of a dozen causes; this many in a row, each within a moment, are the image's doing."""
 
 MAX_OWED = 20_000
 """Answers that one consumer may still owe: far more than an honest one ever does."""
@@ -29,7 +30,8 @@ _GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})
 class Entry:
     """One image on its way: when ready, with its encoded bytes or with a verdict that needs none.
 
-    `deaths` counts the consumers that died while they held it.
+    `deaths` counts the consumers that died when they held it and had not said that it is decoded; `lone_deaths` those
+    of them that held nothing else.
     """
 
     number: int
@@ -37,6 +39,8 @@ class Entry:
     body: bytes = b""
     verdict: Unscored | None = None
     deaths: int = 0
+    lone_deaths: int = 0
+    is_decoded: bool = False
     size_bytes: int = 0
     granted_at: float = 0.0
 
@@ -48,7 +52,7 @@ class Entry:
     @property
     def is_poison(self) -> bool:
         """Whether it must not be decoded again."""
-        return self.deaths >= DEATHS_BEFORE_FAILURE
+        return self.lone_deaths >= DEATHS_BEFORE_FAILURE
 
     def release(self) -> bytes:
         """Its bytes, which are no longer kept here."""
@@ -63,8 +67,8 @@ class _Consumer:
     alive: bool = True
     held: dict[int, Entry] = field(default_factory=dict)
     held_bytes: int = 0
-    blamed: list[Entry] = field(default_factory=list)
-    """What it held when it was taken for dead."""
+    blamed: list[tuple[Entry, bool]] = field(default_factory=list)
+    """What it may have died of, and whether it held nothing else."""
     owed: dict[int, None] = field(default_factory=dict)
     """Every image that it was given and has not answered for, also those that went to others meanwhile."""
     answered_at: float = 0.0
@@ -98,6 +102,7 @@ class Ledger:
         self._held_bytes = held_bytes
         self._next_number = 0
         self._waiting: deque[Entry] = deque()
+        self._suspects: deque[Entry] = deque()
         self._fetching: dict[int, Entry] = {}
         self._ready: deque[Entry] = deque()
         self._consumers: dict[bytes, _Consumer] = {}
@@ -112,7 +117,7 @@ class Ledger:
     @property
     def in_flight(self) -> int:
         """Images that are listed and have no outcome yet."""
-        return len(self._waiting) + len(self._fetching) + len(self._ready) + len(self._holder)
+        return self.to_fetch + self.on_hand + len(self._holder)
 
     @property
     def done(self) -> int:
@@ -122,7 +127,7 @@ class Ledger:
     @property
     def to_fetch(self) -> int:
         """Images whose bytes nobody has asked for yet."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._suspects)
 
     @property
     def on_hand(self) -> int:
@@ -144,6 +149,11 @@ class Ledger:
         """The consumers that are taken for alive."""
         return [name for name, consumer in self._consumers.items() if consumer.alive]
 
+    @property
+    def suspects(self) -> list[int]:
+        """The images, by number, that wait for the end of the scan since consumers died with them."""
+        return [entry.number for entry in self._suspects]
+
     # ---- from the listing to the hand-out -------------------------------------------------------------------
 
     def add(self, image: ListedObject) -> None:
@@ -152,10 +162,10 @@ class Ledger:
         self._next_number += 1
 
     def next_to_fetch(self) -> Entry | None:
-        """The next image whose bytes are needed, now being fetched; None when none waits."""
-        if not self._waiting:
+        """The next image whose bytes are needed, now being fetched; None when none waits. Suspects come last."""
+        if not self.to_fetch:
             return None
-        entry = self._waiting.popleft()
+        entry = (self._waiting or self._suspects).popleft()
         self._fetching[entry.number] = entry
         self._on_hand_bytes += entry.image.size_bytes
         return entry
@@ -170,38 +180,29 @@ class Ledger:
             entry.verdict, entry.size_bytes = content, 0
         else:
             entry.verdict, entry.body, entry.size_bytes = None, content, len(content)
-        # What went out before and came back is what the end of the scan would otherwise wait for.
-        if entry.deaths:
-            self._ready.appendleft(entry)
-        else:
-            self._ready.append(entry)
+        self._ready.append(entry)
 
     def next_grant(self, now: float) -> tuple[bytes, Entry] | None:
         """Give the next ready image to the living consumer that holds least; None when nobody can take it.
 
         The caller takes the bytes out with `Entry.release()`: the ledger keeps none of what is held, and an image
-        that comes back is fetched again. A suspect goes only to a consumer that holds nothing, and that consumer
-        gets nothing beside it.
+        that comes back is fetched again. A suspect goes only when nothing else is ready, and only to a consumer that
+        holds nothing; that consumer gets nothing beside it.
         """
-        if not self._ready:
-            return None
-        entry = self._ready[0]
-        name = self._taker(entry)
-        if name is None and entry.is_suspect:
-            # Others must not wait for the one consumer that is being emptied for the suspect.
-            entry = next((other for other in self._ready if not other.is_suspect), entry)
-            name = None if entry.is_suspect else self._taker(entry, spare=self._emptying())
-        if name is None:
+        # Suspects last: while a consumer is emptied for one, the others would have less to do.
+        entry = next((ready for ready in self._ready if not ready.is_suspect), None) or next(iter(self._ready), None)
+        name = self._taker(entry) if entry is not None else None
+        if entry is None or name is None:
             return None
         self._ready.remove(entry)
         self._on_hand_bytes -= entry.image.size_bytes
-        entry.granted_at = now
+        entry.granted_at, entry.is_decoded = now, False
         self._consumers[name].take(entry, now)
         self._holder[entry.number] = name
         return name, entry
 
-    def _taker(self, entry: Entry, spare: bytes | None = None) -> bytes | None:
-        fits = [name for name in self._consumers if name != spare and self._can_take(name, entry)]
+    def _taker(self, entry: Entry) -> bytes | None:
+        fits = [name for name in self._consumers if self._can_take(name, entry)]
         return min(fits, key=lambda name: len(self._consumers[name].held), default=None)
 
     def _can_take(self, name: bytes, entry: Entry) -> bool:
@@ -214,15 +215,15 @@ class Ledger:
             return False
         return consumer.held_bytes + entry.size_bytes <= self._held_bytes
 
-    def _emptying(self) -> bytes | None:
-        """The consumer to leave without new work until it holds nothing: the living one that holds least."""
-        return min(self.alive, key=lambda name: len(self._consumers[name].held), default=None)
-
     # ---- from the consumers ---------------------------------------------------------------------------------
 
     def knows(self, name: bytes) -> bool:
         """Whether that consumer has joined, and not left; it may be dead."""
         return name in self._consumers
+
+    def last_heard(self, name: bytes) -> float:
+        """When that consumer last spoke."""
+        return self._consumers[name].last_heard
 
     def make_room(self, consumers: int) -> bool:
         """Whether one more would be at most so many consumers; the longest dead ones are forgotten for it."""
@@ -256,8 +257,9 @@ class Ledger:
     @staticmethod
     def _revive(consumer: _Consumer, now: float) -> None:
         consumer.alive, consumer.last_heard = True, now
-        for entry in consumer.blamed:
+        for entry, was_alone in consumer.blamed:
             entry.deaths -= 1
+            entry.lone_deaths -= was_alone
         consumer.blamed = []
 
     def grant_credit(self, name: bytes, images: int) -> None:
@@ -344,23 +346,40 @@ class Ledger:
             self.hand_back(name, list(self._consumers[name].held))
             del self._consumers[name]
 
-    def mark_dead_and_requeue(self, name: bytes) -> list[Entry]:
-        """That consumer died: its images go to others, first of all; returns them.
+    def mark_decoded(self, name: bytes, numbers: Iterable[int]) -> None:
+        """That consumer says that these images are decoded: whatever ends it from now on, they do not."""
+        held = self._consumers[name].held
+        for number in numbers:
+            if number in held:
+                held[number].is_decoded = True
 
-        It stays known, since a consumer that was only stopped may come back and acknowledge what it holds. Then it
-        did not die of its images, and they are not blamed for it.
+    def mark_dead_and_requeue(self, name: bytes, *, blames: bool) -> list[Entry]:
+        """That consumer died: its images go to others; returns them.
+
+        It stays known, since a consumer that was only stopped may come back and acknowledge what it holds. Without
+        `blames` nobody knows whether it died at all. With it, an image that it had not decoded may be the cause: it
+        waits until all others are handed out. When the consumer comes back, it was not the cause.
         """
         consumer = self._consumers.get(name)
         if consumer is None:
             return []
         consumer.alive = False
-        returned = [self._return(name, number) for number in list(consumer.held)]
         # What carries a verdict is not decoded, so it kills nobody.
-        blamed = [entry for entry in returned if entry.verdict is None]
+        held = list(consumer.held.values())
+        blamed = [entry for entry in held if blames and entry.verdict is None and not entry.is_decoded]
         for entry in blamed:
             entry.deaths += 1
-        consumer.blamed += blamed
-        return returned
+            entry.lone_deaths += len(held) == 1
+        consumer.blamed += [(entry, len(held) == 1) for entry in blamed]
+        return [self._return(name, entry.number) for entry in held]
+
+    def excuse_silence(self, since: float, now: float) -> None:
+        """Nobody was listened to since then: silence is counted anew, and so is the time for an answer."""
+        for consumer in self._consumers.values():
+            consumer.last_heard = now
+            consumer.answered_at += now - since
+            for entry in consumer.held.values():
+                entry.granted_at += now - since
 
     def expired(self, now: float) -> list[bytes]:
         """Consumers that have not been heard of for longer than the deadline."""
@@ -373,7 +392,10 @@ class Ledger:
     def _return(self, name: bytes, number: int) -> Entry:
         entry = self._consumers[name].drop(number)
         del self._holder[number]
-        self._waiting.appendleft(entry)
+        if entry.deaths:
+            self._suspects.append(entry)
+        else:
+            self._waiting.appendleft(entry)
         return entry
 
     def _remove(self, number: int) -> Entry | None:
@@ -381,10 +403,11 @@ class Ledger:
         holder = self._holder.pop(number, None)
         if holder is not None:
             return self._consumers[holder].drop(number)
-        entry = next((entry for entry in self._waiting if entry.number == number), None)
-        if entry is not None:
-            self._waiting.remove(entry)
-            return entry
+        for queue in (self._waiting, self._suspects):
+            entry = next((entry for entry in queue if entry.number == number), None)
+            if entry is not None:
+                queue.remove(entry)
+                return entry
         entry = self._fetching.pop(number, None) or next((e for e in self._ready if e.number == number), None)
         if entry is not None:
             self._on_hand_bytes -= entry.image.size_bytes

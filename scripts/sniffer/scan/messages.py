@@ -83,10 +83,12 @@ class Leave(_Message, frozen=True):
 
 
 class Heartbeat(_Message, frozen=True):
-    """From either side, at an interval: it is alive; a consumer also says which images it holds."""
+    """From either side, at an interval: it is alive. A consumer also says which images it holds, and which of them are
+    decoded, and this as soon as they are: if it dies later, it did not die of them."""
 
     session: _Session = ""
     holds: _Numbers = ()
+    decoded: _Numbers = ()
 
 
 class Unintelligible(_Message, frozen=True):

@@ -70,9 +70,7 @@ class Scorer:
         self._batch_size = batch_size
         self._costly: dict[bytes, Unscored] = {}
 
-    def score(
-        self, job: Welcome, batch: Sequence[Work], on_decoded: Callable[[], None] = lambda: None
-    ) -> list[tuple[int, Outcome]]:
+    def score(self, job: Welcome, batch: Sequence[Work], on_decoded: Callable[[], None]) -> list[tuple[int, Outcome]]:
         """Give every image of the batch its row, in one transaction; returns how each one counts, by number.
 
         `on_decoded` is called when nothing that follows depends on the images' bytes any more.

@@ -13,12 +13,13 @@ import pytest
 from sniffer.core.errors import ContractError, TransientError
 from sniffer.core.records import ListedObject, Outcome
 from sniffer.core.settings import FleetSettings
-from sniffer.scan.consumer import Consumer
+from sniffer.scan.consumer import END_GRACE_S, Consumer
 from sniffer.scan.messages import (
     PROTOCOL,
     Done,
     FromProducer,
     HandBack,
+    Heartbeat,
     Hello,
     Leave,
     Refused,
@@ -47,7 +48,7 @@ class Later(Executor):
         def run() -> None:
             try:
                 future.set_result(work(*args, **kwargs))
-            except TransientError as error:
+            except Exception as error:  # noqa: BLE001 - as a real executor does
                 future.set_exception(error)
 
         self._work.append(run)
@@ -87,15 +88,14 @@ class Line:
 class Bench:
     """A consumer with batches of two, its line and its thread."""
 
-    def __init__(self, error: TransientError | None = None) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         self.line, self.thread, self.now = Line(), Later(), 0.0
         self._error = error
-        settings = FleetSettings(batch_size=2, beat_s=1000.0)
-        self.consumer = Consumer(
-            self.line, self._score, self.thread, settings, "c", lambda: self.now, end_process=_never
-        )
+        settings = FleetSettings(batch_size=2, beat_s=20.0)
+        self.consumer = Consumer(self.line, self._score, self.thread, settings, "c", lambda: self.now)
 
-    def _score(self, _job: Welcome, batch: Sequence[Work]) -> list[tuple[int, Outcome]]:
+    def _score(self, _job: Welcome, batch: Sequence[Work], on_decoded: Callable[[], None]) -> list[tuple[int, Outcome]]:
+        on_decoded()
         if self._error:
             raise self._error
         return [(work.number, Outcome.PREDICTED) for work in batch]
@@ -109,10 +109,6 @@ class Bench:
     def said(self, kind: type[_T]) -> list[_T]:
         """What the consumer has said of that kind."""
         return [message for message in self.line.said if isinstance(message, kind)]
-
-
-def _never(status: int) -> None:
-    pytest.fail(f"the process ends with {status}")
 
 
 def welcome(session: str) -> Welcome:
@@ -178,3 +174,55 @@ def test_the_end_of_the_scan_is_the_end_of_the_loop() -> None:
     assert bench.turn(welcome("one"))
     assert not bench.turn(ScanFinished())
     assert bench.line.said[-1] == Leave()
+
+
+def test_a_batch_is_told_of_as_soon_as_it_is_decoded() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"), work("one", 0), work("one", 1), work("one", 2))
+    before = len(bench.said(Heartbeat))
+    bench.consumer._note_decoded()
+    bench.turn()
+    bench.turn()
+    assert bench.said(Heartbeat)[before:] == [Heartbeat("one", (0, 1, 2), decoded=(0, 1))]
+
+
+def test_an_error_that_nobody_foresaw_hands_the_batch_back_in_one_line() -> None:
+    bench = Bench(KeyError("a column\nof MySQL"))
+    bench.turn(welcome("one"), work("one", 0), work("one", 1), work("one", 2))
+    bench.thread.run()
+    with pytest.raises(TransientError, match=r"^unexpected KeyError \(test_consumer.py:\d+\): .*a column") as raised:
+        bench.turn()
+    assert "\n" not in str(raised.value)
+    assert bench.line.said[-2] == HandBack("one", (0, 1, 2))
+    assert isinstance(bench.line.said[-1], Leave)
+    assert not bench.line.said[-1].fatal
+
+
+def test_a_batch_that_hangs_is_handed_back_when_the_end_has_come() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"), work("one", 0), work("one", 1), work("one", 2))
+    bench.consumer.stop()
+    assert bench.turn()  # the batch may still be done soon
+    bench.now += END_GRACE_S
+    assert not bench.turn()
+    assert bench.line.said[-2:] == [HandBack("one", (0, 1, 2)), Leave()]
+
+
+def test_a_batch_that_takes_for_ever_is_handed_back_and_ends_the_consumer() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"), work("one", 0), work("one", 1))
+    for _ in range(int(FleetSettings().work_limit_s)):
+        assert bench.turn(Heartbeat("one"))
+    with pytest.raises(TransientError, match="one batch has taken more than 480 s"):
+        bench.turn(Heartbeat("one"))
+    assert bench.line.said[-2] == HandBack("one", (0, 1))
+
+
+def test_a_consumer_that_was_frozen_does_not_take_the_producer_for_dead() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"), work("one", 0), work("one", 1))
+    bench.now += 3600
+    assert bench.turn()
+    bench.thread.run()
+    assert bench.turn()
+    assert len(bench.said(Done)) == 1

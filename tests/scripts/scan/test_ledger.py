@@ -83,7 +83,7 @@ def test_a_silent_consumer_expires_and_its_images_go_to_others_first() -> None:
     ledger.join(b"b", 3, now=9)
     assert ledger.expired(now=9) == []
     assert ledger.expired(now=10.5) == [b"a"]
-    ledger.mark_dead_and_requeue(b"a")
+    ledger.mark_dead_and_requeue(b"a", blames=True)
     fetch_all(ledger)
     assert sorted(entry.number for _, entry in grant_all(ledger)) == [0, 1, 2]
 
@@ -92,7 +92,7 @@ def test_a_consumer_back_from_the_dead_counts_once() -> None:
     ledger = loaded(1)
     ledger.join(b"a", 1, now=0)
     grant_all(ledger)
-    ledger.mark_dead_and_requeue(b"a")
+    ledger.mark_dead_and_requeue(b"a", blames=True)
     fetch_all(ledger)
     ledger.join(b"b", 1, now=11)
     grant_all(ledger)
@@ -107,7 +107,7 @@ def test_a_late_acknowledgement_takes_the_image_out_wherever_it_is(stage: str) -
     ledger = loaded(1)
     ledger.join(b"a", 1, now=0)
     grant_all(ledger)
-    ledger.mark_dead_and_requeue(b"a")
+    ledger.mark_dead_and_requeue(b"a", blames=True)
     entry = ledger.next_to_fetch() if stage != "waiting" else None
     if stage == "ready" and entry:
         ledger.fetched(entry.number, b"x")
@@ -117,59 +117,11 @@ def test_a_late_acknowledgement_takes_the_image_out_wherever_it_is(stage: str) -
     assert (ledger.in_flight, ledger.on_hand, ledger.on_hand_bytes, ledger.done) == (0, 0, 0, 1)
 
 
-def kill_holder(ledger: Ledger, name: bytes, now: float) -> list[tuple[bytes, Entry]]:
-    ledger.join(name, 10, now)
-    fetch_all(ledger)
-    grants = grant_all(ledger)
-    ledger.mark_dead_and_requeue(name)
-    return grants
-
-
-def test_a_suspect_is_handed_out_alone_then_fails_on_its_third_victim() -> None:
-    ledger = loaded(1)
-    kill_holder(ledger, b"a", 0)
-    kill_holder(ledger, b"b", 1)
-    for i in range(5):
-        ledger.add(image(f"other {i}"))
-    third = kill_holder(ledger, b"c", 2)
-    assert [entry.number for _, entry in third] == [0]
-    fetch_all(ledger)
-    ledger.join(b"d", 10, now=3)
-    grants = grant_all(ledger)
-    verdicts = {entry.number: entry.verdict for _, entry in grants}
-    assert verdicts[0] == FAILED
-    assert len(grants) == 6
-
-
-def test_a_busy_fleet_empties_one_consumer_for_a_suspect() -> None:
-    ledger = loaded(1)
-    kill_holder(ledger, b"x", 0)
-    kill_holder(ledger, b"y", 1)
-    for i in range(20):
-        ledger.add(image(f"other {i}"))
-    # Both consumers are busy before the suspect's bytes are here again.
-    suspect = ledger.next_to_fetch()
-    assert suspect is not None and suspect.is_suspect
-    fetch_all(ledger)
-    ledger.join(b"a", 3, now=2)
-    ledger.join(b"b", 3, now=2)
-    held = grant_all(ledger)
-    ledger.fetched(suspect.number, b"x")
-    for name, entry in held:
-        ledger.settle(name, entry.number, Outcome.PREDICTED, 2)
-        ledger.grant_credit(name, 1)
-        for later, granted in grant_all(ledger):
-            if granted.number == suspect.number:
-                return
-            held.append((later, granted))
-    pytest.fail("the suspect starved")
-
-
 def test_an_image_given_up_and_then_scored_counts_as_scored() -> None:
     ledger = loaded(1)
     ledger.join(b"a", 1, now=0)
     grant_all(ledger)
-    ledger.mark_dead_and_requeue(b"a")
+    ledger.mark_dead_and_requeue(b"a", blames=True)
     fetch_all(ledger)
     ledger.join(b"b", 1, now=11)
     grant_all(ledger)
@@ -218,12 +170,12 @@ def test_whatever_happens_every_image_ends_exactly_once(seed: int, images: int) 
             case 0:
                 ledger.join(name, rng.randrange(5), now)
             case 1:
-                ledger.mark_dead_and_requeue(name)
+                ledger.mark_dead_and_requeue(name, blames=True)
             case 2 if ledger.knows(name):
                 ledger.leave(name)
             case 3:
                 for expired in ledger.expired(now):
-                    ledger.mark_dead_and_requeue(expired)
+                    ledger.mark_dead_and_requeue(expired, blames=True)
             case 4 if sent:
                 holder, number = rng.choice(sent)
                 ledger.settle(holder, number, rng.choice([Outcome.PREDICTED, Outcome.REUSED]), now)
@@ -240,7 +192,7 @@ def test_whatever_happens_every_image_ends_exactly_once(seed: int, images: int) 
                 sent += [(to, entry.number) for to, entry in grant_all(ledger)]
         assert ledger.done + ledger.in_flight == images
     for name in names:
-        ledger.mark_dead_and_requeue(name)
+        ledger.mark_dead_and_requeue(name, blames=True)
     ledger.join(b"survivor", 10_000, now=1000)
     for _ in range(3 * images + 1):
         fetch_all(ledger)
@@ -255,7 +207,7 @@ def revived(images: int, credit: int) -> Ledger:
     ledger = loaded(images)
     ledger.join(b"a", credit, now=0)
     grant_all(ledger)
-    ledger.mark_dead_and_requeue(b"a")
+    ledger.mark_dead_and_requeue(b"a", blames=True)
     fetch_all(ledger)
     assert ledger.mark_alive(b"a", now=1)
     return ledger
@@ -266,27 +218,6 @@ def test_a_consumer_back_from_the_dead_gets_work_again_once_it_has_said_hello() 
     assert grant_all(ledger, now=1) == []
     ledger.join(b"a", 2, now=1)
     assert len(grant_all(ledger, now=1)) == 2
-
-
-def test_images_are_not_blamed_for_a_consumer_that_comes_back() -> None:
-    ledger = revived(1, credit=1)
-    ledger.join(b"a", 1, now=1)
-    ((_, entry),) = grant_all(ledger, now=1)
-    assert entry.deaths == 0
-
-
-def test_an_image_that_carries_a_verdict_is_not_blamed_for_a_death() -> None:
-    gone = Unscored(Outcome.GONE, "deleted", "it is gone")
-    ledger = Ledger(deadline_s=10, held_bytes=1000)
-    ledger.add(image("gone"))
-    ledger.next_to_fetch()
-    for name in (b"a", b"b", b"c"):
-        ledger.fetched(0, gone)
-        ledger.join(name, 1, now=0)
-        ((_, entry),) = grant_all(ledger)
-        assert (entry.verdict, entry.deaths) == (gone, 0)
-        ledger.mark_dead_and_requeue(name)
-        ledger.next_to_fetch()
 
 
 def test_a_second_fetch_that_succeeds_takes_back_the_verdict_of_the_first() -> None:
@@ -319,7 +250,7 @@ def test_an_image_that_was_gone_and_then_scored_counts_as_scored() -> None:
     ledger = loaded(1)
     ledger.join(b"a", 1, now=0)
     grant_all(ledger)
-    ledger.mark_dead_and_requeue(b"a")
+    ledger.mark_dead_and_requeue(b"a", blames=True)
     fetch_all(ledger)
     ledger.join(b"b", 1, now=11)
     grant_all(ledger)

@@ -119,6 +119,6 @@ def test_the_longest_dead_consumers_are_forgotten_for_new_ones() -> None:
         ledger.join(b"%d" % number, 1, now=number)
     assert not ledger.make_room(5)
     for name in (b"3", b"1"):
-        ledger.mark_dead_and_requeue(name)
+        ledger.mark_dead_and_requeue(name, blames=True)
     assert ledger.make_room(5)
     assert [ledger.knows(b"%d" % number) for number in range(5)] == [True, False, True, True, True]

@@ -11,8 +11,8 @@ DEFECTS = (
     Defect(
         "dead-images-dropped",
         LEDGER,
-        "        del self._holder[number]\n        self._waiting.appendleft(entry)\n",
-        "        del self._holder[number]\n",
+        "            self._suspects.append(entry)\n",
+        "            pass\n",
         "A consumer that dies takes its images with it: the scan ends without them.",
     ),
     Defect(
@@ -54,15 +54,15 @@ DEFECTS = (
     Defect(
         "late-acknowledgement-ignored",
         LEDGER,
-        "            self._waiting.remove(entry)\n            return entry\n",
-        "            return None\n",
+        "                queue.remove(entry)\n                return entry\n",
+        "                return None\n",
         "What a stopped consumer scored is scored again by another: hours of GPU for nothing.",
     ),
     Defect(
         "waiting-image-acknowledged-and-kept",
         LEDGER,
-        "            self._waiting.remove(entry)\n            return entry\n",
-        "            return entry\n",
+        "                queue.remove(entry)\n                return entry\n",
+        "                return entry\n",
         "An image that is done is handed out again and counts twice.",
     ),
     Defect(
@@ -75,14 +75,14 @@ DEFECTS = (
     Defect(
         "poison-goes-on",
         LEDGER,
-        "DEATHS_BEFORE_FAILURE = 3",
-        "DEATHS_BEFORE_FAILURE = 4",
+        "DEATHS_BEFORE_FAILURE = 5",
+        "DEATHS_BEFORE_FAILURE = 6",
         "One hostile image takes down one consumer more than the documents say.",
     ),
     Defect(
         "poison-never-ends",
         LEDGER,
-        "        return self.deaths >= DEATHS_BEFORE_FAILURE\n",
+        "        return self.lone_deaths >= DEATHS_BEFORE_FAILURE\n",
         "        return False\n",
         "One hostile image kills consumers for ever; the scan never ends.",
     ),
@@ -91,21 +91,7 @@ DEFECTS = (
         LEDGER,
         "        return self.deaths >= DEATHS_BEFORE_QUARANTINE and self.verdict is None\n",
         "        return False\n",
-        "Images that happened to travel with a hostile one are given up as `kills_consumers`.",
-    ),
-    Defect(
-        "company-for-a-suspect",
-        LEDGER,
-        "        if any(held.is_suspect for held in consumer.held.values()):\n            return False\n",
-        "",
-        "Images that were sent after a hostile one to the same consumer are blamed with it.",
-    ),
-    Defect(
-        "verdicts-are-blamed",
-        LEDGER,
-        "        blamed = [entry for entry in returned if entry.verdict is None]\n",
-        "        blamed = list(returned)\n",
-        "A deleted object is reported as one that kills consumers.",
+        "A hostile image that always has company kills consumers for ever; the scan never ends.",
     ),
     Defect(
         "verdict-outlives-the-fetch",
@@ -156,5 +142,19 @@ DEFECTS = (
         "            self.hand_back(name, list(self._consumers[name].held))\n",
         "",
         "A consumer that ends in good order takes along what it had not started.",
+    ),
+    Defect(
+        "every-death-is-blamed",
+        LEDGER,
+        "        return self.lone_deaths >= DEATHS_BEFORE_FAILURE\n",
+        "        return self.deaths >= 3\n",
+        "Images that happened to be in the hands of consumers that were preempted are given up as `kills_consumers`.",
+    ),
+    Defect(
+        "silence-is-blamed",
+        DISPATCH,
+        '{self._settings.consumer_deadline_s:g} s", blames=False)\n',
+        '{self._settings.consumer_deadline_s:g} s", blames=True)\n',
+        "Images in the hands of consumers that were frozen are handed out one at a time, at the end of the scan.",
     ),
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from sniffer.core.errors import UnreadableImage
+from sniffer.core.errors import TransientError, UnreadableImage
 from sniffer.scan.decoding.frames import RenderedPicture
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class CagedDecoder:
         self._start = start
         self._cpu_s = cpu_s
         self._decoder = start()
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +67,7 @@ class CagedDecoder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_closed = True
         self._decoder.close()
 
     def render(self, body: bytes) -> RenderedPicture:
@@ -80,6 +82,8 @@ class CagedDecoder:
             try:
                 return self._decoder.render(body, left_s)
             except DecoderDied as death:
+                if self._is_closed:
+                    raise TransientError("the decoder was closed") from death
                 self._replace()
                 left_s -= death.cpu_s
                 self._judge(death, left_s, attempt)

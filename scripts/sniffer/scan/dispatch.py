@@ -45,8 +45,8 @@ log = logging.getLogger(__name__)
 EARLY_FAILURES = 100
 """Once so many images failed, a scan that is over its error budget stops instead of failing forty million times."""
 
-ALIVE_BEATS = 2.5
-"""A consumer that was heard so many beats ago was not frozen. With the usual beat, less than ZeroMQ's HEARTBEAT_MS."""
+ALIVE_S = 4.5
+"""A consumer whose connection ended when it had been heard within this time died; ZeroMQ drops a frozen one later."""
 
 FAREWELL_S = 2.0
 """How long the end waits for the consumers' goodbyes."""
@@ -338,7 +338,7 @@ class Dispatcher:
     def _was_alive_just_now(self, name: bytes) -> bool:
         """Whether its connection ended while it worked. ZeroMQ drops a peer that is frozen, too, but takes longer."""
         now = self._clock()
-        return now >= self._blames_from and now - self.ledger.last_heard(name) <= ALIVE_BEATS * self._settings.beat_s
+        return now >= self._blames_from and now - self.ledger.last_heard(name) <= ALIVE_S
 
     def _mark_dead(self, name: bytes, why: str, *, blames: bool) -> None:
         returned = self.ledger.mark_dead_and_requeue(name, blames=blames)

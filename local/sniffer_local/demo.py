@@ -18,6 +18,7 @@ from sniffer.core.ending import INTERRUPTED
 from sniffer.core.errors import ContractError
 from sniffer.core.program import Program
 from sniffer.core.settings import DatabaseSettings
+from sniffer.core.text import printable
 from sniffer.scan.certificate import describe
 from sniffer_local import sample_bucket
 from sniffer_local.airflow import LOGIN, AirflowClient, migrate_metadata
@@ -147,7 +148,9 @@ def report(demo: Demo, version: int, run: DagRun) -> None:
     else:
         print(f"\nNo image of the bucket {BUCKET} has a score of model version {version}.")
     for image in images:
-        print(f"  {image.score:.4f} {'FLAGGED' if image.flagged else '       '} s3://{image.bucket}/{image.key}")
+        print(
+            f"  {image.score:.4f} {'FLAGGED' if image.flagged else '       '} s3://{image.bucket}/{printable(image.key)}"
+        )
     print(f"\nAirflow: {demo.stack.airflow.url}  login: {LOGIN}  password: {demo.stack.airflow.password}")
     print("The stack goes on running; `make down` stops it, `make demo` scans again.")
 

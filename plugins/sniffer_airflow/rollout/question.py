@@ -8,6 +8,7 @@ from datetime import datetime
 from urllib.parse import quote, urlencode
 
 from sniffer.core.rollout_records import Flip, GoldenDifferences, LatencyComparison, ShadowReport, VerifyReport
+from sniffer.core.text import code_span
 from sniffer_airflow.names import CHANGES_PICTURE, page_path, report_url
 
 
@@ -105,7 +106,8 @@ def _picture_in_words(found: ShadowReport) -> str:
 
 def _flip(flip: Flip) -> str:
     now = "flagged now" if flip.flagged_now else "no longer flagged"
-    return f"* {flip.stable_score:.3f} → {flip.candidate_score:.3f}, {now}: `s3://{flip.bucket}/{flip.key}`"
+    where = code_span(f"s3://{flip.bucket}/{flip.key}")
+    return f"* {flip.stable_score:.3f} → {flip.candidate_score:.3f}, {now}: {where}"
 
 
 def _checks(found: VerifyReport) -> Iterator[str]:

@@ -7,15 +7,17 @@ JSON numbers (0.8 to 3 MB).
 from __future__ import annotations
 
 import binascii
+import json
 import logging
-import math
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import PIXEL_BYTES, PIXELS_SIGNATURE
@@ -28,6 +30,11 @@ log = logging.getLogger(__name__)
 _RETRIED = frozenset({429, 502, 503, 504})
 # "Task size 64 is larger than maximum input batch size 32" (batching_session.cc) and what proxies say with 413.
 _TOO_LARGE = re.compile(r"batch size|larger than|too large", re.IGNORECASE)
+MAX_ANSWER_BYTES = 4 << 20
+"""More than any answer of ours has: a score is 20 bytes, and metadata some kilobytes."""
+WRONG_ANSWERS = 6
+"""So many answers in a row that cannot be end the patience with the server."""
+_PIECE_BYTES = 1 << 16
 _ENCODED_SIGNATURE = "serving_default"
 
 
@@ -92,6 +99,7 @@ class ModelServer:
                 f"model version {version} is not served at {self._settings.url} ({answer.error}); it serves "
                 f"{self._served_versions()}"
             )
+        self._check_version(answer, version)
         signature = self._signature(answer)
         inputs, outputs = set(signature.get("inputs", ())), set(signature.get("outputs", ()))
         if inputs != {"pixels"} or outputs != {"score"}:
@@ -144,9 +152,14 @@ class ModelServer:
         return scores
 
     def _predict_batch(self, version: int, signature: str, images: Sequence[bytes]) -> list[float]:
-        answer = self._request("POST", f"/versions/{version}:predict", body=_request_body(signature, images))
+        answer = self._request(
+            "POST",
+            f"/versions/{version}:predict",
+            body=_request_body(signature, images),
+            check=lambda answer: _check_scores(answer, len(images)),
+        )
         if answer.status == 200:
-            return self._scores(answer, len(images))
+            return _scores(answer, len(images))
         if len(images) > 1 and (answer.status == 413 or (answer.status == 400 and _TOO_LARGE.search(answer.error))):
             self._batch_limit = (len(images) + 1) // 2
             log.warning("the model server refuses %d images at once: %s", len(images), answer.error)
@@ -155,15 +168,13 @@ class ModelServer:
             f"model version {version} at {self._settings.url} refuses to predict: {answer.status} {answer.error}"
         )
 
-    def _scores(self, answer: _Answer, expected: int) -> list[float]:
-        predictions = answer.document.get("predictions") if isinstance(answer.document, dict) else None
-        if not isinstance(predictions, list) or len(predictions) != expected:
-            raise ContractError(f"{self._settings.url} answered no {expected} predictions but {answer.text[:200]!r}")
-        if not all(isinstance(score, int | float) and 0 <= score <= 1 for score in predictions):
-            wrong = next(s for s in predictions if not (isinstance(s, int | float) and 0 <= s <= 1))
-            nan = isinstance(wrong, float) and math.isnan(wrong)
-            raise ContractError(f"{self._settings.url} answered the score {'NaN' if nan else wrong}, not one in [0, 1]")
-        return [float(score) for score in predictions]
+    def _check_version(self, answer: _Answer, version: int) -> None:
+        try:
+            found = int(answer.document["model_spec"]["version"])
+        except (KeyError, TypeError, ValueError):
+            raise self._foreign(answer) from None
+        if found != version:
+            raise ContractError(f"{self._settings.url} was asked for model version {version}, and answers for {found}")
 
     def _signature(self, answer: _Answer) -> dict[str, Any]:
         try:
@@ -189,18 +200,26 @@ class ModelServer:
         return f"only {available}" if available else "no version of that model: check SNIFFER_SERVING_URL"
 
     def _request(
-        self, method: str, path: str, *, body: bytes | None = None, patience_s: float | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        patience_s: float | None = None,
+        check: Callable[[_Answer], None] = lambda _: None,
     ) -> _Answer:
+        """The answer. One that `check` finds wrong is asked for again like one that did not come, but less often."""
         patience_s = self._settings.patience_s if patience_s is None else patience_s
         retry = Retry(
             f"the model server at {self._settings.url}", "check that it runs and SNIFFER_SERVING_URL", patience_s
         )
-        return retry.call(lambda: self._attempt(method, path, body))
+        wrong = _WrongAnswers(self._settings.url, check)
+        return retry.call(lambda: wrong.judge(self._attempt(method, path, body)))
 
     def _attempt(self, method: str, path: str, body: bytes | None) -> _Answer:
         try:
             answer = self._exchange(method, path, body)
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
             raise RetryLater(one_line(_innermost(error))) from error
         except requests.RequestException as error:
             raise SettingsError(f"SNIFFER_SERVING_URL {self._settings.url}: {one_line(_innermost(error))}") from error
@@ -213,14 +232,75 @@ class ModelServer:
             method,
             self._settings.url + path,
             data=body,
-            headers={"Content-Type": "application/json"} if body else None,
+            headers={"Accept-Encoding": "identity"} | ({"Content-Type": "application/json"} if body else {}),
             timeout=(self._settings.connect_timeout_s, self._settings.read_timeout_s),
+            # A redirection would turn a POST into a GET, and lead to whoever it names.
+            allow_redirects=False,
+            stream=True,
         )
+        with response:
+            content = self._content(response)
         try:
-            document = response.json()
-        except ValueError:
+            document = json.loads(content)
+        except (ValueError, RecursionError):
             document = None
-        return _Answer(response.status_code, document, response.text)
+        return _Answer(response.status_code, document, content.decode(errors="replace"))
+
+    def _content(self, response: requests.Response) -> bytes:
+        """The body as it was sent, within MAX_ANSWER_BYTES and the time for one answer; else raises RetryLater."""
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise RetryLater(f"{response.status_code}, an answer that is compressed, which was not asked for")
+        deadline, content = time.monotonic() + self._settings.read_timeout_s, bytearray()
+        while piece := response.raw.read1(_PIECE_BYTES):
+            content += piece
+            if len(content) > MAX_ANSWER_BYTES:
+                raise RetryLater(f"{response.status_code}, an answer of more than {MAX_ANSWER_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise RetryLater(f"an answer that does not end within {self._settings.read_timeout_s:g} s")
+        return bytes(content)
+
+
+class _WrongAnswers:
+    """Counts the answers that cannot be: a few may be a proxy's or a restart's, more are the server's own word."""
+
+    def __init__(self, url: str, check: Callable[[_Answer], None]) -> None:
+        self._url = url
+        self._check = check
+        self._left = WRONG_ANSWERS
+
+    def judge(self, answer: _Answer) -> _Answer:
+        """The answer, if it can be; else raises RetryLater a few times, then ContractError."""
+        try:
+            self._check(answer)
+        except _WrongAnswer as error:
+            self._left -= 1
+            if self._left <= 0:
+                raise ContractError(f"{self._url} {error}") from error
+            raise RetryLater(str(error)) from error
+        return answer
+
+
+class _WrongAnswer(Exception):
+    """This is no answer of TensorFlow Serving to what was asked; the text goes on after the server's URL."""
+
+
+def _check_scores(answer: _Answer, expected: int) -> None:
+    if 300 <= answer.status < 400:
+        raise _WrongAnswer(f"answered a redirection ({answer.status}), which no model server does")
+    if answer.status != 200:
+        return
+    predictions = answer.document.get("predictions") if isinstance(answer.document, dict) else None
+    if not isinstance(predictions, list) or len(predictions) != expected:
+        raise _WrongAnswer(f"answered no {expected} predictions but {one_line(answer.text, 200)!r}")
+    for score in predictions:
+        # A boolean is an int; NaN is in no interval.
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise _WrongAnswer(f"answered the score {one_line(json.dumps(score), 40)}, not one in [0, 1]")
+
+
+def _scores(answer: _Answer, expected: int) -> list[float]:
+    _check_scores(answer, expected)
+    return [float(score) for score in answer.document["predictions"]]
 
 
 def _version_state(line: dict[str, Any]) -> ServedVersion:

@@ -26,6 +26,13 @@ def printable(text: object) -> str:
     return "".join(character if _is_seen(character) else _escape(character) for character in found)
 
 
+def code_span(text: object) -> str:
+    """The text as Markdown's code, whatever backticks it has: nothing in it is a link, a tag or the end of the code."""
+    shown = printable(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    return f"{fence}{shown}{fence}" if len(fence) == 1 else f"{fence} {shown} {fence}"
+
+
 def one_line(text: object, longest: int = 300) -> str:
     """The text, or the message of an error, printable on one line of at most `longest` characters."""
     # A character becomes at most ten; a text of megabytes is cut before it is looked at.

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sniffer.core.text import printable
+
 
 class FindingState(StrEnum):
     """Whether a system is what the settings promise."""
@@ -41,7 +43,7 @@ def not_configured(system: str, text: str) -> Finding:
 
 def describe(findings: Sequence[Finding]) -> str:
     """A line each, and one that sums up."""
-    lines = [f"{found.state:<14}  {found.system:<12}  {found.text}" for found in findings]
+    lines = [f"{found.state:<14}  {found.system:<12}  {printable(found.text)}" for found in findings]
     return "\n".join([*lines, summary(findings)])
 
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 import argparse
 import ctypes
 import logging
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program
 from sniffer.core.progress_bar import shows_bars
 from sniffer.core.settings import database_settings, default_consumers, fleet_settings, image_settings, serving_settings
+from sniffer.scan.folder import private_folder
 from sniffer.scan.request import SCAN_ENVIRONMENT, ScanOptions, add_scan_flags, output_argv, scan_argv, scan_options
 from sniffer.scan.terminal import ScanDisplay
 
@@ -217,18 +216,14 @@ def _run(options: ScanOptions, arguments: argparse.Namespace, consumers: int) ->
         read()
     consumer_argv = render_flags({"log_format": arguments.log_format})
     # The folder is ours alone (mode 0700), so nobody else on this machine can reach the socket in it.
-    folder = Path(tempfile.mkdtemp(prefix="sniffer-"))
-    try:
-        with _display(options, folder) as display:
-            argv = scan_argv(options)
-            if display is not None:
-                argv = [*scan_argv(replace(options, progress=display.progress_file)), "--no-progress-lines"]
-            endpoint, max_restarts = f"{folder}/fleet", fleet_settings().max_restarts
-            fleet = Fleet([*argv, *output_argv(arguments)], consumer_argv, consumers, endpoint, max_restarts, display)
-            with Ending.by(fleet.stop):
-                return fleet.run()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with private_folder("fleet") as folder, _display(options, folder) as display:
+        argv = scan_argv(options)
+        if display is not None:
+            argv = [*scan_argv(replace(options, progress=display.progress_file)), "--no-progress-lines"]
+        endpoint, max_restarts = f"{folder}/fleet", fleet_settings().max_restarts
+        fleet = Fleet([*argv, *output_argv(arguments)], consumer_argv, consumers, endpoint, max_restarts, display)
+        with Ending.by(fleet.stop):
+            return fleet.run()
 
 
 @contextmanager

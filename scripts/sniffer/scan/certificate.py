@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sniffer.core.certificate_words import flagged_in_words, found_in_words
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
+from sniffer.core.text import printable
 from sniffer.scan.comparison import Comparison, CountedImages, committed, compare
 from sniffer.scan.listing import ListingTally
 from sniffer.scan.pace import Pace
@@ -135,4 +136,5 @@ def describe(certificate: Certificate, *, retried: bool = False) -> str:
     lines += [f"{sample.outcome:<10} {sample.key}: {sample.code}" for sample in samples[:_SHOWN_SAMPLES]]
     if len(samples) > _SHOWN_SAMPLES:
         lines.append(f"           … and {len(samples) - _SHOWN_SAMPLES} more in the certificate")
-    return "\n".join(lines)
+    # A bucket's uploaders choose the keys, and with them a part of some lines.
+    return "\n".join(map(printable, lines))

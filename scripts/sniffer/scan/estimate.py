@@ -9,6 +9,7 @@ from typing import Self
 
 from sniffer.core.measured_scan import MeasuredScan
 from sniffer.core.records import ScanRequest
+from sniffer.core.text import printable
 from sniffer.scan.listing import ListingTally
 
 ENOUGH_IMAGES = 300
@@ -79,7 +80,8 @@ class ScanEstimate:
     def describe(self) -> str:
         """For a person, as text."""
         return (
-            f"dry run of s3://{self.bucket}/{self.prefix}: {self.listed} listed, {self.unchanged} unchanged, "
+            f"dry run of s3://{self.bucket}/{printable(self.prefix)}: {self.listed} listed, "
+            f"{self.unchanged} unchanged, "
             f"{self.new} to score with model version {self.model_version}\n{self._time()}; nothing was changed"
         )
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 from sniffer.core.errors import SnifferError
 from sniffer.core.files import read_json
 from sniffer.core.progress_bar import ProgressBar
+from sniffer.core.text import printable
 from sniffer.scan.progress import ScanFigures
 
 _READ_BYTES = 1 << 16
@@ -79,7 +80,7 @@ class ScanDisplay:
         if not data and self._partial[fd]:
             lines.append(self._partial.pop(fd))
         for line in lines:
-            print(line.decode(errors="replace"), file=sys.stderr)
+            print(printable(line.decode(errors="replace")), file=sys.stderr)
 
     def _draw(self) -> None:
         try:

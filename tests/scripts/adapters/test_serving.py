@@ -17,8 +17,15 @@ from sniffer.core.model_records import PIXEL_BYTES
 from sniffer.core.settings import ServingSettings
 
 Answer = tuple[int, Any]
+
+
+def signatures(found: dict[str, Any]) -> dict[str, Any]:
+    return {"signature_def": {"signature_def": found}}
+
+
 METADATA: dict[str, Any] = {
-    "metadata": {"signature_def": {"signature_def": {"pixels": {"inputs": {"pixels": {}}, "outputs": {"score": {}}}}}}
+    "model_spec": {"name": "drug_detector", "signature_name": "", "version": "3"},
+    "metadata": signatures({"pixels": {"inputs": {"pixels": {}}, "outputs": {"score": {}}}}),
 }
 
 
@@ -113,6 +120,17 @@ def test_a_refused_batch_size_is_halved_and_remembered(server: ScriptedServer) -
         ((200, {"predictions": [1.5]}), "the score 1.5"),
         ((200, b'{"predictions": [NaN]}'), "the score NaN"),
         ((200, b"<html>not it</html>"), "no 1 predictions"),
+        ((200, {"predictions": []}), "no 1 predictions"),
+        ((200, {"predictions": {"0": 0.5}}), "no 1 predictions"),
+        ((200, {"predictions": ["0.5"]}), 'the score "0.5"'),
+        ((200, {"predictions": [True]}), "the score true"),
+        ((200, {"predictions": [None]}), "the score null"),
+        ((200, {"predictions": [-0.1]}), "the score -0.1"),
+        ((200, b'{"predictions": [Infinity]}'), "the score Infinity"),
+        ((200, b'{"predictions": [1e999]}'), "the score Infinity"),
+        ((200, b"[" * 100_000), "no 1 predictions"),
+        ((200, b""), "no 1 predictions"),
+        ((302, {"predictions": [0.5]}), "a redirection"),
     ],
 )
 def test_answers_that_are_no_scores_stop_the_scan(server: ScriptedServer, answer: Answer, message: str) -> None:
@@ -125,10 +143,15 @@ def test_answers_that_are_no_scores_stop_the_scan(server: ScriptedServer, answer
     ("metadata", "error", "message"),
     [
         ((404, {"error": "Servable not found"}), ContractError, r"version 3 is not served at .* it serves only \[3\]"),
-        ((200, {"metadata": {"signature_def": {"signature_def": {"other": {}}}}}), ContractError, r"only \['other'\]"),
+        ((200, METADATA | {"metadata": signatures({"other": {}})}), ContractError, r"only \['other'\]"),
+        (
+            (200, METADATA | {"model_spec": {"version": "2"}}),
+            ContractError,
+            "asked for model version 3, and answers for 2",
+        ),
         ((200, b"<html>"), SettingsError, "does not answer like TensorFlow Serving"),
         (
-            (200, {"metadata": {"signature_def": {"signature_def": {"pixels": {"inputs": {"x": {}}}}}}}),
+            (200, METADATA | {"metadata": signatures({"pixels": {"inputs": {"x": {}}}})}),
             ContractError,
             r"must take 'pixels' and give 'score', not \['x'\]",
         ),

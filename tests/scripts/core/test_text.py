@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sniffer.core.text import one_line, printable
+from sniffer.core.text import code_span, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,15 @@ def test_an_error_is_one_line_of_a_bounded_length() -> None:
     assert one_line(ValueError(" several\n  lines \t here ")) == "several lines here"
     assert one_line("a\x1bb" * 10_000_000, 10) == r"a\x1bba\x1"
     assert one_line("") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("s3://b/k.jpg", "`s3://b/k.jpg`"),
+        ("a` [click](http://evil.example) `", "`` a` [click](http://evil.example) ` ``"),
+        ("```\n# Approved", r"```` ```\n# Approved ````"),
+    ],
+)
+def test_no_key_breaks_out_of_markdown_code(text: str, span: str) -> None:
+    assert code_span(text) == span

@@ -14,8 +14,9 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """Each SELECT in a block of SQL, with its page; the views' definitions run with the migrations."""
+    """Each SELECT in the text or in a block of SQL, with its page; the views' definitions run with the migrations."""
     for path in sorted(DOCS.glob("*.md")):
+        yield from ((path.name, query) for query in re.findall(r"`(SELECT [^`]+)`", path.read_text()))
         for block in re.findall(r"```sql\n(.*?)```", path.read_text(), re.DOTALL):
             for statement in re.sub(r"^--.*\n", "", block, flags=re.MULTILINE).split(";"):
                 if statement.strip().startswith("SELECT"):

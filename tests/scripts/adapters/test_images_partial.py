@@ -109,6 +109,13 @@ def test_an_animation_without_its_last_bytes_shows_the_frames_before(format: str
     assert [rendering.name for rendering in shown.renderings] == ["frame 1", "frame 2"]
 
 
+def test_a_phones_picture_without_its_last_bytes_is_shown() -> None:
+    data = encode(picture(), "HEIF")
+    assert mean_difference(only(render(data[:-30])), decode(data)) < 2
+    assert mean_difference(only(render(data[: len(data) // 2]))[:60], decode(data)[:60]) < 12
+    assert refusal(data[: data.index(b"mdat") + 4]).code in ("truncated", "corrupt")
+
+
 def test_a_jpeg_that_ends_before_its_first_block_is_refused() -> None:
     data = encode(picture(), "JPEG")
     scan = data.index(b"\xff\xda")

@@ -53,7 +53,15 @@ def survey_boxes(data: bytes, kind: str) -> Survey:
     size = max(sizes, key=lambda size: size[0] * size[1])
     pixels = size[0] * size[1]
     seconds, memory = _COSTS[kind]
-    return Survey(kind, _without_metadata(data), size, Cost(pixels, pixels * seconds, pixels * memory))
+    whole = min(_promised(data), 2 * len(data))
+    return Survey(
+        kind,
+        # Decoders go on where zeros stand in for what is missing, but not behind the end.
+        _without_metadata(data).ljust(whole, b"\0"),
+        size,
+        Cost(pixels, pixels * seconds, pixels * memory),
+        is_cut=whole > len(data),
+    )
 
 
 def _walk(data: bytes, at: int, end: int, sizes: list[tuple[int, int]], steps: list[int]) -> None:
@@ -83,6 +91,19 @@ def _walk(data: bytes, at: int, end: int, sizes: list[tuple[int, int]], steps: l
         if stop <= at + 7:
             return
         at = stop
+
+
+def _promised(data: bytes) -> int:
+    """Where the last box that begins within the file says that it ends."""
+    at = 0
+    for _ in range(MAX_STEPS):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if length == 1:
+            length = int.from_bytes(data[at + 8 : at + 16], "big")
+        if length < 8 or at + length >= len(data):
+            return at + length if length >= 8 else len(data)
+        at += length
+    raise too_many("boxes")
 
 
 def _without_metadata(data: bytes) -> bytes:

@@ -34,6 +34,7 @@ AWKWARD_KEYS = [
 ]
 
 
+@pytest.mark.both_servers
 def test_a_scan_accounts_for_every_object_and_a_second_finds_all_unchanged(fleet: Fleet) -> None:
     fleet.fill(30)
     for key in AWKWARD_KEYS:

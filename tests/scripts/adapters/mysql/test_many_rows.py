@@ -1,0 +1,141 @@
+"""With a million images, no query of a scan, and none that people ask, reads rows in proportion to the tables."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import text
+from support.database_servers import DatabaseServer
+from support.many_rows import FAILURES, IMAGES, SCANS, content_hash, counted_reads, fill, identity
+from support.stored_rows import failed, predicted, record
+
+from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.mysql.transactions import Transactions
+from sniffer.core.records import FencingToken, ScanRequest
+from sniffer.core.settings import DatabaseSettings
+from sniffer_local.mariadb import create_database, drop_database
+from sniffer_local.mysql import MySql
+
+pytestmark = pytest.mark.slow
+
+NAME = "many_rows"
+PAGE = 1000
+MOST_ROWS = 8 * PAGE
+"""Of most queries here: a few for each row of a page. The smallest of what must not be walked for it has 10,000."""
+RANKED_ROWS = 50_000
+"""Of a ranking within a bucket, which looks through the best 10,000 of all, however many there are."""
+
+
+@pytest.fixture(scope="module", params=["mariadb", "mysql"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
+    server.start()
+    drop_database(server.site, NAME)
+    url = create_database(server.site, NAME)
+    with Database(DatabaseSettings(url)) as database:
+        database.migrate()
+        tokens = [database.scans.open(ScanRequest(f"s{number}", "large"), 1, 0.999) for number in range(1, SCANS + 1)]
+        assert tokens == [FencingToken(number, 1) for number in range(1, SCANS + 1)]
+    server.site.execute("SET GLOBAL innodb_buffer_pool_size = 536870912")
+    if isinstance(server, MySql):
+        server.site.execute("ALTER INSTANCE DISABLE INNODB REDO_LOG")  # of a server to throw away; minutes faster
+    fill(lambda *statements: server.site.execute(f"USE {NAME}", *statements))
+    server.site.rows(f"ANALYZE TABLE {NAME}.images, {NAME}.predictions")
+    if isinstance(server, MySql):
+        server.site.execute("ALTER INSTANCE ENABLE INNODB REDO_LOG")
+    yield url
+    drop_database(server.site, NAME)
+
+
+@pytest.fixture
+def many(url: str) -> Iterator[Database]:
+    with Database(DatabaseSettings(url)) as database:
+        database.check()
+        yield database
+
+
+def few_rows(query: Callable[[], object], most: int = MOST_ROWS) -> None:
+    with counted_reads() as reads:
+        query()
+    assert reads.plans, "nothing was asked"
+    assert reads.rows <= most, f"{reads.rows:,} rows were read:\n" + "\n".join(reads.plans)
+    assert reads.walks == [], "a whole table may be read:\n" + "\n".join(reads.plans)
+
+
+NUMBERS = range(1, IMAGES, IMAGES // PAGE)
+
+
+def test_looking_up_what_is_settled(many: Database) -> None:
+    identities = [identity(number) for number in NUMBERS]
+    few_rows(lambda: many.images.settled(identities, 1, 1))
+    few_rows(lambda: many.images.settled(identities, 1, 1, scan_id="s1"))
+    few_rows(lambda: many.images.settled(identities, 2, 1))
+
+
+def test_looking_up_what_was_scored_before(many: Database) -> None:
+    few_rows(lambda: many.images.scored_bytes([content_hash(number) for number in NUMBERS], 1))
+    few_rows(lambda: many.images.scored_bytes([content_hash(-number) for number in NUMBERS], 2))
+
+
+@pytest.mark.parametrize("prefix", ["", "u/"])
+def test_a_page_of_what_failed_costs_a_page(many: Database, prefix: str) -> None:
+    pages = many.images.failed_objects("large", prefix, 1, 1, page_size=PAGE)
+    for _ in range(3):
+        few_rows(lambda: next(pages))
+
+
+@pytest.mark.parametrize(("bucket", "prefix"), [("large", "u/99/"), ("large", "v/"), ("quiet", ""), ("absent", "")])
+def test_what_did_not_fail_costs_no_more_than_the_failures(many: Database, bucket: str, prefix: str) -> None:
+    few_rows(lambda: list(many.images.failed_objects(bucket, prefix, 1, 1, page_size=PAGE)), most=3 * FAILURES)
+
+
+def test_the_pages_of_what_failed_are_complete(many: Database) -> None:
+    pages = many.images.failed_objects("large", "u/1/", 1, 1, page_size=PAGE)
+    assert len({image.key for image in itertools.chain.from_iterable(pages)}) == FAILURES
+
+
+def test_the_highest_scores(many: Database) -> None:
+    few_rows(lambda: many.images.top_images(1, 10))
+
+
+@pytest.mark.parametrize("bucket", ["large", "quiet", "absent"])
+def test_the_highest_scores_of_a_bucket(many: Database, bucket: str) -> None:
+    few_rows(lambda: many.images.top_images(1, 10, bucket), most=RANKED_ROWS)
+
+
+def test_the_newest_images(many: Database) -> None:
+    few_rows(lambda: many.images.recent_images(100))
+
+
+def test_what_a_certificate_counts_and_shows(many: Database) -> None:
+    token = FencingToken(1, 1)
+    few_rows(lambda: many.scans.tallies(token))
+    few_rows(lambda: many.scans.flagged(token))
+    few_rows(lambda: many.scans.failure_samples(token, 1, 100))
+    few_rows(many.scans.running_versions)
+    few_rows(many.scans.images_per_day)
+
+
+def test_storing_a_batch(many: Database) -> None:
+    results = [predicted(f"n{number}", 0.5) for number in range(31)] + [failed("n31")]
+    few_rows(lambda: record(many, results, scan_id="another"))
+    few_rows(lambda: record(many, results, scan_id="another"))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM flagged_images ORDER BY score DESC LIMIT 100",
+        "SELECT * FROM flagged_images WHERE bucket = 'large' AND object_key = 'u/1/1.jpg'",
+        "SELECT * FROM flagged_images WHERE bucket = 'large' ORDER BY score DESC LIMIT 10",
+        "SELECT * FROM flagged_history ORDER BY score DESC LIMIT 100",
+        "SELECT * FROM flagged_history WHERE bucket = 'large' AND object_key = 'u/1/1.jpg'",
+        "SELECT * FROM unreadable_images LIMIT 100",
+    ],
+)
+def test_what_reviewers_ask_the_view(url: str, query: str) -> None:
+    transactions = Transactions(DatabaseSettings(url))
+    few_rows(lambda: transactions.transact(lambda connection: connection.execute(text(query)).all()))
+    transactions.close()

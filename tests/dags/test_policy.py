@@ -16,7 +16,7 @@ from airflow.dag_processing.dagbag import DagBag
 
 DAGS = Path(__file__).parents[2] / "dags"
 
-TOO_HEAVY = {"tensorflow", "keras", "numpy", "boto3", "botocore", "sqlalchemy", "zmq", "PIL", "kubernetes", "obstore"}
+TOO_HEAVY = {"tensorflow", "keras", "numpy", "boto3", "botocore", "sqlalchemy", "zmq", "PIL", "kubernetes"}
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,7 @@ def test_a_dry_run_shows_the_estimate_and_certifies_nothing(run: Callable[..., d
         "limit": None,
         "rescan": False,
         "retry_failed": False,
+        "allow_empty": False,
         "dry_run": True,
         "scan_id": scan_id,
         "dag_run": f"scan_bucket/{ended['run_id']}",

@@ -47,6 +47,9 @@ def _codes_in_use() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and (place := RAISERS.get(_name(node.func))) is not None:
                 yield from _texts(node.args[place])
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Code"):
+                for line in node.body:
+                    yield from _texts(line.value) if isinstance(line, ast.Assign) else ()
 
 
 def _name(function: ast.expr) -> str:

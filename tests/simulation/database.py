@@ -152,11 +152,21 @@ class Session:
             }
         )
 
-    def failed_pages(self, page_size: int) -> Sequence[Sequence[bytes]]:
-        """Identities of the images whose outcome is `failed`, by pages."""
-        failed = self._transact(
-            lambda: [i for i, row in self._database.rows.items() if row.result.outcome is Outcome.FAILED]
+    def inaccessible(self, identities: Sequence[bytes]) -> dict[bytes, str]:
+        """The codes of those of these images that could not be read."""
+        rows = self._database.rows
+        return self._transact(
+            lambda: {
+                identity: row.result.error_code or ""
+                for identity in identities
+                if (row := rows.get(identity)) is not None and row.result.outcome is Outcome.INACCESSIBLE
+            }
         )
+
+    def failed_pages(self, page_size: int) -> Sequence[Sequence[bytes]]:
+        """Identities of the images that failed, or could not be read, by pages."""
+        given_up = (Outcome.FAILED, Outcome.INACCESSIBLE)
+        failed = self._transact(lambda: [i for i, row in self._database.rows.items() if row.result.outcome in given_up])
         return [failed[start : start + page_size] for start in range(0, len(failed), page_size)]
 
     def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, float]:

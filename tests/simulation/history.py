@@ -18,11 +18,11 @@ from simulation.truth import Truth, Violation
 from sniffer.core.errors import ContractError, ScanInUse, SettingsError, SnifferError
 from sniffer.core.model_records import ModelRecord, ModelStatus
 from sniffer.core.records import Certificate, ListedObject, Outcome, Result, ScanRequest, Unscored
-from sniffer.core.settings import FleetSettings
+from sniffer.core.settings import Budgets, FleetSettings
 from sniffer.scan.consumer import Consumer
 from sniffer.scan.decoding.caged import CagedDecoder
 from sniffer.scan.lease import LeaseKeeper, new_holder, wait_for_lease
-from sniffer.scan.listing import ListingTally, images_to_score
+from sniffer.scan.listing import ListingTally, StillInaccessible, images_to_score
 from sniffer.scan.messages import FromConsumer, FromProducer, Hello, Work
 from sniffer.scan.run import ScanRun, Source
 from sniffer.scan.score import Scorer
@@ -89,7 +89,7 @@ class History:
             no_consumer_s=8.0,
             no_progress_s=15.0,
             work_limit_s=8.0,
-            error_budget=plan.error_budget,
+            budgets=Budgets(failed=plan.error_budget, gone=1.0, unreadable=1.0),
             fetch_threads=plan.fetch_threads,
             held_bytes=plan.held_bytes,
         )
@@ -164,7 +164,9 @@ class History:
 
     def _produce(self, process: Process) -> None:
         plan, tally = self.plan, ListingTally()
-        request = ScanRequest(SCAN_ID, "bkt", limit=plan.limit, rescan=plan.rescan, retry_failed=plan.retry_failed)
+        request = ScanRequest(
+            SCAN_ID, "bkt", limit=plan.limit, rescan=plan.rescan, retry_failed=plan.retry_failed, allow_empty=True
+        )
         sessions = [Session(self.database, process, PATIENCE_S) for _ in range(3)]
         channel = ProducerEnd(self.network, process)
         self.truth.begin_run()
@@ -225,11 +227,13 @@ class History:
     def _images(self, request: ScanRequest, session: Session, tally: ListingTally) -> Iterator[list[ListedObject]]:
         pages = self._failed_pages(session) if self.plan.retry_failed else self.bucket.pages(self.plan.page_size)
         scan_id = SCAN_ID if self.plan.rescan else None
+        still = StillInaccessible(session.inaccessible, self.bucket.inaccessible_code)
         return images_to_score(
             self.truth.watched(pages),
             request,
             lambda ids: dict.fromkeys(session.settled(ids, scan_id=scan_id), False),
             tally,
+            still,
         )
 
     def _failed_pages(self, session: Session) -> Iterator[list[ListedObject]]:
@@ -318,11 +322,16 @@ class History:
 
     def _judge_certificate(self, certificate: Certificate, run: ScanRun, tally: ListingTally) -> None:
         self.say("certificate: " + ("holds" if certificate.holds else "; ".join(certificate.problems)))
-        complete = all("error budget" in problem for problem in certificate.problems)
+        complete = all(_is_of_budget(problem) for problem in certificate.problems)
         self._judge(lambda: self.truth.check_certificate(certificate, run.dispatcher.ledger, complete=complete))
         if not complete and not self.plan.faults:
             self.violation = self.violation or f"undisturbed, but {certificate.problems}"
         self.is_over = self.is_over or complete
+
+
+def _is_of_budget(problem: str) -> bool:
+    """Whether it says how images ended, not that some have not."""
+    return "error budget" in problem or "S3 refused each" in problem
 
 
 def _shown(message: FromConsumer | FromProducer) -> str:

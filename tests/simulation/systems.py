@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from simulation.clockwork import Clockwork
-from sniffer.adapters.s3.bucket import NotFetched
+from sniffer.adapters.s3.errors import NotFetched
 from sniffer.core.errors import TransientError, UnreadableImage
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.scan.decoding.caged import DecoderDied
@@ -103,13 +103,21 @@ class MemoryBucket:
         self.given.add(image.key)
         return body
 
+    def inaccessible_code(self, image: ListedObject) -> str:
+        """The code with which the object is refused now; "" when it is given, or something else is the matter."""
+        try:
+            self._fetched(image)
+        except NotFetched as error:
+            return error.verdict.code if error.verdict.outcome is Outcome.INACCESSIBLE else ""
+        return ""
+
     def _fetched(self, image: ListedObject) -> bytes:
         try:
             self._travel()
         except TransientError as error:
             raise NotFetched(Unscored(Outcome.FAILED, "fetch", str(error))) from error
         if image.key in self.denied or self._clockwork.now < self.all_denied_until:
-            raise NotFetched(Unscored(Outcome.FAILED, "access_denied", "not for you"))
+            raise NotFetched(Unscored(Outcome.INACCESSIBLE, "access_denied", "not for you"))
         if image.key not in self.bodies:
             raise NotFetched(Unscored(Outcome.GONE, "deleted", "there is no such object"))
         if self.listed(image.key).etag != image.etag:

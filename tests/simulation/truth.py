@@ -16,7 +16,7 @@ from sniffer.scan.ledger import Ledger
 from sniffer.scan.listing import ListingTally
 from sniffer.scan.messages import Done, FromConsumer, FromProducer, Heartbeat, Work
 
-_UNSETTLED = frozenset({Outcome.FAILED, Outcome.GONE})
+_UNSETTLED = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})
 _HURTS_CONSUMERS = frozenset(
     {
         FaultKind.KILL_CONSUMER,
@@ -103,7 +103,7 @@ class Truth:
             _must(not ledger.suspects, f"{len(ledger.suspects)} images are suspected, though no consumer died")
         accounted = ledger.done + ledger.in_flight
         _must(accounted >= self._accounted, f"an image is lost: {self._accounted} were accounted for, now {accounted}")
-        new = tally.listed - tally.unchanged
+        new = tally.listed - tally.decided
         _must(accounted <= new, f"an image is doubled: {new} are to be scored, {accounted} are accounted for")
         self._accounted = accounted
         most = self._plan.held_bytes + max((len(body) for body in self._plan.bodies), default=0)
@@ -180,8 +180,13 @@ class Truth:
             self._check_listing(certificate)
             self._check_counts(certificate)
         failed = certificate.outcomes[Outcome.FAILED]
-        within = failed <= self._plan.error_budget * ledger.done
-        _must(certificate.holds == within, f"{failed} failed, budget {self._plan.error_budget}: {certificate.problems}")
+        within = failed <= self._plan.error_budget * certificate.listed
+        refused = certificate.outcomes[Outcome.INACCESSIBLE]
+        gives = not refused or refused < certificate.listed
+        _must(
+            certificate.holds == (within and gives),
+            f"{failed} failed, budget {self._plan.error_budget}: {certificate.problems}",
+        )
         if self._runs == 1 and not self._kinds & (_HURTS_CONSUMERS | {FaultKind.DUPLICATES}):
             self._check_deaths()
         if not self._plan.faults:
@@ -228,6 +233,8 @@ class Truth:
             other = FaultKind.OTHER_SCAN in self._kinds
             _must(other, f"{image.key} was handed out, but keeps the failure of {row.scan_id}")
             return row.result.outcome
+        if row.result.outcome is Outcome.INACCESSIBLE and not self._plan.rescan:
+            return row.result.outcome
         _must(row.result.outcome in SETTLED, f"{image.key} counts as unchanged, but its row says {row.result.outcome}")
         _must(not self._plan.rescan or row.scan_id == self._scan_id, f"{image.key} was left out of the rescan")
         return Outcome.UNCHANGED
@@ -251,7 +258,7 @@ class Truth:
                 _must(kind is not None and body.startswith(kind), f"{where} ({result.error_code})")
             case Outcome.GONE:
                 _must(image.key in self.touched, where)
-            case Outcome.FAILED:
+            case Outcome.FAILED | Outcome.INACCESSIBLE:
                 self._check_failure(row, body, where)
             case _:
                 raise Violation(where)

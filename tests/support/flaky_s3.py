@@ -43,7 +43,7 @@ class FlakyS3(HttpServer):
             status, body = refusal
             return HttpAnswer(status, body, [("Content-Type", "application/xml")])
         answer = self._forward(request)
-        if "list-type" in parse_qs(urlsplit(request.path).query) and "max-keys=1&" not in f"{request.path}&":
+        if "list-type" in parse_qs(urlsplit(request.path).query) and "max-keys=1000&" in f"{request.path}&":
             self.after_listing()
         else:
             self.gets.append(request.path)

@@ -21,11 +21,12 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What it gets; Content-Length is added."""
+    """What it gets; Content-Length is added. After another `content_length` than the body's the connection ends."""
 
     status: int
     body: bytes
     headers: Iterable[tuple[str, str]] = ()
+    content_length: int | None = None
 
 
 class HttpServer:
@@ -60,7 +61,9 @@ class HttpServer:
                 self.send_response(answer.status)
                 for name, value in answer.headers:
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(answer.body)))
+                length = len(answer.body) if answer.content_length is None else answer.content_length
+                self.send_header("Content-Length", str(length))
+                self.close_connection = length != len(answer.body)
                 self.end_headers()
                 self.wfile.write(answer.body)
 

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sniffer.adapters.s3.bucket import Bucket, StoredObject
+from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.s3.fetching import StoredObject
 from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, read_object, split_s3
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import LABELS

@@ -15,7 +15,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from sniffer.adapters.s3.bucket import Bucket, NotFetched
+from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.s3.errors import NotFetched
 from sniffer.adapters.s3.locations import S3_SCHEME, open_bucket, split_s3
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.inside import path_inside

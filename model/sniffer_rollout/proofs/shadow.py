@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from sniffer.adapters.images import decode
-from sniffer.adapters.s3.bucket import Bucket, NotFetched
+from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.s3.errors import NotFetched
+from sniffer.adapters.s3.locations import bucket_of
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.errors import ContractError, TransientError, UnreadableImage
 from sniffer.core.model_records import ModelRecord
@@ -62,7 +64,7 @@ def fetch_pixels(
     pixels: dict[ListedObject, bytes] = {}
     left_out: Counter[str] = Counter()
     for name in sorted({image.bucket for image in sample}):
-        bucket = Bucket(name, patience_s=fetch.patience_s, max_bytes=limits.max_bytes, connections=fetch.threads)
+        bucket = bucket_of(name, fetch, limits.max_bytes)
         images = [image for image in sample if image.bucket == name]
         bucket.check()
         with ThreadPoolExecutor(fetch.threads, "fetch") as threads:

@@ -72,6 +72,7 @@ class ScanForm:
     model_version: str
     rescan: bool
     retry_failed: bool
+    allow_empty: bool
     consumers: int | None
 
     @classmethod
@@ -88,6 +89,7 @@ class ScanForm:
             model_version=values.text("model_version") or "stable",
             rescan=values.switch("rescan"),
             retry_failed=values.switch("retry_failed"),
+            allow_empty=values.switch("allow_empty"),
             consumers=values.count("consumers"),
         )
         if form.rescan and form.retry_failed:
@@ -140,7 +142,15 @@ def _more_fields() -> dict[str, Param]:
             "Rescan", "Score images again even if this model version has already scored them.", section=MORE_OPTIONS
         ),
         "retry_failed": switch_field(
-            "Retry failed", "Scan only images that failed in an earlier scan.", section=MORE_OPTIONS
+            "Retry failed",
+            "Scan only images that failed in an earlier scan, or could not be read.",
+            section=MORE_OPTIONS,
+        ),
+        "allow_empty": switch_field(
+            "Allow empty",
+            "Let the run succeed when there is nothing at all under the prefix. Otherwise that is an error, since it "
+            "is more often a wrong prefix. A day without new images needs no such permission.",
+            section=MORE_OPTIONS,
         ),
         "consumers": count_field(
             "Consumers",

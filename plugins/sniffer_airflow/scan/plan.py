@@ -41,6 +41,7 @@ class ScanPlan:
     limit: int | None
     rescan: bool
     retry_failed: bool
+    allow_empty: bool
     dry_run: bool
 
     def arguments(self) -> list[str]:
@@ -74,6 +75,7 @@ def plan_scan(*, scan_id: str, dag_run: str, dates: RunDates, form: ScanForm, ni
         limit=form.limit,
         rescan=form.rescan,
         retry_failed=form.retry_failed,
+        allow_empty=form.allow_empty,
         dry_run=form.dry_run,
     )
 

@@ -91,18 +91,57 @@ CODES: Mapping[str, CodeMeaning] = {
         "it ended the decoder's process three times in a row, each time a new one; the message says how",
         "fetch the file with care, report it to Pillow",
     ),
-    "deleted": CodeMeaning(Outcome.GONE, "S3 says that there is no such object any more", "nothing"),
+    "deleted": CodeMeaning(
+        Outcome.GONE, "S3 itself says that there is no such object any more (`NoSuchKey`, `NoSuchVersion`)", "nothing"
+    ),
     "replaced": CodeMeaning(
         Outcome.GONE,
-        "its ETag is not the one that was listed: somebody wrote other bytes",
+        "its ETag, size or time is not the listed one, and listed again it has changed: somebody wrote other bytes",
         "nothing; the next scan that lists it scores the new bytes",
     ),
+    "archived": CodeMeaning(
+        Outcome.INACCESSIBLE,
+        "it lies in an archive (GLACIER, DEEP_ARCHIVE, an archive tier); where the listing shows it, S3 is not asked",
+        "restore it, or move it to another storage class",
+    ),
+    "kms": CodeMeaning(
+        Outcome.INACCESSIBLE,
+        "its KMS key is disabled, gone, or not ours to use",
+        "enable the key, or give the role `kms:Decrypt` on it",
+    ),
+    "sse_c": CodeMeaning(
+        Outcome.INACCESSIBLE,
+        "encrypted with a key that only the uploader has (SSE-C)",
+        "have it stored without; we take no such keys",
+    ),
+    "requester_pays": CodeMeaning(
+        Outcome.INACCESSIBLE, "whoever reads that bucket pays, and says so", "set `SNIFFER_REQUESTER_PAYS=yes`"
+    ),
     "access_denied": CodeMeaning(
-        Outcome.FAILED, "S3 refused the read (401 or 403)", "give the role `s3:GetObject`, then `--retry-failed`"
+        Outcome.INACCESSIBLE,
+        "S3 refused the read of this object (AccessDenied), while it gives others",
+        "give the role `s3:GetObject` (and `kms:Decrypt`); if readers pay there, set `SNIFFER_REQUESTER_PAYS=yes`",
+    ),
+    "folder_marker": CodeMeaning(
+        Outcome.SKIPPED, "an object without bytes whose key ends in `/`, with which consoles show folders", "nothing"
+    ),
+    "left_out": CodeMeaning(
+        Outcome.SKIPPED, "an `--exclude` matches its key, or no `--include` does", "change the rules, if it matters"
+    ),
+    "not_as_listed": CodeMeaning(
+        Outcome.FAILED,
+        "a GET gives another ETag or length than the listing shows, and the listing stands when it is asked again",
+        "look for a proxy or a cache that changes answers; then `--retry-failed`",
+    ),
+    "unusable_key": CodeMeaning(
+        Outcome.FAILED,
+        "the key is over 1,024 bytes or no UTF-8: it cannot be asked for; counted, not stored",
+        "rename the object",
     ),
     "fetch": CodeMeaning(
         Outcome.FAILED,
-        "S3 did not give the object within `SNIFFER_FETCH_PATIENCE_S`, or answered with an error",
+        "S3 did not give the object within `SNIFFER_FETCH_PATIENCE_S`, or answered with an error, or something else "
+        "answered in its place",
         "see the message; then `--retry-failed`",
     ),
     "kills_consumers": CodeMeaning(

@@ -117,6 +117,11 @@ class ScanRequest:
     rescan: bool = False
     retry_failed: bool = False
     dag_run: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    """Patterns of keys; scan.rules says what they match."""
+    allow_empty: bool = False
+    """Whether a scan that finds nothing to scan is a good one."""
 
     def in_window(self, last_modified: datetime) -> bool:
         """Whether an object of that time belongs to this scan."""
@@ -243,6 +248,11 @@ class Certificate:
     """The speed without start and end; 0 when there were too few images to measure it."""
     consumers: int = 0
     """The most that took part at the same time."""
+    warnings: tuple[str, ...] = ()
+    """What somebody should look at, though the certificate may hold."""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    """The rules by which objects were skipped, besides folder markers."""
 
     @property
     def holds(self) -> bool:
@@ -273,5 +283,6 @@ class Certificate:
         fields["failure_samples"] = tuple(
             FailureSample(**(sample | {"outcome": Outcome(sample["outcome"])})) for sample in fields["failure_samples"]
         )
-        fields["problems"] = tuple(fields["problems"])
+        for name in ("problems", "warnings", "include", "exclude"):
+            fields[name] = tuple(fields.get(name, ()))
         return cls(**fields)

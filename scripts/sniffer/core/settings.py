@@ -56,6 +56,18 @@ class FetchSettings:
 
     threads: int = var.FETCH_THREADS.default
     patience_s: float = var.FETCH_PATIENCE_S.default
+    requester_pays: bool = var.REQUESTER_PAYS.default
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Shares of what was listed that may end so. Above a budget no certificate holds; above a warning it warns."""
+
+    failed: float = var.ERROR_BUDGET.default
+    gone: float = var.GONE_BUDGET.default
+    gone_warning: float = var.GONE_WARNING.default
+    unreadable: float = var.UNREADABLE_BUDGET.default
+    unreadable_warning: float = var.UNREADABLE_WARNING.default
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ class FleetSettings:
     no_progress_s: float = var.NO_PROGRESS_S.default
     work_limit_s: float = var.WORK_LIMIT_S.default
     max_restarts: int = var.MAX_RESTARTS.default
-    error_budget: float = var.ERROR_BUDGET.default
+    budgets: Budgets = Budgets()
     fetch_threads: int = var.FETCH_THREADS.default
     fetch_patience_s: float = var.FETCH_PATIENCE_S.default
     lease_s: float = var.LEASE_S.default
@@ -201,7 +213,9 @@ def image_settings(environ: Mapping[str, str] = os.environ) -> ImageSettings:
 
 def fetch_settings(environ: Mapping[str, str] = os.environ) -> FetchSettings:
     """Read how S3 is read."""
-    return FetchSettings(var.FETCH_THREADS.read(environ), var.FETCH_PATIENCE_S.read(environ))
+    return FetchSettings(
+        var.FETCH_THREADS.read(environ), var.FETCH_PATIENCE_S.read(environ), var.REQUESTER_PAYS.read(environ)
+    )
 
 
 def fleet_settings(environ: Mapping[str, str] = os.environ) -> FleetSettings:
@@ -215,7 +229,13 @@ def fleet_settings(environ: Mapping[str, str] = os.environ) -> FleetSettings:
         no_progress_s=var.NO_PROGRESS_S.read(environ),
         work_limit_s=var.WORK_LIMIT_S.read(environ),
         max_restarts=var.MAX_RESTARTS.read(environ),
-        error_budget=var.ERROR_BUDGET.read(environ),
+        budgets=Budgets(
+            failed=var.ERROR_BUDGET.read(environ),
+            gone=var.GONE_BUDGET.read(environ),
+            gone_warning=var.GONE_WARNING.read(environ),
+            unreadable=var.UNREADABLE_BUDGET.read(environ),
+            unreadable_warning=var.UNREADABLE_WARNING.read(environ),
+        ),
         fetch_threads=var.FETCH_THREADS.read(environ),
         fetch_patience_s=var.FETCH_PATIENCE_S.read(environ),
         lease_s=var.LEASE_S.read(environ),

@@ -44,7 +44,8 @@ class Setting(Generic[T]):
         try:
             value = self.parse(text)
         except ValueError:
-            raise SettingsError(f"{self.name} must be a number, not {text!r}") from None
+            kind = "yes or no" if isinstance(self.default, bool) else "a number"
+            raise SettingsError(f"{self.name} must be {kind}, not {text!r}") from None
         # A comparison with NaN is false, so NaN is refused here too.
         if isinstance(value, int | float) and not self.minimum <= value <= self.maximum:
             raise SettingsError(f"{self.name} must be {self.bounds()}, not {text}")
@@ -66,6 +67,8 @@ class Setting(Generic[T]):
         """The default with its unit, for people; empty when there is none."""
         if self.shown or self.default in ("", None):
             return self.shown
+        if isinstance(self.default, bool):
+            return "yes" if self.default else "no"
         text = f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
         return f"{text} {self.unit}".rstrip()
 
@@ -91,6 +94,18 @@ def _seconds(group: str, name: str, default: float, minimum: float, meaning: str
 
 def _integer(group: str, name: str, default: int, minimum: int, meaning: str, unit: str = "") -> Setting[int]:
     return Setting(group, name, default, meaning, int, unit, minimum)
+
+
+def _share(name: str, default: float, meaning: str) -> Setting[float]:
+    return Setting(_FLEET, name, default, meaning, float, minimum=0, maximum=1)
+
+
+def _yes_or_no(text: str) -> bool:
+    answer = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
+    try:
+        return answer[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
 
 
 LOG_FORMAT = _text(_LOGS, "SNIFFER_LOG_FORMAT", "form of the log: text, or json for one JSON object a line", "text")
@@ -154,6 +169,14 @@ AWS = _text(
 FETCH_THREADS = _integer(_S3, "SNIFFER_FETCH_THREADS", 8, 1, "objects read at the same time")
 FETCH_PATIENCE_S = _seconds(_S3, "SNIFFER_FETCH_PATIENCE_S", 120.0, 0, "how long an S3 that fails is retried")
 
+REQUESTER_PAYS = Setting(
+    _S3,
+    "SNIFFER_REQUESTER_PAYS",
+    False,
+    "whether we pay for requests to buckets whose readers pay (yes or no)",
+    _yes_or_no,
+)
+
 MAX_BATCH_SIZE = 1024
 BATCH_SIZE = Setting(
     _FLEET,
@@ -173,14 +196,20 @@ CONSUMERS = Setting(
     minimum=1,
     shown="cores + 1",
 )
-ERROR_BUDGET = Setting(
-    _FLEET,
-    "SNIFFER_ERROR_BUDGET",
-    0.01,
-    "share of failed images above which a certificate does not hold",
-    float,
-    minimum=0,
-    maximum=1,
+ERROR_BUDGET = _share(
+    "SNIFFER_ERROR_BUDGET", 0.01, "share of the listed images that may fail: above it a certificate does not hold"
+)
+GONE_BUDGET = _share(
+    "SNIFFER_GONE_BUDGET", 0.2, "share that may be gone: above it, from 5 images on, a certificate does not hold"
+)
+GONE_WARNING = _share("SNIFFER_GONE_WARNING", 0.05, "share of gone images above which a certificate warns")
+UNREADABLE_BUDGET = _share(
+    "SNIFFER_UNREADABLE_BUDGET",
+    0.2,
+    "share that may be unreadable: above it, from 5 images on, a certificate does not hold",
+)
+UNREADABLE_WARNING = _share(
+    "SNIFFER_UNREADABLE_WARNING", 0.05, "share of unreadable images above which a certificate warns"
 )
 HELD_BYTES = _integer(
     _FLEET,

@@ -15,6 +15,7 @@ from sniffer.core.records import Outcome
 from sniffer.core.settings import (
     airflow_settings,
     database_settings,
+    fetch_settings,
     image_settings,
     rollout_settings,
     serving_settings,
@@ -41,29 +42,34 @@ class Surroundings:
 
 def check_s3(around: Surroundings) -> Iterator[Finding]:
     """The bucket can be listed, and one object read."""
-    from sniffer.adapters.s3.bucket import Bucket, NotFetched
+    from sniffer.adapters.s3.errors import NotFetched
+    from sniffer.adapters.s3.locations import bucket_of
 
     name = around.bucket or _bucket_of_model_base(around.environ)
     if name is None:
         yield not_configured(S3, f"name a bucket by --bucket, or set {var.MODEL_BASE_PATH.name} to s3://bucket/prefix")
         return
-    bucket = Bucket(name, patience_s=0, max_bytes=image_settings(around.environ).max_bytes)
-    bucket.check()
+    fetch = dataclasses.replace(fetch_settings(around.environ), patience_s=0)
+    bucket = bucket_of(name, fetch, image_settings(around.environ).max_bytes)
+    given = bucket.check()
     yield ok(S3, f"bucket {name} can be listed")
     page = next(bucket.pages(""), None)
     if page is None:
         yield ok(S3, f"bucket {name} is empty: whether objects can be read will show with the first")
         return
-    smallest = min(page, key=lambda listed: listed.size_bytes)
+    tried = given or min(page, key=lambda listed: listed.size_bytes)
+    where = f"s3://{name}/{tried.key}"
     try:
-        data = bucket.read(smallest.key).data
+        data = bucket.fetch(tried)
     except NotFetched as error:
         if error.verdict.outcome is Outcome.UNREADABLE:  # refused for its size, after S3 had given it
-            yield ok(S3, f"s3://{name}/{smallest.key} can be read: {error}")
+            yield ok(S3, f"{where} can be read: {error}")
         else:
-            yield wrong(S3, f"s3://{name}/{smallest.key} cannot be read ({error}): the credentials need s3:GetObject")
+            yield wrong(
+                S3, f"{where} cannot be read ({error.verdict.code}: {error}): the credentials need s3:GetObject"
+            )
     else:
-        yield ok(S3, f"s3://{name}/{smallest.key} was read, {len(data)} bytes")
+        yield ok(S3, f"{where} was read, {len(data)} bytes")
 
 
 def _bucket_of_model_base(environ: Mapping[str, str]) -> str | None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sniffer.adapters.s3.errors import InaccessibleCode
 from sniffer.core.certificate_words import flagged_in_words, found_in_words
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
+from sniffer.core.settings import Budgets
 from sniffer.core.text import printable
 from sniffer.scan.comparison import Comparison, CountedImages, committed, compare
-from sniffer.scan.listing import ListingTally
+from sniffer.scan.listing import MAX_SAMPLES, ListingTally
 from sniffer.scan.pace import Pace
 
-MAX_SAMPLES = 100
+BUDGET_FLOOR = 5
+"""So many images must be gone, or unreadable, before their share can fail a scan: 1 of 3 says little."""
 _SHOWN_SAMPLES = 12
 
 
@@ -37,7 +41,7 @@ def certify(
     stored: StoredRows,
     *,
     duration_s: float,
-    error_budget: float,
+    budgets: Budgets,
     interruption: str | None = None,
     pace: Pace | None = None,
 ) -> Certificate:
@@ -45,8 +49,9 @@ def certify(
     complete = tally.finished and interruption is None
     comparison = compare(acknowledged, committed(stored.tallies), complete=complete)
     counts = comparison.counts
-    outcomes = {outcome: counts.get(outcome, 0) for outcome in Outcome}
+    outcomes = {outcome: counts.get(outcome, 0) + tally.outcomes[outcome] for outcome in Outcome}
     outcomes[Outcome.UNCHANGED] += tally.unchanged
+    codes = Counter({stored.code: stored.images for stored in stored.tallies if stored.code and stored.images})
     processed = sum(counts.values())
     return Certificate(
         scan_id=request.scan_id,
@@ -60,7 +65,7 @@ def certify(
         outcomes=outcomes,
         flagged=tally.flagged + sum(run.flagged for run in stored.tallies),
         flagged_new=stored.flagged_new,
-        codes={tally.code: tally.images for tally in stored.tallies if tally.code and tally.images},
+        codes=dict(sorted((codes + tally.codes).items())),
         model_version=model.version,
         model_digest=model.digest,
         preprocessing_version=preprocessing_version,
@@ -69,32 +74,55 @@ def certify(
         threshold=model.threshold,
         duration_s=round(duration_s, 3),
         images_per_s=round(processed / duration_s, 3) if duration_s > 0 else 0.0,
-        failure_samples=stored.samples[:MAX_SAMPLES],
-        problems=_problems(tally, outcomes, comparison, error_budget, interruption),
+        failure_samples=(*tally.samples, *stored.samples)[:MAX_SAMPLES],
+        problems=_problems(request, tally, outcomes, comparison, stored, budgets, interruption),
         steady_images_per_s=pace.images_per_s if pace else 0.0,
         consumers=pace.consumers if pace else 0,
+        warnings=_warnings(tally.listed, outcomes, budgets),
+        include=request.include,
+        exclude=request.exclude,
     )
 
 
-def over_budget(processed: int, failed: int, error_budget: float) -> bool:
-    """Whether more images failed than the budget allows, as a share of those that were not unchanged."""
-    return failed > error_budget * processed
+def over_budget(count: int, listed: int, budget: float) -> bool:
+    """Whether more images ended so than the budget allows, as a share of those that were listed."""
+    return count > budget * listed
 
 
 def _problems(
+    request: ScanRequest,
     tally: ListingTally,
     outcomes: Mapping[Outcome, int],
     comparison: Comparison,
-    error_budget: float,
+    stored: StoredRows,
+    budgets: Budgets,
     interruption: str | None,
 ) -> tuple[str, ...]:
     """Why the certificate does not hold; none when it does."""
     return (
-        *([interruption] if interruption else ()),
+        *([interruption] if interruption else _emptiness_problems(request, tally, outcomes)),
         *_arithmetic_problems(tally.listed, outcomes),
-        *_budget_problems(sum(comparison.counts.values()), outcomes[Outcome.FAILED], error_budget),
+        *_budget_problems(tally.listed, outcomes, budgets),
+        *_denial_problems(tally, outcomes, stored),
         *comparison.problems,
     )
+
+
+def _emptiness_problems(request: ScanRequest, tally: ListingTally, outcomes: Mapping[Outcome, int]) -> list[str]:
+    """Nothing to scan is more often a wrong prefix or pattern than the truth; an empty window is an ordinary night."""
+    if request.allow_empty or request.retry_failed:
+        return []
+    if not tally.seen:
+        return [
+            f"nothing is listed under s3://{request.bucket}/{request.prefix}: check bucket and prefix, or allow it "
+            "with --allow-empty"
+        ]
+    if tally.listed and outcomes[Outcome.SKIPPED] == tally.listed and not (request.since or request.until):
+        return [
+            f"all {tally.listed} listed objects are left out by rule: check --include and --exclude, or allow it with "
+            "--allow-empty"
+        ]
+    return []
 
 
 def _arithmetic_problems(listed: int, outcomes: Mapping[Outcome, int]) -> list[str]:
@@ -106,10 +134,39 @@ def _arithmetic_problems(listed: int, outcomes: Mapping[Outcome, int]) -> list[s
     return []
 
 
-def _budget_problems(processed: int, failed: int, error_budget: float) -> list[str]:
-    if not over_budget(processed, failed, error_budget):
+def _budget_problems(listed: int, outcomes: Mapping[Outcome, int], budgets: Budgets) -> list[str]:
+    failed, gone, unreadable = (outcomes[o] for o in (Outcome.FAILED, Outcome.GONE, Outcome.UNREADABLE))
+    problems = []
+    if over_budget(failed, listed, budgets.failed):
+        problems.append(f"{failed} of {listed} images failed, more than the error budget of {budgets.failed:.2%}")
+    if gone >= BUDGET_FLOOR and over_budget(gone, listed, budgets.gone):
+        problems.append(f"{gone} of {listed} images are gone, more than the gone budget of {budgets.gone:.2%}")
+    if unreadable >= BUDGET_FLOOR and over_budget(unreadable, listed, budgets.unreadable):
+        budget = f"{budgets.unreadable:.2%}"
+        problems.append(f"{unreadable} of {listed} images are unreadable, more than the unreadable budget of {budget}")
+    return problems
+
+
+def _warnings(listed: int, outcomes: Mapping[Outcome, int], budgets: Budgets) -> tuple[str, ...]:
+    """What a certificate that holds should not be silent about."""
+    gone, unreadable = outcomes[Outcome.GONE], outcomes[Outcome.UNREADABLE]
+    warnings = []
+    if over_budget(gone, listed, budgets.gone_warning):
+        warnings.append(f"{gone} of {listed} images are gone, more than is usual ({budgets.gone_warning:.2%})")
+    if over_budget(unreadable, listed, budgets.unreadable_warning):
+        share = f"{budgets.unreadable_warning:.2%}"
+        warnings.append(f"{unreadable} of {listed} images are unreadable, more than is usual ({share})")
+    return tuple(warnings)
+
+
+def _denial_problems(tally: ListingTally, outcomes: Mapping[Outcome, int], stored: StoredRows) -> list[str]:
+    """That S3 gave nothing at all is no matter of single objects: it is the rights of whoever scans."""
+    denied = sum(tallied.images for tallied in stored.tallies if tallied.code == InaccessibleCode.ACCESS_DENIED)
+    denied += tally.codes[InaccessibleCode.ACCESS_DENIED]
+    set_aside = sum(count for code, count in tally.codes.items() if code != InaccessibleCode.ACCESS_DENIED)
+    if not denied or denied < tally.listed - set_aside or outcomes[Outcome.UNCHANGED]:
         return []
-    return [f"{failed} of {processed} images failed, more than the error budget of {error_budget:.2%}"]
+    return [f"S3 refused each of {denied} objects (AccessDenied): the credentials need s3:GetObject"]
 
 
 def describe(certificate: Certificate, *, retried: bool = False) -> str:
@@ -128,13 +185,25 @@ def describe(certificate: Certificate, *, retried: bool = False) -> str:
         + " + ".join(f"{counts.get(outcome, 0)} {outcome}" for outcome in Outcome),
         f"found      {found_in_words(certificate, retried=retried)}",
         f"flagged    {flagged_in_words(certificate)}",
+        *_describe_more(certificate),
         f"speed      {certificate.images_per_s:.1f} images/s over {certificate.duration_s:.1f} s",
         "verdict    " + ("the certificate holds" if certificate.holds else "THE CERTIFICATE DOES NOT HOLD"),
     ]
     lines += [f"           - {problem}" for problem in certificate.problems]
+    lines += [f"warning    {warning}" for warning in certificate.warnings]
     samples = certificate.failure_samples
     lines += [f"{sample.outcome:<10} {sample.key}: {sample.code}" for sample in samples[:_SHOWN_SAMPLES]]
     if len(samples) > _SHOWN_SAMPLES:
         lines.append(f"           … and {len(samples) - _SHOWN_SAMPLES} more in the certificate")
     # A bucket's uploaders choose the keys, and with them a part of some lines.
     return "\n".join(map(printable, lines))
+
+
+def _describe_more(certificate: Certificate) -> list[str]:
+    rules = [f"--include {pattern}" for pattern in certificate.include]
+    rules += [f"--exclude {pattern}" for pattern in certificate.exclude]
+    codes = [f"{count} {code}" for code, count in certificate.codes.items()]
+    return [
+        *([f"rules      {', '.join(rules)}"] if rules else []),
+        *([f"codes      {', '.join(codes)}"] if codes else []),
+    ]

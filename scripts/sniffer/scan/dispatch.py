@@ -10,7 +10,7 @@ import queue
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
-from sniffer.adapters.s3.bucket import NotFetched
+from sniffer.adapters.s3.errors import NotFetched
 from sniffer.core.errors import ContractError, IncompleteScan, SettingsError, SnifferError, SupersededRun
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.core.settings import FleetSettings
@@ -388,13 +388,13 @@ class Dispatcher:
                 "with `sniffer consume`, then run again"
             )
         self._check_progress(now)
-        failed = self.ledger.counts[Outcome.FAILED]
-        if failed >= EARLY_FAILURES and over_budget(self.ledger.done, failed, self._settings.error_budget):
-            raise IncompleteScan(f"{failed} of the first {self.ledger.done} images failed: see the samples for why")
+        failed, so_far = self.ledger.counts[Outcome.FAILED], self.ledger.done + self._progress.tally.decided
+        if failed >= EARLY_FAILURES and over_budget(failed, so_far, self._settings.budgets.failed):
+            raise IncompleteScan(f"{failed} of the first {so_far} images failed: see the samples for why")
 
     def _check_progress(self, now: float) -> None:
         # A death is one step towards the verdict on what causes it.
-        seen = self.ledger.done + self._progress.tally.listed + self._deaths
+        seen = self.ledger.done + self._progress.tally.seen + self._deaths
         if seen != self._seen:
             self._seen, self._last_progress = seen, now
         elif now - self._last_progress > self._settings.no_progress_s:

@@ -5,19 +5,43 @@ Constant memory: a page is filtered, looked up in MySQL and forgotten.
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sniffer.core.records import ListedObject, ListingDigest, ScanRequest
+from sniffer.adapters.s3.errors import InaccessibleCode
+from sniffer.adapters.s3.keys import is_usable, unusable
+from sniffer.adapters.s3.storage_classes import hides_archive, is_archived
+from sniffer.core.records import FailureSample, ListedObject, ListingDigest, Outcome, ScanRequest
+from sniffer.scan.rules import SkipRules
 
 Settled = Callable[[list[bytes]], Mapping[bytes, bool]]
 """Which of these identities need no second try, and whether they are flagged; asked once for each page."""
+
+MAX_SAMPLES = 100
+FIRST_PROBES = 3
+"""Objects of each code that are asked for again whatever the page; then it is one of each code a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class StillInaccessible:
+    """How to find out whether what an earlier scan could not read can be read by now.
+
+    `known` gives the codes of those of these identities that could not be; `probe` the code with which S3 refuses an
+    object now, and "" when it does not.
+    """
+
+    known: Callable[[list[bytes]], Mapping[bytes, str]]
+    probe: Callable[[ListedObject], str]
 
 
 @dataclass(slots=True)
 class ListingTally:
     """What the listing has shown so far. Written by the thread that lists, read by others for progress."""
 
+    seen: int = 0
+    """Objects under the prefix, in the window or not."""
     listed: int = 0
     unchanged: int = 0
     flagged: int = 0
@@ -25,28 +49,54 @@ class ListingTally:
     limited: bool = False
     finished: bool = False
     digest: ListingDigest = field(default_factory=ListingDigest)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    """Objects that have their outcome from the listing alone, without those that are unchanged."""
+    codes: Counter[str] = field(default_factory=Counter)
+    """The same objects by code."""
+    samples: list[FailureSample] = field(default_factory=list)
+
+    @property
+    def decided(self) -> int:
+        """Listed objects that nobody is asked for."""
+        return self.unchanged + self.outcomes.total()
+
+    def decide(self, outcome: Outcome, code: str) -> None:
+        """One object has its outcome."""
+        self.outcomes[outcome] += 1
+        self.codes[code] += 1
 
 
 def images_to_score(
-    pages: Iterable[list[ListedObject]], request: ScanRequest, settled: Settled, tally: ListingTally
+    pages: Iterable[list[ListedObject]],
+    request: ScanRequest,
+    settled: Settled,
+    tally: ListingTally,
+    still: StillInaccessible | None = None,
 ) -> Iterator[list[ListedObject]]:
     """For each page the objects that need an outcome, at most `request.limit` in all; may be empty pages.
 
-    An object counts as listed when it is in the window and comes before the limit is reached.
+    An object counts as listed when it is in the window and comes before the limit is reached; on the last page, what
+    is left out by rule counts too.
     """
-    room = request.limit
+    rules, probes, room = SkipRules(request), _Probes(still, request), request.limit
     for page in pages:
-        inside = [image for image in page if request.in_window(image.last_modified)]
+        tally.seen += len(page)
+        inside = _without_set_aside(page, request, rules, tally)
         identities = [image.identity for image in inside]
         known = settled(identities)
         new = [image for image, identity in zip(inside, identities, strict=True) if identity not in known]
+        refused = probes.still_refused(new)
+        new = [image for image in new if image.identity not in refused]
         if room is not None and len(new) >= room:
             tally.limited = True
             cut = inside.index(new[room - 1]) + 1
             inside, identities, new = inside[:cut], identities[:cut], new[:room]
         tally.listed += len(inside)
-        tally.unchanged += len(inside) - len(new)
+        tally.unchanged += sum(identity in known for identity in identities)
         tally.flagged += sum(known.get(identity, False) for identity in identities)
+        for identity in identities:
+            if identity in refused:
+                tally.decide(Outcome.INACCESSIBLE, refused[identity])
         tally.digest.add(identities)
         yield new
         if room is not None:
@@ -54,3 +104,73 @@ def images_to_score(
             if room <= 0:
                 break
     tally.finished = True
+
+
+def _without_set_aside(
+    page: list[ListedObject], request: ScanRequest, rules: SkipRules, tally: ListingTally
+) -> list[ListedObject]:
+    """The page's objects in the window, but those that get their outcome here: left out by rule, or no usable key."""
+    kept = []
+    for image in page:
+        if not request.in_window(image.last_modified):
+            continue
+        code = rules.code(image)
+        if not code and is_usable(image.key):
+            kept.append(image)
+            continue
+        tally.listed += 1
+        if code:
+            tally.decide(Outcome.SKIPPED, code)
+        else:
+            _give_up(image, tally)
+        tally.digest.add([hashlib.sha256(image.key.encode(errors="surrogateescape")).digest()])
+    return kept
+
+
+def _give_up(image: ListedObject, tally: ListingTally) -> None:
+    verdict = unusable(image.key)
+    tally.decide(verdict.outcome, verdict.code)
+    if len(tally.samples) < MAX_SAMPLES:
+        key = image.key.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        tally.samples.append(FailureSample(key, verdict.outcome, verdict.code, verdict.message))
+
+
+class _Probes:
+    """Asks for a few of what could not be read before, instead of for all of it every night.
+
+    Rights and keys change for many objects at once, so that one that can be read again opens all of its code.
+    """
+
+    def __init__(self, still: StillInaccessible | None, request: ScanRequest) -> None:
+        self._still = None if request.rescan else still
+        self._retries = request.retry_failed
+        self._asked: Counter[str] = Counter()
+        self._open: set[str] = set()
+
+    def still_refused(self, images: list[ListedObject]) -> dict[bytes, str]:
+        """Codes of those of the page's images that keep the verdict of an earlier scan."""
+        if self._still is None or not images:
+            return {}
+        known, refused = self._still.known([image.identity for image in images]), {}
+        asked: set[str] = set()
+        for image in images:
+            code = known.get(image.identity, "")
+            if code and (now := self._code_now(image, code, asked)):
+                refused[image.identity] = now
+        return refused
+
+    def _code_now(self, image: ListedObject, code: str, asked: set[str]) -> str:
+        if is_archived(image.storage_class):
+            return code
+        if code == InaccessibleCode.ARCHIVED and (self._retries or not hides_archive(image.storage_class)):
+            return ""  # it was restored, or moved; or whoever asks for a retry knows that it was
+        if code in self._open:
+            return ""
+        if code in asked and self._asked[code] >= FIRST_PROBES:
+            return code
+        asked.add(code)
+        self._asked[code] += 1
+        now = self._still.probe(image) if self._still else ""
+        if not now:
+            self._open.add(code)
+        return now

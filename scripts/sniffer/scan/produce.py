@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.s3.locations import open_bucket
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread, BackgroundThreads
 from sniffer.core.ending import Ending
@@ -30,6 +31,7 @@ from sniffer.core.settings import (
     curve_clients,
     curve_keys,
     database_settings,
+    fetch_settings,
     fleet_settings,
     image_settings,
     serving_settings,
@@ -38,7 +40,7 @@ from sniffer.scan import progress
 from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate, basis_of
 from sniffer.scan.lease import LeaseKeeper
-from sniffer.scan.listing import ListingTally, images_to_score
+from sniffer.scan.listing import ListingTally, StillInaccessible, images_to_score
 from sniffer.scan.request import SCAN_ENVIRONMENT, STABLE, ScanOptions, add_scan_flags, scan_options
 from sniffer.scan.run import ScanRun, Source
 from sniffer.scan.wire import ProducerSocket
@@ -96,7 +98,7 @@ def _scan(options: ScanOptions, endpoint: str | None) -> ProgramResult:
         raise SettingsError("--endpoint is needed, for example tcp://127.0.0.1:5555 (only --dry-run does without)")
     fleet = fleet_settings()
     with Database(database_settings()) as database:
-        model, bucket = _check_everything(database, options, fleet)
+        model, bucket = _check_everything(database, options)
         with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar)
     problem = "" if certificate.holds else f"the certificate does not hold: {'; '.join(certificate.problems)}"
@@ -109,24 +111,17 @@ def _bar() -> AbstractContextManager[ProgressBar | None]:
     return ProgressBar("scan") if shows_bars() else nullcontext()
 
 
-def _check_everything(database: Database, options: ScanOptions, fleet: FleetSettings) -> tuple[ModelRecord, Bucket]:
+def _check_everything(database: Database, options: ScanOptions) -> tuple[ModelRecord, Bucket]:
     """Everything that can be known to be wrong before the first image is touched."""
     database.check()
     model = _resolve_model(database, options.model_version)
     with ModelServer(serving_settings()) as server:
         server.check(model.version)
-    return model, _open_bucket(options, fleet)
+    return model, _open_bucket(options.request)
 
 
-def _open_bucket(options: ScanOptions, fleet: FleetSettings) -> Bucket:
-    bucket = Bucket(
-        options.request.bucket,
-        patience_s=fleet.fetch_patience_s,
-        max_bytes=image_settings().max_bytes,
-        connections=fleet.fetch_threads,
-    )
-    bucket.check()
-    return bucket
+def _open_bucket(request: ScanRequest) -> Bucket:
+    return open_bucket(request.bucket, fetch_settings(), image_settings().max_bytes, request.prefix)
 
 
 def _resolve_model(database: Database, version: int | None) -> ModelRecord:
@@ -206,16 +201,18 @@ def _images(
         found = database.images.settled(identities, model.version, DECODER_VERSION, scan_id=only_this_scan)
         return {identity: score is not None and score >= model.threshold for identity, score in found.items()}
 
-    return images_to_score(pages, request, settled, tally)
+    still = StillInaccessible(
+        lambda identities: database.images.inaccessible(identities, model.version), bucket.inaccessible_code
+    )
+    return images_to_score(pages, request, settled, tally, still)
 
 
 def _dry_run(options: ScanOptions, consumers: int | None) -> ProgramResult:
     """List and look up as a scan would; say what it would do and for how long. Changes nothing."""
-    fleet = fleet_settings()
     with Database(database_settings()) as database:
         database.check()
         model = _resolve_model(database, options.model_version)
-        bucket = _open_bucket(options, fleet)
+        bucket = _open_bucket(options.request)
         tally, began_at = ListingTally(), time.monotonic()
         new = sum(len(page) for page in _images(options.request, database, model, bucket, tally))
         listing_s = time.monotonic() - began_at

@@ -26,6 +26,7 @@ SCAN_ENVIRONMENT = (
     "AWS_*",
     "SNIFFER_FETCH_THREADS",
     "SNIFFER_FETCH_PATIENCE_S",
+    "SNIFFER_REQUESTER_PAYS",
     "SNIFFER_MAX_IMAGE_BYTES",
     "SNIFFER_MAX_IMAGE_PIXELS",
     "SNIFFER_DECODE_CPU_S",
@@ -33,6 +34,10 @@ SCAN_ENVIRONMENT = (
     "SNIFFER_BATCH_SIZE",
     "SNIFFER_HELD_BYTES",
     "SNIFFER_ERROR_BUDGET",
+    "SNIFFER_GONE_BUDGET",
+    "SNIFFER_GONE_WARNING",
+    "SNIFFER_UNREADABLE_BUDGET",
+    "SNIFFER_UNREADABLE_WARNING",
     "SNIFFER_BEAT_S",
     "SNIFFER_CONSUMER_DEADLINE_S",
     "SNIFFER_PRODUCER_DEADLINE_S",
@@ -63,6 +68,26 @@ def add_scan_flags(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--limit", type=positive, metavar="N", help="hand out at most N images; unchanged ones do not count"
     )
+    what.add_argument(
+        "--include",
+        action="append",
+        type=_pattern,
+        default=[],
+        metavar="PATTERN",
+        help="only keys with that suffix (.jpg), or that glob (uploads/*.jp*g); can be given several times",
+    )
+    what.add_argument(
+        "--exclude",
+        action="append",
+        type=_pattern,
+        default=[],
+        metavar="PATTERN",
+        help="no keys with that suffix or glob; can be given several times. What is left out counts as skipped, and "
+        "so do folder markers (keys that end in /, without bytes)",
+    )
+    what.add_argument(
+        "--allow-empty", action="store_true", help="a scan that finds nothing to scan is a good one (default: an error)"
+    )
     how = parser.add_argument_group("how to scan")
     how.add_argument(
         "--model-version", type=_version, default=None, metavar="N", help="a number, or `stable` (the default)"
@@ -92,6 +117,9 @@ def scan_options(arguments: argparse.Namespace) -> ScanOptions:
         rescan=arguments.rescan,
         retry_failed=arguments.retry_failed,
         dag_run=arguments.dag_run,
+        include=tuple(arguments.include),
+        exclude=tuple(arguments.exclude),
+        allow_empty=arguments.allow_empty,
     )
     return ScanOptions(request, arguments.model_version, arguments.dry_run, arguments.progress)
 
@@ -106,6 +134,9 @@ def scan_argv(options: ScanOptions) -> list[str]:
             "since": request.since and request.since.isoformat(),
             "until": request.until and request.until.isoformat(),
             "limit": request.limit,
+            "include": request.include,
+            "exclude": request.exclude,
+            "allow_empty": request.allow_empty,
             "model_version": options.model_version,
             "rescan": request.rescan,
             "retry_failed": request.retry_failed,
@@ -132,6 +163,12 @@ _moment = checked(parse_utc, "a date or time like 2026-11-20 or 2026-11-20T06:00
 
 def _version(text: str) -> int | None:
     return None if text == STABLE else model_version(text)
+
+
+def _pattern(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty pattern matches every key")
+    return text
 
 
 def _scan_id(text: str) -> str:

@@ -23,13 +23,13 @@ from sniffer.core.records import (
     ScanRequest,
 )
 from sniffer.core.settings import FleetSettings
-from sniffer.scan.certificate import MAX_SAMPLES, StoredRows, certify
+from sniffer.scan.certificate import StoredRows, certify
 from sniffer.scan.channel import Clock, ProducerChannel
 from sniffer.scan.comparison import acknowledged
 from sniffer.scan.dispatch import Dispatcher
 from sniffer.scan.lease import LeaseKeeper, new_holder, wait_for_lease
 from sniffer.scan.lister import Lister
-from sniffer.scan.listing import ListingTally
+from sniffer.scan.listing import MAX_SAMPLES, ListingTally
 from sniffer.scan.messages import Welcome
 from sniffer.scan.progress import ScanProgress
 
@@ -138,7 +138,7 @@ class ScanRun:
             acknowledged(ledger.counts, ledger.digests),
             self._stored_rows(token),
             duration_s=self._clock() - started_at,
-            error_budget=self._settings.error_budget,
+            budgets=self._settings.budgets,
             interruption=str(error) if error else None,
             pace=self._progress.pace(),
         )

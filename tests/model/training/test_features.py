@@ -14,7 +14,7 @@ import pytest
 from support.training import Run
 
 from sniffer.adapters.images import decode
-from sniffer.adapters.s3.bucket import StoredObject
+from sniffer.adapters.s3.fetching import StoredObject
 from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import LabelledSet, ManifestEntry, read_manifest
 from sniffer_model.data.source import LocalSource

@@ -89,6 +89,7 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
         consumers=3,
         limit=100,
         retry_failed=True,
+        allow_empty=True,
         dry_run=True,
     )
     assert planned.arguments()[2:] == [
@@ -100,12 +101,13 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
         "--consumers=3",
         "--limit=100",
         "--retry-failed",
+        "--allow-empty",
         "--dry-run",
     ]
     assert "--rescan" in plan(bucket="pics", rescan=True).arguments()
 
 
-@pytest.mark.parametrize("which", ["rescan", "retry_failed"])
+@pytest.mark.parametrize("which", ["rescan", "retry_failed", "allow_empty"])
 def test_the_program_understands_every_flag(which: str, tmp_path: Path) -> None:
     times = {"since": "2026-11-05T00:00:00Z", "until": "2026-11-06T00:00:00Z"}
     fields: dict[str, Any] = {**times, which: True}

@@ -13,7 +13,9 @@ import pytest
 from support.flaky_s3 import DENIED, FlakyS3
 from support.scratch_bucket import ScratchBucket
 
-from sniffer.adapters.s3.bucket import Bucket, NotFetched, StoredObject
+from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.s3.errors import NotFetched
+from sniffer.adapters.s3.fetching import StoredObject
 from sniffer.core.errors import SettingsError, TransientError
 from sniffer.core.records import ListedObject, Outcome
 
@@ -147,7 +149,7 @@ def test_patience_ends_as_a_failure_of_that_image(bucket: ScratchBucket, flaky_s
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
-def test_an_object_without_permission_fails_with_that_reason(
+def test_an_object_without_permission_is_inaccessible_for_that_reason(
     bucket: ScratchBucket, flaky_s3: FlakyS3, key: str
 ) -> None:
     bucket.put(key, b"body")
@@ -156,7 +158,7 @@ def test_an_object_without_permission_fails_with_that_reason(
     flaky_s3.refuse = lambda _method, _path: (403, DENIED)
     with pytest.raises(NotFetched) as caught:
         ours.fetch(image)
-    assert (caught.value.verdict.outcome, caught.value.verdict.code) == (Outcome.FAILED, "access_denied")
+    assert (caught.value.verdict.outcome, caught.value.verdict.code) == (Outcome.INACCESSIBLE, "access_denied")
 
 
 def test_what_is_wrong_with_a_bucket_is_said_at_once(

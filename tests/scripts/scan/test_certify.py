@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from sniffer.core.model_records import ModelRecord, ModelStatus
 from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
+from sniffer.core.settings import Budgets
 from sniffer.scan.certificate import StoredRows, certify, describe
 from sniffer.scan.comparison import CountedImages
 from sniffer.scan.listing import ListingTally
 
 MODEL = ModelRecord(3, "d" * 64, "b" * 64, "p1", 0.5, ModelStatus.STABLE)
 P, U, F, R = Outcome.PREDICTED, Outcome.UNREADABLE, Outcome.FAILED, Outcome.REUSED
+G, X, S = Outcome.GONE, Outcome.INACCESSIBLE, Outcome.SKIPPED
+DAY = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def certificate(
@@ -24,21 +28,31 @@ def certificate(
     unchanged: int = 0,
     held: dict[Outcome, int] | None = None,
     interruption: str | None = None,
+    codes: dict[str, int] | None = None,
+    decided: dict[str, Outcome] | None = None,
+    seen: int | None = None,
+    asked: dict[str, Any] | None = None,
 ) -> Certificate:
+    """`codes` are those of the inaccessible, `decided` what the listing alone decides, `asked` more of the request."""
     found = (counts if held is None else held).items()
-    tallies = tuple(OutcomeTally(outcome, "", count, 1, 1000 * count) for outcome, count in found)
+    tallies = tuple(
+        OutcomeTally(outcome, "", count, 1, 1000 * count) for outcome, count in found if outcome is not X or not codes
+    ) + tuple(OutcomeTally(X, code, count, 0, 1000 * count) for code, count in (codes or {}).items())
     heard = {outcome: CountedImages(counts.get(outcome, 0), 1000 * counts.get(outcome, 0)) for outcome in Outcome}
+    tally = ListingTally(seen=listed if seen is None else seen, listed=listed, unchanged=unchanged, finished=True)
+    for code, outcome in (decided or {}).items():
+        tally.decide(outcome, code)
     return certify(
-        ScanRequest("s", "bkt"),
+        ScanRequest("s", "bkt", **(asked or {})),
         MODEL,
         "p1",
         2,
         FencingToken(1, 4),
-        ListingTally(listed=listed, unchanged=unchanged, finished=True),
+        tally,
         heard,
         StoredRows(tallies, flagged_new=2, samples=()),
         duration_s=2.0,
-        error_budget=0.01,
+        budgets=Budgets(),
         interruption=interruption,
     )
 
@@ -46,13 +60,36 @@ def certificate(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"listed": 0, "counts": {}}, None),
+        ({"listed": 0, "counts": {}}, "nothing is listed under s3://bkt/: check bucket and prefix"),
+        ({"listed": 0, "counts": {}, "seen": 7}, None),
+        ({"listed": 0, "counts": {}, "asked": {"allow_empty": True}}, None),
+        ({"listed": 0, "counts": {}, "asked": {"retry_failed": True}}, None),
+        ({"listed": 3, "counts": {}, "decided": {"left_out": S, "folder_marker": S}}, "1 of 3 listed images have no"),
+        ({"listed": 2, "counts": {}, "decided": {"left_out": S, "folder_marker": S}}, "all 2 listed objects are left"),
+        ({"listed": 1, "counts": {}, "decided": {"left_out": S}, "asked": {"since": DAY}}, None),
+        ({"listed": 1, "counts": {}, "decided": {"left_out": S}, "asked": {"allow_empty": True}}, None),
         ({"listed": 10, "counts": {P: 7, U: 1}, "unchanged": 2}, None),
         ({"listed": 10, "counts": {P: 7}, "unchanged": 2}, "1 of 10 listed images have no outcome"),
         ({"listed": 10, "counts": {P: 11}}, "1 more outcomes than listed"),
         ({"listed": 100, "counts": {P: 99, F: 1}}, None),
         ({"listed": 100, "counts": {P: 98, F: 2}}, "2 of 100 images failed"),
-        ({"listed": 100, "counts": {F: 1}, "unchanged": 99}, "1 of 1 images failed"),
+        ({"listed": 100, "counts": {F: 1}, "unchanged": 99}, None),
+        ({"listed": 1, "counts": {F: 1}}, "1 of 1 images failed, more than the error budget"),
+        ({"listed": 10, "counts": {P: 5, G: 5}}, "5 of 10 images are gone, more than the gone budget of 20.00%"),
+        ({"listed": 10, "counts": {P: 5, U: 5}}, "5 of 10 images are unreadable, more than the unreadable budget"),
+        ({"listed": 3, "counts": {P: 2, U: 1}}, None),
+        ({"listed": 3, "counts": {P: 2, G: 1}}, None),
+        ({"listed": 25, "counts": {P: 15, U: 5, G: 5}}, None),
+        ({"listed": 26, "counts": {P: 15, U: 6, G: 5}}, "6 of 26 images are unreadable"),
+        ({"listed": 1, "counts": {X: 1}, "codes": {"archived": 1}}, None),
+        ({"listed": 9, "counts": {X: 9}, "codes": {"kms": 5, "sse_c": 4}}, None),
+        ({"listed": 9, "counts": {X: 8, P: 1}, "codes": {"access_denied": 8}}, None),
+        ({"listed": 9, "counts": {X: 8}, "unchanged": 1, "codes": {"access_denied": 8}}, None),
+        ({"listed": 9, "counts": {X: 9}, "codes": {"access_denied": 9}}, "refused each of 9 objects (AccessDenied)"),
+        (
+            {"listed": 9, "counts": {X: 7}, "codes": {"access_denied": 7}, "decided": {"left_out": S, "unusable": S}},
+            "refused each of 7 objects",
+        ),
         (
             {"listed": 9, "counts": {P: 9}, "held": {P: 8}},
             "9 images were acknowledged as predicted, but MySQL holds 8",
@@ -88,3 +125,28 @@ def test_the_description_names_the_first_failures_and_counts_the_others() -> Non
     assert "unreadable 0.jpg: truncated" in text
     assert "11.jpg" in text and "12.jpg" not in text
     assert "2 more in the certificate" in text
+
+
+def test_shares_that_somebody_should_look_at_are_warned_of_before_they_fail() -> None:
+    made = certificate(20, {P: 16, U: 2, G: 2})
+    assert made.holds
+    assert made.warnings == (
+        "2 of 20 images are gone, more than is usual (5.00%)",
+        "2 of 20 images are unreadable, more than is usual (5.00%)",
+    )
+    assert "warning    2 of 20 images are gone" in describe(made)
+    assert certificate(20, {P: 18, U: 1, G: 1}).warnings == ()
+
+
+def test_what_was_not_scored_is_shown_by_code_with_the_rules_that_left_it_out() -> None:
+    made = certificate(
+        9,
+        {P: 4, X: 3},
+        codes={"archived": 2, "kms": 1},
+        decided={"left_out": S, "unusable_key": F},
+        asked={"include": (".jpg", ".png"), "exclude": ("thumbs/*",)},
+    )
+    assert made.codes == {"archived": 2, "kms": 1, "left_out": 1, "unusable_key": 1}
+    assert "codes      2 archived, 1 kms, 1 left_out, 1 unusable_key" in describe(made)
+    assert "rules      --include .jpg, --include .png, --exclude thumbs/*" in describe(made)
+    assert Certificate.parse(made.document()) == made

@@ -164,16 +164,37 @@ def test_s3_away_for_a_while_is_waited_for(fleet: Fleet, flaky: FlakyS3) -> None
     assert counted(fleet.certificate()) == {"predicted": 60}
 
 
-def test_objects_that_cannot_be_read_go_over_the_error_budget_and_heal(fleet: Fleet, flaky: FlakyS3) -> None:
+def test_objects_that_may_not_be_read_are_inaccessible_and_heal(fleet: Fleet, flaky: FlakyS3) -> None:
     fleet.fill(20)
     flaky.refuse = lambda _method, path: (403, DENIED) if "/images/000" in path else None
-    certificate = fleet.scan(status=1)
-    assert counted(certificate) == {"predicted": 10, "failed": 10}
-    assert "10 of 20 images failed" in certificate.problems[0]
+    certificate = fleet.scan()
+    assert counted(certificate) == {"predicted": 10, "inaccessible": 10}
+    assert certificate.codes == {"access_denied": 10}
     assert certificate.failure_samples[0].code == "access_denied"
+    flaky.gets.clear()
+    assert counted(fleet.scan()) == {"unchanged": 10, "inaccessible": 10}
     flaky.refuse = lambda _method, _path: None
     assert counted(fleet.scan()) == {"unchanged": 10, "predicted": 10}
     fleet.assert_every_object_has_one_row()
+
+
+def test_objects_that_fail_go_over_the_error_budget_and_heal(fleet: Fleet, flaky: FlakyS3) -> None:
+    fleet.fill(20)
+    fleet.environ["SNIFFER_FETCH_PATIENCE_S"] = "0.2"
+    flaky.refuse = lambda _method, path: (404, b"default backend") if "/images/001" in path else None
+    certificate = fleet.scan(status=1)
+    assert counted(certificate) == {"predicted": 10, "failed": 10}
+    assert "10 of 20 images failed" in certificate.problems[0]
+    flaky.refuse = lambda _method, _path: None
+    assert counted(fleet.scan()) == {"unchanged": 10, "predicted": 10}
+
+
+def test_a_scan_that_may_read_nothing_says_so(fleet: Fleet, flaky: FlakyS3) -> None:
+    fleet.fill(3)
+    flaky.refuse = lambda _method, path: (403, DENIED) if "/images/" in path else None
+    certificate = fleet.scan(status=1)
+    assert counted(certificate) == {"inaccessible": 3}
+    assert "S3 refused each of 3 objects (AccessDenied)" in certificate.problems[0]
 
 
 def test_an_image_that_kills_consumers_is_failed_and_the_others_are_scored(fleet: Fleet) -> None:

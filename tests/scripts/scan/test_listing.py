@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sniffer.core.records import ListedObject, ListingDigest, ScanRequest
-from sniffer.scan.listing import ListingTally, images_to_score
+from sniffer.core.records import ListedObject, ListingDigest, Outcome, ScanRequest
+from sniffer.scan.listing import ListingTally, StillInaccessible, images_to_score
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -63,3 +66,107 @@ def test_the_digest_ignores_the_order_but_not_the_number() -> None:
     other.add(identities[:10])
     twice.add([*identities, identities[0], identities[0]])
     assert one.hex() == other.hex() != twice.hex()
+
+
+# ---- what the listing alone decides ---------------------------------------------------------------------------------
+
+
+def keys_to_score(objects: list[ListedObject], tally: ListingTally, **asked: Any) -> list[str]:
+    pages = images_to_score([objects], ScanRequest("s", "b", **asked), lambda _: {}, tally)
+    return [image.key for page in pages for image in page]
+
+
+def named(*keys: str, size_bytes: int = 1) -> list[ListedObject]:
+    return [ListedObject("b", key, "e", size_bytes, DAY) for key in keys]
+
+
+def test_folder_markers_are_skipped_and_count() -> None:
+    tally = ListingTally()
+    objects = [*named("a/", "b/c/", size_bytes=0), *named("d/", "e.jpg"), *named("empty", size_bytes=0)]
+    assert keys_to_score(objects, tally) == ["d/", "e.jpg", "empty"]
+    assert (tally.listed, tally.outcomes, tally.codes) == (5, {Outcome.SKIPPED: 2}, {"folder_marker": 2})
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"),
+    [
+        ({"include": (".jpg",)}, ["a.jpg", "b/a.JPG", "b/thumb/c.jpg"]),
+        ({"include": (".jpg", "*.pn[g]")}, ["a.jpg", "b/a.JPG", "b/d.png", "b/thumb/c.jpg"]),
+        ({"exclude": ("b/*",)}, ["a.jpg", "e.html"]),
+        ({"exclude": (".html", "*/thumb/*")}, ["a.jpg", "b/a.JPG", "b/d.png"]),
+        ({"include": ("b/*",), "exclude": ("?/thumb/*",)}, ["b/a.JPG", "b/d.png"]),
+        ({"include": ("*.jpg",)}, ["a.jpg", "b/thumb/c.jpg"]),
+        ({"exclude": ("*",)}, []),
+    ],
+)
+def test_rules_leave_out_by_suffix_and_glob(asked: dict[str, Any], left: list[str]) -> None:
+    objects, tally = named("a.jpg", "b/a.JPG", "b/d.png", "b/thumb/c.jpg", "e.html"), ListingTally()
+    assert keys_to_score(objects, tally, **asked) == left
+    assert tally.outcomes[Outcome.SKIPPED] == len(objects) - len(left)
+    assert tally.listed == len(objects)
+
+
+def test_keys_that_cannot_be_asked_for_fail_in_the_open() -> None:
+    tally = ListingTally()
+    assert keys_to_score(named("k" * 1025, "\udcff", "é" * 512), tally) == ["é" * 512]
+    assert tally.outcomes == {Outcome.FAILED: 2}
+    assert [sample.code for sample in tally.samples] == ["unusable_key"] * 2
+    assert tally.samples[1].key == "\\xff"
+
+
+# ---- what could not be read before ----------------------------------------------------------------------------------
+
+
+class Refusing:
+    """S3 as it was for an earlier scan, and how it is now."""
+
+    def __init__(self, before: dict[str, str], now: dict[str, str]) -> None:
+        self._before = {image.identity: before[image.key] for image in named(*before)}
+        self._now = now
+        self.asked: list[str] = []
+        self.still = StillInaccessible(lambda ids: {i: self._before[i] for i in ids if i in self._before}, self.probe)
+
+    def probe(self, image: ListedObject) -> str:
+        self.asked.append(image.key)
+        return self._now.get(image.key, "")
+
+
+def handed_out(s3: Refusing, pages: list[list[ListedObject]], tally: ListingTally, **asked: Any) -> list[str]:
+    found = images_to_score(pages, ScanRequest("s", "b", **asked), lambda _: {}, tally, s3.still)
+    return [image.key for page in found for image in page]
+
+
+def test_what_is_still_refused_keeps_its_verdict_after_a_few_requests() -> None:
+    keys = [f"k{number:02}" for number in range(30)]
+    denied = dict.fromkeys(keys, "kms")
+    s3, tally = Refusing(denied, denied), ListingTally()
+    assert handed_out(s3, [named(*keys[:20]), named(*keys[20:], "new")], tally) == ["new"]
+    assert tally.listed == 31
+    assert (tally.outcomes, tally.codes) == ({Outcome.INACCESSIBLE: 30}, {"kms": 30})
+    assert len(s3.asked) <= 4
+
+
+def test_one_that_is_given_again_opens_all_of_its_code() -> None:
+    keys = [f"k{number:02}" for number in range(30)]
+    before = dict.fromkeys(keys, "kms") | {"other": "access_denied"}
+    s3, tally = Refusing(before, {"k00": "kms", "other": "access_denied"}), ListingTally()
+    assert handed_out(s3, [named(*keys, "other")], tally) == keys[1:]
+    assert tally.codes == {"kms": 1, "access_denied": 1}
+
+
+def test_archives_are_asked_for_when_the_listing_shows_a_change() -> None:
+    before = dict.fromkeys(["cold", "restored", "moved", "tiered"], "archived")
+    s3, tally = Refusing(before, before), ListingTally()
+    classes = ["GLACIER", "GLACIER (restored)", "STANDARD", "INTELLIGENT_TIERING"]
+    objects = [replace(image, storage_class=name) for image, name in zip(named(*before), classes, strict=True)]
+    assert handed_out(s3, [objects], tally) == ["restored", "moved"]
+    assert s3.asked == ["tiered"]
+    assert handed_out(s3, [objects], ListingTally(), retry_failed=True) == ["restored", "moved", "tiered"]
+    assert handed_out(s3, [objects], ListingTally(), rescan=True) == list(before)
+
+
+def test_a_limit_is_not_used_up_by_what_is_still_refused() -> None:
+    denied = dict.fromkeys(["a", "b", "c"], "kms")
+    s3, tally = Refusing(denied, denied), ListingTally()
+    assert handed_out(s3, [named("a", "b", "c", "d", "e", "f")], tally, limit=2) == ["d", "e"]
+    assert (tally.listed, tally.limited) == (5, True)

@@ -25,6 +25,7 @@ def options(*argv: str) -> ScanOptions:
         ["--bucket", "b", "--prefix=--odd 😀/", "--since", "2026-11-20", "--until", "2026-11-21T06:00:00+02:00"],
         ["--bucket", "b", "--model-version", "7", "--limit", "5", "--rescan", "--dag-run", "manual__x"],
         ["--bucket", "b", "--model-version", "stable", "--retry-failed", "--dry-run"],
+        ["--bucket", "b", "--include", ".jpg", "--include=-*.png", "--exclude", "thumbs/*", "--allow-empty"],
         ["--bucket", "b", "--scan-id", "scan_bucket.2026-11-20T00:00:00+00:00", "--progress", "p.json"],
     ],
 )
@@ -48,6 +49,7 @@ def test_times_without_an_offset_are_utc() -> None:
         (["--bucket", "b", "--limit", "0"], "'0' is not a whole number above 0"),
         (["--bucket", "b", "--model-version", "latest"], "'latest' is not a model version"),
         (["--bucket", "b", "--rescan", "--retry-failed"], "not allowed with"),
+        (["--bucket", "b", "--exclude", ""], "an empty pattern matches every key"),
         (["--bucket", "b", "--scan-id", "a b"], "'a b' is not a scan id"),
     ],
 )

@@ -116,8 +116,13 @@ def test_only_what_failed_is_tried_again(fleet: Fleet) -> None:
 
 
 def test_an_empty_bucket_and_an_absent_one_are_told_apart(fleet: Fleet) -> None:
-    empty = fleet.scan()
-    assert empty.holds and empty.listed == 0
+    empty = fleet.scan(status=1)
+    assert empty.listed == 0
+    assert "nothing is listed under s3://" in empty.problems[0]
+    assert fleet.scan("--allow-empty").holds
+    fleet.fill(1)
+    assert fleet.scan("--until=2001-01-01").holds, "a window without an object is an ordinary night"
+    assert fleet.scan("--prefix=typo/", status=1).problems
     with Program("sniffer.scan", "--bucket=absent-bucket", environ=fleet.environ) as program:
         assert program.wait() == 2
     assert "bucket 'absent-bucket' at" in program.text() and "does not exist" in program.text()

@@ -72,7 +72,7 @@ DEFECTS = (
     Defect(
         "unchanged-counted-as-listed-only",
         LISTING,
-        "        tally.unchanged += len(inside) - len(new)\n",
+        "        tally.unchanged += sum(identity in known for identity in identities)\n",
         "        tally.unchanged += len(known) - len(known & set(identities[1:]))\n",
         "The nightly scan of a bucket that is known already never certifies.",
     ),
@@ -86,15 +86,15 @@ DEFECTS = (
     Defect(
         "certificate-ignores-failures",
         CERTIFICATE,
-        "    return failed > error_budget * processed\n",
+        "    return count > budget * listed\n",
         "    return False\n",
         "A scan of which every image failed is certified.",
     ),
     Defect(
         "budget-off-by-one",
         CERTIFICATE,
-        "    return failed > error_budget * processed\n",
-        "    return failed >= error_budget * processed\n",
+        "    return count > budget * listed\n",
+        "    return count >= budget * listed\n",
         "A scan that keeps its error budget to the image is refused, and so is an empty one.",
     ),
     Defect(

@@ -67,6 +67,11 @@ class ImageRepository:
         found = self.look_up(identities, model_version, scan_id=scan_id)
         return {identity: stored.score for identity, stored in found.items() if stored.is_settled(decoder_version)}
 
+    def inaccessible(self, identities: Sequence[bytes], model_version: int) -> dict[bytes, str]:
+        """The codes of those of these images that could not be read when they were last asked for; as look_up()."""
+        found = self.look_up(identities, model_version)
+        return {identity: stored.code for identity, stored in found.items() if stored.outcome is Outcome.INACCESSIBLE}
+
     def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, float]:
         """Scores that this model version already gave to these very bytes, by content hash."""
         if not content_hashes:

@@ -1,1 +1,1 @@
-"""S3: boto3 lists, obstore fetches."""
+"""S3: boto3 lists and resolves the way, objects are fetched along it."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from sniffer.adapters.s3.bucket import Bucket, NotFetched, StoredObject
+from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.s3.errors import InaccessibleCode, NotFetched
+from sniffer.adapters.s3.fetching import StoredObject
 from sniffer.core.errors import SettingsError, TransientError, UnreadableImage
 from sniffer.core.records import Outcome
 from sniffer.core.settings import FetchSettings
@@ -20,10 +22,21 @@ def split_s3(location: str) -> tuple[str, str]:
     return name, key
 
 
-def open_bucket(name: str, fetch: FetchSettings, max_bytes: int) -> Bucket:
-    """The bucket, known to be there and ours to list; raises SettingsError or TransientError."""
-    bucket = Bucket(name, patience_s=fetch.patience_s, max_bytes=max_bytes, connections=fetch.threads)
-    bucket.check()
+def bucket_of(name: str, fetch: FetchSettings, max_bytes: int) -> Bucket:
+    """The bucket of that name, as the settings say; nothing is asked yet."""
+    return Bucket(
+        name,
+        patience_s=fetch.patience_s,
+        max_bytes=max_bytes,
+        connections=fetch.threads,
+        requester_pays=fetch.requester_pays,
+    )
+
+
+def open_bucket(name: str, fetch: FetchSettings, max_bytes: int, prefix: str = "") -> Bucket:
+    """The bucket, known to be there and ours to list below the prefix; raises SettingsError or TransientError."""
+    bucket = bucket_of(name, fetch, max_bytes)
+    bucket.check(prefix)
     return bucket
 
 
@@ -38,6 +51,10 @@ def read_object(bucket: Bucket, key: str) -> StoredObject:
             raise FileNotFoundError(errno.ENOENT, verdict.message, where) from error
         if verdict.outcome is Outcome.UNREADABLE:
             raise UnreadableImage(verdict.code, verdict.message) from error
-        if verdict.code == "access_denied":
-            raise SettingsError(f"no permission to read {where}: the credentials need s3:GetObject") from error
+        if verdict.code == InaccessibleCode.ACCESS_DENIED:
+            raise SettingsError(
+                f"no permission to read {where} ({verdict.message}): the credentials need s3:GetObject"
+            ) from error
+        if verdict.outcome is Outcome.INACCESSIBLE:
+            raise SettingsError(f"cannot read {where} ({verdict.code}: {verdict.message})") from error
         raise TransientError(f"cannot read {where} ({verdict.message}): run again later") from error

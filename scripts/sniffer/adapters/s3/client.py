@@ -1,0 +1,161 @@
+"""One bucket as boto3 reaches it: it resolves endpoint, region, addressing, TLS, proxies and credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    SSLError,
+    SSOError,
+)
+from botocore.exceptions import ConnectionError as NoConnection
+from botocore.parsers import ResponseParserError
+
+from sniffer.adapters.s3.errors import Reaction, Refusal
+from sniffer.core.errors import SettingsError, SnifferError, TransientError
+from sniffer.core.retry import Retry, RetryLater
+from sniffer.core.text import one_line
+
+_T = TypeVar("_T")
+
+_CONNECT_TIMEOUT_S = 5.0
+_READ_TIMEOUT_S = 30.0
+_FIRST_PAUSE_S = 0.1
+_LAST_PAUSE_S = 10.0
+_PASSING = (
+    NoConnection,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseParserError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+)
+
+
+class BucketClient:
+    """A boto3 client with the name of its bucket, and how its errors are met. May be used by many threads.
+
+    `patience_s` bounds how long an S3 that fails for the moment is retried before giving up.
+    """
+
+    def __init__(self, name: str, *, patience_s: float, connections: int, requester_pays: bool) -> None:
+        self.name = name
+        self.requester_pays = requester_pays
+        self._patience_s = patience_s
+        try:
+            session = boto3.session.Session()
+            self.s3: Any = session.client(
+                "s3",
+                config=Config(
+                    max_pool_connections=connections + 1,
+                    connect_timeout=_CONNECT_TIMEOUT_S,
+                    read_timeout=_READ_TIMEOUT_S,
+                    retries={"mode": "standard", "total_max_attempts": 2},
+                ),
+                region_name=session.region_name or "us-east-1",
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise SettingsError(f"S3: {one_line(error)}: check the AWS_* variables") from error
+
+    @property
+    def place(self) -> str:
+        """The bucket and its endpoint, for messages."""
+        return f"bucket {self.name!r} at {self.s3.meta.endpoint_url}"
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory bucket (S3 Express), or an access point of one."""
+        return self.name.endswith(("--x-s3", "--xa-s3"))
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether the name is an access point's, so that S3 may call the bucket otherwise."""
+        return self.name.startswith("arn:") or self.name.endswith(("-s3alias", "--ol-s3", "--xa-s3"))
+
+    @property
+    def payer(self) -> dict[str, str]:
+        """Parameter of every request that reads."""
+        return {"RequestPayer": "requester"} if self.requester_pays else {}
+
+    def patiently(self, call: Callable[[], _T]) -> _T:
+        """What `call` returns; called again while S3 fails for the moment, or it raises RetryLater.
+
+        Raises ClientError when S3 refuses, SettingsError when it would refuse everything, TransientError when the
+        patience is over.
+        """
+        retry = Retry(
+            "S3", "run again later", self._patience_s, first_pause_s=_FIRST_PAUSE_S, last_pause_s=_LAST_PAUSE_S
+        )
+        return retry.call(lambda: self._attempt(call))
+
+    def _attempt(self, call: Callable[[], _T]) -> _T:
+        try:
+            return call()
+        except ClientError as error:
+            refusal = Refusal.of(error)
+            if refusal.reaction is Reaction.RETRY:
+                raise RetryLater(str(refusal)) from error
+            if refusal.reaction is Reaction.STOP or _is_about_credentials(error):
+                raise self.explain(error) from error
+            raise
+        except _PASSING as error:
+            raise RetryLater(one_line(error)) from error
+        except BotoCoreError as error:
+            raise self.explain(error) from error
+
+    def explain(self, error: BotoCoreError | ClientError) -> SnifferError:
+        """Why the bucket cannot be listed, and what to do."""
+        if isinstance(error, ClientError):
+            return self._explain_refusal(error)
+        if isinstance(error, ParamValidationError):
+            return SettingsError(f"{self.name!r} is not a bucket name: {one_line(error)}")
+        if isinstance(error, NoCredentialsError | PartialCredentialsError):
+            return SettingsError(
+                f"no AWS credentials for {self.place}: set AWS_ACCESS_KEY_ID and its secret, or a role"
+            )
+        if isinstance(error, SSOError):
+            return SettingsError(f"no AWS credentials for {self.place} ({one_line(error)})")
+        if isinstance(error, SSLError):
+            return TransientError(f"no TLS to {self.place} ({one_line(error)}): check AWS_CA_BUNDLE and the endpoint")
+        if isinstance(error, _PASSING):
+            return TransientError(
+                f"cannot reach {self.place} ({one_line(error)}): check AWS_ENDPOINT_URL and the network"
+            )
+        return SettingsError(f"S3 cannot be used with {self.place} ({one_line(error)}): check the AWS_* variables")
+
+    def _explain_refusal(self, error: ClientError) -> SnifferError:
+        refusal = Refusal.of(error)
+        if _is_about_credentials(error):
+            return SettingsError(f"no AWS credentials for {self.place}: {error.operation_name} was refused ({refusal})")
+        match refusal.reaction:
+            case Reaction.STOP:
+                return refusal.stopped(self.place)
+            case Reaction.INACCESSIBLE:
+                return SettingsError(
+                    f"no permission to list {self.place} ({refusal}): the credentials need s3:ListBucket and "
+                    "s3:GetObject"
+                )
+            case Reaction.RETRY:
+                return TransientError(f"{self.place} does not answer ({refusal}): try again later")
+            case _:
+                return SettingsError(f"{self.place} cannot be listed ({refusal})")
+
+
+def _is_about_credentials(error: ClientError) -> bool:
+    """Whether it is another service's, that was asked for credentials."""
+    operation: str = error.operation_name
+    return operation.startswith(("AssumeRole", "GetRoleCredentials", "GetSessionToken"))

@@ -1,0 +1,76 @@
+"""Files of a bucket that is ours to write: models and what belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from botocore.exceptions import ClientError
+
+from sniffer.adapters.s3.client import BucketClient
+from sniffer.adapters.s3.errors import NotFetched, Reaction, Refusal
+from sniffer.core.errors import SettingsError, TransientError
+from sniffer.core.records import Outcome, Unscored
+
+_CHUNK_BYTES = 1 << 20
+
+
+class BucketFiles:
+    """Puts and gets files by whole calls of boto3."""
+
+    def __init__(self, client: BucketClient) -> None:
+        self._client = client
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Put a small object where none is; False when one is there. Of several creators at once one gets True."""
+        try:
+            self._write(
+                key,
+                lambda: self._client.s3.put_object(Bucket=self._client.name, Key=key, Body=data, IfNoneMatch="*"),
+            )
+        except _PreconditionFailed:
+            return False
+        return True
+
+    def upload(self, path: Path, key: str) -> None:
+        """Put a file of up to 5 GB; what was there is replaced as a whole."""
+
+        def put() -> None:
+            with path.open("rb") as file:
+                self._client.s3.put_object(Bucket=self._client.name, Key=key, Body=file)
+
+        self._write(key, put)
+
+    def download(self, key: str, path: Path) -> None:
+        """Write an object of any size to a file; raises NotFetched as Bucket.read does."""
+
+        def get() -> None:
+            answer = self._client.s3.get_object(Bucket=self._client.name, Key=key, **self._client.payer)
+            with path.open("wb") as file:
+                for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
+                    file.write(chunk)
+
+        try:
+            self._client.patiently(get)
+        except ClientError as error:
+            raise NotFetched(Refusal.of(error).verdict()) from error
+        except TransientError as error:
+            raise NotFetched(Unscored(Outcome.FAILED, "fetch", str(error))) from error
+
+    def _write(self, key: str, put: Callable[[], object]) -> None:
+        where = f"s3://{self._client.name}/{key}"
+        try:
+            self._client.patiently(put)
+        except ClientError as error:
+            refusal = Refusal.of(error)
+            if refusal.status == 412:
+                raise _PreconditionFailed from error
+            if refusal.reaction is Reaction.INACCESSIBLE:
+                raise SettingsError(
+                    f"no permission to write {where} ({refusal}): the credentials need s3:PutObject"
+                ) from error
+            raise SettingsError(f"cannot write {where} ({refusal})") from error
+
+
+class _PreconditionFailed(Exception):
+    """There is an object under that key already."""

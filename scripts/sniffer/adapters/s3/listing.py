@@ -1,0 +1,136 @@
+"""Pages of a bucket's listing, each proven to be S3's: that a scan is whole rests on the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from sniffer.adapters.s3.client import BucketClient
+from sniffer.adapters.s3.errors import Refusal, bare_etag
+from sniffer.adapters.s3.pages import ListingPage, parse_page
+from sniffer.adapters.s3.proofs import OrderedProof, Proof, UnorderedProof
+from sniffer.core.errors import SettingsError
+from sniffer.core.records import ListedObject
+
+_T = TypeVar("_T")
+
+PAGE_SIZE = 1000
+_EACH = 10
+_HIGHEST = "\U0010fffd"
+_BODY, _NOTHING = "SnifferBody", b"<ListBucketResult/>"
+
+
+class Listing:
+    """Lists one bucket."""
+
+    def __init__(self, client: BucketClient) -> None:
+        self._client = client
+        self._attributes = {} if client.is_directory else {"OptionalObjectAttributes": ["RestoreStatus"]}
+        client.s3.meta.events.register("before-parse.s3.ListObjectsV2", _take_body)
+
+    def first(self, prefix: str, count: int) -> list[ListedObject]:
+        """The first objects under the prefix, asked for once; raises BotoCoreError, ClientError or BrokenPage."""
+        self._check_prefix(prefix)
+        try:
+            return self._ask(prefix, None, count).objects
+        except ClientError as error:
+            if not (self._attributes and Refusal.of(error).code in ("NotImplemented", "InvalidArgument")):
+                raise
+            # Another S3 than Amazon's that does not know the header. It has no restored objects to tell of.
+            self._attributes = {}
+            return self._ask(prefix, None, count).objects
+
+    def spread(self, prefix: str) -> Iterator[ListedObject]:
+        """Objects from all over the prefix, about two times ten; raises as `first` does.
+
+        Those after the first page are the neighbours of its last key in each of its folders. There are none of a
+        directory bucket, which lists in no order.
+        """
+        page = self._ask(prefix, None, PAGE_SIZE).objects
+        yield from page[:: max(1, len(page) // _EACH)]
+        if not page or self._client.is_directory:
+            return
+        last = page[-1].key
+        ends = range(len(prefix), len(last))
+        for end in ends[:: max(1, len(ends) // _EACH)]:
+            yield from self._ask(prefix, None, 1, StartAfter=last[:end] + _HIGHEST).objects
+
+    def pages(self, prefix: str) -> Iterator[list[ListedObject]]:
+        """The objects under the prefix, in pages of at most 1,000, in S3's order; no page is empty.
+
+        Raises SettingsError when S3 refuses, TransientError when it gives no whole listing.
+        """
+        self._check_prefix(prefix)
+        proof = UnorderedProof() if self._client.is_directory else OrderedProof()
+        token: str | None = None
+        while True:
+            page = self._page(prefix, token, proof)
+            if page.objects:
+                yield page.objects
+            if page.token is None:
+                return
+            token = page.token
+
+    def holds(self, prefix: str) -> bool:
+        """Whether there is any object under the prefix; raises as `pages` does."""
+        return self._answered(lambda: bool(self._ask(prefix, None, 1).objects))
+
+    def look_up(self, key: str) -> ListedObject | None:
+        """The object of that key as it is listed now; raises as `pages` does."""
+        if self._client.is_directory:
+            return self._head(key)
+        return self._answered(lambda: self._match(self._ask(key, None, 1).objects, key))
+
+    def _check_prefix(self, prefix: str) -> None:
+        if self._client.is_directory and prefix and not prefix.endswith("/"):
+            raise SettingsError(f"{self._client.place} is a directory bucket: its prefixes end in /, not {prefix!r}")
+
+    def _page(self, prefix: str, token: str | None, proof: Proof) -> ListingPage:
+        def ask() -> ListingPage:
+            page = self._ask(prefix, token, PAGE_SIZE)
+            proof.check(page)
+            return page
+
+        page = self._answered(ask)
+        proof.keep(page)
+        return page
+
+    def _answered(self, ask: Callable[[], _T]) -> _T:
+        try:
+            return self._client.patiently(ask)
+        except ClientError as error:
+            raise self._client.explain(error) from error
+
+    @staticmethod
+    def _match(objects: list[ListedObject], key: str) -> ListedObject | None:
+        return next((listed for listed in objects if listed.key == key), None)
+
+    def _ask(self, prefix: str, token: str | None, count: int, **more: str) -> ListingPage:
+        answer = self._client.s3.list_objects_v2(
+            Bucket=self._client.name,
+            Prefix=prefix,
+            MaxKeys=count,
+            EncodingType="url",
+            **({"ContinuationToken": token} if token is not None else {}),
+            **self._attributes,
+            **self._client.payer,
+            **more,
+        )
+        return parse_page(answer[_BODY], self._client.name, prefix, any_name=self._client.is_alias)
+
+    def _head(self, key: str) -> ListedObject | None:
+        ask = partial(self._client.s3.head_object, Bucket=self._client.name, Key=key, **self._client.payer)
+        found = self._answered(ask)
+        return ListedObject(
+            self._client.name, key, bare_etag(found.get("ETag")), found["ContentLength"], found["LastModified"]
+        )
+
+
+def _take_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Keep boto3 from reading the answer: it reads leniently, and makes of an empty one an empty listing at its end."""
+    if response_dict["status_code"] < 300:
+        customized_response_dict[_BODY] = response_dict["body"]
+        response_dict["body"] = _NOTHING

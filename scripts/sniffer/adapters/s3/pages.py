@@ -1,0 +1,113 @@
+"""One page of a listing, out of S3's answer: believed only when it is the page that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import unquote_to_bytes
+from xml.etree import ElementTree
+
+from botocore.utils import parse_timestamp
+
+from sniffer.adapters.s3.errors import bare_etag, local_name
+from sniffer.adapters.s3.storage_classes import RESTORED
+from sniffer.core.records import ListedObject
+from sniffer.core.retry import RetryLater
+
+_TRUTH = {"true": True, "false": False}
+
+
+class BrokenPage(RetryLater):
+    """The answer is no page of that listing; its text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPage:
+    """One page: its objects in the order of the answer, and where the next begins; None at the end."""
+
+    objects: list[ListedObject]
+    token: str | None
+
+
+def parse_page(body: bytes, bucket: str, prefix: str, *, any_name: bool = False) -> ListingPage:
+    """The page in that answer; raises BrokenPage unless it is a ListBucketResult of that bucket and prefix.
+
+    `any_name`: S3 may name the bucket otherwise. A key that is not UTF-8 has lone surrogates in place of its bytes.
+    """
+    try:
+        root = ElementTree.fromstring(body)
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise BrokenPage(f"the listing is no XML ({error})") from error
+    if local_name(root.tag) != "ListBucketResult":
+        raise BrokenPage(f"the answer to a listing is {local_name(root.tag)!r}")
+    fields = {local_name(node.tag): (node.text or "") for node in root}
+    entries = [node for node in root if local_name(node.tag) == "Contents"]
+    is_encoded = fields.get("EncodingType") == "url"
+    _check_place(fields, bucket, prefix, is_encoded=is_encoded, any_name=any_name)
+    _check_count(fields, len(entries))
+    objects = [_listed(bucket, entry, is_encoded) for entry in entries]
+    strange = next((listed.key for listed in objects if not listed.key.startswith(prefix)), None)
+    if strange is not None:
+        raise BrokenPage(f"the listing of prefix {prefix!r} has the key {strange!r}")
+    return ListingPage(objects, _next_token(fields))
+
+
+def _check_place(fields: dict[str, str], bucket: str, prefix: str, *, is_encoded: bool, any_name: bool) -> None:
+    name = fields.get("Name")
+    if not name or (name != bucket and not any_name):
+        raise BrokenPage(f"the listing is that of bucket {name!r}, not {bucket!r}")
+    echoed = fields.get("Prefix")
+    if echoed is not None and prefix not in (echoed, _decoded(echoed, is_encoded)):
+        raise BrokenPage(f"the listing is that of prefix {echoed!r}, not {prefix!r}")
+
+
+def _check_count(fields: dict[str, str], entries: int) -> None:
+    count = fields.get("KeyCount")
+    if count is not None and count.strip() != str(entries):
+        raise BrokenPage(f"the listing has {entries} keys and says that it has {count}")
+
+
+def _next_token(fields: dict[str, str]) -> str | None:
+    truncated = _TRUTH.get(fields.get("IsTruncated", "").strip().lower())
+    if truncated is None:
+        raise BrokenPage("the listing does not say whether it goes on (IsTruncated)")
+    token = fields.get("NextContinuationToken", "")
+    if truncated and not token:
+        raise BrokenPage("the listing goes on, but has no NextContinuationToken")
+    return token if truncated else None
+
+
+def _listed(bucket: str, entry: ElementTree.Element, is_encoded: bool) -> ListedObject:
+    texts = {local_name(node.tag): (node.text or "") for node in entry}
+    key, etag = _decoded(texts.get("Key", ""), is_encoded), bare_etag(texts.get("ETag"))
+    if not key or not etag:
+        raise BrokenPage(f"the listing has an entry without {'ETag' if key else 'key'} ({key!r})")
+    try:
+        size_bytes, modified = int(texts["Size"]), _moment(texts["LastModified"])
+    except (KeyError, ValueError) as error:
+        raise BrokenPage(f"the listing has no size or time of {key!r} ({error})") from error
+    if size_bytes < 0:
+        raise BrokenPage(f"the listing has the size {size_bytes} of {key!r}")
+    return ListedObject(bucket, key, etag, size_bytes, modified, _storage_class(texts, entry))
+
+
+def _storage_class(texts: dict[str, str], entry: ElementTree.Element) -> str:
+    storage_class = texts.get("StorageClass") or "STANDARD"
+    status = next((node for node in entry if local_name(node.tag) == "RestoreStatus"), ())
+    restore = {local_name(node.tag): (node.text or "").strip().lower() for node in status}
+    is_there = restore.get("IsRestoreInProgress") == "false" and restore.get("RestoreExpiryDate")
+    return storage_class + RESTORED if is_there else storage_class
+
+
+def _decoded(text: str, is_encoded: bool) -> str:
+    if not is_encoded:
+        return text
+    return unquote_to_bytes(text.replace("+", " ")).decode(errors="surrogateescape")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = parse_timestamp(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

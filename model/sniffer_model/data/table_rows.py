@@ -9,6 +9,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ from sniffer.core.text import one_line
 MAX_TABLE_BYTES = 1024 * MIB
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".xlsx")
 _SEPARATORS = ",\t;|"
+_TOLD_SEPARATOR = re.compile(r"sep=([,;|\t])", re.IGNORECASE)
+"""A line before the header, for Excel."""
 _BATCH_ROWS = 10_000
 
 
@@ -82,9 +85,12 @@ def _unzipped(data: bytes, name: str) -> bytes:
 def _text(data: bytes, name: str) -> Table:
     lines = _Lines(data, name)
     first = next(iter(lines), "")
-    reader = csv.reader(lines, delimiter=_separator(first), strict=True)
+    told = _TOLD_SEPARATOR.fullmatch(first.strip())
+    reader = csv.reader(lines, delimiter=told[1] if told else _separator(first), strict=True)
     try:
         header = next(reader, [])
+        if told:
+            header = next(reader, [])
     except csv.Error as error:
         raise _not_a_table(name, error) from error
     if not any(header):

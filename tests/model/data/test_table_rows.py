@@ -44,6 +44,7 @@ def columns(kind: pa.DataType) -> list[pa.Array]:
 TABLES = {
     "comma": ("labels.csv", delimited(",").encode()),
     "semicolon": ("labels.csv", delimited(";").encode()),
+    "separator told to Excel": ("labels.csv", ("sep=;\n" + delimited(";")).encode()),
     "pipe": ("labels.csv", delimited("|").encode()),
     "tab": ("labels.tsv", delimited("\t").encode()),
     "tab under another name": ("LABELS.CSV", delimited("\t").encode()),

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from support.training import NIGHT, Run
 
-from sniffer_model.data.manifest import Split
+from sniffer_model.data.manifest import Split, read_manifest, write_manifest
 from sniffer_model.evaluation import evaluate
-from sniffer_model.workdir import Workdir
+from sniffer_model.workdir import Workdir, read_training, write_training
 
 VOID = {"meta", "img", "br", "input"}
 SHAPES = {"svg", "path", "text", "polygon", "polyline", "circle", "rect", "title"}
@@ -171,6 +171,26 @@ def test_the_same_seed_repeats_every_byte_and_another_moves_only_intervals(
     assert other[Split.TEST]["intervals"] != document[Split.TEST]["intervals"]
     for name in ("pr_auc", "roc_auc", "recall", "confusion"):
         assert other[Split.TEST][name] == document[Split.TEST][name]
+
+
+def test_copies_of_held_out_images_are_judged_once(trained_run: Run, document: dict[str, Any], tmp_path: Path) -> None:
+    workdir = Workdir(tmp_path / "run")
+    shutil.copytree(trained_run.workdir.path, workdir.path)
+    manifest = read_manifest(workdir.manifest)
+    held_out = [entry for entry in manifest.entries if entry.split is not Split.TRAIN]
+    copies = [dataclasses.replace(entry, key=f"{entry.key}-{number}") for entry in held_out for number in range(4)]
+    entries = tuple(sorted((*manifest.entries, *copies), key=lambda entry: entry.key))
+    crowded = dataclasses.replace(manifest, entries=entries)
+    workdir.manifest.unlink()
+    write_manifest(crowded, workdir.manifest)
+    write_training(dataclasses.replace(read_training(workdir), manifest_digest=crowded.digest()), workdir)
+    assert evaluate.main([*dataclasses.replace(trained_run, workdir=workdir).flags, *NIGHT]) == 0
+    found = json.loads(workdir.metrics.read_text())
+    for split in (Split.VALIDATION, Split.TEST):
+        images = document[split]["images"]
+        assert document[split]["near_duplicates"] == 0
+        assert found[split] == document[split] | {"near_duplicates": 4 * images}
+    assert f"{4 * document[Split.TEST]['images']} more test images are near-duplicates" in workdir.report.read_text()
 
 
 def test_a_capacity_chooses_the_threshold_by_flags_per_night(trained_run: Run, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -22,7 +24,7 @@ def likely_cause(keys: Sequence[str], bucket: Bucket) -> str | None:
         found = [new for key, new in changed if new != key and new and _is_there(bucket, new)]
         if 2 * len(found) > len(tried):
             return f"{words}: the bucket holds {found[0]!r}"
-    return _missing_prefix(tried, bucket)
+    return _by_listing(tried, bucket)
 
 
 def _changes(bucket: str) -> Mapping[str, Callable[[str], str]]:
@@ -34,7 +36,19 @@ def _changes(bucket: str) -> Mapping[str, Callable[[str], str]]:
         "the keys are URL-encoded, with `+` for a space": unquote_plus,
         "the bucket's keys are URL-encoded": quote,
         "the keys begin or end with spaces": str.strip,
+        "the keys' accents are written in another way (Unicode NFD)": lambda key: unicodedata.normalize("NFC", key),
+        "the keys' accents are written in another way (Unicode NFC)": lambda key: unicodedata.normalize("NFD", key),
+        "the keys have backslashes": lambda key: key.replace("\\", "/"),
+        **{
+            f"the keys have {folders} too much in front": partial(_without_folders, depth=depth)
+            for depth, folders in ((1, "a folder"), (2, "two folders"), (3, "three folders"))
+        },
     }
+
+
+def _without_folders(key: str, *, depth: int) -> str:
+    parts = key.split("/", depth)
+    return parts[depth] if len(parts) > depth else key
 
 
 def _path_of(key: str) -> str:
@@ -46,15 +60,21 @@ def _is_there(bucket: Bucket, key: str) -> bool:
     return any(item.key == key for item in page)
 
 
-def _missing_prefix(tried: Sequence[str], bucket: Bucket) -> str | None:
+def _by_listing(tried: Sequence[str], bucket: Bucket) -> str | None:
     """The prefix that most of the keys lack, by the first objects of the bucket; or what is there instead."""
     prefixes: Counter[str] = Counter()
+    by_case = {key.casefold() for key in tried}
+    other_case = set()
     first = ""
     for page in islice(bucket.pages(""), _LISTED_PAGES):
         for item in page:
             first = first or item.key
+            if item.key.casefold() in by_case:
+                other_case.add(item.key)
             prefixes.update({item.key.removesuffix(key) for key in tried if item.key.endswith(f"/{key.lstrip('/')}")})
     for prefix, count in prefixes.most_common(1):
         if 2 * count > len(tried):
             return f"the keys lack the prefix {prefix!r}"
+    if 2 * len(other_case) > len(tried):
+        return f"the keys have other capitals: the bucket holds {min(other_case)!r}"
     return f"the bucket's first key is {first!r}" if first else "the bucket is empty"

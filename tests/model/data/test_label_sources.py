@@ -243,6 +243,9 @@ CAUSES: dict[str, tuple[Callable[[str, str], str], str]] = {
     "bucket": (lambda key, bucket: f"{bucket}/{key}", "the keys begin with the bucket's name"),
     "encoded": (lambda key, _: quote(key, safe=""), "the keys are URL-encoded"),
     "spaces": (lambda key, _: f"{key} ", "the keys begin or end with spaces"),
+    "folders": (lambda key, _: f"exports/2026/{key}", "the keys have two folders too much in front: the bucket holds"),
+    "capitals": (lambda key, _: key.upper(), "the keys have other capitals: the bucket holds 'up/drugs/"),
+    "backslashes": (lambda key, _: key.replace("/", "\\"), "the keys have backslashes"),
     "anything": (lambda key, _: f"{key}.old", "the bucket's first key is 'up/drugs/"),
 }
 

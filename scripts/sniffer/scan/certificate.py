@@ -51,7 +51,9 @@ def certify(
     counts = comparison.counts
     outcomes = {outcome: counts.get(outcome, 0) + tally.outcomes[outcome] for outcome in Outcome}
     outcomes[Outcome.UNCHANGED] += tally.unchanged
-    codes = Counter({stored.code: stored.images for stored in stored.tallies if stored.code and stored.images})
+    codes = Counter[str]()
+    for committed_so in stored.tallies:
+        codes[committed_so.code] += committed_so.images if committed_so.code else 0
     processed = sum(counts.values())
     return Certificate(
         scan_id=request.scan_id,

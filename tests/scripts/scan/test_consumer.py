@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 
-from sniffer.core.errors import ContractError, TransientError
+from sniffer.core.errors import ContractError, SupersededRun, TransientError
 from sniffer.core.records import ListedObject, Outcome
 from sniffer.core.settings import FleetSettings
 from sniffer.scan.consumer import END_GRACE_S, Consumer
@@ -126,6 +126,16 @@ def test_a_batch_is_acknowledged_after_it_was_scored_and_asks_for_as_many_again(
     bench.thread.run()
     bench.turn()
     assert bench.said(Done) == [Done("one", ((0, Outcome.PREDICTED), (1, Outcome.PREDICTED)), credit=2)]
+
+
+def test_what_a_newer_run_has_superseded_is_dropped_and_the_consumer_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(SupersededRun("run 1 of scan scan-1 has been superseded by run 2"))
+    bench.turn(welcome("one"), work("one", 0), work("one", 1))
+    bench.thread.run()
+    assert bench.turn(), "it waits for the newer run's welcome"
+    assert bench.said(Done) == [Done("one", (), credit=2)]
+    assert bench.said(Leave) == []
+    assert "superseded by run 2: 2 images are dropped" in caplog.text
 
 
 def test_an_image_of_a_new_producer_is_not_taken_for_the_one_in_hand_of_the_old() -> None:

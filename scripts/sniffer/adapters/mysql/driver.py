@@ -138,6 +138,10 @@ def _plugin_folders() -> list[Path]:
     return [library.parent / "libmariadb3" / "plugin" for library in libraries]
 
 
+IDLE_LIMIT_S = 120
+"""A connection that says nothing for so long is closed by the server, and its transaction rolled back."""
+
+
 class Connector:
     """Opens connections to one address. Once one was encrypted, no later one is unencrypted."""
 
@@ -149,6 +153,8 @@ class Connector:
             "read_timeout": read_timeout_s,
             "write_timeout": read_timeout_s,
             "charset": "utf8mb4",
+            # What a process that was frozen within a transaction has locked is free again after that.
+            "init_command": f"SET SESSION wait_timeout = {IDLE_LIMIT_S}",
             "sql_mode": SQL_MODE,
             # Without it the server takes bytes for text and warns of each that is none.
             "binary_prefix": True,

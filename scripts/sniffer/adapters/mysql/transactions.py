@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from sniffer.adapters.mysql.driver import Connector, parse_address
+from sniffer.adapters.mysql.driver import IDLE_LIMIT_S, Connector, parse_address
 from sniffer.adapters.mysql.errors import PACKET_NUMBERS, error_number, keeps_connection, packet_error, reaction
 from sniffer.core.retry import Retry
 from sniffer.core.settings import DatabaseSettings, without_password
@@ -41,7 +41,7 @@ class Transactions:
             address.url,
             pool_size=1,
             max_overflow=0,
-            pool_recycle=1800,
+            pool_recycle=IDLE_LIMIT_S - 20,
             # Every transaction here ends with a COMMIT or a ROLLBACK of its own; one more would cost a round trip.
             pool_reset_on_return=None,
             # Gap locks of REPEATABLE READ would make concurrent consumers deadlock on neighbouring rows.

@@ -6,11 +6,13 @@ import threading
 import time
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from support.stored_rows import change, failed, listed, predicted, record, rows
 
+from sniffer.adapters.mysql import driver
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import ScanInUse, SupersededRun
+from sniffer.adapters.mysql.transactions import Transactions
+from sniffer.core.errors import ScanInUse, SupersededRun, TransientError
 from sniffer.core.records import (
     Certificate,
     FencingToken,
@@ -120,6 +122,22 @@ def test_a_renewal_moves_the_lease_on_and_the_end_gives_it_back(database: Databa
     database.scans.close(certificate(token.run_number))
     assert rows(database_url, "SELECT * FROM leases") == []
     assert database.scans.open(REQUEST, 1, 0.5, holder="two", lease_s=5).run_number == 2
+
+
+def test_a_frozen_consumer_s_locks_are_free_again_after_a_while(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = database.scans.open(REQUEST, 1, 0.5)
+    monkeypatch.setattr(driver, "IDLE_LIMIT_S", 1)
+    frozen = Transactions(DatabaseSettings(database_url))
+
+    def freeze(connection: Connection) -> None:
+        connection.execute(text(f"SELECT 1 FROM scans WHERE number = {token.scan_number} LOCK IN SHARE MODE"))
+        assert database.scans.open(REQUEST, 1, 0.5).run_number == 2
+
+    with pytest.raises(TransientError):
+        frozen.transact(freeze, patience_s=0)
+    frozen.close()
 
 
 def test_a_renewal_waits_for_no_storing_transaction(database: Database, database_url: str) -> None:

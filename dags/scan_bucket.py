@@ -34,8 +34,12 @@ The nightly target, once:
 
     airflow variables set sniffer_bucket my-images
     airflow variables set sniffer_prefix 'uploads/{{ ds }}/'  # optional
+    airflow variables set sniffer_scan '{"exclude": [".html"], "allow_empty": true}'  # optional
 
-If you enter a bucket in the form, only the prefix from the form is used with it (empty: the whole bucket).
+If you enter a bucket in the form, only what the form says is used with it (prefix empty: the whole bucket).
+
+Nothing listed under the prefix fails the run, since it is more often misspelt. If days without uploads are ordinary,
+allow it: in the form, or by `allow_empty` as above. A time window in which nothing was modified is always fine.
 
 Connections:
 
@@ -48,17 +52,21 @@ Everything else is set by `SNIFFER_*` environment variables of the worker.
 
 #### While it runs
 
-The log of `scan` has a line every 10 seconds: listed, done, images/s, time left. The tab *Task State Store* of the task
+The log of `scan` has a line every 10 seconds: listed, done, images/s, and what goes on (*starting*, *still listing*,
+how many seconds are left, *stalled* if nothing has moved for a minute). The tab *Task State Store* of the task
 shows the same figures under `progress`. At most two scans run at a time; other runs wait.
 
 #### If something goes wrong
 
+* **What the problem means**: the exception of the failed task is the program's last error, in one line. The page
+  `docs/troubleshooting.md` explains each. Its warnings are in the log; filter by level.
 * **The run failed or was stopped**: clear the task `scan`. The scan's id belongs to the run, so the next attempt only
   does what is left. Two automatic retries do the same, after about 2 and 10 minutes. Wrong settings (exit status 2)
   fail at once; the reason is at the end of the log.
 * **Some images failed**: trigger a run with *Retry failed*, or wait for the next scan of that prefix.
 * **Images must be scored again**: trigger a run with *Rescan*. Clearing a finished rescan repeats nothing.
-* **You need to know how long it takes**: trigger a *Dry run*. The estimate is the XCom of `scan`.
+* **You need to know how long it takes**: trigger a *Dry run*. The estimate is in the log, and the XCom, of `scan`.
+  It goes by the pace of an earlier scan, so there is none before the first.
 * **Objects arrived late** (S3 dates an upload by its start): a manual run without a time window finds them. Images that
   are known already cost only a look-up.
 
@@ -80,9 +88,9 @@ For another bucket, add:
 
 #### Safe to repeat
 
-There is one row per object version (bucket, key, ETag) and model version, so running anything twice changes nothing.
-A scan deletes nothing. Results are kept per model version: to go back to those of an earlier model, make it stable
-again with `rollout_serving`.
+There is one row per object version (bucket, key, ETag, size, last modified) and model version, so running anything
+twice changes nothing. A scan deletes nothing. Results are kept per model version: to go back to those of an earlier
+model, make it stable again with `rollout_serving`.
 """
 
 from __future__ import annotations

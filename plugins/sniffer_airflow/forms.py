@@ -7,6 +7,7 @@ form would replace a number out of bounds by the nearest one, and cut a long tex
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,11 @@ def text_field(
     """A line of text. Without a default it may be left empty."""
     bounds: dict[str, Json] = {"format": rule, "maxLength": longest}
     return _field(default, "string", title, help_md, section, bounds)
+
+
+def lines_field(title: str, help_md: str, *, section: str | None = None) -> Param:
+    """Several texts, one a line; may be left empty."""
+    return _field(None, "array", title, help_md, section, {}, items={"type": "string"})
 
 
 def time_field(title: str, help_md: str, *, section: str | None = None) -> Param:
@@ -135,6 +141,19 @@ def read_variable(name: str) -> str:
     return str(Variable.get(name, default="")).strip()
 
 
+def json_object(text: str, place: str, known: Sequence[str], example: str) -> Mapping[str, Json]:
+    """The JSON object of that text, which may be empty; raises SettingsError for another form or an unknown name."""
+    try:
+        document = json.loads(text or "{}")
+    except ValueError as error:
+        raise SettingsError(f"{place} is not JSON ({error}); it looks like {example}") from None
+    if not isinstance(document, dict):
+        raise SettingsError(f"{place} must be a JSON object such as {example}")
+    if unknown := sorted(set(document) - set(known)):
+        raise SettingsError(f"{place} has no field {', '.join(unknown)}; it may have {', '.join(known)}")
+    return document
+
+
 class Values:
     """Values by name as a person gave them, each read as what it must be. A missing one counts as left empty."""
 
@@ -177,6 +196,18 @@ class Values:
             return None if text is None else parse_utc(text)
         except ValueError:
             raise self._wrong(name, "a time such as 2026-11-05T00:00:00Z") from None
+
+    def lines(self, name: str) -> tuple[str, ...]:
+        """Several texts without surrounding white space; empty ones do not count."""
+        value = self._values.get(name)
+        if value is None:
+            return ()
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise self._wrong(name, "a list of texts")
+        texts = tuple(each.strip() for each in value if isinstance(each, str))
+        if len(texts) < len(value):
+            raise self._wrong(name, "a list of texts")
+        return tuple(text for text in texts if text)
 
     def limits(self, name: str) -> dict[str, float]:
         """Numbers by name."""

@@ -16,6 +16,7 @@ SERVING_CONNECTION = "sniffer_serving"
 
 BUCKET_VARIABLE = "sniffer_bucket"
 PREFIX_VARIABLE = "sniffer_prefix"
+SCAN_VARIABLE = "sniffer_scan"
 TRAINING_DIR_VARIABLE = "sniffer_training_dir"
 MODEL_BASE_VARIABLE = "sniffer_model_base"
 RETRAINING_VARIABLE = "sniffer_retraining"

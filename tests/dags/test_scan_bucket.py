@@ -20,7 +20,7 @@ from sniffer.core.model_records import ModelRecord, ModelStatus
 from sniffer.core.records import Certificate, Outcome, ScanRequest
 from sniffer.core.settings import DatabaseSettings
 from sniffer_airflow.names import name_of_run
-from sniffer_airflow.scan.certify import asset_extra, judge
+from sniffer_airflow.scan.certify import asset_extra, judge, log_in_words
 from sniffer_airflow.scan.form import scan_params
 from sniffer_airflow.training.form import retrain_params
 
@@ -45,6 +45,8 @@ CERTIFICATE = Certificate(
     duration_s=2.0,
     images_per_s=3.0,
     run_number=1,
+    codes={"fetch": 1},
+    warnings=("1 of 8 images are gone",),
 )
 
 
@@ -84,9 +86,11 @@ def test_a_dry_run_shows_the_estimate_and_certifies_nothing(run: Callable[..., d
         "model_version": "stable",
         "consumers": "2",
         "limit": None,
+        "include": [],
+        "exclude": [],
+        "allow_empty": False,
         "rescan": False,
         "retry_failed": False,
-        "allow_empty": False,
         "dry_run": True,
         "scan_id": scan_id,
         "dag_run": f"scan_bucket/{ended['run_id']}",
@@ -160,6 +164,9 @@ def test_a_contradiction_fails_the_plan_and_nothing_runs(run: Callable[..., dict
         {"consumers": 257},
         {"consumers": "many"},
         {"limit": -1},
+        {"include": ".jpg"},
+        {"exclude": [1]},
+        {"allow_empty": "perhaps"},
         {"rescan": "perhaps"},
     ],
 )
@@ -184,6 +191,8 @@ def test_the_form_refuses_what_a_field_cannot_be(dag: Any, form: dict[str, Any])
         {"model_version": "12"},
         {"consumers": None},
         {"limit": 5},
+        {"include": [".jpg", "uploads/*"]},
+        {"exclude": None},
     ],
 )
 def test_the_form_takes_what_a_field_can_be(dag: Any, form: dict[str, Any]) -> None:
@@ -268,6 +277,16 @@ def test_what_the_asset_tells_is_json() -> None:
     told = json.loads(json.dumps(asset_extra(judge("s", CERTIFICATE))))
     assert told["until"] == "2026-11-22T13:30:00+00:00"
     assert sum(told[str(outcome)] for outcome in Outcome) == told["listed"] == 8
+    assert (told["flagged_new"], told["codes"], told["warnings"]) == (0, {"fetch": 1}, ["1 of 8 images are gone"])
+
+
+def test_the_certificate_is_told_in_words_and_its_warnings_as_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "sniffer_airflow.scan.certify"):
+        log_in_words(CERTIFICATE, retried=False)
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert told[0] == ("INFO", "scan s: 6 of 8 listed objects were to be scored")
+    assert ("INFO", "flagged: 0 newly, 1 in all") in told
+    assert told[-1] == ("WARNING", "1 of 8 images are gone")
 
 
 def store_certificate(database_url: str, certificate: Certificate) -> None:

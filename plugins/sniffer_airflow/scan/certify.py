@@ -60,6 +60,7 @@ def asset_extra(certificate: Certificate) -> dict[str, Json]:
         "flagged": certificate.flagged,
         "flagged_new": certificate.flagged_new,
         "codes": dict(certificate.codes),
+        "warnings": list(certificate.warnings),
         "images_per_s": round(certificate.images_per_s, 2),
     }
 
@@ -69,6 +70,8 @@ def log_in_words(certificate: Certificate, *, retried: bool) -> None:
     log.info("scan %s: %s", certificate.scan_id, found_in_words(certificate, retried=retried))
     log.info("%d listed: %s", certificate.listed, _counts(certificate))
     log.info("flagged: %s", flagged_in_words(certificate))
+    for warning in certificate.warnings:
+        log.warning("%s", warning)
 
 
 def _iso(moment: datetime | None) -> str | None:

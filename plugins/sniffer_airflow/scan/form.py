@@ -15,6 +15,7 @@ from sniffer_airflow.forms import (
     Json,
     Values,
     count_field,
+    lines_field,
     literally,
     switch_field,
     text_field,
@@ -22,7 +23,7 @@ from sniffer_airflow.forms import (
     time_field,
     variable_now,
 )
-from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE
+from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE
 from sniffer_airflow.scan.window import has_only_known_placeholders
 
 PREFIX_CHARS = 1024
@@ -68,11 +69,13 @@ class ScanForm:
     since: datetime | None
     until: datetime | None
     limit: int | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    allow_empty: bool
     dry_run: bool
     model_version: str
     rescan: bool
     retry_failed: bool
-    allow_empty: bool
     consumers: int | None
 
     @classmethod
@@ -85,11 +88,13 @@ class ScanForm:
             since=values.time("since"),
             until=values.time("until"),
             limit=values.count("limit"),
+            include=values.lines("include"),
+            exclude=values.lines("exclude"),
+            allow_empty=values.switch("allow_empty"),
             dry_run=values.switch("dry_run"),
             model_version=values.text("model_version") or "stable",
             rescan=values.switch("rescan"),
             retry_failed=values.switch("retry_failed"),
-            allow_empty=values.switch("allow_empty"),
             consumers=values.count("consumers"),
         )
         if form.rescan and form.retry_failed:
@@ -138,18 +143,31 @@ def _more_fields() -> dict[str, Param]:
             rule=VERSION_RULE,
             section=MORE_OPTIONS,
         ),
+        "include": lines_field(
+            "Only keys like",
+            f"Suffixes such as .jpg, or patterns of the whole key such as {literally('uploads/*.jp*g')}, one a line. "
+            "What they do not match is counted as skipped. *If empty:* all keys; if the bucket is left empty too, what "
+            f"the Variable {SCAN_VARIABLE} says.",
+            section=MORE_OPTIONS,
+        ),
+        "exclude": lines_field(
+            "Leave out keys like",
+            "Suffixes or patterns of keys that are left out and counted as skipped, one a line. Folder markers always "
+            "are. *If empty:* as for the field above.",
+            section=MORE_OPTIONS,
+        ),
+        "allow_empty": switch_field(
+            "Allow empty",
+            "Succeed even if nothing is listed under the prefix. By default that fails the run, since the prefix is "
+            "more often misspelt. A time window in which nothing was modified is always fine.",
+            section=MORE_OPTIONS,
+        ),
         "rescan": switch_field(
             "Rescan", "Score images again even if this model version has already scored them.", section=MORE_OPTIONS
         ),
         "retry_failed": switch_field(
             "Retry failed",
             "Scan only images that failed in an earlier scan, or could not be read.",
-            section=MORE_OPTIONS,
-        ),
-        "allow_empty": switch_field(
-            "Allow empty",
-            "Let the run succeed when there is nothing at all under the prefix. Otherwise that is an error, since it "
-            "is more often a wrong prefix. A day without new images needs no such permission.",
             section=MORE_OPTIONS,
         ),
         "consumers": count_field(

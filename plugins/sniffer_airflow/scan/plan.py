@@ -10,12 +10,15 @@ from datetime import datetime
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.flags import render_flags
-from sniffer_airflow.forms import Json
-from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE
+from sniffer_airflow.forms import Json, Values, json_object
+from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE
 from sniffer_airflow.scan.form import ScanForm, is_bucket_name, split_s3_url
 from sniffer_airflow.scan.window import RunDates, day_of, fill_in_day, is_dated, window_of
 
 PREFIX_BYTES = 1024
+
+
+_EXAMPLE = '{"exclude": [".html", ".json"], "allow_empty": true}'
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,16 @@ class NightlyTarget:
 
     bucket: str = ""
     prefix: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    allow_empty: bool = False
+
+    @classmethod
+    def parse(cls, bucket: str, prefix: str, more: str) -> NightlyTarget:
+        """From the Variables' texts; `more` is JSON, or empty. Raises SettingsError with the name that is wrong."""
+        document = json_object(more, f"the Variable {SCAN_VARIABLE}", ("include", "exclude", "allow_empty"), _EXAMPLE)
+        values = Values(document, f"the Variable {SCAN_VARIABLE}")
+        return cls(bucket, prefix, values.lines("include"), values.lines("exclude"), values.switch("allow_empty"))
 
 
 @dataclass(frozen=True)
@@ -39,18 +52,22 @@ class ScanPlan:
     model_version: str
     consumers: int | None
     limit: int | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    allow_empty: bool
     rescan: bool
     retry_failed: bool
-    allow_empty: bool
     dry_run: bool
 
     def arguments(self) -> list[str]:
         """The flags of `python -m sniffer.scan`, each as one word, so that no value can be taken for a flag."""
-        return render_flags(self.document())
+        return render_flags(self.document() | {"include": self.include, "exclude": self.exclude})
 
     def document(self) -> dict[str, Json]:
         """The plan as JSON-ready values, for XCom and for people."""
         return asdict(self) | {
+            "include": list(self.include),
+            "exclude": list(self.exclude),
             "since": self.since and self.since.isoformat(),
             "until": self.until and self.until.isoformat(),
         }
@@ -62,6 +79,8 @@ def plan_scan(*, scan_id: str, dag_run: str, dates: RunDates, form: ScanForm, ni
     prefix = fill_in_day(template, day_of(dates))
     if len(prefix.encode()) > PREFIX_BYTES:
         raise SettingsError(f"the prefix is longer than an S3 key can be ({PREFIX_BYTES} bytes): {prefix[:60]!r}…")
+    # A bucket of the form never mixes with the Variables'.
+    rules = NightlyTarget() if form.bucket else nightly
     window = window_of(dates, form.since, form.until, dated_prefix=is_dated(template))
     return ScanPlan(
         scan_id=scan_id,
@@ -73,9 +92,11 @@ def plan_scan(*, scan_id: str, dag_run: str, dates: RunDates, form: ScanForm, ni
         model_version=form.model_version,
         consumers=form.consumers,
         limit=form.limit,
+        include=form.include or rules.include,
+        exclude=form.exclude or rules.exclude,
+        allow_empty=form.allow_empty or rules.allow_empty,
         rescan=form.rescan,
         retry_failed=form.retry_failed,
-        allow_empty=form.allow_empty,
         dry_run=form.dry_run,
     )
 

@@ -11,7 +11,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.forms import Json, read_variable
-from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCANNED_IMAGES, dag_run_text, name_of_run
+from sniffer_airflow.names import (
+    BUCKET_VARIABLE,
+    PREFIX_VARIABLE,
+    SCAN_VARIABLE,
+    SCANNED_IMAGES,
+    dag_run_text,
+    name_of_run,
+)
 from sniffer_airflow.scan.certify import asset_extra, judge, log_in_words, stored_certificate
 from sniffer_airflow.scan.form import ScanForm
 from sniffer_airflow.scan.plan import NightlyTarget, plan_scan
@@ -32,10 +39,10 @@ def plan(*, dag_run: Any = None, params: Any = None) -> dict[str, Json]:
             dag_run=dag_run_text(dag_run.dag_id, dag_run.run_id),
             dates=RunDates.of(dag_run),
             form=ScanForm.parse(params),
-            nightly=NightlyTarget(read_variable(BUCKET_VARIABLE), read_variable(PREFIX_VARIABLE)),
+            nightly=NightlyTarget.parse(*map(read_variable, (BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE))),
         )
     for name, value in planned.document().items():
-        log.info("%-14s %s", name, "-" if value in (None, "") else value)
+        log.info("%-14s %s", name, "-" if value in (None, "", []) else value)
     return {**planned.document(), "arguments": [*planned.arguments()]}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.forms import Values, read_variable, variable_now
+from sniffer_airflow.forms import Values, json_object, read_variable, variable_now
 from sniffer_airflow.names import MODEL_BASE_VARIABLE, RETRAINING_VARIABLE, TRAINING_DIR_VARIABLE
 
 LINEAGE_FILE = "lineage.json"
@@ -35,20 +34,9 @@ class Retraining:
     @classmethod
     def parse(cls, text: str) -> Retraining:
         """From the Variable's JSON text, which may be empty; raises SettingsError with the name that is wrong."""
-        known = [each.name for each in fields(cls)]
-        try:
-            document = json.loads(text or "{}")
-        except ValueError as error:
-            raise SettingsError(
-                f"the Variable {RETRAINING_VARIABLE} is not JSON ({error}); it looks like {_EXAMPLE}"
-            ) from None
-        if not isinstance(document, dict):
-            raise SettingsError(f"the Variable {RETRAINING_VARIABLE} must be a JSON object such as {_EXAMPLE}")
-        if unknown := sorted(set(document) - set(known)):
-            raise SettingsError(
-                f"the Variable {RETRAINING_VARIABLE} has no field {', '.join(unknown)}; it may have {', '.join(known)}"
-            )
-        values = Values(document, f"the Variable {RETRAINING_VARIABLE}")
+        place = f"the Variable {RETRAINING_VARIABLE}"
+        document = json_object(text, place, [each.name for each in fields(cls)], _EXAMPLE)
+        values = Values(document, place)
         return cls(
             source=values.text("source"),
             backbone_weights=values.text("backbone_weights"),

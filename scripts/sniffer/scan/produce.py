@@ -45,6 +45,8 @@ from sniffer.scan.request import SCAN_ENVIRONMENT, STABLE, ScanOptions, add_scan
 from sniffer.scan.run import ScanRun, Source
 from sniffer.scan.wire import ProducerSocket
 
+log = logging.getLogger(__name__)
+
 
 def _add_arguments(parser: Parser) -> None:
     add_scan_flags(parser)
@@ -101,6 +103,8 @@ def _scan(options: ScanOptions, endpoint: str | None) -> ProgramResult:
         model, bucket = _check_everything(database, options)
         with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar)
+    for warning in certificate.warnings:
+        log.warning("%s", warning)
     problem = "" if certificate.holds else f"the certificate does not hold: {'; '.join(certificate.problems)}"
     text = describe(certificate, retried=options.request.retry_failed)
     return ProgramResult(certificate.document(), text, 1 if problem else 0, problem)

@@ -70,6 +70,37 @@ def test_a_night_scans_its_partition_or_its_window_never_both() -> None:
     assert (by_window.prefix, by_window.since, by_window.until) == ("", DAY, NEXT)
 
 
+def test_the_rules_of_the_nightly_target_hold_for_it_alone() -> None:
+    rules = '{"include": [".jpg"], "exclude": ["a/*", "b/*"], "allow_empty": true}'
+    nightly = NightlyTarget.parse("nightly", "", rules)
+    planned = plan(NIGHTLY, nightly)
+    assert (planned.include, planned.exclude, planned.allow_empty) == ((".jpg",), ("a/*", "b/*"), True)
+    planned = plan(NIGHTLY, nightly, exclude=[".html"])
+    assert (planned.include, planned.exclude, planned.allow_empty) == ((".jpg",), (".html",), True)
+    planned = plan(NIGHTLY, nightly, bucket="other")
+    assert (planned.include, planned.exclude, planned.allow_empty) == ((), (), False)
+    assert NightlyTarget.parse("nightly", "", "") == NightlyTarget("nightly")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("{", "the Variable sniffer_scan is not JSON .*; it looks like"),
+        ("[]", "the Variable sniffer_scan must be a JSON object"),
+        (
+            '{"includes": []}',
+            "the Variable sniffer_scan has no field includes; it may have include, exclude, allow_empty",
+        ),
+        ('{"include": ".jpg"}', "include in the Variable sniffer_scan must be a list of texts, not '.jpg'"),
+        ('{"exclude": [1]}', "exclude in the Variable sniffer_scan must be a list of texts"),
+        ('{"allow_empty": "no"}', "allow_empty in the Variable sniffer_scan must be true or false"),
+    ],
+)
+def test_wrong_rules_in_the_variable_are_named(more: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        NightlyTarget.parse("nightly", "", more)
+
+
 def test_the_flags_of_a_manual_scan_by_defaults() -> None:
     assert plan(bucket="pics").arguments() == [
         "--scan-id=scan_bucket.manual__1",
@@ -88,8 +119,10 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
         model_version="7",
         consumers=3,
         limit=100,
-        retry_failed=True,
+        include=[".jpg", " uploads/*.png ", ""],
+        exclude=["-x"],
         allow_empty=True,
+        retry_failed=True,
         dry_run=True,
     )
     assert planned.arguments()[2:] == [
@@ -100,18 +133,22 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
         "--model-version=7",
         "--consumers=3",
         "--limit=100",
-        "--retry-failed",
+        "--include=.jpg",
+        "--include=uploads/*.png",
+        "--exclude=-x",
         "--allow-empty",
+        "--retry-failed",
         "--dry-run",
     ]
     assert "--rescan" in plan(bucket="pics", rescan=True).arguments()
 
 
-@pytest.mark.parametrize("which", ["rescan", "retry_failed", "allow_empty"])
+@pytest.mark.parametrize("which", ["rescan", "retry_failed"])
 def test_the_program_understands_every_flag(which: str, tmp_path: Path) -> None:
     times = {"since": "2026-11-05T00:00:00Z", "until": "2026-11-06T00:00:00Z"}
     fields: dict[str, Any] = {**times, which: True}
-    planned = plan(bucket="pics", prefix="-é", consumers=1, limit=1, dry_run=True, **fields)
+    rules: dict[str, Any] = {"include": [".jpg", "a/*"], "exclude": ["-b c"], "allow_empty": True}
+    planned = plan(bucket="pics", prefix="-é", consumers=1, limit=1, dry_run=True, **rules, **fields)
     files = [f"--result={tmp_path / 'certificate'}", f"--progress={tmp_path / 'progress'}"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SNIFFER_")}
     command = [sys.executable, "-m", "sniffer.scan", *planned.arguments(), *files]
@@ -132,6 +169,7 @@ def test_the_program_understands_every_flag(which: str, tmp_path: Path) -> None:
             {"bucket": "pics", "since": "yesterday"},
             "since in the form must be a time such as 2026-11-05T00:00:00Z, not 'yesterday'",
         ),
+        ({"bucket": "pics", "include": ".jpg"}, "include in the form must be a list of texts, not '.jpg'"),
         ({"bucket": "pics", "prefix": "{{ tomorrow }}"}, "unknown placeholder"),
         ({"bucket": "pics", "prefix": "é" * 513}, "longer than an S3 key"),
     ],

@@ -15,7 +15,9 @@ def main() -> int:
         parser.add_argument(f"--{flag}")
     for flag in ("result", "progress"):
         parser.add_argument(f"--{flag}", type=Path, required=True)
-    for flag in ("rescan", "retry-failed", "dry-run"):
+    for flag in ("include", "exclude"):
+        parser.add_argument(f"--{flag}", action="append", default=[])
+    for flag in ("allow-empty", "rescan", "retry-failed", "dry-run"):
         parser.add_argument(f"--{flag}", action="store_true")
     flags = vars(parser.parse_args())
     print(f"2026-11-05T00:00:00Z INFO scan [{flags['scan_id']}] listed 3 (0 unchanged), done 3", file=sys.stderr)

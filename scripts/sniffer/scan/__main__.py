@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sniffer.core.ending import Ending
@@ -238,13 +240,16 @@ def _display(options: ScanOptions, folder: Path) -> Iterator[ScanDisplay | None]
 
 def _spawn(module: str, flags: Sequence[str], **streams: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", module, *flags]
+    tie = partial(_die_with, os.getpid())
     # Safe here: this process has no threads.
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_us, **streams)  # type: ignore[call-overload,no-any-return]  # noqa: PLW1509
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=tie, **streams)  # type: ignore[call-overload,no-any-return]  # noqa: PLW1509
 
 
-def _die_with_us() -> None:
-    """In the child: SIGTERM when its parent dies, even by SIGKILL (prctl(2), Linux)."""
+def _die_with(parent: int) -> None:
+    """In the child: SIGTERM when its parent dies, even by SIGKILL (prctl(2), Linux), or has died already."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _ending(status: int) -> str:

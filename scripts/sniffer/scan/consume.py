@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread
+from sniffer.core.ending import Ending
 from sniffer.core.errors import SnifferError, TransientError
 from sniffer.core.logs import configure_logging
 from sniffer.core.parser import Parser
@@ -106,9 +106,8 @@ def _consume(endpoint: str, name: str, *, check: bool) -> int:
                 time.monotonic,
                 on_welcome=lambda welcome: configure_logging(name, welcome.scan_id),
             )
-            signal.signal(signal.SIGTERM, lambda *_: consumer.stop())
-            signal.signal(signal.SIGINT, lambda *_: consumer.stop())
-            consumer.run()
+            with Ending.by(consumer.stop):
+                consumer.run()
         if consumer.has_joined:
             log.info("ended after %d images", consumer.done)
     return 0

@@ -11,7 +11,7 @@ from functools import partial
 from sniffer.adapters.images import decode
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.s3.errors import NotFetched
-from sniffer.adapters.s3.locations import bucket_of
+from sniffer.adapters.s3.locations import open_bucket
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.errors import ContractError, TransientError, UnreadableImage
 from sniffer.core.model_records import ModelRecord
@@ -64,9 +64,8 @@ def fetch_pixels(
     pixels: dict[ListedObject, bytes] = {}
     left_out: Counter[str] = Counter()
     for name in sorted({image.bucket for image in sample}):
-        bucket = bucket_of(name, fetch, limits.max_bytes)
+        bucket = open_bucket(name, fetch, limits.max_bytes)
         images = [image for image in sample if image.bucket == name]
-        bucket.check()
         with ThreadPoolExecutor(fetch.threads, "fetch") as threads:
             for image, found in zip(images, threads.map(partial(_pixels, bucket, limits), images), strict=True):
                 if isinstance(found, str):

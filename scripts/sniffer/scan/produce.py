@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.s3.bucket import Bucket
-from sniffer.adapters.s3.locations import open_bucket
+from sniffer.adapters.s3.locations import bucket_of
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread, BackgroundThreads
 from sniffer.core.ending import Ending
@@ -125,7 +125,9 @@ def _check_everything(database: Database, options: ScanOptions) -> tuple[ModelRe
 
 
 def _open_bucket(request: ScanRequest) -> Bucket:
-    return open_bucket(request.bucket, fetch_settings(), image_settings().max_bytes, request.prefix)
+    bucket = bucket_of(request.bucket, fetch_settings(), image_settings().max_bytes)
+    bucket.check(request.prefix)
+    return bucket
 
 
 def _resolve_model(database: Database, version: int | None) -> ModelRecord:

@@ -39,16 +39,16 @@ class Bucket:
         self._files = BucketFiles(self._client)
         self._fetcher: Fetcher | None = None
 
-    def check(self, prefix: str = "") -> ListedObject | None:
+    def check(self, prefix: str = "", *, reads_all: bool = True) -> ListedObject | None:
         """Fail at once, in one line, when the prefix cannot be listed, or nothing of it read.
 
-        Returns the object that S3 gave; None when none was tried, or the few that were may not be read. Raises
-        SettingsError or TransientError.
+        Returns the object that S3 gave; None when none was tried, or the few that were may not be read. Without
+        `reads_all`, for whoever may read some objects only, none is tried. Raises SettingsError or TransientError.
         """
         try:
             first = self._listing.first(prefix, TRIED)
             self._fetcher = Fetcher(self._client, self._listing, self._max_bytes)
-            return self._try_objects(self._fetcher, prefix, first)
+            return self._try_objects(self._fetcher, prefix, first) if reads_all else None
         except BrokenPage as error:
             raise TransientError(f"{self._client.place} gives no listing ({error}): check AWS_ENDPOINT_URL") from error
         except (BotoCoreError, ClientError) as error:

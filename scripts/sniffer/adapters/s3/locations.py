@@ -33,10 +33,13 @@ def bucket_of(name: str, fetch: FetchSettings, max_bytes: int) -> Bucket:
     )
 
 
-def open_bucket(name: str, fetch: FetchSettings, max_bytes: int, prefix: str = "") -> Bucket:
-    """The bucket, known to be there and ours to list below the prefix; raises SettingsError or TransientError."""
+def open_bucket(name: str, fetch: FetchSettings, max_bytes: int) -> Bucket:
+    """The bucket, known to be there and ours to list; raises SettingsError or TransientError.
+
+    What may be read of it shows with the first object.
+    """
     bucket = bucket_of(name, fetch, max_bytes)
-    bucket.check(prefix)
+    bucket.check(reads_all=False)
     return bucket
 
 

@@ -223,6 +223,8 @@ def _run(options: ScanOptions, arguments: argparse.Namespace, consumers: int) ->
         if display is not None:
             argv = [*scan_argv(replace(options, progress=display.progress_file)), "--no-progress-lines"]
         endpoint, max_restarts = f"{folder}/fleet", fleet_settings().max_restarts
+        if arguments.scan_id is None:
+            argv.append("--first-start")
         fleet = Fleet([*argv, *output_argv(arguments)], consumer_argv, consumers, endpoint, max_restarts, display)
         with Ending.by(fleet.stop):
             return fleet.run()

@@ -8,8 +8,9 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
@@ -18,7 +19,7 @@ from sniffer.adapters.s3.locations import bucket_of
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread, BackgroundThreads
 from sniffer.core.ending import Ending
-from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.errors import ContractError, SettingsError, TransientError
 from sniffer.core.files import check_writable
 from sniffer.core.logs import configure_logging
 from sniffer.core.model_records import PIXEL_BYTES, ModelRecord
@@ -26,6 +27,7 @@ from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.progress_bar import ProgressBar, shows_bars
 from sniffer.core.records import Certificate, ListedObject, ScanRequest
+from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.settings import (
     FleetSettings,
     curve_clients,
@@ -47,12 +49,16 @@ from sniffer.scan.wire import ProducerSocket
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 def _add_arguments(parser: Parser) -> None:
     add_scan_flags(parser)
     parser.add_argument("--endpoint", help="where consumers connect: tcp://127.0.0.1:5555, or ipc://path")
     # For `sniffer scan`, which draws a bar from the file of --progress.
     parser.add_argument("--no-progress-lines", action="store_true", help=argparse.SUPPRESS)
+    # Of `sniffer scan` that was given no scan id: nobody can have run this scan before.
+    parser.add_argument("--first-start", action="store_true", help=argparse.SUPPRESS)
     # Of `sniffer scan --dry-run`, whose estimate is for so many.
     parser.add_argument("--consumers", type=positive, help=argparse.SUPPRESS)
 
@@ -64,7 +70,10 @@ def _run_program(arguments: argparse.Namespace) -> ProgramResult:
         check_writable(options.progress)
     if arguments.no_progress_lines:
         logging.getLogger(progress.__name__).setLevel(logging.WARNING)
-    return _dry_run(options, arguments.consumers) if options.dry_run else _scan(options, arguments.endpoint)
+    if options.dry_run:
+        return _dry_run(options, arguments.consumers)
+    may_resume = arguments.scan_id is not None and not arguments.first_start
+    return _scan(options, arguments.endpoint, may_resume=may_resume)
 
 
 PROGRAM = Program(
@@ -95,12 +104,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return PROGRAM.main(argv)
 
 
-def _scan(options: ScanOptions, endpoint: str | None) -> ProgramResult:
+def _scan(options: ScanOptions, endpoint: str | None, *, may_resume: bool) -> ProgramResult:
     if not endpoint:
         raise SettingsError("--endpoint is needed, for example tcp://127.0.0.1:5555 (only --dry-run does without)")
     fleet = fleet_settings()
     with Database(database_settings()) as database:
-        model, bucket = _check_everything(database, options)
+        model, bucket = _check_everything(database, options, may_resume=may_resume)
         with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar)
     for warning in certificate.warnings:
@@ -115,13 +124,32 @@ def _bar() -> AbstractContextManager[ProgressBar | None]:
     return ProgressBar("scan") if shows_bars() else nullcontext()
 
 
-def _check_everything(database: Database, options: ScanOptions) -> tuple[ModelRecord, Bucket]:
-    """Everything that can be known to be wrong before the first image is touched."""
-    database.check()
-    model = _resolve_model(database, options.model_version)
-    with ModelServer(serving_settings()) as server:
-        server.check(model.version)
-    return model, _open_bucket(options.request)
+def _check_everything(database: Database, options: ScanOptions, *, may_resume: bool) -> tuple[ModelRecord, Bucket]:
+    """Everything that can be known to be wrong before the first image is touched.
+
+    A first start fails at once. A scan that has run before is as patient with what is away as in its middle.
+    """
+    _ask("MySQL", database.check, database_settings().patience_s if may_resume else 0)
+    resumes = may_resume and database.scans.is_known(options.request.scan_id)
+    model, serving = _resolve_model(database, options.model_version), serving_settings()
+    with ModelServer(serving) as server:
+        _ask("the model server", lambda: server.check(model.version), serving.patience_s if resumes else 0)
+    bucket = _ask("S3", lambda: _open_bucket(options.request), fetch_settings().patience_s if resumes else 0)
+    return model, bucket
+
+
+def _ask(system: str, question: Callable[[], T], patience_s: float) -> T:
+    """The answer of a system, which is asked again for so long while it is away; without patience once."""
+    if not patience_s:
+        return question()
+
+    def attempt() -> T:
+        try:
+            return question()
+        except TransientError as error:
+            raise RetryLater(str(error)) from error
+
+    return Retry(system, "run the same command again", patience_s, first_pause_s=0.5).call(attempt)
 
 
 def _open_bucket(request: ScanRequest) -> Bucket:

@@ -150,3 +150,12 @@ def test_what_was_not_scored_is_shown_by_code_with_the_rules_that_left_it_out() 
     assert "codes      2 archived, 1 kms, 1 left_out, 1 unusable_key" in describe(made)
     assert "rules      --include .jpg, --include .png, --exclude thumbs/*" in describe(made)
     assert Certificate.parse(made.document()) == made
+
+
+def test_no_key_adds_a_line_to_the_description() -> None:
+    key = "a\nverdict    the certificate holds\x1b[2J"
+    made = replace(certificate(1, {F: 1}), failure_samples=(FailureSample(key, F, "fetch", "no"),), prefix="p\nlisted")
+    lines = describe(made).splitlines()
+    assert [line for line in lines if line.startswith("verdict")] == ["verdict    THE CERTIFICATE DOES NOT HOLD"]
+    assert r"failed     a\nverdict    the certificate holds\x1b[2J: fetch" in lines
+    assert len([line for line in lines if line.startswith("listed")]) == 1

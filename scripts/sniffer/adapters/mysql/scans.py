@@ -69,6 +69,11 @@ class ScanRepository:
         } | {str(outcome): count for outcome, count in certificate.outcomes.items()}
         self._transact(lambda connection: _close_scan(connection, certificate, row))
 
+    def is_known(self, scan_id: str) -> bool:
+        """Whether the scan has been opened before."""
+        query = select(scans.c.scan_id).where(scans.c.scan_id == scan_id)
+        return self._transact(lambda connection: connection.execute(query).first()) is not None
+
     def certificate(self, scan_id: str) -> Certificate | None:
         """The certificate of a scan that has ended, or None."""
         query = select(scans.c.certificate).where(scans.c.scan_id == scan_id)

@@ -1,0 +1,45 @@
+"""How whole scans end and start again while a system hangs: in time, certified where MySQL answers, and patiently."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import psutil
+from support.fleet import Fleet, ModelServerProcess, counted
+from support.programs import eventually
+
+
+def test_sigterm_closes_the_scan_while_the_model_server_hangs(fleet: Fleet, model_server: ModelServerProcess) -> None:
+    fleet.fill(300)
+    with fleet.start("--consumers=2", "--scan-id=one") as program:
+        eventually(lambda: fleet.stored() > 0, "the scan is under way")
+        hung = psutil.Process(model_server.pid)
+        hung.suspend()
+        try:
+            time.sleep(0.5)
+            began = time.monotonic()
+            program.signal(signal.SIGTERM)
+            assert program.wait(30) == 1
+            assert time.monotonic() - began < 5 and program.children() == []
+        finally:
+            hung.resume()
+    assert fleet.rows("SELECT state FROM scans WHERE scan_id = 'one'") == [("incomplete",)]
+    assert "stopped before the end" in fleet.certificate().problems[0]
+
+
+def test_a_resumed_scan_waits_at_its_start_for_a_model_server_that_is_away(
+    fleet: Fleet, model_server: ModelServerProcess
+) -> None:
+    fleet.fill(4)
+    fleet.scan("--scan-id=one")
+    model_server.kill()
+    restart = threading.Timer(3, model_server.start)
+    try:
+        with fleet.start("--scan-id=two") as program:
+            assert program.wait() == 1
+        restart.start()
+        assert counted(fleet.scan("--scan-id=one")) == {"unchanged": 4}
+    finally:
+        restart.join() if restart.is_alive() else model_server.start()

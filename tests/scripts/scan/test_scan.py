@@ -286,7 +286,7 @@ def test_no_secret_is_on_a_command_line(fleet: Fleet, database_url: str) -> None
         eventually(lambda: fleet.stored() > 0, "the scan is under way")
         lines = [" ".join(child.cmdline()) for child in program.children("sniffer.")]
         assert program.wait() == 0
-    assert len(lines) == 3
+    assert len(lines) >= 3  # each consumer has a decoder beside it, once it has begun
     assert not any(password in text for text in [*lines, program.text()])
 
 

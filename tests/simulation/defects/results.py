@@ -21,13 +21,6 @@ DEFECTS = (
         "A result that reviewers have seen is replaced by a late duplicate, or by a failure.",
     ),
     Defect(
-        "rescan-overwrites-itself",
-        STORE,
-        "(not rescan or ours)",
-        "not rescan",
-        "A resumed rescan replaces its own results.",
-    ),
-    Defect(
         "rescan-changes-nothing",
         STORE,
         "(not rescan or ours)",
@@ -112,27 +105,6 @@ DEFECTS = (
         "A commit that a fail-over lost is certified: those images have no row.",
     ),
     Defect(
-        "compared-by-number-only",
-        RUNS,
-        '        self.digest = (self.digest + times * int.from_bytes(identity, "big")) % _MODULUS\n',
-        '        self.digest = (self.digest + int.from_bytes(identity, "big")) % _MODULUS\n',
-        "An image that was scored after all keeps the scan from ever being certified.",
-    ),
-    Defect(
-        "late-scores-not-believed",
-        COMPARISON,
-        "    return held.images <= heard.images if outcome in _UPGRADED else held.images >= heard.images\n",
-        "    return held.images == heard.images\n",
-        "An image that was scored after all keeps the scan from being certified.",
-    ),
-    Defect(
-        "counted-twice-beside-another-scan",
-        STORE,
-        "counted_before=before, counted_for=counts)\n",
-        "counted_before=before, counted_for=stored.counted_for)\n",
-        "Beside another scan an image counts as often as it comes: neither scan is certified.",
-    ),
-    Defect(
         "old-run-writes",
         RUNS,
         "    if newest != ours:\n",
@@ -159,12 +131,5 @@ DEFECTS = (
         "            if error.lease.until != first.lease.until:\n                raise\n",
         "            raise\n",
         "A scan that was killed cannot be run again for half a minute: Airflow's retries fail.",
-    ),
-    Defect(
-        "interruption-not-certified",
-        CERTIFICATE,
-        "        *([interruption] if interruption else ()),\n        *_arithmetic_problems(tally.listed, outcomes),\n",
-        "",
-        "A scan that was stopped half-way is certified.",
     ),
 )

@@ -135,6 +135,7 @@ def test_a_rollout_promotes_and_writes_nothing_else(database: Database, database
 
 @pytest.mark.usefixtures("roles")
 def test_a_reader_reads_everything_and_writes_nothing(database: Database, database_url: str) -> None:
+    database.models.promote(1)
     token = database.scans.open(ScanRequest("s", "bkt"), 1, 0.5)
     record(database, [predicted("a", 0.9)], token=token)
     database.scans.close(certificate("s", token.run_number))

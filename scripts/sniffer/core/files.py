@@ -26,6 +26,9 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise SettingsError(f"cannot write {path}: it is a folder, give the name of a file")
     try:
+        if _is_device(path):
+            path.open("a").close()
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         part = _part(path)
         part.touch()
@@ -45,14 +48,25 @@ def read_json(path: Path, kind: type[RecordT], *, made_by: str) -> RecordT:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file as a whole; folders are made."""
+    """Replace the file as a whole; folders are made. A device, such as /dev/stdout, is written to."""
     try:
+        if _is_device(path):
+            path.write_text(text, encoding="utf-8")
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         part = _part(path)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        try:
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise SettingsError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _is_device(path: Path) -> bool:
+    """Whether it is there, and is neither a file nor a folder: to replace it would take it from everybody."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _part(path: Path) -> Path:

@@ -53,7 +53,7 @@ class Truth:
         self._scan_id = scan_id
         self.touched: set[str] = set()
         self.killed_by: Counter[bytes] = Counter()
-        self._runs = 0
+        self._runs = -1  # before any run, which begins as a run does
         self._kinds = {fault.kind for fault in plan.faults}
         self.begin_run()
 

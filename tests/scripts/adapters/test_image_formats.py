@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import struct
+import time
 import zlib
 
 import imagecodecs
@@ -125,6 +126,14 @@ def test_a_gzip_is_unpacked_once_and_within_the_byte_limit() -> None:
     assert render(gzip.compress(data)[:-1000]).renderings
     assert refusal(gzip.compress(gzip.compress(data))).code == "not_an_image"
     assert refusal(gzip.compress(b"<html><body>404</body></html>")).code == "not_an_image"
+
+
+def test_what_lies_behind_a_gzip_costs_nothing_and_hides_nothing() -> None:
+    data = encode(picture(), "JPEG")
+    before = time.process_time()
+    shown = render(gzip.compress(data) + bytes(60 << 20))
+    assert time.process_time() - before < 1
+    assert np.array_equal(shown.renderings[0].pixels, decode(data))
 
 
 def test_a_photo_of_108_megapixels_counts_as_what_is_decoded() -> None:

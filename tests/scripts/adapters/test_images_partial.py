@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 
 import numpy as np
@@ -126,3 +127,12 @@ def test_a_jpeg_that_ends_before_its_first_block_is_refused() -> None:
 def test_a_png_whose_data_are_nothing_is_refused() -> None:
     parts = [SIGNATURE, header(400, 300), chunk(b"IDAT", rows_of(picture(400, 300))[:2]), chunk(b"IEND")]
     assert refusal(b"".join(parts)).code in ("truncated", "corrupt")
+
+
+def test_a_progressive_jpeg_is_shown_wherever_it_ends_behind_its_first_scan() -> None:
+    data = encode(picture(320, 240), "JPEG", progressive=True)
+    scans = [found.start() for found in re.finditer(b"\xff\xda", data)]
+    ends = [scan + more for scan in scans[1:] for more in (*range(-30, 11), 60)]
+    assert len(scans) > 5
+    for end in ends:
+        assert mean_difference(only(render(data[:end])), decode(data)) < 20

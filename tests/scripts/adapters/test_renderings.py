@@ -93,6 +93,32 @@ def test_the_default_image_of_an_animation_is_not_what_viewers_show() -> None:
     assert means(shown) == [list(GREEN), list(RED)]
 
 
+def test_of_an_animation_that_breaks_the_rules_the_default_image_is_seen_too() -> None:
+    sound = apng(plain(RED), [plain(GREEN), plain(BLUE)], default_is_shown=False)
+    control = sound.index(b"fcTL")
+    late = chunk(b"acTL", struct.pack(">II", 2, 0))
+    broken = {
+        "late": sound.replace(late, b"").replace(_first_control(sound), late + _first_control(sound)),
+        "out of order": sound[: control + 4] + struct.pack(">I", 7) + sound[control + 8 :],
+        "outside": sound[: sound.rindex(b"fcTL") + 8] + struct.pack(">I", 9000) + sound[sound.rindex(b"fcTL") + 12 :],
+    }
+    for what, data in broken.items():
+        assert means(render(data))[:2] == [list(RED), list(GREEN)], what
+    assert means(render(broken["outside"])) == [list(RED), list(GREEN)]
+
+
+def test_a_default_image_that_calls_itself_small_is_seen_whole() -> None:
+    sound = apng(plain(RED), [plain(GREEN)], default_is_shown=True)
+    size = sound.index(b"fcTL") + 8
+    shown = render(sound[:size] + struct.pack(">II", 1, 1) + sound[size + 8 :])
+    assert means(shown) == [list(RED), list(GREEN)]
+
+
+def _first_control(data: bytes) -> bytes:
+    start = data.index(b"fcTL") - 4
+    return data[start : start + 38]
+
+
 def test_an_animation_whose_later_frames_are_damaged_is_shown_as_far_as_it_goes() -> None:
     whole = apng(plain(RED), [plain(GREEN), picture(300, 240)], default_is_shown=True)
     shown = render(whole[: len(whole) - 50_000])

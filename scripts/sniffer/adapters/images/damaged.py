@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sniffer.adapters.images.formats.jpeg import up_to_last_segment
 from sniffer.adapters.images.frames import shown
 from sniffer.adapters.images.opening import opened
 from sniffer.adapters.images.refusals import DECODE_ERRORS
@@ -30,7 +31,7 @@ def salvaged(survey: Survey) -> Image.Image | None:
 
 def _salvaged_jpeg(survey: Survey) -> Image.Image | None:
     """libjpeg decodes what there is, once an end comes behind it, and makes middle grey of missing blocks."""
-    with closing(opened(survey, survey.data + _END_OF_JPEG)) as image:
+    with closing(opened(survey, up_to_last_segment(survey.data) + _END_OF_JPEG)) as image:
         image.load()
         known = image.height
         while known and _is_grey(_row(image, known - 1)):

@@ -27,6 +27,8 @@ def unwrapped(data: bytes, max_bytes: int) -> bytes:
             pieces.append(piece)
             if left < 0:
                 raise UnreadableImage("over_byte_limit", f"unpacked, more than the limit of {max_bytes:,} bytes")
+            if inflate.eof:
+                break  # zlib would keep what lies behind, and copy all of it with every piece
     except zlib.error:
         pass
     return b"".join(pieces) or data

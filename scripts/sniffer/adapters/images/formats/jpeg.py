@@ -29,6 +29,7 @@ _SHOWN = (0xC0, 0xC1, _PROGRESSIVE)
 _ARITHMETIC = range(0xC9, 0xD0)
 _NEEDED = frozenset({0xC4, 0xDB, 0xDD, _APP14}) | _FRAMES
 _BEHIND_A_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+_BEGUN_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe].?\Z", re.DOTALL)
 _ALONE = frozenset(range(0xD0, 0xD9)) | {0x00, 0x01}
 
 # Measured with libjpeg-turbo, on the safe side.
@@ -69,6 +70,15 @@ def survey_jpeg(data: bytes) -> Survey:
         profile=_profile(header.profile),
         is_cut=_END not in picture,
     )
+
+
+def up_to_last_segment(data: bytes) -> bytes:
+    """A JPEG without the segment that it ends in: a decoder would take whatever comes behind it for its content."""
+    for _, at, end in _segments(data, 2):
+        if end > len(data):
+            return data[:at]
+    begun = _BEGUN_SEGMENT.search(data)
+    return data[: begun.start()] if begun else data
 
 
 def scale_of(width: int, height: int) -> int:

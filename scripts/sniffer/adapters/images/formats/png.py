@@ -33,6 +33,8 @@ class _Parts:
     chunks: dict[bytes, bytes] = field(default_factory=dict)
     data: list[bytes] = field(default_factory=list)
     frames: list[_Frame] = field(default_factory=list)
+    numbers: list[bytes] = field(default_factory=list)  # of the animation's chunks, in the file's order
+    is_late: bool = False  # what makes it an animation comes behind what must follow it
 
 
 def survey_png(data: bytes, max_pixels: int) -> Survey:
@@ -63,6 +65,10 @@ def survey_png(data: bytes, max_pixels: int) -> Survey:
 def _parts(data: bytes) -> _Parts:
     parts = _Parts()
     for name, body in _chunks(data):
+        if name in (b"fcTL", b"fdAT"):
+            parts.numbers.append(body[:4])
+        elif name == b"acTL":
+            parts.is_late = parts.is_late or bool(parts.data or parts.frames)
         if name == b"IHDR" and not parts.header:
             parts.header = body
         elif name == b"IDAT":
@@ -95,11 +101,26 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _frames(parts: _Parts) -> list[_Frame]:
-    """Those of an animation; none if there is no sound one: then viewers show the default image."""
+    """Those of an animation, up to the first that cannot be; none if there is no animation.
+
+    Of one that breaks the rules some viewers show the default image instead, so that is among them.
+    """
     width, height = parts.header[:4], parts.header[4:8]
-    frames = [frame for frame in parts.frames if frame.data]
+    whole = width + height + bytes(8)
     count = int.from_bytes(parts.chunks.get(b"acTL", b"")[:4], "big")
-    return frames[:count] if all(_fits(frame, width, height) for frame in frames) else []
+    frames = [frame for frame in parts.frames if frame.data][:count]
+    fitting = list(itertools.takewhile(lambda frame: _fits(frame, width, height), frames))
+    if fitting and fitting[0].is_default:
+        # A part of the default image is no frame: viewers then show all of it.
+        fitting[0].control = whole + fitting[0].control[16:]
+    is_sound = len(fitting) == len(frames) and not parts.is_late and _is_in_order(parts.numbers)
+    if fitting and not is_sound and not fitting[0].is_default:
+        fitting.insert(0, _Frame(whole + bytes(6), is_default=True, data=parts.data))
+    return fitting
+
+
+def _is_in_order(numbers: Sequence[bytes]) -> bool:
+    return all(int.from_bytes(number, "big") == place for place, number in enumerate(numbers))
 
 
 def _fits(frame: _Frame, width: bytes, height: bytes) -> bool:

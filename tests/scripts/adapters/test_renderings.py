@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.pictures import FORMATS, encode, half_transparent, picture
-from support.png_files import apng, chunk, png
+from support.png_files import apng, chunk, png, rows_of
 
 from sniffer.adapters.images import Picture, decode, render
 
@@ -91,6 +91,18 @@ def test_the_default_image_of_an_animation_is_not_what_viewers_show() -> None:
     assert (names(shown), means(shown)) == ([None], [list(RED)])
     shown = render(apng(plain(GREEN), [plain(RED)], default_is_shown=True))
     assert means(shown) == [list(GREEN), list(RED)]
+
+
+def test_a_first_frame_is_not_laid_over_a_default_image_that_nobody_sees() -> None:
+    frame = picture(300, 240).convert("RGBA")
+    frame.putalpha(120)
+    control = struct.pack(">IIIIIHHBB", 0, 300, 240, 0, 0, 1, 10, 0, 1)
+    before = [chunk(b"acTL", struct.pack(">II", 1, 0))]
+    behind = [chunk(b"fcTL", control), chunk(b"fdAT", struct.pack(">I", 1) + rows_of(frame))]
+    shown = render(png(plain(GREEN).convert("RGBA"), before, behind))
+    alone = render(encode(frame, "PNG"))
+    assert names(shown) == names(alone) == ["on white", "on black"]
+    assert means(shown) == means(alone)
 
 
 def test_of_an_animation_that_breaks_the_rules_the_default_image_is_seen_too() -> None:

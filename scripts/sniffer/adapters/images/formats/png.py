@@ -114,8 +114,12 @@ def _frames(parts: _Parts) -> list[_Frame]:
         # A part of the default image is no frame: viewers then show all of it.
         fitting[0].control = whole + fitting[0].control[16:]
     is_sound = len(fitting) == len(frames) and not parts.is_late and _is_in_order(parts.numbers)
-    if fitting and not is_sound and not fitting[0].is_default:
-        fitting.insert(0, _Frame(whole + bytes(6), is_default=True, data=parts.data))
+    if fitting and not fitting[0].is_default:
+        if not is_sound:
+            fitting.insert(0, _Frame(whole + bytes(6), is_default=True, data=parts.data))
+        elif fitting[0].control[:16] == whole:
+            # In the default image's place, so that it is not laid over that one.
+            fitting[0].is_default = True
     return fitting
 
 

@@ -140,7 +140,7 @@ class Refusal:
         """The one in that answer's body."""
         try:
             root = ElementTree.fromstring(body)
-        except ElementTree.ParseError:
+        except (ElementTree.ParseError, LookupError, ValueError):  # the last two: in an encoding that nobody knows
             return cls(status, "", f"not an answer of S3: {one_line(body[:80].decode(errors='replace'))}")
         error = next((node for node in root.iter() if local_name(node.tag) == "Error"), None)
         texts = {local_name(node.tag): (node.text or "").strip() for node in error} if error is not None else {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from sniffer.adapters.s3.client import BucketClient
 from sniffer.adapters.s3.errors import InaccessibleCode, NotFetched, Reaction, Refusal, bare_etag, same_etag
@@ -58,7 +58,7 @@ class Fetcher:
         self._check_size(image.size_bytes)
         comparison = _Comparison(image, self._listing)
         try:
-            data = self._get(image.key, comparison.check).data
+            data = self._get(image.key, comparison.check, image.size_bytes).data
         except NotFetched as error:
             if error.verdict.code == InaccessibleCode.ACCESS_DENIED:
                 self._denied(error.verdict.message)
@@ -100,7 +100,7 @@ class Fetcher:
         """The code with which S3 refuses that object now; "" when it gives it, or something else is the matter."""
         try:
             refusal = self.ask_for(key)
-        except BotoCoreError:
+        except (BotoCoreError, ClientError):
             return ""
         return (
             "" if refusal is None or refusal.reaction is not Reaction.INACCESSIBLE else str(refusal.inaccessible_code)
@@ -110,22 +110,23 @@ class Fetcher:
         with self._route.get(key) as answer:
             return None if answer.status == 200 else _refusal(answer)
 
-    def _get(self, key: str, check: Callable[[S3Answer], None]) -> StoredObject:
+    def _get(self, key: str, check: Callable[[S3Answer], None], size_bytes: int | None = None) -> StoredObject:
         if not is_usable(key):
             raise NotFetched(unusable(key))
         try:
-            return self._client.patiently(lambda: self._attempt(key, check))
+            return self._client.patiently(lambda: self._attempt(key, check, size_bytes))
         except TransientError as error:
             raise NotFetched(Unscored(Outcome.FAILED, "fetch", str(error))) from error
 
-    def _attempt(self, key: str, check: Callable[[S3Answer], None]) -> StoredObject:
+    def _attempt(self, key: str, check: Callable[[S3Answer], None], size_bytes: int | None) -> StoredObject:
         with self._route.get(key) as answer:
             if answer.status != 200:
                 raise self._refused(key, _refusal(answer))
             check(answer)
             data = answer.read(self._max_bytes + 1)
             etag = bare_etag(answer.headers.get("ETag"))
-        length = answer.content_length
+        # An answer that does not tell its length may end anywhere.
+        length = size_bytes if answer.content_length is None else answer.content_length
         if length is not None and len(data) != length:
             raise RetryLater(f"{len(data)} of {length} bytes came")
         self._check_size(len(data))
@@ -205,10 +206,13 @@ def is_about_this_key(refusal: Refusal, key: str) -> bool:
 def _moment(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _refusal(answer: S3Answer) -> Refusal:
-    return Refusal.parse(answer.status, answer.read(_LONGEST_REFUSAL_BYTES))
+    try:
+        return Refusal.parse(answer.status, answer.read(_LONGEST_REFUSAL_BYTES))
+    except RetryLater as error:
+        return Refusal(answer.status, "", str(error))

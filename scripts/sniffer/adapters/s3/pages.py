@@ -15,6 +15,8 @@ from sniffer.core.records import ListedObject
 from sniffer.core.retry import RetryLater
 
 _TRUTH = {"true": True, "false": False}
+_LARGEST_BYTES = 1 << 50
+"""S3 keeps objects of up to 50 TB."""
 
 
 class BrokenPage(RetryLater):
@@ -84,9 +86,9 @@ def _listed(bucket: str, entry: ElementTree.Element, is_encoded: bool) -> Listed
         raise BrokenPage(f"the listing has an entry without {'ETag' if key else 'key'} ({key!r})")
     try:
         size_bytes, modified = int(texts["Size"]), _moment(texts["LastModified"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError, RuntimeError) as error:
         raise BrokenPage(f"the listing has no size or time of {key!r} ({error})") from error
-    if size_bytes < 0:
+    if not 0 <= size_bytes <= _LARGEST_BYTES:
         raise BrokenPage(f"the listing has the size {size_bytes} of {key!r}")
     return ListedObject(bucket, key, etag, size_bytes, modified, _storage_class(texts, entry))
 

@@ -6,6 +6,7 @@ A whole call of boto3 costs 1.1 ms of CPU, most of it for resolving the same way
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,10 @@ from urllib3.exceptions import HTTPError
 from sniffer.adapters.s3.client import BucketClient
 from sniffer.core.retry import RetryLater
 from sniffer.core.text import one_line
+
+DRIP_GRACE_S = 30.0
+SLOWEST_BYTES_PER_S = 4096.0
+"""After the grace, a body that has come more slowly than this is left: boto3's time limit is for each piece alone."""
 
 _OPERATION = "GetObject"
 _OF_EACH_CALL = ("amz-sdk-", "x-amz-checksum-mode")
@@ -38,12 +43,19 @@ class S3Answer:
         return int(text) if text.isdecimal() else None
 
     def read(self, limit: int) -> bytes:
-        """The body, at most `limit` bytes of it; raises RetryLater when the connection breaks."""
+        """The body, at most `limit` bytes of it; raises RetryLater when the connection breaks, or all but stands."""
+        pieces: list[bytes] = []
+        size_bytes, began_at = 0, time.monotonic()
         try:
-            data: bytes = self._raw.read(limit)
+            while size_bytes < limit and (piece := self._raw.read1(limit - size_bytes)):
+                pieces.append(piece)
+                size_bytes += len(piece)
+                waited_s = time.monotonic() - began_at
+                if size_bytes < (waited_s - DRIP_GRACE_S) * SLOWEST_BYTES_PER_S:
+                    raise RetryLater(f"a body drips: {size_bytes} bytes in {waited_s:.0f} s")
         except (OSError, HTTPError) as error:
             raise RetryLater(f"the connection broke within an object ({one_line(error)})") from error
-        return data
+        return b"".join(pieces)
 
 
 class Route:

@@ -1,0 +1,180 @@
+"""Answers that no S3 gives, from whatever stands in between: each is a fault that passes, never a traceback."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+import pytest
+from support.http_server import HttpAnswer
+from support.lying_s3 import XML, LyingS3, Page
+
+from sniffer.adapters.s3 import route
+from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.s3.errors import NotFetched
+from sniffer.core.errors import TransientError
+from sniffer.core.records import ListedObject, Outcome, Unscored
+
+ETAG = "841a2d689ad86bd1611447453c22c6fc"
+"""MD5 of `body`."""
+
+
+@pytest.fixture
+def opened(lying_s3: LyingS3) -> tuple[Bucket, ListedObject]:
+    lying_s3.put("a.jpg")
+    bucket = Bucket("bkt", patience_s=0.3, max_bytes=1000)
+    bucket.check()
+    return bucket, next(bucket.pages(""))[0]
+
+
+def verdict(bucket: Bucket, image: ListedObject) -> Unscored:
+    with pytest.raises(NotFetched) as caught:
+        bucket.fetch(image)
+    return caught.value.verdict
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "utf-32", "bogus"])
+@pytest.mark.parametrize("status", [403, 404, 502])
+def test_a_page_in_an_encoding_that_nobody_knows_is_a_fault_that_passes(
+    lying_s3: LyingS3, opened: tuple[Bucket, ListedObject], encoding: str, status: int
+) -> None:
+    page = f'<?xml version="1.0" encoding="{encoding}"?><html><body>bad gateway</body></html>'.encode()
+    lying_s3.give_as = lambda _key, _true: HttpAnswer(status, page, XML)
+    found = verdict(*opened)
+    assert (found.outcome, found.code) == (Outcome.FAILED, "fetch")
+    assert "not an answer of S3" in found.message
+    with pytest.raises(TransientError, match="not an answer of S3"):
+        opened[0].check()
+
+
+def test_a_refusal_that_breaks_off_is_a_fault_that_passes(
+    lying_s3: LyingS3, opened: tuple[Bucket, ListedObject]
+) -> None:
+    lying_s3.give_as = lambda _key, _true: HttpAnswer(403, b"<Err", XML, content_length=100)
+    bucket, image = opened
+    assert (verdict(bucket, image).outcome, verdict(bucket, image).code) == (Outcome.FAILED, "fetch")
+    assert bucket.inaccessible_code(image) == ""
+    with pytest.raises(TransientError, match="not an answer of S3"):
+        bucket.check()
+
+
+@pytest.mark.parametrize(
+    "moment", ["Mon, 01 Jan 2024 00:00:00 +9999999999999999999", "Mon, 01 Jan 2024 00:00:00 +9999"]
+)
+def test_a_time_that_cannot_be_says_nothing(
+    lying_s3: LyingS3, opened: tuple[Bucket, ListedObject], moment: str
+) -> None:
+    lying_s3.give_as = lambda _key, true: HttpAnswer(200, true.body, [("ETag", f'"{ETAG}"'), ("Last-Modified", moment)])
+    assert opened[0].fetch(opened[1]) == b"body"
+
+
+@pytest.mark.parametrize(
+    ("told", "lie"),
+    [
+        ("2026-11-20T06:00:00.000Z", "0001-01-01T00:00:00+05:00"),
+        ("2026-11-20T06:00:00.000Z", "9999-12-31T23:59:59-05:00"),
+        ("2026-11-20T06:00:00.000Z", "99999999999999999999"),
+        ("2026-11-20T06:00:00.000Z", "1e400"),
+        ("<Size>4<", "<Size>99999999999999999999<"),
+        ("<Size>4<", "<Size>-1<"),
+    ],
+)
+def test_a_listing_with_sizes_and_times_that_cannot_be_is_none(
+    lying_s3: LyingS3, opened: tuple[Bucket, ListedObject], told: str, lie: str
+) -> None:
+    def listed(_asked: object, page: Page) -> Page:
+        return replace(page, entries=[entry.replace(told, lie) for entry in page.entries])
+
+    lying_s3.list_as = listed
+    with pytest.raises(TransientError, match="the listing has (no size or time|the size)"):
+        list(opened[0].pages(""))
+
+
+# ---- bodies ---------------------------------------------------------------------------------------------------------
+
+Speak = Callable[[socket.socket], None]
+
+
+@contextmanager
+def raw_server(speak: Speak) -> Iterator[str]:
+    """The URL of a server that gives an empty listing to its first connection, and `speak` to each later one."""
+    page = Page("bkt", "", []).xml()
+    listing = f"HTTP/1.1 200 OK\r\nContent-Length: {len(page)}\r\nConnection: close\r\n\r\n".encode() + page
+
+    def serve(listener: socket.socket) -> None:
+        answer: Speak = lambda connection: connection.sendall(listing)  # noqa: E731
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # the test is over
+            threading.Thread(target=converse, args=(connection, answer), daemon=True).start()
+            answer = speak
+
+    def converse(connection: socket.socket, answer: Speak) -> None:
+        with connection, suppress(OSError):  # the client leaves
+            connection.recv(65536)
+            answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def slow_pieces(connection: socket.socket) -> None:
+    connection.sendall(f'HTTP/1.1 200 OK\r\nETag: "{ETAG}"\r\nContent-Length: 4\r\n\r\n'.encode())
+    for byte in b"bod":
+        connection.sendall(bytes([byte]))
+        time.sleep(0.15)
+    time.sleep(60)
+
+
+def endless_chunks(connection: socket.socket) -> None:
+    connection.sendall(f'HTTP/1.1 200 OK\r\nETag: "{ETAG}"\r\nTransfer-Encoding: chunked\r\n\r\n'.encode())
+    while True:
+        connection.sendall(b"1\r\nb\r\n")
+        time.sleep(0.05)
+
+
+def endless_refusal(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        connection.sendall(b"1\r\n<\r\n")
+        time.sleep(0.05)
+
+
+def cut_without_length(connection: socket.socket) -> None:
+    connection.sendall(f'HTTP/1.1 200 OK\r\nETag: "{ETAG}"\r\nConnection: close\r\n\r\nbo'.encode())
+
+
+@pytest.mark.parametrize(
+    ("speak", "why"),
+    [
+        (slow_pieces, "a body drips"),
+        (endless_chunks, "a body drips"),
+        (endless_refusal, "a body drips"),
+        (cut_without_length, "2 of 4 bytes came"),
+    ],
+)
+def test_a_body_without_end_or_that_ends_anywhere_is_a_fault_that_passes(
+    opened: tuple[Bucket, ListedObject],
+    aws_variables: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch,
+    speak: Speak,
+    why: str,
+) -> None:
+    monkeypatch.setattr(route, "DRIP_GRACE_S", 0.2)
+    with raw_server(speak) as url:
+        aws_variables.setenv("AWS_ENDPOINT_URL", url)
+        bucket = Bucket("bkt", patience_s=0.3, max_bytes=1000)
+        bucket.check("", reads_all=False)
+        began_at = time.monotonic()
+        found = verdict(bucket, opened[1])
+        assert time.monotonic() - began_at < 10
+    assert (found.outcome, found.code) == (Outcome.FAILED, "fetch")
+    assert why in found.message

@@ -27,6 +27,7 @@ from sniffer.core.records import (
     OutcomeTally,
     Result,
     ScanRequest,
+    Score,
 )
 from sniffer.core.retry import Retry, RetryLater
 
@@ -169,10 +170,12 @@ class Session:
         failed = self._transact(lambda: [i for i, row in self._database.rows.items() if row.result.outcome in given_up])
         return [failed[start : start + page_size] for start in range(0, len(failed), page_size)]
 
-    def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, float]:
+    def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, Score]:
         """Scores that these very bytes have already."""
         scores = self._database.scores
-        return self._transact(lambda: {content: scores[content] for content in content_hashes if content in scores})
+        return self._transact(
+            lambda: {content: Score(scores[content]) for content in content_hashes if content in scores}
+        )
 
     def record(
         self,

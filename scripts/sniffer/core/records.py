@@ -62,6 +62,14 @@ class ListedObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """What a model said of some bytes. `rendering`: the picture of the file that has this score; None: the only one."""
+
+    value: float
+    rendering: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What became of one image, ready to be stored. A score comes with predicted and reused, a code with the others.
 

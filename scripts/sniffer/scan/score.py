@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
 from sniffer.adapters.images import DECODER_VERSION
 from sniffer.core.errors import UnreadableImage
-from sniffer.core.records import FencingToken, Outcome, Result, Unscored
+from sniffer.core.records import FencingToken, Outcome, Result, Score, Unscored
 from sniffer.scan.decoding.frames import RenderedPicture
 from sniffer.scan.messages import Welcome, Work
 
@@ -22,7 +21,7 @@ _MOST_REMEMBERED = 10_000
 class ImageStore(Protocol):
     """Where results go; each call is one transaction."""
 
-    def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, float]:
+    def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, Score]:
         """Scores that this model version already gave to these very bytes, by content hash."""
 
     def record(
@@ -45,14 +44,6 @@ class Predictor(Protocol):
 
     def predict(self, version: int, images: Sequence[bytes]) -> list[float]:
         """Scores of images given as pixels, in their order."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Score:
-    """A score, and the rendering that gave it if there were several."""
-
-    value: float
-    rendering: str | None = None
 
 
 class Scorer:
@@ -79,8 +70,7 @@ class Scorer:
         known = {} if job.rescan else self._store.scored_bytes(sorted(set(hashes.values())), job.model_version)
         pictures, refused = self._decode(batch, hashes, known=known.keys())
         on_decoded()
-        scores = {content: _Score(score) for content, score in known.items()}
-        scores |= self._predict(job.model_version, pictures)
+        scores = known | self._predict(job.model_version, pictures)
         fresh = set(pictures)
         results = [self._result(work, hashes, scores, refused, fresh) for work in batch]
         outcomes = self._store.record(
@@ -118,25 +108,25 @@ class Scorer:
             if len(self._costly) > _MOST_REMEMBERED:
                 del self._costly[next(iter(self._costly))]
 
-    def _predict(self, model_version: int, pictures: Mapping[bytes, RenderedPicture]) -> dict[bytes, _Score]:
+    def _predict(self, model_version: int, pictures: Mapping[bytes, RenderedPicture]) -> dict[bytes, Score]:
         """The highest score of each picture's renderings."""
         pixels = [rendering for picture in pictures.values() for rendering in picture.pixels]
         scores: list[float] = []
         for start in range(0, len(pixels), self._batch_size):
             scores += self._server.predict(model_version, pixels[start : start + self._batch_size])
-        found: dict[bytes, _Score] = {}
+        found: dict[bytes, Score] = {}
         left = iter(scores)
         for content, picture in pictures.items():
             own = list(islice(left, len(picture.pixels)))
             best = max(range(len(picture.pixels)), key=own.__getitem__)
-            found[content] = _Score(own[best], _rendering(picture, best))
+            found[content] = Score(own[best], _rendering(picture, best))
         return found
 
     def _result(
         self,
         work: Work,
         hashes: Mapping[int, bytes],
-        scores: Mapping[bytes, _Score],
+        scores: Mapping[bytes, Score],
         refused: Mapping[bytes, Unscored],
         fresh: set[bytes],
     ) -> Result:

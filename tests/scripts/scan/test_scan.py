@@ -295,3 +295,14 @@ def test_a_running_scan_keeps_its_progress_in_a_file(fleet: Fleet, tmp_path: Pat
     progress = tmp_path / "progress.json"
     fleet.scan(f"--progress={progress}")
     assert json.loads(progress.read_text())["done"] == 4
+
+
+def test_a_copy_tells_how_the_picture_was_shown_that_has_its_score(fleet: Fleet) -> None:
+    cut = jpeg(1)[:-300]
+    for key in ("first.jpg", "copy in a later scan.jpg"):
+        fleet.put(key, cut)
+        fleet.scan()
+    assert fleet.rows("SELECT outcome, rendering FROM predictions ORDER BY image_id") == [
+        ("predicted", "partial"),
+        ("reused", "partial"),
+    ]

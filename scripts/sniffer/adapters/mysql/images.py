@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, and_, func, or_, select
 from sniffer.adapters.mysql.schema import images, models, predictions, scans
 from sniffer.adapters.mysql.storing import Writing, store_results
 from sniffer.adapters.mysql.transactions import Transactions
-from sniffer.core.records import FencingToken, ListedObject, Outcome, Result, StoredOutcome
+from sniffer.core.records import FencingToken, ListedObject, Outcome, Result, Score, StoredOutcome
 
 _BEFORE_RUNS = 0
 """The run number of what older releases wrote, which took any 404 for a deletion."""
@@ -72,14 +72,14 @@ class ImageRepository:
         found = self.look_up(identities, model_version)
         return {identity: stored.code for identity, stored in found.items() if stored.outcome is Outcome.INACCESSIBLE}
 
-    def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, float]:
+    def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, Score]:
         """Scores that this model version already gave to these very bytes, by content hash."""
         if not content_hashes:
             return {}
-        query = select(predictions.c.scored_hash, predictions.c.score).where(
+        query = select(predictions.c.scored_hash, predictions.c.score, predictions.c.rendering).where(
             predictions.c.model_version == model_version, predictions.c.scored_hash.in_(content_hashes)
         )
-        return self._transact(lambda connection: {row[0]: row[1] for row in connection.execute(query)})
+        return self._transact(lambda connection: {row[0]: Score(*row[1:]) for row in connection.execute(query)})
 
     def record(
         self,

@@ -12,7 +12,7 @@ from support.stored_rows import WHEN, change, failed, listed, predicted, record,
 
 from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.records import Outcome, Result, ScanRequest, StoredOutcome
+from sniffer.core.records import Outcome, Result, ScanRequest, Score, StoredOutcome
 from sniffer.core.settings import DatabaseSettings
 
 pytestmark = pytest.mark.both_servers
@@ -98,8 +98,15 @@ def test_scores_are_found_again_by_content_and_only_for_bytes_the_model_saw(data
     record(database, [predicted("a", 0.25, b"same")], model_version=1, scan_id="s")
     same = hashlib.sha256(b"same").digest()
     record(database, [Result(listed("b"), Outcome.REUSED, 0.25, same)], model_version=1, scan_id="s")
-    assert database.images.scored_bytes([same, b"?" * 32], 1) == {same: 0.25}
+    assert database.images.scored_bytes([same, b"?" * 32], 1) == {same: Score(0.25)}
     assert database.images.scored_bytes([same], 2) == {}
+
+
+def test_scores_found_by_content_tell_their_rendering(database: Database) -> None:
+    in_frame = dataclasses.replace(predicted("a", 0.9, b"same"), rendering="frame 12, partial")
+    record(database, [in_frame], model_version=1, scan_id="s")
+    same = hashlib.sha256(b"same").digest()
+    assert database.images.scored_bytes([same], 1) == {same: Score(0.9, "frame 12, partial")}
 
 
 def test_concurrent_writers_of_the_same_images_agree(database: Database, database_url: str) -> None:
@@ -219,4 +226,4 @@ def test_the_same_bytes_under_a_new_date_are_another_image(database: Database) -
     identities = [image.identity for image in (later, larger, moved)]
     assert database.images.settled(identities, 1, DECODER_VERSION) == {moved.identity: 0.9}
     content = hashlib.sha256(b"a").digest()
-    assert database.images.scored_bytes([content], 1) == {content: 0.9}
+    assert database.images.scored_bytes([content], 1) == {content: Score(0.9)}

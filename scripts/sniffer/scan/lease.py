@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 RENEWALS = 6
 """So often a lease is renewed before it would end."""
+DYING_S = 6.0
+"""A process that was told to end, or whose parent was killed a moment ago, may still renew its lease for so long."""
 _POLL_S = 0.5
 
 
@@ -60,19 +62,22 @@ def wait_for_lease(
 ) -> FencingToken:
     """Claim a scan, once nobody runs it: a run that was killed leaves a lease, and that is waited out.
 
-    Raises ScanInUse when the lease is renewed meanwhile, since then another process is alive, and IncompleteScan when
-    it is to stop.
+    Raises ScanInUse when the lease is renewed after DYING_S, since then another process is alive, and IncompleteScan
+    when it is to stop.
     """
-    first: ScanInUse | None = None
+    known: ScanInUse | None = None
+    waited_s = 0.0
     while True:
         try:
             return claim()
         except ScanInUse as error:
-            if first is None:
-                first = error
+            if known is None:
                 log.info("%s: waiting %.0f s to see whether it is alive", error.lease, error.lease.left_s)
-            if error.lease.until != first.lease.until:
+            if known is None or waited_s < DYING_S:
+                known = error
+            elif error.lease.until != known.lease.until:
                 raise
             if is_stopping():
                 raise IncompleteScan(f"stopped before it began: {error.lease}") from None
         sleep(_POLL_S)
+        waited_s += _POLL_S

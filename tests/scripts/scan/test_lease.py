@@ -9,7 +9,7 @@ import pytest
 
 from sniffer.core.errors import IncompleteScan, ScanInUse, SupersededRun, TransientError
 from sniffer.core.records import FencingToken, Lease
-from sniffer.scan.lease import LeaseKeeper, new_holder, wait_for_lease
+from sniffer.scan.lease import DYING_S, LeaseKeeper, new_holder, wait_for_lease
 
 TOKEN = FencingToken(1, 2)
 WHEN = datetime(2026, 11, 20, tzinfo=UTC)
@@ -80,11 +80,17 @@ def test_the_lease_of_a_run_that_was_killed_is_waited_out(caplog: pytest.LogCapt
     assert caplog.text.count("scan scan-1 is held by other, process 7: waiting 5 s") == 1
 
 
-def test_a_lease_that_is_renewed_meanwhile_is_a_living_scan_s() -> None:
-    claims = Claims(lease(30.0), lease(30.0), lease(35.0))
+def test_a_lease_that_is_renewed_again_and_again_is_a_living_scan_s() -> None:
+    claims = Claims(*[lease(30.0 + second) for second in range(60)])
     with pytest.raises(ScanInUse, match="held by other, process 7, which is at work: wait until it has ended, or stop"):
         wait_for_lease(claims.claim, claims.sleep, lambda: False)
-    assert claims.slept == 2
+    assert claims.slept * 0.5 == pytest.approx(DYING_S, abs=1.0)
+
+
+def test_the_last_renewal_of_a_run_that_is_dying_is_no_sign_of_life() -> None:
+    # Its parent was killed and Airflow tries again at once, while it says goodbye to its consumers.
+    claims = Claims(lease(30.0), lease(30.0), *[lease(35.0)] * 60)
+    assert wait_for_lease(claims.claim, claims.sleep, lambda: False) == TOKEN
 
 
 def test_who_is_told_to_stop_waits_no_longer() -> None:

@@ -47,11 +47,16 @@ class ScanRepository:
         return self._transact(claim)
 
     def renew(self, token: FencingToken, lease_s: float) -> None:
-        """Keep the scan for `lease_s` from now on. SupersededRun when a newer run of it has begun."""
+        """Keep the scan for `lease_s` from now on. SupersededRun when a newer run of it has begun.
+
+        ContractError when its row was deleted.
+        """
 
         def renew(connection: Connection) -> None:
             query = select(scans.c.scan_id, scans.c.run_number).where(scans.c.number == token.scan_number)
-            found = connection.execute(query).one()
+            found = connection.execute(query).first()
+            if found is None:
+                raise ContractError(f"the scan with the number {token.scan_number} is not in MySQL any more")
             refuse_superseded(found.scan_id, found.run_number, token.run_number)
             ours = update(leases).where(leases.c.scan_number == token.scan_number)
             connection.execute(ours.values(lease_until=_from_now(lease_s)))

@@ -21,7 +21,7 @@ Settled = Callable[[list[bytes]], Mapping[bytes, bool]]
 
 MAX_SAMPLES = 100
 FIRST_PROBES = 3
-"""Objects of each code that are asked for again whatever the page; then it is one of each code a page."""
+"""So many objects of each code are asked for again; once they have been, it is one of each code a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +138,14 @@ def _give_up(image: ListedObject, tally: ListingTally) -> None:
 class _Probes:
     """Asks for a few of what could not be read before, instead of for all of it every night.
 
-    Rights and keys change for many objects at once, so that one that can be read again opens all of its code.
+    Rights and keys change for many objects at once, so that one that can be read again opens all of its code. Which
+    are asked for differs from scan to scan: no object hides for ever behind others that stay refused.
     """
 
     def __init__(self, still: StillInaccessible | None, request: ScanRequest) -> None:
         self._still = None if request.rescan else still
         self._retries = request.retry_failed
+        self._salt = request.scan_id.encode()
         self._asked: Counter[str] = Counter()
         self._open: set[str] = set()
 
@@ -151,26 +153,32 @@ class _Probes:
         """Codes of those of the page's images that keep the verdict of an earlier scan."""
         if self._still is None or not images:
             return {}
-        known, refused = self._still.known([image.identity for image in images]), {}
-        asked: set[str] = set()
+        known = self._still.known([image.identity for image in images])
+        refused: dict[bytes, str] = {}
+        to_ask: dict[str, list[ListedObject]] = {}
         for image in images:
             code = known.get(image.identity, "")
-            if code and (now := self._code_now(image, code, asked)):
-                refused[image.identity] = now
+            if code and is_archived(image.storage_class):
+                refused[image.identity] = code
+            elif code and not self._may_have_changed(image, code):
+                to_ask.setdefault(code, []).append(image)
+        for code, candidates in to_ask.items():
+            refused |= self._ask_some(self._still, candidates, code)
         return refused
 
-    def _code_now(self, image: ListedObject, code: str, asked: set[str]) -> str:
-        if is_archived(image.storage_class):
-            return code
-        if code == InaccessibleCode.ARCHIVED and (self._retries or not hides_archive(image.storage_class)):
-            return ""  # it was restored, or moved; or whoever asks for a retry knows that it was
+    def _may_have_changed(self, image: ListedObject, code: str) -> bool:
+        """Whether to fetch it without asking: it was restored or moved, or whoever asks for a retry has acted."""
+        return self._retries or (code == InaccessibleCode.ARCHIVED and not hides_archive(image.storage_class))
+
+    def _ask_some(self, still: StillInaccessible, images: list[ListedObject], code: str) -> dict[bytes, str]:
         if code in self._open:
-            return ""
-        if code in asked and self._asked[code] >= FIRST_PROBES:
-            return code
-        asked.add(code)
-        self._asked[code] += 1
-        now = self._still.probe(image) if self._still else ""
-        if not now:
+            return {}
+        by_turn = sorted(images, key=lambda image: hashlib.sha256(self._salt + image.identity).digest())
+        chosen = by_turn[: max(1, FIRST_PROBES - self._asked[code])]
+        self._asked[code] += len(chosen)
+        answers = {image.identity: still.probe(image) for image in chosen}
+        refused = {identity: now for identity, now in answers.items() if now}
+        if len(refused) < len(answers):
             self._open.add(code)
-        return now
+            return refused
+        return {image.identity: code for image in images} | refused

@@ -132,7 +132,8 @@ class Refusing:
 
 
 def handed_out(s3: Refusing, pages: list[list[ListedObject]], tally: ListingTally, **asked: Any) -> list[str]:
-    found = images_to_score(pages, ScanRequest("s", "b", **asked), lambda _: {}, tally, s3.still)
+    request = ScanRequest(**{"scan_id": "s", "bucket": "b"} | asked)
+    found = images_to_score(pages, request, lambda _: {}, tally, s3.still)
     return [image.key for page in found for image in page]
 
 
@@ -149,9 +150,37 @@ def test_what_is_still_refused_keeps_its_verdict_after_a_few_requests() -> None:
 def test_one_that_is_given_again_opens_all_of_its_code() -> None:
     keys = [f"k{number:02}" for number in range(30)]
     before = dict.fromkeys(keys, "kms") | {"other": "access_denied"}
-    s3, tally = Refusing(before, {"k00": "kms", "other": "access_denied"}), ListingTally()
-    assert handed_out(s3, [named(*keys, "other")], tally) == keys[1:]
-    assert tally.codes == {"kms": 1, "access_denied": 1}
+    s3, tally = Refusing(before, {"other": "access_denied"}), ListingTally()
+    assert handed_out(s3, [named(*keys[:20], "other"), named(*keys[20:])], tally) == keys
+    assert tally.codes == {"access_denied": 1}
+    assert len(s3.asked) == 4
+
+
+def test_what_is_asked_for_and_refused_keeps_its_verdict_when_others_are_given() -> None:
+    before = {"opened": "kms", "shut": "kms"}
+    s3, tally = Refusing(before, {"shut": "access_denied"}), ListingTally()
+    assert handed_out(s3, [named("opened", "shut")], tally) == ["opened"]
+    assert tally.codes == {"access_denied": 1}
+
+
+def test_nothing_hides_for_ever_behind_what_stays_refused() -> None:
+    keys = [f"k{number:02}" for number in range(10)]
+    before = dict.fromkeys([*keys, "opened"], "access_denied")
+    nights = range(40)
+    found = [
+        handed_out(
+            Refusing(before, dict.fromkeys(keys, "access_denied")), [named(*before)], ListingTally(), scan_id=str(n)
+        )
+        for n in nights
+    ]
+    assert sum("opened" in night for night in found) >= 3
+    assert [] in found, "not everything is asked for every night"
+
+
+def test_a_retry_asks_for_each_object_that_could_not_be_read() -> None:
+    before = {"kms": "kms", "denied": "access_denied", "opened": "access_denied"}
+    s3 = Refusing(before, {"kms": "kms", "denied": "access_denied"})
+    assert handed_out(s3, [named(*before)], ListingTally(), retry_failed=True) == list(before)
 
 
 def test_archives_are_asked_for_when_the_listing_shows_a_change() -> None:

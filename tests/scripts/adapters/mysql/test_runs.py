@@ -12,7 +12,7 @@ from support.stored_rows import change, failed, listed, predicted, record, rows
 from sniffer.adapters.mysql import driver
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.transactions import Transactions
-from sniffer.core.errors import ScanInUse, SupersededRun, TransientError
+from sniffer.core.errors import ContractError, ScanInUse, SupersededRun, TransientError
 from sniffer.core.records import (
     Certificate,
     FencingToken,
@@ -122,6 +122,14 @@ def test_a_renewal_moves_the_lease_on_and_the_end_gives_it_back(database: Databa
     database.scans.close(certificate(token.run_number))
     assert rows(database_url, "SELECT * FROM leases") == []
     assert database.scans.open(REQUEST, 1, 0.5, holder="two", lease_s=5).run_number == 2
+
+
+def test_a_scan_that_was_deleted_meanwhile_has_no_lease(database: Database, database_url: str) -> None:
+    token = database.scans.open(REQUEST, 1, 0.5, holder="one", lease_s=5)
+    change(database_url, "DELETE FROM leases")
+    change(database_url, "DELETE FROM scans")
+    with pytest.raises(ContractError, match="is not in MySQL any more"):
+        database.scans.renew(token, 5)
 
 
 def test_a_frozen_consumer_s_locks_are_free_again_after_a_while(

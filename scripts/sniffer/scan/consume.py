@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.serving import ModelServer
@@ -37,7 +39,11 @@ log = logging.getLogger(__name__)
 def _add_arguments(parser: Parser) -> None:
     parser.add_argument("--endpoint", required=True, help="the producer: tcp://host:port, or ipc://path")
     parser.add_argument("--name", default="consumer", help="what logs call this consumer")
-    parser.add_argument("--skip-checks", action="store_true", help="start at once: the producer checks the database")
+    parser.add_argument(
+        "--skip-checks",
+        action="store_true",
+        help="as a part of `sniffer scan`: the producer checks everything, and is waited for as long as that takes",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -92,6 +98,9 @@ def _consume(endpoint: str, name: str, *, check: bool) -> int:
     with Database(database_settings()) as database, ModelServer(serving_settings()) as server:
         if check:
             _check_database(database)
+        else:
+            # The scan that started us ends us with its producer, which may wait long for what is away, or for a lease.
+            fleet = replace(fleet, no_consumer_s=math.inf)
         identity = f"{name}-{os.urandom(4).hex()}".encode()
         with (
             open_decoder(image_settings()) as decoder,

@@ -7,7 +7,7 @@ import threading
 import time
 
 import psutil
-from support.fleet import Fleet, ModelServerProcess, counted
+from support.fleet import Fleet, ModelServerProcess, counted, jpeg
 from support.programs import eventually
 
 
@@ -40,6 +40,9 @@ def test_a_resumed_scan_waits_at_its_start_for_a_model_server_that_is_away(
         with fleet.start("--scan-id=two") as program:
             assert program.wait() == 1
         restart.start()
-        assert counted(fleet.scan("--scan-id=one")) == {"unchanged": 4}
+        fleet.put("images/new.jpg", jpeg(5))
+        # Its consumers wait with it, though alone they would have given up by then.
+        fleet.environ |= {"SNIFFER_NO_CONSUMER_S": "3", "SNIFFER_MAX_RESTARTS": "0"}
+        assert counted(fleet.scan("--scan-id=one")) == {"unchanged": 4, "predicted": 1}
     finally:
         restart.join() if restart.is_alive() else model_server.start()

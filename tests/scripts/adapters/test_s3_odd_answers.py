@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from support.http_server import HttpAnswer
-from support.lying_s3 import XML, LyingS3, Page
+from support.lying_s3 import XML, LyingS3, Page, error_answer
 
 from sniffer.adapters.s3 import route
 from sniffer.adapters.s3.bucket import Bucket
@@ -92,6 +92,17 @@ def test_a_listing_with_sizes_and_times_that_cannot_be_is_none(
     lying_s3.list_as = listed
     with pytest.raises(TransientError, match="the listing has (no size or time|the size)"):
         list(opened[0].pages(""))
+
+
+def test_who_may_list_only_the_prefix_itself_scans_on_when_an_object_differs(
+    lying_s3: LyingS3, opened: tuple[Bucket, ListedObject]
+) -> None:
+    # A policy with the condition StringEquals s3:prefix "" forbids to look one key up.
+    lying_s3.list_as = lambda asked, page: error_answer(403, "AccessDenied") if asked.prefix else page
+    lying_s3.put("a.jpg", b"others")
+    found = verdict(*opened)
+    assert (found.outcome, found.code) == (Outcome.FAILED, "not_as_listed")
+    assert "AccessDenied" in found.message
 
 
 # ---- bodies ---------------------------------------------------------------------------------------------------------

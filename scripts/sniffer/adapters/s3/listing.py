@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from sniffer.adapters.s3.client import BucketClient
-from sniffer.adapters.s3.errors import Refusal, bare_etag
+from sniffer.adapters.s3.errors import NotFetched, Reaction, Refusal, bare_etag
 from sniffer.adapters.s3.pages import ListingPage, parse_page
 from sniffer.adapters.s3.proofs import OrderedProof, Proof, UnorderedProof
 from sniffer.core.errors import SettingsError
-from sniffer.core.records import ListedObject
+from sniffer.core.records import ListedObject, Outcome, Unscored
 
 _T = TypeVar("_T")
 
@@ -79,10 +79,20 @@ class Listing:
         return self._answered(lambda: bool(self._ask(prefix, None, 1).objects))
 
     def look_up(self, key: str) -> ListedObject | None:
-        """The object of that key as it is listed now; raises as `pages` does."""
+        """The object of that key as it is listed now; raises as `pages` does, and NotFetched when S3 refuses that key.
+
+        A policy may allow to list the scan's own prefix and no other; that is no reason to end the scan.
+        """
         if self._client.is_directory:
             return self._head(key)
-        return self._answered(lambda: self._match(self._ask(key, None, 1).objects, key))
+        try:
+            return self._client.patiently(lambda: self._match(self._ask(key, None, 1).objects, key))
+        except ClientError as error:
+            refusal = Refusal.of(error)
+            if refusal.reaction is not Reaction.INACCESSIBLE:
+                raise self._client.explain(error) from error
+            message = f"a GET gives another object than was listed, and looking it up again is refused ({refusal})"
+            raise NotFetched(Unscored(Outcome.FAILED, "not_as_listed", message)) from error
 
     def _check_prefix(self, prefix: str) -> None:
         if self._client.is_directory and prefix and not prefix.endswith("/"):

@@ -128,8 +128,8 @@ DEFECTS = (
     Defect(
         "lease-never-waited-out",
         LEASE,
-        "            if error.lease.until != first.lease.until:\n                raise\n",
-        "            raise\n",
+        "            elif error.lease.until != known.lease.until:\n                raise\n",
+        "            else:\n                raise\n",
         "A scan that was killed cannot be run again for half a minute: Airflow's retries fail.",
     ),
 )

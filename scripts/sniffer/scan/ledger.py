@@ -43,6 +43,8 @@ class Entry:
     is_decoded: bool = False
     size_bytes: int = 0
     granted_at: float = 0.0
+    grants: int = 0
+    """How often it was handed out."""
 
     @property
     def is_suspect(self) -> bool:
@@ -197,6 +199,7 @@ class Ledger:
         self._ready.remove(entry)
         self._on_hand_bytes -= entry.image.size_bytes
         entry.granted_at, entry.is_decoded = now, False
+        entry.grants += 1
         self._consumers[name].take(entry, now)
         self._holder[entry.number] = name
         return name, entry
@@ -281,7 +284,8 @@ class Ledger:
         entry = self._remove(number)
         if entry is not None:
             self._count(outcome, entry.image.identity, 1)
-            if outcome in _GIVEN_UP:
+            # Another answer can only come from somebody else who had it: of millions that nobody can read none is kept.
+            if outcome in _GIVEN_UP and entry.grants > 1:
                 self._given_up[number] = outcome, entry.image.identity
             return True
         if number in self._given_up and outcome not in _GIVEN_UP:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime
 
 from sniffer.core.records import ListedObject, Outcome
@@ -122,3 +123,24 @@ def test_the_longest_dead_consumers_are_forgotten_for_new_ones() -> None:
         ledger.mark_dead_and_requeue(name, blames=True)
     assert ledger.make_room(5)
     assert [ledger.knows(b"%d" % number) for number in range(5)] == [True, False, True, True, True]
+
+
+def test_millions_of_images_that_nobody_can_read_take_no_memory() -> None:
+    ledger = Ledger(deadline_s=10, held_bytes=1000)
+    ledger.join(b"a", 1, now=0)
+
+    def settle(count: int) -> None:
+        for _ in range(count):
+            ledger.add(ListedObject("bkt", "k", "e", 1, datetime(2026, 11, 20, tzinfo=UTC)))
+            fetch(ledger)
+            (_, number), *_ = grant(ledger)
+            assert ledger.settle(b"a", number, Outcome.INACCESSIBLE, 1)
+            ledger.grant_credit(b"a", 1)
+
+    settle(1000)
+    tracemalloc.start()
+    settle(5000)
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ledger.counts[Outcome.INACCESSIBLE] == 6000
+    assert kept_bytes < 50_000

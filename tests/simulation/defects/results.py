@@ -128,8 +128,8 @@ DEFECTS = (
     Defect(
         "lease-never-waited-out",
         LEASE,
-        "            elif error.lease.until != known.lease.until:\n                raise\n",
-        "            else:\n                raise\n",
+        "            if known is None or waited_s < DYING_S:\n",
+        "            raise\n            if known is None or waited_s < DYING_S:\n",
         "A scan that was killed cannot be run again for half a minute: Airflow's retries fail.",
     ),
 )

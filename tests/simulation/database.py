@@ -276,6 +276,19 @@ class Session:
             )
         )
 
+    def unreadable(self, token: FencingToken) -> int:
+        """How many images that scan has found unreadable, in all its runs."""
+        runs = self._database.tallies
+        return self._transact(
+            lambda: sum(
+                tally.images
+                for run, of_run in runs.items()
+                if run.scan_number == token.scan_number
+                for (outcome, _), tally in of_run.items()
+                if outcome is Outcome.UNREADABLE
+            )
+        )
+
     def failure_samples(self, token: FencingToken, model_version: int, count: int) -> tuple[FailureSample, ...]:
         """Not used: it decides nothing."""
         return ()

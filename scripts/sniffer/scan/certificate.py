@@ -23,10 +23,12 @@ _SHOWN_SAMPLES = 12
 
 @dataclass(frozen=True, slots=True)
 class StoredRows:
-    """What MySQL holds of this run, how many images the whole scan has flagged, and which without a score to show."""
+    """What MySQL holds of this run, and of all runs of this scan: how many images are flagged, how many are unreadable,
+    and which without a score to show."""
 
     tallies: tuple[OutcomeTally, ...]
     flagged_new: int
+    unreadable: int
     samples: tuple[FailureSample, ...]
 
 
@@ -80,7 +82,7 @@ def certify(
         problems=_problems(request, tally, outcomes, comparison, stored, budgets, interruption),
         steady_images_per_s=pace.images_per_s if pace else 0.0,
         consumers=pace.consumers if pace else 0,
-        warnings=_warnings(tally.listed, outcomes, budgets),
+        warnings=_warnings(tally.listed, outcomes, _unreadable_before(outcomes, stored), budgets),
         include=request.include,
         exclude=request.exclude,
     )
@@ -104,7 +106,7 @@ def _problems(
     return (
         *([interruption] if interruption else _emptiness_problems(request, tally, outcomes)),
         *_arithmetic_problems(tally.listed, outcomes),
-        *_budget_problems(tally.listed, outcomes, budgets),
+        *_budget_problems(tally.listed, outcomes, _unreadable_before(outcomes, stored), budgets),
         *_denial_problems(tally, outcomes, stored),
         *comparison.problems,
     )
@@ -136,8 +138,16 @@ def _arithmetic_problems(listed: int, outcomes: Mapping[Outcome, int]) -> list[s
     return []
 
 
-def _budget_problems(listed: int, outcomes: Mapping[Outcome, int], budgets: Budgets) -> list[str]:
+def _unreadable_before(outcomes: Mapping[Outcome, int], stored: StoredRows) -> int:
+    """How many of the unchanged images earlier runs of this scan found unreadable: a retry makes them no better."""
+    return min(outcomes[Outcome.UNCHANGED], max(0, stored.unreadable - outcomes[Outcome.UNREADABLE]))
+
+
+def _budget_problems(
+    listed: int, outcomes: Mapping[Outcome, int], unreadable_before: int, budgets: Budgets
+) -> list[str]:
     failed, gone, unreadable = (outcomes[o] for o in (Outcome.FAILED, Outcome.GONE, Outcome.UNREADABLE))
+    unreadable += unreadable_before
     problems = []
     if over_budget(failed, listed, budgets.failed):
         problems.append(f"{failed} of {listed} images failed, more than the error budget of {budgets.failed:.2%}")
@@ -145,19 +155,29 @@ def _budget_problems(listed: int, outcomes: Mapping[Outcome, int], budgets: Budg
         problems.append(f"{gone} of {listed} images are gone, more than the gone budget of {budgets.gone:.2%}")
     if unreadable >= BUDGET_FLOOR and over_budget(unreadable, listed, budgets.unreadable):
         budget = f"{budgets.unreadable:.2%}"
-        problems.append(f"{unreadable} of {listed} images are unreadable, more than the unreadable budget of {budget}")
+        note = _from_before(unreadable_before)
+        problems.append(
+            f"{unreadable} of {listed} images are unreadable, more than the unreadable budget of {budget}{note}"
+        )
     return problems
 
 
-def _warnings(listed: int, outcomes: Mapping[Outcome, int], budgets: Budgets) -> tuple[str, ...]:
+def _from_before(unreadable: int) -> str:
+    return f"; {unreadable} of them were found by earlier runs of this scan" if unreadable else ""
+
+
+def _warnings(
+    listed: int, outcomes: Mapping[Outcome, int], unreadable_before: int, budgets: Budgets
+) -> tuple[str, ...]:
     """What a certificate that holds should not be silent about."""
-    gone, unreadable = outcomes[Outcome.GONE], outcomes[Outcome.UNREADABLE]
+    gone, unreadable = outcomes[Outcome.GONE], outcomes[Outcome.UNREADABLE] + unreadable_before
     warnings = []
     if over_budget(gone, listed, budgets.gone_warning):
         warnings.append(f"{gone} of {listed} images are gone, more than is usual ({budgets.gone_warning:.2%})")
     if over_budget(unreadable, listed, budgets.unreadable_warning):
         share = f"{budgets.unreadable_warning:.2%}"
-        warnings.append(f"{unreadable} of {listed} images are unreadable, more than is usual ({share})")
+        note = _from_before(unreadable_before)
+        warnings.append(f"{unreadable} of {listed} images are unreadable, more than is usual ({share}){note}")
     return tuple(warnings)
 
 

@@ -54,6 +54,9 @@ class ScanStore(Protocol):
     def flagged(self, token: FencingToken) -> int:
         """How many images this scan has scored at or above its threshold, in all its runs."""
 
+    def unreadable(self, token: FencingToken) -> int:
+        """How many images this scan has found unreadable, in all its runs."""
+
     def failure_samples(self, token: FencingToken, model_version: int, count: int) -> tuple[FailureSample, ...]:
         """Examples of images of this scan without a score."""
 
@@ -174,5 +177,6 @@ class ScanRun:
         return StoredRows(
             tallies=self._store.tallies(token),
             flagged_new=self._store.flagged(token),
+            unreadable=self._store.unreadable(token),
             samples=self._store.failure_samples(token, self._model.version, MAX_SAMPLES),
         )

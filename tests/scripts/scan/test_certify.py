@@ -32,6 +32,7 @@ def certificate(
     decided: dict[str, Outcome] | None = None,
     seen: int | None = None,
     asked: dict[str, Any] | None = None,
+    unreadable_before: int = 0,
 ) -> Certificate:
     """`codes` are those of the inaccessible, `decided` what the listing alone decides, `asked` more of the request."""
     found = (counts if held is None else held).items()
@@ -50,7 +51,7 @@ def certificate(
         FencingToken(1, 4),
         tally,
         heard,
-        StoredRows(tallies, flagged_new=2, samples=()),
+        StoredRows(tallies, flagged_new=2, unreadable=counts.get(U, 0) + unreadable_before, samples=()),
         duration_s=2.0,
         budgets=Budgets(),
         interruption=interruption,
@@ -81,6 +82,11 @@ def certificate(
         ({"listed": 3, "counts": {P: 2, G: 1}}, None),
         ({"listed": 25, "counts": {P: 15, U: 5, G: 5}}, None),
         ({"listed": 26, "counts": {P: 15, U: 6, G: 5}}, "6 of 26 images are unreadable"),
+        (
+            {"listed": 26, "counts": {U: 2}, "unchanged": 24, "unreadable_before": 4},
+            "6 of 26 images are unreadable, more than the unreadable budget of 20.00%; 4 of them were found by earlier",
+        ),
+        ({"listed": 6, "counts": {P: 5, U: 1}, "unreadable_before": 4, "asked": {"retry_failed": True}}, None),
         ({"listed": 1, "counts": {X: 1}, "codes": {"archived": 1}}, None),
         ({"listed": 9, "counts": {X: 9}, "codes": {"kms": 5, "sse_c": 4}}, None),
         ({"listed": 9, "counts": {X: 8, P: 1}, "codes": {"access_denied": 8}}, None),

@@ -306,3 +306,15 @@ def test_a_copy_tells_how_the_picture_was_shown_that_has_its_score(fleet: Fleet)
         ("predicted", "partial"),
         ("reused", "partial"),
     ]
+
+
+def test_a_retry_of_a_scan_does_not_make_its_unreadable_images_good(fleet: Fleet) -> None:
+    fleet.fill(4)
+    for number in range(5):
+        fleet.put(f"page {number}.jpg", b"<html><body>Not found</body></html>")
+    first = fleet.scan("--scan-id=night", status=1)
+    again = fleet.scan("--scan-id=night", status=1)
+    assert [counted(first)["unreadable"], counted(again)["unchanged"]] == [5, 9]
+    assert "5 of 9 images are unreadable" in again.problems[0] and "5 of them were found by" in again.problems[0]
+    fleet.scan("--scan-id=night", SNIFFER_UNREADABLE_BUDGET="0.6")
+    assert counted(fleet.scan("--scan-id=tomorrow")) == {"unchanged": 9}

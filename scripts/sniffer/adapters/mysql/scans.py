@@ -108,6 +108,13 @@ class ScanRepository:
         )
         return int(self._transact(lambda connection: connection.execute(query).scalar_one()))
 
+    def unreadable(self, token: FencingToken) -> int:
+        """How many images that scan has found unreadable, in all its runs. Cost: as tallies()."""
+        query = select(func.coalesce(func.sum(tallies.c.images), 0)).where(
+            tallies.c.scan_number == token.scan_number, tallies.c.outcome == Outcome.UNREADABLE
+        )
+        return int(self._transact(lambda connection: connection.execute(query).scalar_one()))
+
     def failure_samples(self, token: FencingToken, model_version: int, count: int) -> tuple[FailureSample, ...]:
         """Examples of images of that scan without a score: the failed first, then inaccessible, gone, unreadable."""
         query = (

@@ -148,7 +148,7 @@ class Fleet:
         if status >= 0:
             return status
         raise IncompleteScan(
-            f"the producer ended with {_ending(status)}: what it had handed out is stored; run again with the same "
+            f"the producer ended with {_ending(status)}: what consumers have stored counts; run again with the same "
             "flags to do what is left"
         )
 

@@ -123,13 +123,19 @@ def test_binary_keys_that_are_no_text_are_a_problem_of_their_row() -> None:
         ("labels.csv", b'bucket,key,label\nb,k,other\nb,"k,drugs\nb,k,drugs\n', "line 3 of labels.csv .*not closed"),
         ("labels.csv", b"\xff\xfeb", "labels.csv cannot be read as a table"),
         ("labels.csv.gz", b"bucket,key,label\n", "labels.csv.gz cannot be read as a table"),
-        ("labels.csv.gz", gzip.compress(b"bucket,key,label\n" * 999)[:-9], "labels.csv.gz cannot be read as a table"),
+        (
+            "labels.csv.gz",
+            gzip.compress(b"bucket,key,label\n" * 999)[:-9],
+            "labels.csv.gz cannot be read as a table",
+        ),
         ("labels.parquet", b"bucket,key,label\n", "labels.parquet cannot be read as a table"),
         ("labels.parquet", as_parquet(*columns(pa.string()))[:-20], "labels.parquet cannot be read as a table"),
         ("labels.xlsx", b"bucket,key,label\n", "labels.xlsx cannot be read as a table"),
         ("labels.xlsx", workbook([]), "labels.xlsx cannot be read as a table .its first sheet is empty"),
         ("labels.xlsx", workbook([HEADER])[:-40], "labels.xlsx cannot be read as a table"),
     ],
+    # Packed bytes hold the time: each worker would name its tests otherwise.
+    ids=lambda value: "data" if isinstance(value, bytes) else value,
 )
 def test_what_is_no_table_is_refused_in_one_line(name: str, data: bytes, message: str) -> None:
     with pytest.raises(SettingsError) as refused:

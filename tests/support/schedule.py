@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadFileScheduling
 
-ONE_WORKER = ("tests/rollout/", "tests/scripts/scan/", "tests/serve/", ("tests/dags/", "tests/plugins/"))
+ONE_WORKER = ("tests/rollout/", "tests/serve/", ("tests/dags/", "tests/plugins/"))
 """Folders whose files share something that takes seconds to start: model servers, or Airflow and its database."""
 
 FIRST = (

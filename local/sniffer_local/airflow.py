@@ -21,6 +21,8 @@ from urllib.parse import quote
 import requests
 
 from sniffer.core.errors import TransientError
+from sniffer.core.retry import Retry, RetryLater
+from sniffer.core.text import one_line
 from sniffer_local.processes import Service, run_checked
 
 LOGIN = "admin"
@@ -34,6 +36,9 @@ COMPONENTS = {
 
 START_LIMIT_S = 240.0
 REQUEST_TIMEOUT_S = 20.0
+PATIENCE_S = 60.0
+"""How long an Airflow that is too busy to answer is asked again."""
+
 ENDED_STATES = ("success", "failed")
 
 
@@ -253,16 +258,23 @@ class AirflowClient:
         self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> requests.Response:
-        try:
-            return self._session.request(
-                method,
-                self._site.url + path,
-                json=body,
-                headers={"Accept": "application/json"},
-                timeout=REQUEST_TIMEOUT_S,
-            )
-        except requests.RequestException as error:
-            raise TransientError(f"Airflow at {self._site.url} does not answer: {error}") from error
+        # A run that was asked for twice would run twice; everything else can be asked again on a busy machine.
+        patience_s = 0.0 if method == "POST" else PATIENCE_S
+        retry = Retry(f"Airflow at {self._site.url}", "see its api-server's log, then run again", patience_s)
+
+        def attempt() -> requests.Response:
+            try:
+                return self._session.request(
+                    method,
+                    self._site.url + path,
+                    json=body,
+                    headers={"Accept": "application/json"},
+                    timeout=REQUEST_TIMEOUT_S,
+                )
+            except requests.RequestException as error:
+                raise RetryLater(one_line(error)) from error
+
+        return retry.call(attempt)
 
 
 def _run_path(dag_id: str, run_id: str) -> str:

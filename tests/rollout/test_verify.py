@@ -92,7 +92,8 @@ def scan(site: Site, bucket: ScratchBucket, reds: list[int], version: int) -> No
     for number, red in enumerate(reds):
         key, data = f"images/{number}.jpg", photo(red)
         etag = bucket.put(key, data)
-        image = ListedObject(bucket.name, key, etag, len(data), WHEN)
+        modified = bucket.client.head_object(Bucket=bucket.name, Key=key)["LastModified"]
+        image = ListedObject(bucket.name, key, etag, len(data), modified)
         results.append(Result(image, Outcome.PREDICTED, red / 255, number.to_bytes(32)))
     bucket.delete("images/0.jpg")
     bucket.put("images/1.jpg", photo(77))

@@ -34,12 +34,13 @@ The nightly target, once:
 
     airflow variables set sniffer_bucket my-images
     airflow variables set sniffer_prefix 'uploads/{{ ds }}/'  # optional
-    airflow variables set sniffer_scan '{"exclude": [".html"], "allow_empty": true}'  # optional
+    airflow variables set sniffer_scan '{"exclude": [".html"]}'  # optional
 
 If you enter a bucket in the form, only what the form says is used with it (prefix empty: the whole bucket).
 
 Nothing listed under the prefix fails the run, since it is more often misspelt. If days without uploads are ordinary,
-allow it: in the form, or by `allow_empty` as above. A time window in which nothing was modified is always fine.
+allow it: in the form, or by `"allow_empty": true` in `sniffer_scan`. A time window in which nothing was modified is
+always fine.
 
 Connections:
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFolder 
         return None
     config.option.loadscopereorder = False
     return ByFolder(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """SIGINT as at a terminal: a shell makes what it runs in the background deaf to it, and programs inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,12 @@ def refuse_an_image(flaky_s3: FlakyS3, status: int, code: str) -> None:
     ("status", "code", "exit_status", "message"),
     [
         (503, "SlowDown", 1, "cannot read s3://.*kind-003.png .*: run again later"),
-        (403, "AccessDenied", 2, "no permission to read s3://.*kind-003.png .S3 refuses it: AccessDenied.*: the credentials need s3:GetObject"),
+        (
+            403,
+            "AccessDenied",
+            2,
+            "no permission to read s3:.*kind-003.png .S3 refuses it: AccessDenied.*: the credentials need s3:Get",
+        ),
     ],
 )
 def test_one_image_that_s3_does_not_give_ends_the_snapshot(

@@ -8,6 +8,7 @@ import signal
 import time
 
 import psutil
+import pytest
 from PIL import Image
 from support.black_hole import BlackHole
 from support.flaky_s3 import FlakyS3
@@ -38,6 +39,7 @@ def test_bombs_are_verdicts_that_cost_no_consumer_and_are_remembered(fleet: Flee
     fleet.assert_every_object_has_one_row()
 
 
+@pytest.mark.slow
 def test_random_kills_of_consumers_and_decoders_fail_no_image(fleet: Fleet) -> None:
     rng, kills = random.Random(12), 0
     fleet.fill(400)

@@ -28,6 +28,8 @@ class Outcome(StrEnum):
 SETTLED = frozenset({Outcome.PREDICTED, Outcome.REUSED, Outcome.UNREADABLE})
 """Outcomes that a later scan by the same model version has no reason to try again."""
 
+GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})
+"""Outcomes that a settled one replaces, when another consumer had the image as well and read it after all."""
 
 SETTLED_FAILURES = frozenset({"kills_consumers"})
 """Codes of failures that another try would only repeat, until a release decodes otherwise."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sniffer.core.records import ListingDigest, Outcome, OutcomeTally
-
-_UPGRADED = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})
-"""Outcomes that a late result replaces; its acknowledgement may be lost with the consumer that gave it."""
+from sniffer.core.records import GIVEN_UP, ListingDigest, Outcome, OutcomeTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ def compare(
 
 
 def _only_upgraded(outcome: Outcome, heard: CountedImages, held: CountedImages) -> bool:
-    return held.images <= heard.images if outcome in _UPGRADED else held.images >= heard.images
+    return held.images <= heard.images if outcome in GIVEN_UP else held.images >= heard.images
 
 
 def _missing(heard: CountedImages, held: CountedImages) -> tuple[str, ...]:

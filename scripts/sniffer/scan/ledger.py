@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sniffer.core.records import ListedObject, ListingDigest, Outcome, Unscored
+from sniffer.core.records import GIVEN_UP, ListedObject, ListingDigest, Outcome, Unscored
 from sniffer.scan.messages import MAX_HELD
 
 DEATHS_BEFORE_QUARANTINE = 2
@@ -21,9 +21,6 @@ of a dozen causes; this many in a row, each within a moment, are the image's doi
 
 MAX_OWED = 20_000
 """Answers that one consumer may still owe: far more than an honest one ever does."""
-
-_GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})
-"""Outcomes that a late result replaces, in MySQL and so in the counts."""
 
 
 @dataclass(slots=True)
@@ -285,10 +282,10 @@ class Ledger:
         if entry is not None:
             self._count(outcome, entry.image.identity, 1)
             # Another answer can only come from somebody else who had it: of millions that nobody can read none is kept.
-            if outcome in _GIVEN_UP and entry.grants > 1:
+            if outcome in GIVEN_UP and entry.grants > 1:
                 self._given_up[number] = outcome, entry.image.identity
             return True
-        if number in self._given_up and outcome not in _GIVEN_UP:
+        if number in self._given_up and outcome not in GIVEN_UP:
             before, identity = self._given_up.pop(number)
             self._count(before, identity, -1)
             self._count(outcome, identity, 1)

@@ -32,8 +32,8 @@ DEFECTS = (
     Defect(
         "gone-stays-gone",
         LEDGER,
-        "_GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})",
-        "_GIVEN_UP = frozenset({Outcome.FAILED, Outcome.INACCESSIBLE})",
+        "            if outcome in GIVEN_UP and",
+        "            if outcome in GIVEN_UP - {Outcome.GONE} and",
         "The certificate says `gone` of an image that MySQL has a score for.",
     ),
     Defect(

@@ -16,7 +16,7 @@ DEFECTS = (
     Defect(
         "overwritten-by-a-late-duplicate",
         STORE,
-        "    if before is not None and (before.outcome not in _UPGRADED",
+        "    if before is not None and (before.outcome not in GIVEN_UP",
         "    stands = stands and before is None\n    if before is not None and (before.outcome is Outcome.UNCHANGED",
         "A result that reviewers have seen is replaced by a late duplicate, or by a failure.",
     ),

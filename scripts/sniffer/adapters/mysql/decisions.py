@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from sniffer.core.records import SETTLED, FencingToken, Outcome, Result
+from sniffer.core.records import GIVEN_UP, SETTLED, FencingToken, Outcome, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def decide(
         return WriteDecision(replaces=True, counts=new, counted_before=None, counted_for=None)
     before = stored.counted_in(token)
     stands = _stands(stored, token, rescan, decoder_version)
-    if before is not None and (before.outcome not in _UPGRADED or not (stands or result.outcome in SETTLED)):
+    if before is not None and (before.outcome not in GIVEN_UP or not (stands or result.outcome in SETTLED)):
         return WriteDecision(replaces=False, counts=before, counted_before=before, counted_for=stored.counted_for)
     if stands:
         ours = stored.counted.token.scan_number == token.scan_number
@@ -91,10 +91,6 @@ def reusable_hash(result: Result) -> bytes | None:
     copies of one placeholder image.
     """
     return result.content_hash if result.outcome is Outcome.PREDICTED else None
-
-
-_UPGRADED = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})
-"""Outcomes that a later result of the same run replaces."""
 
 
 def _stands(stored: StoredPrediction, token: FencingToken, rescan: bool, decoder_version: int) -> bool:

@@ -286,7 +286,10 @@ def test_no_secret_is_on_a_command_line(fleet: Fleet, database_url: str) -> None
         eventually(lambda: fleet.stored() > 0, "the scan is under way")
         lines = [" ".join(child.cmdline()) for child in program.children("sniffer.")]
         assert program.wait() == 0
-    assert len(lines) >= 3  # each consumer has a decoder beside it, once it has begun
+    modules = ("sniffer.scan.produce", "sniffer.scan.consume", "sniffer.scan.decoding.child")
+    producers, consumers, decoders = (sum(f"-m {module}" in line for line in lines) for module in modules)
+    # A consumer has a decoder beside it once it has begun; one image is stored, so one of them has.
+    assert (producers, consumers) == (1, 2) and decoders in (1, 2) and producers + consumers + decoders == len(lines)
     assert not any(password in text for text in [*lines, program.text()])
 
 

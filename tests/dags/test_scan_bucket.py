@@ -13,6 +13,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
 from support.dag_runs import connection_of, events
+from support.ended_scans import certificate_of
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError, IncompleteScan
@@ -27,24 +28,13 @@ from sniffer_airflow.training.form import retrain_params
 DAGS = Path(__file__).parents[2] / "dags"
 NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
 
-CERTIFICATE = Certificate(
-    scan_id="s",
+CERTIFICATE = certificate_of(
+    dict.fromkeys(Outcome, 1),
     bucket="pics",
-    prefix="",
-    since=None,
     until=NOW,
-    limited=False,
-    listing_digest="0" * 64,
-    listed=8,
-    outcomes=dict.fromkeys(Outcome, 1),
     flagged=1,
     model_version=7,
     model_digest="a" * 64,
-    preprocessing_version="1",
-    threshold=0.5,
-    duration_s=2.0,
-    images_per_s=3.0,
-    run_number=1,
     codes={"fetch": 1},
     warnings=("1 of 8 images are gone",),
 )

@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+from support.ended_scans import certificate_of
 from support.published import photo
 from support.replicas import Site
 from support.scratch_bucket import ScratchBucket
@@ -15,7 +16,7 @@ from support.scratch_bucket import ScratchBucket
 from sniffer.adapters.images import DECODER_VERSION
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import ModelStatus
-from sniffer.core.records import Certificate, ListedObject, Outcome, Result, ScanRequest
+from sniffer.core.records import ListedObject, Outcome, Result, ScanRequest
 from sniffer.core.rollout_records import Latency
 from sniffer_rollout.proofs.latency import LatencyLimits, _excess, measure
 from sniffer_rollout.proofs.shadow import DecisionComparison, ShadowLimits, _check_limits, compare_scores
@@ -101,24 +102,12 @@ def scan(site: Site, bucket: ScratchBucket, reds: list[int], version: int) -> No
         token = database.scans.open(ScanRequest("scan-1", bucket.name), version, 0.5)
         database.images.record(results, model_version=version, token=token, decoder_version=DECODER_VERSION)
         database.scans.close(
-            Certificate(
-                "scan-1",
-                bucket.name,
-                "",
-                None,
-                None,
-                False,
-                "0" * 64,
-                1000,
-                dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: 900, Outcome.REUSED: 100},
-                0,
-                version,
-                "d",
-                "p",
-                0.5,
-                1.0,
-                1.0,
-                token.run_number,
+            certificate_of(
+                {Outcome.PREDICTED: 900, Outcome.REUSED: 100},
+                scan_id="scan-1",
+                bucket=bucket.name,
+                model_version=version,
+                run_number=token.run_number,
             )
         )
 

@@ -7,29 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from support.ended_scans import certificate_of
 
 from sniffer.core.certificate_words import flagged_in_words, found_in_words
-from sniffer.core.records import Certificate, Outcome
+from sniffer.core.records import Outcome
 
 NOTHING = dict.fromkeys(Outcome, 0)
-CERTIFICATE = Certificate(
-    scan_id="s",
-    bucket="b",
-    prefix="",
-    since=None,
-    until=None,
-    limited=False,
-    listing_digest="0" * 64,
-    listed=0,
-    outcomes=NOTHING,
-    flagged=0,
-    model_version=7,
-    model_digest="a" * 64,
-    preprocessing_version="1",
-    threshold=0.5,
-    duration_s=2.0,
-    images_per_s=3.0,
-)
+CERTIFICATE = certificate_of({}, model_version=7)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import create_engine, text
 from support.database_servers import DatabaseServer
+from support.ended_scans import certificate_of
 from support.judged import gate_verdict, model_metrics
 from support.stored_rows import candidate, failed, predicted, record
 
@@ -17,7 +18,7 @@ from sniffer.adapters.mysql.grants import ROLES, user_statements
 from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import ModelStatus
-from sniffer.core.records import Certificate, Outcome, ScanRequest
+from sniffer.core.records import Outcome, ScanRequest
 from sniffer.core.settings import DatabaseSettings
 from sniffer.scan.migrate import main
 
@@ -64,13 +65,6 @@ def denied(database_url: str, role: str, *statements: str) -> None:
     transactions.close()
 
 
-def certificate(scan_id: str, run_number: int) -> Certificate:
-    outcomes = dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: 1, Outcome.FAILED: 1}
-    return Certificate(
-        scan_id, "bkt", "", None, None, False, "0" * 64, 2, outcomes, 1, 1, "d", "p1", 0.5, 1.0, 1.0, run_number
-    )
-
-
 @pytest.mark.usefixtures("roles")
 def test_a_scan_writes_results_and_nothing_about_models(database_url: str) -> None:
     with connected(database_url, "sniffer_scan") as database:
@@ -85,7 +79,7 @@ def test_a_scan_writes_results_and_nothing_about_models(database_url: str) -> No
         assert [image.key for image in database.images.top_images(1)] == ["a", "b"]
         assert database.scans.tallies(token)
         database.scans.failure_samples(token, 1, 10)
-        database.scans.close(certificate("s", token.run_number))
+        database.scans.close(certificate_of({Outcome.PREDICTED: 1, Outcome.FAILED: 1}, run_number=token.run_number))
         assert database.models.stable() is None
     denied(
         database_url,
@@ -138,9 +132,11 @@ def test_a_reader_reads_everything_and_writes_nothing(database: Database, databa
     database.models.promote(1)
     token = database.scans.open(ScanRequest("s", "bkt"), 1, 0.5)
     record(database, [predicted("a", 0.9)], token=token)
-    database.scans.close(certificate("s", token.run_number))
+    database.scans.close(certificate_of({Outcome.PREDICTED: 1, Outcome.FAILED: 1}, run_number=token.run_number))
     with connected(database_url, "sniffer_reader") as own:
-        assert own.scans.certificate("s") == certificate("s", token.run_number)
+        assert own.scans.certificate("s") == certificate_of(
+            {Outcome.PREDICTED: 1, Outcome.FAILED: 1}, run_number=token.run_number
+        )
         assert own.models.get(1) is not None
         own.models.report(1)
         own.facts()

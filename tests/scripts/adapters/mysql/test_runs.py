@@ -7,6 +7,7 @@ import time
 
 import pytest
 from sqlalchemy import Connection, create_engine, text
+from support.ended_scans import certificate_of
 from support.stored_rows import change, failed, listed, predicted, record, rows
 
 from sniffer.adapters.mysql import driver
@@ -14,7 +15,6 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import ContractError, ScanInUse, SupersededRun, TransientError
 from sniffer.core.records import (
-    Certificate,
     FencingToken,
     ListingDigest,
     Outcome,
@@ -27,28 +27,6 @@ from sniffer.core.settings import DatabaseSettings
 pytestmark = pytest.mark.both_servers
 
 REQUEST = ScanRequest("s", "bkt")
-
-
-def certificate(run_number: int) -> Certificate:
-    return Certificate(
-        "s",
-        "bkt",
-        "",
-        None,
-        None,
-        False,
-        "0" * 64,
-        0,
-        dict.fromkeys(Outcome, 0),
-        0,
-        1,
-        "d",
-        "p1",
-        0.5,
-        1.0,
-        1.0,
-        run_number,
-    )
 
 
 def tally(outcome: Outcome, code: str, flagged: int, *images: Result) -> OutcomeTally:
@@ -72,10 +50,10 @@ def test_what_an_older_run_still_writes_is_refused(database: Database, database_
     with pytest.raises(SupersededRun):
         database.scans.renew(old, 30)
     assert record(database, [predicted("b")], token=new) == [Outcome.PREDICTED]
-    database.scans.close(certificate(2))
+    database.scans.close(certificate_of({}, run_number=2))
     with pytest.raises(SupersededRun):
-        database.scans.close(certificate(1))
-    assert database.scans.certificate("s") == certificate(2)
+        database.scans.close(certificate_of({}, run_number=1))
+    assert database.scans.certificate("s") == certificate_of({}, run_number=2)
     assert rows(database_url, "SELECT object_key FROM images") == [(b"b",)]
     assert rows(database_url, "SELECT run_number FROM tallies") == [(2,)]
 
@@ -119,7 +97,7 @@ def test_a_renewal_moves_the_lease_on_and_the_end_gives_it_back(database: Databa
     database.scans.renew(token, 3600)
     left = "SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6), lease_until) > 3000 FROM leases"
     assert rows(database_url, left) == [(1,)]
-    database.scans.close(certificate(token.run_number))
+    database.scans.close(certificate_of({}, run_number=token.run_number))
     assert rows(database_url, "SELECT * FROM leases") == []
     assert database.scans.open(REQUEST, 1, 0.5, holder="two", lease_s=5).run_number == 2
 

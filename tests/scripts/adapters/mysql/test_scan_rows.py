@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.ended_scans import certificate_of
 from support.stored_rows import WHEN, change
 
 from sniffer.adapters.mysql.database import Database
@@ -13,10 +14,7 @@ pytestmark = pytest.mark.both_servers
 
 
 def ended(scan_id: str, scored: int, reused: int = 0) -> Certificate:
-    outcomes = dict.fromkeys(Outcome, 0) | {Outcome.PREDICTED: scored, Outcome.REUSED: reused}
-    return Certificate(
-        scan_id, "bkt", "", None, None, False, "0" * 64, scored, outcomes, 0, 1, "d", "p1", 0.5, 1.0, 1.0, 1
-    )
+    return certificate_of({Outcome.PREDICTED: scored, Outcome.REUSED: reused}, scan_id=scan_id)
 
 
 def rewind(database_url: str, scan_id: str, days: float) -> None:

@@ -151,6 +151,7 @@ def _install(folder: Path) -> None:
         _program("mariadb-install-db"),
         "--no-defaults",
         f"--datadir={folder / 'data'}",
+        f"--tmpdir={folder / 'tmp'}",  # as the server's: two installations side by side would break each other
         "--auth-root-authentication-method=socket",
         "--skip-test-db",
         "--innodb-flush-log-at-trx-commit=0",

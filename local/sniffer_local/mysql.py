@@ -36,7 +36,8 @@ class MySql(Child):
         self.site = DatabaseSite(folder, free_port(), write_initial_sql(folder))
         if not (folder / "data" / INITIALISED).is_file():
             shutil.rmtree(folder / "data", ignore_errors=True)
-            run_checked((*mysqld, f"--datadir={folder / 'data'}", "--initialize-insecure"), folder / "install.log")
+            folders = (f"--datadir={folder / 'data'}", f"--tmpdir={folder / 'tmp'}")
+            run_checked((*mysqld, *folders, "--initialize-insecure"), folder / "install.log")
         super().__init__(_service(mysqld, self.site, options))
 
     @property

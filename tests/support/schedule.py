@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 ONE_WORKER = ("tests/rollout/", "tests/serve/", ("tests/dags/", "tests/plugins/"))
 """Folders whose files share something that takes seconds to start: model servers, or Airflow and its database."""
@@ -37,3 +38,16 @@ class ByFolder(LoadFileScheduling):  # type: ignore[misc] # xdist is not typed
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return next((str(folders) for folders in ONE_WORKER if file.startswith(folders)), file)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Give the rest of a worker that has died to others, but not the test that it died of, which would kill all."""
+        units = self.assigned_work.pop(node)
+        left = [(unit, test) for unit in units.values() for test, is_done in unit.items() if not is_done]
+        if not left:
+            return None
+        unit, died_of = left[0]
+        unit[died_of] = True
+        self.workqueue.update({scope: unit for scope, unit in units.items() if not all(unit.values())})
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return str(died_of)

@@ -2,7 +2,7 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo env down test test-all simulate bench lint format lock docs pictures
+.PHONY: help setup demo env down test coverage test-all simulate bench lint format lock docs pictures
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -19,11 +19,16 @@ env: ## print export lines for a shell on the demo's stack: eval "$(make -s env)
 down: ## stop what `make demo` started, and nothing else; its data stays in .local/
 	@if [ -x $(python) ]; then $(python) -m sniffer_local.down; else echo "nothing was started: there is no .venv"; fi
 
-test: setup lint ## lint, types, all tests but the slow ones, and which lines they reach
-	@# Three workers on two cores: a quarter of the time a test waits for a process, a poll or a deadline.
-	@$(python) -m pytest -m "not slow" -n 3 --dist loadfile --cov --cov-report=term:skip-covered
+# Three workers on two cores: a quarter of the time a test waits for a process, a poll or a deadline.
+fast_tests := $(python) -m pytest -m "not slow" -n 3 --dist loadfile
 
-test-all: test ## the same, then the slow tests, one at a time since some measure time
+test: setup lint ## lint, types, and all tests but the slow ones
+	@$(fast_tests)
+
+coverage: setup lint ## the same, and which lines the tests reach, which takes a third longer
+	@$(fast_tests) --cov --cov-report=term:skip-covered
+
+test-all: coverage ## the same, then the slow tests, one at a time since some measure time
 	@$(python) -m pytest -m slow
 
 simulate: setup ## play N seeded histories of a fleet on all cores (N=20000), or one with its story (SEED=4711)

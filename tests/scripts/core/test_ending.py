@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from support.black_hole import BlackHole
 from support.programs import Program, eventually
@@ -173,20 +177,74 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-@pytest.mark.parametrize("flags", PROGRAMS.values(), ids=PROGRAMS.keys())
-def test_a_program_ends_while_what_it_asks_never_answers(
-    flags: list[str], number: signal.Signals, tmp_path: Path
-) -> None:
-    aspired = tmp_path / "a"
-    aspired.write_text('{"versions": [3], "labels": {"stable": 3}}')
-    argv = [flag.format(tmp=tmp_path) for flag in flags]
-    with BlackHole() as hole, Program("sniffer.cli", *argv, environ=settings(hole.port)) as program:
-        assert hole.is_asked.wait(60), program.text()
-        time.sleep(0.3)
+INTERRUPTED = ("scan", "consume", "rollout sync")
+"""SIGINT goes SIGTERM's way: it is enough to see it in one program of each kind."""
+CASES = [
+    *((name, signal.SIGTERM) for name in PROGRAMS),
+    *((name, signal.SIGINT) for name in INTERRUPTED),
+]
+
+
+class Hanging:
+    """A program that waits for an answer that never comes, until it gets the signal."""
+
+    def __init__(self, name: str, number: signal.Signals, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "a").write_text('{"versions": [3], "labels": {"stable": 3}}')
+        argv = [flag.format(tmp=folder) for flag in PROGRAMS[name]]
+        self._number = number
+        self._hole = BlackHole()
+        self._hole.__enter__()
+        self.program = Program("sniffer.cli", *argv, environ=settings(self._hole.port))
+
+    def await_hanging(self) -> None:
+        eventually(self._hole.is_asked.is_set, self.program.text())
+
+    def end(self) -> tuple[float, int, list[psutil.Process]]:
+        """After the signal: how long it took to end, its status, and its children that outlive it for a second."""
+        children = self.program.children()
         began = time.monotonic()
-        program.signal(number)
-        status = program.wait(30)
-        took_s = time.monotonic() - began
-        assert program.children() == []
-    assert took_s < LIMIT_S and status in (1, 130), (took_s, status, program.text())
+        self.program.signal(self._number)
+        status = self.program.wait(30)
+        return time.monotonic() - began, status, psutil.wait_procs(children, timeout=1)[1]
+
+    def close(self) -> None:
+        self.program.__exit__()
+        self._hole.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, signal.Signals], Hanging]]:
+    """All of them, side by side, since most of a case is waiting."""
+    folder = tmp_path_factory.mktemp("hanging")
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for place, (name, number) in enumerate(CASES):
+            found[name, number] = Hanging(name, number, folder / str(place))
+            stack.callback(found[name, number].close)
+        for case in found.values():
+            case.await_hanging()
+        time.sleep(0.3)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def ends(
+    hanging: dict[tuple[str, signal.Signals], Hanging],
+) -> dict[tuple[str, signal.Signals], tuple[float, int, list[psutil.Process]]]:
+    """How each of them ended, all told at once."""
+    with ThreadPoolExecutor(len(hanging)) as pool:
+        ends = {case: pool.submit(each.end) for case, each in hanging.items()}
+        return {case: end.result() for case, end in ends.items()}
+
+
+@pytest.mark.parametrize(("name", "number"), CASES, ids=[f"{name}-{number.name}" for name, number in CASES])
+def test_a_program_ends_while_what_it_asks_never_answers(
+    name: str,
+    number: signal.Signals,
+    hanging: dict[tuple[str, signal.Signals], Hanging],
+    ends: dict[tuple[str, signal.Signals], tuple[float, int, list[psutil.Process]]],
+) -> None:
+    took_s, status, children = ends[name, number]
+    assert children == []
+    assert took_s < LIMIT_S and status in (1, 130), (took_s, status, hanging[name, number].program.text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,17 @@ from sniffer.adapters.serving import ModelServer, ServedVersion
 from sniffer.core.errors import ContractError, TransientError
 from sniffer.core.settings import RolloutSettings
 from sniffer_rollout.aspired import CANARY, STABLE, Aspired
+from sniffer_rollout.health import Health
 from sniffer_rollout.targets.open import serving_at
 from sniffer_rollout.targets.target import Replicas, Target
 
 log = logging.getLogger(__name__)
 
 _READ_TIMEOUT_S = 10.0
+
+
+class NoNode(TransientError):
+    """No machine has room for any of the servers."""
 
 
 class LoadFailed(ContractError):
@@ -108,44 +114,65 @@ class Convergence:
             self.wait_for(has_label(label, version), f"moving the label {label}", limit_s)
 
     def wait_for(
-        self, ask: Question, what: str, limit_s: float, stale: Mapping[str, NotReady] | None = None
+        self,
+        ask: Question,
+        what: str,
+        limit_s: float,
+        stale: Mapping[str, NotReady] | None = None,
+        *,
+        node_limit_s: float = math.inf,
+        crash_limit: float = math.inf,
     ) -> tuple[str, ...]:
         """Wait until all servers are ready, and there are as many as there must be; returns their base URLs.
 
-        Raises LoadFailed as soon as one server has failed for good. A failure in `stale`, seen before the servers were
-        told, counts only after the settings' `stale_s`. Raises TransientError after `limit_s`, or once the target has
-        had problems of its own for `problem_s`.
+        Servers that no machine has room for are not waited for, and named in a warning. Raises LoadFailed as soon as
+        one server has failed for good, or has crashed `crash_limit` times. A failure in `stale`, seen before the
+        servers were told, counts only after the settings' `stale_s`. Raises TransientError after `limit_s`, or once the
+        target has had problems of its own for `problem_s`; NoNode when no server has had a machine for `node_limit_s`.
         """
-        started_at = healthy_since = time.monotonic()
+        started_at = placed_at = time.monotonic()
+        health = Health(self._settings.problem_s)
         last_logged = ""
         while True:
             replicas, now = self._target.replicas(), time.monotonic()
             waiting = not_ready(replicas.urls, ask)
-            if not waiting and len(replicas.urls) >= _wanted(replicas):
+            if not waiting and len(replicas.urls) >= replicas.expected:
+                _warn_of_unplaced(replicas, what)
                 return replicas.urls
             _raise_failure(waiting, what, (stale or {}) if now - started_at < self._settings.stale_s else {})
-            healthy_since = healthy_since if replicas.problems else now
-            reasons = _reasons(replicas, waiting)
+            ill_s, reasons = health.look(replicas, now), _reasons(replicas, waiting)
+            placed_at = now if replicas.urls or not replicas.unplaced else placed_at
+            if health.crashes >= crash_limit:
+                raise LoadFailed(f"{what}: the server has crashed {health.crashes} times: {reasons}")
+            if now - placed_at >= node_limit_s:
+                raise NoNode(f"{what}: {reasons}")
             if now - started_at >= limit_s:
                 raise TransientError(f"{what}: not within {limit_s:g} s: {reasons}")
-            if now - healthy_since >= self._settings.problem_s:
-                raise TransientError(
-                    f"{what}: the servers have had problems for {now - healthy_since:.0f} s: {reasons}"
-                )
+            if ill_s >= self._settings.problem_s and ill_s > 0:
+                raise TransientError(f"{what}: the servers have had problems for {ill_s:.0f} s: {reasons}")
             if reasons != last_logged:
                 log.info("%s: waiting: %s", what, reasons)
                 last_logged = reasons
             self._pause(self._settings.poll_s)
 
 
-def _wanted(replicas: Replicas) -> int:
-    return max(1, replicas.wanted)
+def _warn_of_unplaced(replicas: Replicas, what: str) -> None:
+    if replicas.unplaced:
+        serving = len(replicas.urls)
+        log.warning(
+            "%s: holds for the %d of %d servers that run; it is not known of the others: %s",
+            what,
+            serving,
+            max(replicas.wanted, serving),
+            "; ".join(replicas.unplaced),
+        )
 
 
 def _reasons(replicas: Replicas, waiting: Mapping[str, NotReady]) -> str:
-    running, wanted = len(replicas.urls), _wanted(replicas)
+    running, wanted = len(replicas.urls), max(1, replicas.wanted)
     missing = [f"{running} of {wanted} servers run"] if running < wanted else []
-    return "; ".join([*(f"{url} {found.reason}" for url, found in waiting.items()), *missing, *replicas.problems])
+    servers = [f"{url} {found.reason}" for url, found in waiting.items()]
+    return "; ".join([*servers, *missing, *replicas.problems, *replicas.recovering, *dict.fromkeys(replicas.unplaced)])
 
 
 def _raise_failure(waiting: Mapping[str, NotReady], what: str, stale: Mapping[str, NotReady]) -> None:

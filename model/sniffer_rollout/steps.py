@@ -30,7 +30,7 @@ from sniffer.core.rollout_records import VerifyReport
 from sniffer.core.settings import FetchSettings, ImageSettings, RolloutSettings
 from sniffer_rollout.aspired import STABLE, VERIFIED, Aspired
 from sniffer_rollout.candidates import Candidates
-from sniffer_rollout.convergence import Convergence, LoadFailed, NotReady, answers, not_ready, serves_version
+from sniffer_rollout.convergence import Convergence, LoadFailed, NoNode, NotReady, answers, not_ready, serves_version
 from sniffer_rollout.production_state import ProductionState, read_production_state
 from sniffer_rollout.reports import CanaryReport, LoadReport, PreflightReport, PromotionReport, RestoreReport
 from sniffer_rollout.targets.target import SURGE, Target
@@ -40,6 +40,12 @@ log = logging.getLogger(__name__)
 
 _ROLLBACK_LIMIT_S = 30.0
 """How long a rollback waits for every server, while some have the version."""
+
+_NODE_LIMIT_S = 60.0
+"""How long a canary waits for the node that seemed to have room for it."""
+
+_CRASHES = 2
+"""Once may be the machine's fault; a canary's server that dies of a version twice would take the others along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +178,7 @@ class Rollout:
         """The servers that answer, and the problems of the others; raises TransientError when none answers."""
         replicas = self._target.replicas()
         silent = not_ready(replicas.urls, answers)
-        problems = (*replicas.problems, *(found.reason for found in silent.values()))
+        problems = (*replicas.problems, *replicas.unplaced, *(found.reason for found in silent.values()))
         answering = tuple(url for url in replicas.urls if url not in silent)
         if not answering:
             raise TransientError(f"no model server of {self._target.description} answers: {'; '.join(problems)}")
@@ -195,13 +201,25 @@ class Rollout:
         log.info("%s: %s", mode.name, mode.reason)
         if mode.name != SURGE:
             return None
-        with self._target.canary(Aspired.of([record.version])) as canary:
-            limit_s, server = self._settings.load_limit_s, self._servers.of(canary)
-            urls = server.wait_for(
-                serves_version(record.version), f"loading version {record.version} in the canary", limit_s
-            )
+        limit_s = self._settings.load_limit_s
+        with self._target.canary() as canary:
+            server = self._servers.of(canary)
+            try:
+                # With nothing to serve: a server that starts with a version it cannot load never answers, and says why
+                # nowhere.
+                server.wait_for(answers, "starting the canary", limit_s, node_limit_s=self._node_limit_s)
+            except NoNode as error:
+                log.warning("%s: %s; the version is loaded in place instead", mode.name, error)
+                return None
+            server.tell(Aspired.of([record.version]))
+            what = f"loading version {record.version} in the canary"
+            urls = server.wait_for(serves_version(record.version), what, limit_s, crash_limit=_CRASHES)
             golden = self._verification.prove_golden(record, urls)
         return CanaryReport(time.monotonic() - started_at, golden)
+
+    @property
+    def _node_limit_s(self) -> float:
+        return min(_NODE_LIMIT_S, self._settings.problem_s)
 
     def _loaded_on(self, version: int) -> tuple[str, ...]:
         """The servers, all of which answer for the version now."""

@@ -11,7 +11,8 @@ from support.manifests import Manifests, Render, Resource
 from support.network_policy import Labels, selects
 
 from sniffer_rollout.aspired import Aspired
-from sniffer_rollout.targets.kubernetes import KubernetesApi, KubernetesTarget, canary_deployment
+from sniffer_rollout.targets.kubernetes import KubernetesTarget, canary_deployment
+from sniffer_rollout.targets.kubernetes_api import KubernetesApi
 
 Asked = tuple[str, str, str | None, bool]
 """Verb, resource, name, and whether in all namespaces."""
@@ -103,7 +104,8 @@ def asked_by_rollout(render: Render) -> set[Asked]:
     servers.read_aspired()
     servers.apply(aspired)
     servers.replicas()
-    with servers.canary(aspired) as canary:
+    with servers.canary() as canary:
+        canary.apply(aspired)
         canary.read_aspired()
         canary.replicas()
     servers.tidy()

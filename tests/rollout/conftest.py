@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.kubernetes_api import KubernetesServer, Pod
 from support.published import save_kinds
 from support.replicas import Replica, Site
 from support.shared import made_once
+from support.side_cars import SideCar, add_pod, sync_settings
 
 from sniffer.adapters.mysql.database import Database
 from sniffer_rollout.aspired import CONFIG_FILE
@@ -79,3 +83,47 @@ def site(
         replica.config.symlink_to(folder / CONFIG_FILE)
     monkeypatch.setenv("SNIFFER_SERVING_REPLICAS", ",".join(replica.url for replica in replicas))
     return Site(replicas, f"local:{folder}", kinds, tmp_path / "base", rollout_database, tmp_path / "report.json")
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesServer]:
+    """The API, and a kubeconfig that leads to it."""
+    with KubernetesServer() as server:
+        kubeconfig = tmp_path / "kubeconfig"
+        named = {"clusters": "cluster", "users": "user", "contexts": "context"}
+        parts: dict[str, Any] = {
+            "clusters": {"server": server.url},
+            "users": {"token": "a"},
+            "contexts": {"cluster": "main", "user": "main"},
+        }
+        config = {plural: [{"name": "main", one: parts[plural]}] for plural, one in named.items()}
+        kubeconfig.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "main"} | config))
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        monkeypatch.setenv("SNIFFER_ROLLOUT_PATIENCE_S", "2")
+        yield server
+
+
+@pytest.fixture
+def pods(api: KubernetesServer, replicas: list[Replica], tmp_path: Path) -> list[Pod]:
+    """A pod for each server, its ConfigMap's folder empty."""
+    return [add_pod(api, replica, tmp_path) for replica in replicas]
+
+
+@pytest.fixture
+def cluster(replicas: list[Replica], kinds: Path, rollout_database: str, tmp_path: Path) -> Site:
+    """The target in Kubernetes, its model base a folder."""
+    target = "kubernetes:sniffer/tf-serving"
+    return Site(replicas, target, kinds, tmp_path / "base", rollout_database, tmp_path / "report.json")
+
+
+@pytest.fixture
+def side_cars(cluster: Site, pods: list[Pod]) -> Iterator[list[SideCar]]:
+    """A running sync for each pod."""
+    cars = [
+        SideCar(sync_settings(pod, replica, str(cluster.base)))
+        for pod, replica in zip(pods, cluster.replicas, strict=True)
+    ]
+    yield cars
+    for car in cars:
+        car.stop()

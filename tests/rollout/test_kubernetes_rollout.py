@@ -4,101 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.kubernetes_api import KubernetesServer, Pod
 from support.programs import Program
-from support.replicas import Replica, Site
+from support.replicas import Site
 from support.scratch_bucket import ScratchBucket
-
-from sniffer.core.errors import SnifferError
-from sniffer_rollout.aspired import ASPIRED_FILE
-from sniffer_rollout.sync import Sync, SyncSettings
-
-LABELS = {"app.kubernetes.io/name": "tf-serving"}
-GPU = {"limits": {"nvidia.com/gpu": "1"}}
-
-
-class SideCar:
-    """The sync beside one server, as a thread."""
-
-    def __init__(self, settings: SyncSettings) -> None:
-        self._sync = Sync(settings)
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._ending.set()
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        while not self._ending.wait(0.1):
-            try:
-                self._sync.step()
-            except SnifferError:
-                continue
-
-
-@pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesServer]:
-    """The API, and a kubeconfig that leads to it."""
-    with KubernetesServer() as server:
-        kubeconfig = tmp_path / "kubeconfig"
-        named = {"clusters": "cluster", "users": "user", "contexts": "context"}
-        parts: dict[str, Any] = {
-            "clusters": {"server": server.url},
-            "users": {"token": "a"},
-            "contexts": {"cluster": "main", "user": "main"},
-        }
-        config = {plural: [{"name": "main", one: parts[plural]}] for plural, one in named.items()}
-        kubeconfig.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "main"} | config))
-        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        monkeypatch.setenv("SNIFFER_ROLLOUT_PATIENCE_S", "2")
-        yield server
-
-
-def sync_settings(pod: Pod, replica: Replica, base: str) -> SyncSettings:
-    models = pod.mount.parent / "models"
-    return SyncSettings(base, models, pod.mount / ASPIRED_FILE, replica.config, models, 0.2, grace_s=600.0)
-
-
-def add_pod(api: KubernetesServer, replica: Replica, folder: Path, labels: dict[str, str] | None = None) -> Pod:
-    mount = folder / f"pod-{replica.port}" / "aspired"
-    mount.mkdir(parents=True)
-    pod = Pod(f"tf-serving-{replica.port}", replica.port, mount, labels or LABELS)
-    api.pods.append(pod)
-    return pod
-
-
-@pytest.fixture
-def pods(api: KubernetesServer, replicas: list[Replica], tmp_path: Path) -> list[Pod]:
-    """A pod for each server, its ConfigMap's folder empty."""
-    return [add_pod(api, replica, tmp_path) for replica in replicas]
-
-
-@pytest.fixture
-def cluster(replicas: list[Replica], kinds: Path, rollout_database: str, tmp_path: Path) -> Site:
-    """The target in Kubernetes, its model base a folder."""
-    target = "kubernetes:sniffer/tf-serving"
-    return Site(replicas, target, kinds, tmp_path / "base", rollout_database, tmp_path / "report.json")
-
-
-@pytest.fixture
-def side_cars(cluster: Site, pods: list[Pod]) -> Iterator[list[SideCar]]:
-    """A running sync for each pod."""
-    cars = [
-        SideCar(sync_settings(pod, replica, str(cluster.base)))
-        for pod, replica in zip(pods, cluster.replicas, strict=True)
-    ]
-    yield cars
-    for car in cars:
-        car.stop()
+from support.side_cars import LABELS, SideCar, sync_settings
 
 
 @pytest.mark.slow
@@ -249,88 +164,3 @@ def test_a_refusal_is_told_in_one_line(
     api.refuse = lambda method, path: (status, {"message": "what it said"}) if refused(method, path) else None
     found = cluster.step("restore", status=2)
     assert re.search(message, found["error"])
-
-
-def give_gpus(api: KubernetesServer, count: int) -> None:
-    """The Deployment's pods take a GPU each; the node has so many, one of which is taken."""
-    api.deployments["tf-serving"]["spec"]["replicas"] = 1
-    api.deployments["tf-serving"]["spec"]["template"]["spec"]["containers"][0]["resources"] = GPU
-    ready = {"allocatable": {"nvidia.com/gpu": str(count)}, "conditions": [{"type": "Ready", "status": "True"}]}
-    api.nodes = [{"metadata": {"name": "gpu-1", "labels": {}}, "spec": {}, "status": ready}]
-    taken = {"nodeName": "gpu-1", "containers": [{"resources": GPU}]}
-    api.other_pods = [{"metadata": {"name": "x"}, "spec": taken, "status": {"phase": "Running"}}]
-
-
-@pytest.fixture
-def canary_car(
-    api: KubernetesServer, cluster: Site, tmp_path: Path
-) -> Iterator[tuple[list[SideCar], list[dict[str, Any]]]]:
-    """The second server becomes the canary's pod once its Deployment is there."""
-    live, spare = cluster.replicas
-    cars = [SideCar(sync_settings(add_pod(api, live, tmp_path), live, str(cluster.base)))]
-    made: list[dict[str, Any]] = []
-
-    def schedule(name: str, body: dict[str, Any]) -> None:
-        made.append(body)
-        labels = body["spec"]["template"]["metadata"]["labels"]
-        pod = add_pod(api, spare, tmp_path / f"canary-{len(made)}", labels)
-        pod.name, pod.config_map = f"{name}-x", "tf-serving-aspired-canary"
-        cars.append(SideCar(sync_settings(pod, spare, str(cluster.base))))
-
-    api.on_create = schedule
-    yield cars, made
-    for car in cars:
-        car.stop()
-
-
-def test_a_spare_gpu_proves_the_version_before_the_servers_see_it(
-    api: KubernetesServer, cluster: Site, canary_car: tuple[list[SideCar], list[dict[str, Any]]]
-) -> None:
-    give_gpus(api, 2)
-    cluster.publish(1)
-    report = cluster.step("run")
-    assert report["preflight"]["mode"]["name"] == "surge"
-    assert list(report["load"]["surge"]["golden"]) == [cluster.replicas[1].url]
-    assert cluster.replicas[0].available() == [1]
-    (canary,) = canary_car[1]
-    assert canary["spec"]["replicas"] == 1
-    labels = canary["spec"]["template"]["metadata"]["labels"]
-    assert labels["app.kubernetes.io/name"] == "tf-serving-canary"
-    assert labels["sniffer/role"] == "canary"
-    assert labels["app.kubernetes.io/component"] == "serving"
-    assert canary["spec"]["template"]["spec"]["volumes"][1]["configMap"]["name"] == "tf-serving-aspired-canary"
-    assert api.deleted == ["tf-serving-canary"]
-    assert api.deployments["tf-serving"]["spec"]["template"]["spec"]["volumes"][1]["configMap"]["name"] == (
-        "tf-serving-aspired"
-    )
-
-
-def test_a_version_that_breaks_the_canary_never_reaches_the_servers(
-    api: KubernetesServer, cluster: Site, canary_car: tuple[list[SideCar], list[dict[str, Any]]]
-) -> None:
-    give_gpus(api, 2)
-    cluster.publish(1, "corrupt")
-    found = cluster.step("load", "--version=1", status=2)
-    assert "in the canary" in found["error"]
-    assert api.deleted == ["tf-serving-canary"]
-    assert "tf-serving-aspired" not in api.config_maps
-
-
-def test_without_a_spare_gpu_or_a_look_at_the_nodes_it_is_in_place(
-    api: KubernetesServer, cluster: Site, pods: list[Pod]
-) -> None:
-    cluster.publish(1)
-    cases: tuple[tuple[Callable[[], object], str], ...] = (
-        (lambda: None, "ask for no GPU"),
-        (lambda: give_gpus(api, 1), "no GPU is spare"),
-        (lambda: setattr(api, "refuse", _no_nodes), "cannot see whether a GPU is spare: no permission"),
-    )
-    for arrange, message in cases:
-        arrange()
-        mode = cluster.step("preflight")["mode"]
-        assert mode["name"] == "in-place"
-        assert message in mode["reason"]
-
-
-def _no_nodes(_method: str, path: str) -> Any:
-    return (403, {"message": "nodes is forbidden"}) if path.endswith("/nodes") else None

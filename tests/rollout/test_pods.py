@@ -1,4 +1,4 @@
-"""What Kubernetes says of pods and nodes, read."""
+"""What Kubernetes says of pods, read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sniffer_rollout.targets.pods import base_url, problem, spare_gpu_node
+from sniffer_rollout.targets.pods import base_url, not_created, problem, recovery, restarts, without_node
 
 
 def pod(status: dict[str, Any], *, port: int | None = 9000, **metadata: str) -> dict[str, Any]:
@@ -49,14 +49,6 @@ def waiting(reason: str, message: str | None = None, **more: Any) -> dict[str, A
         ({"phase": "Pending", "containerStatuses": [waiting("ContainerCreating")]}, None),
         ({"phase": "Pending", "containerStatuses": [waiting("ErrImagePull", "no such tag")]}, "ErrImagePull: no such"),
         (
-            {
-                "conditions": [
-                    {"type": "PodScheduled", "status": "False", "message": "0/3 nodes: 3 Insufficient nvidia.com/gpu"}
-                ]
-            },
-            "has no node .*Insufficient nvidia.com/gpu",
-        ),
-        (
             RUNNING
             | {
                 "containerStatuses": [
@@ -66,6 +58,12 @@ def waiting(reason: str, message: str | None = None, **more: Any) -> dict[str, A
             "CrashLoopBackOff .*OOMKilled, exit status 137",
         ),
         ({"initContainerStatuses": [waiting("CrashLoopBackOff")]}, "container c: CrashLoopBackOff"),
+        (
+            RUNNING
+            | {"containerStatuses": [{"name": "c", "state": {"terminated": {"reason": "Error", "exitCode": 1}}}]},
+            "container c: ended with Error, exit status 1",
+        ),
+        ({"initContainerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 0}}}]}, None),
     ],
 )
 def test_what_keeps_a_pod_is_named(status: dict[str, Any], said: str | None) -> None:
@@ -73,40 +71,32 @@ def test_what_keeps_a_pod_is_named(status: dict[str, Any], said: str | None) -> 
     assert found is None if said is None else re.search(said, found or "")
 
 
-def node(gpus: int, *, ready: str = "True", **spec: Any) -> dict[str, Any]:
-    status = {"allocatable": {"nvidia.com/gpu": str(gpus)}, "conditions": [{"type": "Ready", "status": ready}]}
-    return {"metadata": {"name": "n", "labels": {"zone": "a"}}, "spec": spec, "status": status}
+def test_a_pod_that_no_node_takes_is_told_from_one_that_fails() -> None:
+    message = "0/3 nodes: 3 Insufficient nvidia.com/gpu"
+    unplaced = pod({"conditions": [{"type": "PodScheduled", "status": "False", "message": message}]})
+    assert without_node(unplaced) == f"pod p has no node ({message})"
+    assert problem(unplaced) is None
+    placed = pod(RUNNING | {"conditions": [{"type": "PodScheduled", "status": "True"}]})
+    assert without_node(placed) is None
 
 
-def taking(gpus: int, phase: str = "Running", on: str = "n") -> dict[str, Any]:
-    limits = {"limits": {"nvidia.com/gpu": str(gpus)}}
-    return {"spec": {"nodeName": on, "containers": [{"resources": limits}, {}]}, "status": {"phase": phase}}
+def again(count: int, *, ready: bool, status: int = 137) -> dict[str, Any]:
+    ended = {"terminated": {"reason": "OOMKilled", "exitCode": status}}
+    return {"name": "c", "ready": ready, "restartCount": count, "state": {"running": {}}, "lastState": ended}
 
 
-TAINT = {"key": "nvidia.com/gpu", "effect": "NoSchedule"}
-TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+def test_a_container_between_two_crashes_has_not_recovered() -> None:
+    crashed = pod(RUNNING | {"containerStatuses": [again(3, ready=False)], "initContainerStatuses": [{"name": "s"}]})
+    assert recovery(crashed) == (
+        "pod p, container c: started again 3 times (it ended last with OOMKilled, exit status 137)"
+    )
+    assert restarts(crashed) == {"p/c": 3}
+    for well in (again(3, ready=True), again(1, ready=False, status=0)):
+        assert recovery(pod(RUNNING | {"containerStatuses": [well]})) is None
 
 
-@pytest.mark.parametrize(
-    ("of", "pods", "spec", "spare"),
-    [
-        (node(1), [], {}, True),
-        (node(1), [taking(1)], {}, False),
-        (node(2), [taking(1), taking(1, on="other")], {}, True),
-        (node(1), [taking(1, "Succeeded")], {}, True),
-        (node(0), [], {}, False),
-        (node(1, ready="False"), [], {}, False),
-        (node(1, unschedulable=True), [], {}, False),
-        (node(1), [], {"nodeSelector": {"zone": "a"}}, True),
-        (node(1), [], {"nodeSelector": {"zone": "b"}}, False),
-        (node(1, taints=[TAINT]), [], {}, False),
-        (node(1, taints=[TAINT]), [], {"tolerations": [TOLERATION]}, True),
-        (node(1, taints=[TAINT | {"value": "x"}]), [], {"tolerations": [{"key": "nvidia.com/gpu"}]}, False),
-        (node(1, taints=[TAINT | {"effect": "PreferNoSchedule"}]), [], {}, True),
-    ],
-)
-def test_a_gpu_is_spare_where_a_pod_could_run(
-    of: dict[str, Any], pods: list[dict[str, Any]], spec: dict[str, Any], spare: bool
-) -> None:
-    wanted = {"containers": [{"resources": {"limits": {"nvidia.com/gpu": 1}}}], **spec}
-    assert spare_gpu_node([of], pods, wanted) == ("n" if spare else None)
+def test_pods_that_may_not_be_made_are_named() -> None:
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
+    deployment = {"metadata": {"name": "tf-serving"}, "status": {"conditions": [refused]}}
+    assert not_created(deployment) == "pods of tf-serving cannot be created (exceeded quota: gpus)"
+    assert not_created({"metadata": {"name": "tf-serving"}, "status": {}}) is None

@@ -20,6 +20,19 @@ from support.http_server import HttpAnswer, HttpRequest, HttpServer
 Answer = tuple[int, dict[str, Any]]
 CONFIG_MAPS, DEPLOYMENTS, PODS = "configmaps", "deployments", "pods"
 
+UNPLACED = {
+    "phase": "Pending",
+    "conditions": [
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+        }
+    ],
+}
+"""The status of a pod that the scheduler has no node for."""
+
 
 @dataclass
 class Pod:
@@ -51,7 +64,9 @@ class KubernetesServer(HttpServer):
         self.nodes: list[dict[str, Any]] = []
         self.other_pods: list[dict[str, Any]] = []
         self.deployments = {"tf-serving": _deployment()}
+        self.written: list[str] = []
         self.deleted: list[str] = []
+        """What was created, and deleted, in that order."""
         self.denied: set[str] = set()
         """`VERB RESOURCE` that the account may not."""
         self.on_create: Callable[[str, dict[str, Any]], None] = lambda _name, _body: None
@@ -59,12 +74,10 @@ class KubernetesServer(HttpServer):
         self._lock = threading.Lock()
         super().__init__()
 
-    def away_for(self, seconds: float) -> None:
-        """Answer 503 to everything for so long, from now."""
+    def away_for(self, seconds: float, code: int = 503, message: str = "etcdserver: leader changed") -> None:
+        """Answer so to everything for so long, from now."""
         until = time.monotonic() + seconds
-        self.refuse = lambda _method, _path: (
-            _status(503, "etcdserver: leader changed") if time.monotonic() < until else None
-        )
+        self.refuse = lambda _method, _path: _status(code, message) if time.monotonic() < until else None
 
     def aspired(self) -> dict[str, Any]:
         """What the servers' ConfigMap says."""
@@ -122,6 +135,8 @@ class KubernetesServer(HttpServer):
         if owner != manager and not force and database[name]["data"] != body["data"]:
             return _status(409, f'Apply failed with 1 conflict: conflict with "{owner}" using v1: .data.aspired.json')
         created = name not in database
+        if created:
+            self.written.append(name)
         database[name], self.owners[name] = body, manager
         if kind == DEPLOYMENTS and created:
             self.on_create(name, body)
@@ -132,17 +147,24 @@ class KubernetesServer(HttpServer):
         if pod is None:
             return _status(404, f"pods {name!r} not found")
         pod.annotations |= body["metadata"]["annotations"]
+        self.mount(pod)
+        return 200, pod.document()
+
+    def mount(self, pod: Pod) -> None:
+        """Bring its ConfigMap into the pod's folder, as its kubelet does at its start and when the pod is touched."""
         if pod.config_map in self.config_maps and pod.mount.exists():
             for key, text in self.config_maps[pod.config_map]["data"].items():
                 part = pod.mount / f".{key}"
                 part.write_text(text)
                 part.rename(pod.mount / key)
-        return 200, pod.document()
 
     def _delete(self, kind: str, name: str) -> Answer:
-        if kind != DEPLOYMENTS or self.deployments.pop(name, None) is None:
+        kept = {DEPLOYMENTS: self.deployments, CONFIG_MAPS: self.config_maps}[kind]
+        if kept.pop(name, None) is None:
             return _status(404, f"{kind} {name!r} not found")
         self.deleted.append(name)
+        if kind == DEPLOYMENTS:
+            self.pods = [pod for pod in self.pods if not pod.name.startswith(f"{name}-")]
         return 200, {"kind": "Status", "status": "Success"}
 
 

@@ -60,9 +60,9 @@ class LocalTarget:
         """Writing below the folder, when this user may not."""
         return [] if os.access(self._folder, os.W_OK) else [f"write {self._folder}"]
 
-    def canary(self, aspired: Aspired) -> AbstractContextManager[Target]:
+    def canary(self) -> AbstractContextManager[Target]:
         """Not possible on one machine; `mode` never asks for it."""
-        raise NotImplementedError(f"{self.description} has no server of its own for {aspired}")
+        raise NotImplementedError(f"{self.description} has no other server")
 
     def tidy(self) -> None:
         """Does nothing: there are only the two files."""

@@ -1,16 +1,15 @@
-"""Reads what Kubernetes says of pods and nodes: a server's URL, what keeps a pod from serving, where a GPU is free.
+"""Reads what Kubernetes says of pods: a server's URL, what keeps a pod from serving, how often it was started again.
 
 Pure functions over the API's JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Json = Mapping[str, Any]
 
-GPU = "nvidia.com/gpu"
 REST_PORT = 8501
 _PORT_NAME = "rest"
 _TRANSIENT_REASONS = ("ContainerCreating", "PodInitializing")
@@ -33,66 +32,64 @@ def base_url(pod: Json) -> str | None:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def problem(pod: Json) -> str | None:
-    """What keeps the pod from serving for long: no node, no image, a crash loop. None otherwise."""
-    status = pod.get("status", {})
-    name = pod["metadata"]["name"]
-    for condition in status.get("conditions", ()):
+def without_node(pod: Json) -> str | None:
+    """Why the scheduler finds no node for the pod; None when it has one, or has not been looked at yet."""
+    for condition in pod.get("status", {}).get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return f"pod {name} has no node ({condition.get('message') or condition.get('reason')})"
-    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-        waiting = container.get("state", {}).get("waiting")
+            return f"pod {pod['metadata']['name']} has no node ({condition.get('message') or condition.get('reason')})"
+    return None
+
+
+def problem(pod: Json) -> str | None:
+    """What keeps a pod that has a node from serving for long: no image, a crash loop. None otherwise."""
+    name = pod["metadata"]["name"]
+    for container in _containers(pod):
+        state = container.get("state", {})
+        waiting, ended = state.get("waiting"), state.get("terminated")
         if waiting and waiting.get("reason") not in (None, *_TRANSIENT_REASONS):
             reason = ": ".join(text for text in (waiting["reason"], waiting.get("message")) if text)
             return f"pod {name}, container {container['name']}: {reason}{_last_end(container)}"
+        if ended and ended.get("exitCode"):
+            return f"pod {name}, container {container['name']}: ended with {_end(ended)}"
     return None
+
+
+def recovery(pod: Json) -> str | None:
+    """What was started again after a failure and is not ready yet: between two crashes this looks like a good start."""
+    name = pod["metadata"]["name"]
+    for container in _containers(pod):
+        failed = container.get("lastState", {}).get("terminated") or {}
+        if failed.get("exitCode") and not container.get("ready"):
+            count = container.get("restartCount", 0)
+            return f"pod {name}, container {container['name']}: started again {count} times{_last_end(container)}"
+    return None
+
+
+def restarts(pod: Json) -> dict[str, int]:
+    """How often each of the pod's own containers was started again, by `POD/CONTAINER`; side-cars are left out."""
+    name, found = pod["metadata"]["name"], pod.get("status", {}).get("containerStatuses") or ()
+    return {f"{name}/{each['name']}": int(each.get("restartCount", 0)) for each in found}
+
+
+def not_created(deployment: Json) -> str | None:
+    """Why the Deployment cannot make all its pods, for example a quota; None when it can."""
+    for condition in (deployment.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            name = deployment["metadata"]["name"]
+            return f"pods of {name} cannot be created ({condition.get('message') or condition.get('reason')})"
+    return None
+
+
+def _containers(pod: Json) -> Iterator[Json]:
+    status = pod.get("status", {})
+    yield from status.get("initContainerStatuses") or ()
+    yield from status.get("containerStatuses") or ()
 
 
 def _last_end(container: Json) -> str:
     ended = container.get("lastState", {}).get("terminated")
-    return f" (it ended last with {ended.get('reason')}, exit status {ended.get('exitCode')})" if ended else ""
+    return f" (it ended last with {_end(ended)})" if ended else ""
 
 
-def requested_gpus(pod_spec: Json) -> int:
-    """How many GPUs a pod of that spec takes."""
-    return sum(_gpus(container.get("resources", {}).get("limits", {})) for container in pod_spec["containers"])
-
-
-def spare_gpu_node(nodes: Iterable[Json], pods: Sequence[Json], pod_spec: Json) -> str | None:
-    """A node on which one more pod of that spec finds its GPUs, or None: allocatable less requested, node by node."""
-    wanted = requested_gpus(pod_spec)
-    for node in nodes:
-        name = node["metadata"]["name"]
-        taken = sum(
-            requested_gpus(pod["spec"])
-            for pod in pods
-            if pod["spec"].get("nodeName") == name and pod.get("status", {}).get("phase") not in _ENDED_PHASES
-        )
-        if _is_open(node, pod_spec) and _gpus(node["status"].get("allocatable", {})) - taken >= wanted:
-            return str(name)
-    return None
-
-
-def _is_open(node: Json, pod_spec: Json) -> bool:
-    labels, selector = node["metadata"].get("labels", {}), pod_spec.get("nodeSelector", {})
-    conditions = {condition["type"]: condition["status"] for condition in node["status"].get("conditions", ())}
-    return (
-        conditions.get("Ready") == "True"
-        and not node["spec"].get("unschedulable")
-        and all(labels.get(key) == value for key, value in selector.items())
-        and all(_is_tolerated(taint, pod_spec.get("tolerations", ())) for taint in node["spec"].get("taints", ()))
-    )
-
-
-def _is_tolerated(taint: Json, tolerations: Iterable[Json]) -> bool:
-    """https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"""
-    return taint["effect"] == "PreferNoSchedule" or any(
-        toleration.get("key") in (None, taint["key"])
-        and toleration.get("effect") in (None, "", taint["effect"])
-        and (toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", ""))
-        for toleration in tolerations
-    )
-
-
-def _gpus(amounts: Json) -> int:
-    return int(amounts.get(GPU, 0))
+def _end(ended: Json) -> str:
+    return f"{ended.get('reason')}, exit status {ended.get('exitCode')}"

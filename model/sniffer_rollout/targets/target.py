@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sniffer_rollout.aspired import Aspired
@@ -22,14 +23,23 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """The running model servers of a target: base URLs `http://host:port`, how many there must be, and problems of
+    """The running model servers of a target: base URLs `http://host:port`, and how many there must be.
 
-    those that do not run.
+    Of those that do not run: `problems` keep one from serving, `unplaced` ones no machine has room for, `recovering`
+    ones were started again after a failure and are not ready yet. `restarts` counts starts after the first, by server.
     """
 
     urls: tuple[str, ...]
     wanted: int
     problems: tuple[str, ...] = ()
+    unplaced: tuple[str, ...] = ()
+    recovering: tuple[str, ...] = ()
+    restarts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def expected(self) -> int:
+        """How many must serve: those that no machine has room for serve nobody, so nobody waits for them."""
+        return max(1, self.wanted - len(self.unplaced))
 
 
 class Target(Protocol):
@@ -55,8 +65,8 @@ class Target(Protocol):
     def denied_rights(self) -> list[str]:
         """What a rollout does here and we may not, in words."""
 
-    def canary(self, aspired: Aspired) -> AbstractContextManager[Target]:
-        """A server of its own that is told this, and gets no other requests, until the context ends.
+    def canary(self) -> AbstractContextManager[Target]:
+        """A server of its own that serves nothing yet, and gets no requests but ours, until the context ends.
 
         Only where mode() says surge.
         """

@@ -173,7 +173,10 @@ def check_kubernetes(around: Surroundings) -> Iterator[Finding]:
     replicas = target.replicas()
     running = f"{len(replicas.urls)} of {replicas.wanted} model servers of {target.description} run"
     if len(replicas.urls) < replicas.wanted:
-        yield wrong(KUBERNETES, f"{running}: {'; '.join(replicas.problems) or 'see `kubectl describe pods`'}")
+        yield wrong(
+            KUBERNETES,
+            f"{running}: {'; '.join([*replicas.problems, *replicas.unplaced]) or 'see `kubectl describe pods`'}",
+        )
     else:
         yield ok(KUBERNETES, running)
     denied = target.denied_rights()

@@ -1,0 +1,191 @@
+"""The Kubernetes API as JSON in and out, over its own client; what passes by itself is asked again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import urllib3
+from kubernetes import client
+
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.retry import Retry, RetryLater
+from sniffer.core.text import one_line
+
+FIELD_MANAGER = "sniffer-rollout"
+SETTLING_S = 20.0
+"""An API server that has just started refuses accounts and rights for seconds, until it has read them."""
+
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+_DENIED = frozenset({401, 403})
+_TIMEOUTS_S = (3.0, 20.0)
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+
+
+class _Refused(ContractError):
+    """The API's answer is no; `status` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Denied(SettingsError):
+    """The API does not know us (401), or says that we may not (403)."""
+
+
+class KubernetesApi:
+    """The API as JSON in and out. Transient failures are retried for at most `patience_s`.
+
+    So is being denied, for SETTLING_S at most: at our start, after the API was away, and for what was allowed before.
+    Raises TransientError after that, SettingsError without permission, ContractError for every other refusal.
+    """
+
+    def __init__(self, api_client: Any, patience_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = api_client
+        self._patience_s = patience_s
+        self._clock = clock
+        self._settles_at: float | None = None
+        self._allowed: set[tuple[str, str]] = set()
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """The object or list at that path."""
+        return self._request("GET", path, query)
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """The object at that path, or None."""
+        try:
+            return self.get(path)
+        except _Refused as error:
+            if error.status != 404:
+                raise
+            return None
+
+    def apply(self, path: str, body: dict[str, Any], *, force: bool) -> None:
+        """Server-side apply: make or change the object, our fields alone.
+
+        Raises ContractError when another manager owns one of them, unless `force`.
+        """
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
+        try:
+            self._request("PATCH", path, query, body, _APPLY)
+        except _Refused as error:
+            if error.status != 409:
+                raise
+            raise ContractError(
+                f"{path.rpartition('/')[2]} was changed by somebody else ({error}): see who and why by `kubectl get "
+                "--show-managed-fields`, then take it over by --force-conflicts"
+            ) from error
+
+    def merge(self, path: str, body: dict[str, Any]) -> None:
+        """Change these fields of an object; nothing when it is gone."""
+        try:
+            self._request("PATCH", path, {"fieldManager": FIELD_MANAGER}, body, _MERGE)
+        except _Refused as error:
+            if error.status != 404:
+                raise
+
+    def is_allowed(self, verb: str, group: str, resource: str, name: str, namespace: str) -> bool:
+        """Whether the account may do that, as the API itself says (SelfSubjectAccessReview)."""
+        attributes = {"verb": verb, "group": group, "resource": resource, "name": name, "namespace": namespace}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = self._request("POST", path, {}, review, "application/json")
+        return bool(answer.get("status", {}).get("allowed"))
+
+    def delete(self, path: str) -> bool:
+        """Delete the object and what belongs to it; whether there was one."""
+        try:
+            self._request("DELETE", path, {"propagationPolicy": "Background"})
+        except _Refused as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
+
+    def _request(
+        self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None = None, kind: str = ""
+    ) -> dict[str, Any]:
+        retry = Retry("the Kubernetes API", "run this step again", self._patience_s, first_pause_s=0.1)
+        return retry.call(lambda: self._attempt(method, path, query, body, kind))
+
+    def _attempt(
+        self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None, kind: str
+    ) -> dict[str, Any]:
+        if self._settles_at is None:
+            self._await_settling()
+        try:
+            found = self._exchange(method, path, query, body, kind)
+        except urllib3.exceptions.HTTPError as error:
+            self._await_settling()
+            raise RetryLater(one_line(error)) from error
+        except _Denied as error:
+            if self._may_pass(method, path):
+                raise RetryLater(str(error)) from error
+            raise
+        except _Refused as error:
+            if error.status in _RETRIED:
+                self._await_settling()
+                raise RetryLater(one_line(error)) from error
+            raise
+        self._allowed.add((method, path))
+        return found
+
+    def _await_settling(self) -> None:
+        """From now on, being denied may be no more than an API server's start."""
+        self._settles_at = self._clock() + min(self._patience_s, SETTLING_S)
+
+    def _may_pass(self, method: str, path: str) -> bool:
+        """Whether being denied may pass by itself."""
+        if (method, path) in self._allowed:
+            # Another API server may have started that we have not seen away.
+            self._allowed.discard((method, path))
+            self._await_settling()
+        return self._settles_at is not None and self._clock() < self._settles_at
+
+    def _exchange(
+        self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None, kind: str
+    ) -> dict[str, Any]:
+        headers = {"Accept": "application/json"} | ({"Content-Type": kind} if kind else {})
+        try:
+            found: dict[str, Any] = self._client.call_api(
+                path,
+                method,
+                query_params=list(query.items()),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+                response_types_map=dict.fromkeys((200, 201, 202), "object"),
+                _return_http_data_only=True,
+                _request_timeout=_TIMEOUTS_S,
+            )
+            return found
+        except client.ApiException as error:
+            reason = one_line(_message(error))
+            if error.status in _DENIED:
+                raise _Denied(_denial(error.status, f"{method} {path}", reason)) from error
+            raise _Refused(error.status, f"Kubernetes refuses {method} {path}: {error.status} {reason}") from error
+
+
+def _denial(status: int, what: str, reason: str) -> str:
+    if status == 403:
+        return f"no permission to {what} in Kubernetes ({reason}): see k8s/base/rbac.yaml"
+    return (
+        f"Kubernetes does not know us: it refuses {what} ({reason}): renew the login of the kubeconfig, or start the "
+        "pod again with its service account"
+    )
+
+
+def _message(error: Any) -> object:
+    """What the API says of an error itself, or else HTTP's reason."""
+    try:
+        return json.loads(error.body)["message"]
+    except (TypeError, ValueError, KeyError):
+        return error.reason or error.body

@@ -23,6 +23,7 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.core.command_group import answer
 from sniffer.core.errors import SnifferError
 from sniffer.core.json_records import json_values
+from sniffer.core.model_records import NOBODY, Decision
 from sniffer.core.parser import Parser, amount, count, model_version, seconds
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings, fetch_settings, image_settings, rollout_settings
@@ -56,9 +57,17 @@ _GROUPS: dict[str, type[Any]] = {"golden": GoldenLimits, "latency": LatencyLimit
 _GOLDEN, _ALL_PROOFS = ("golden",), tuple(_GROUPS)
 
 
-def run_all(rollout: Rollout, version: int | None, interruption: Interruption) -> RunReport:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which version a step is asked for, None where it chooses one itself; and who decided that."""
+
+    version: int | None
+    decision: Decision
+
+
+def run_all(rollout: Rollout, asked: Asked, interruption: Interruption) -> RunReport:
     """Preflight, load, verify, promote; restores and raises on any failure, also an interruption."""
-    preflight = rollout.preflight(version)
+    preflight = rollout.preflight(asked.version)
     chosen = preflight.version
 
     def perform(name: str, step: Callable[[int], ReportT]) -> ReportT:
@@ -69,7 +78,7 @@ def run_all(rollout: Rollout, version: int | None, interruption: Interruption) -
     try:
         load = perform("load", rollout.load)
         verify = perform("verify", rollout.verify)
-        promote = perform("promote", rollout.promote)
+        promote = perform("promote", lambda version: rollout.promote(version, asked.decision))
     except BaseException:
         # Why is said when the restoring is done, as the last word.
         log.warning("version %d is not rolled out: restoring what was served before", chosen)
@@ -105,7 +114,7 @@ class Step:
     """One step: what it does, what its help says, and which flags it takes."""
 
     summary: str
-    perform: Callable[[Rollout, int | None, Interruption], StepReport]
+    perform: Callable[[Rollout, Asked, Interruption], StepReport]
     version: str = ""
     """Help of --version; empty when the step takes none."""
     needs_version: bool = False
@@ -113,6 +122,8 @@ class Step:
     proofs: tuple[str, ...] = ()
     """Those of _GROUPS that it runs, whose limits are its flags."""
     changes: bool = True
+    is_decided: bool = False
+    """Whether it changes which version is stable, which somebody decides."""
     examples: tuple[str, ...] = ()
 
 
@@ -123,14 +134,14 @@ STEPS: Mapping[str, Step] = {
     "preflight": Step(
         "Check whether a version may be rolled out: it is blessed, its files are whole, and the model servers answer. "
         "Changes nothing.",
-        lambda rollout, version, _: rollout.preflight(version),
+        lambda rollout, asked, _: rollout.preflight(asked.version),
         _CHOSEN,
         changes=False,
         examples=("sniffer rollout preflight", "sniffer rollout preflight --version 7"),
     ),
     "load": Step(
         "Load the version beside what is served, on every model server, and label it canary. Scans do not see it.",
-        lambda rollout, version, _: rollout.load(version or 0),
+        lambda rollout, asked, _: rollout.load(asked.version or 0),
         _NAMED,
         needs_version=True,
         loads=True,
@@ -140,7 +151,7 @@ STEPS: Mapping[str, Step] = {
     "verify": Step(
         "Compare the loaded version with the stable one, on every model server: golden scores, latency, and decisions "
         "on images that were scanned last. Without this `promote` refuses it.",
-        lambda rollout, version, _: rollout.verify(version or 0),
+        lambda rollout, asked, _: rollout.verify(asked.version or 0),
         _NAMED,
         needs_version=True,
         proofs=_ALL_PROOFS,
@@ -149,24 +160,26 @@ STEPS: Mapping[str, Step] = {
     "promote": Step(
         "Make the verified version the stable one, on every model server and then in the database. The version "
         "that was stable stays loaded as the previous one.",
-        lambda rollout, version, _: rollout.promote(version or 0),
+        lambda rollout, asked, _: rollout.promote(asked.version or 0, asked.decision),
         _NAMED,
         needs_version=True,
         proofs=_GOLDEN,
-        examples=("sniffer rollout promote --version 7",),
+        is_decided=True,
+        examples=("sniffer rollout promote --version 7", "sniffer rollout promote --version 7 --approved-by Ana"),
     ),
     "rollback": Step(
         "Make the previous version stable again, on every model server and then in the database. The version that it "
         "replaces becomes the previous one.",
-        lambda rollout, version, _: rollout.rollback(version),
+        lambda rollout, asked, _: rollout.rollback(asked.version, asked.decision),
         "the version to go back to (default: the previous one; name it where a retry may come, or a second run swaps "
         "back)",
         loads=True,
+        is_decided=True,
         examples=("sniffer rollout rollback --version 6",),
     ),
     "restore": Step(
         "Let the model servers serve again what the database says: undoes a rollout that was not finished.",
-        lambda rollout, _version, _interruption: rollout.restore(),
+        lambda rollout, _asked, _interruption: rollout.restore(),
         loads=True,
         examples=("sniffer rollout restore",),
     ),
@@ -176,6 +189,7 @@ STEPS: Mapping[str, Step] = {
         _CHOSEN,
         loads=True,
         proofs=_ALL_PROOFS,
+        is_decided=True,
         examples=("sniffer rollout run", "sniffer rollout run --version 7 --load-limit-s 1800"),
     ),
 }
@@ -205,8 +219,21 @@ def _add_arguments(parser: Parser, step: Step) -> None:
             action="store_true",
             help="take over a field of the target that somebody else has changed by hand",
         )
+    if step.is_decided:
+        _add_decision(parser)
     if step.proofs:
         _add_limits(parser, step.proofs)
+
+
+def _add_decision(parser: Parser) -> None:
+    group = parser.add_argument_group("who decided, recorded with the change in the database")
+    group.add_argument("--requested-by", metavar="NAME", help="who asked for it")
+    group.add_argument("--approved-by", metavar="NAME", help="who approved it")
+    group.add_argument("--approval-reason", metavar="TEXT", help="why, in the approver's words")
+
+
+def _decision(arguments: argparse.Namespace) -> Decision:
+    return Decision(arguments.requested_by, arguments.approved_by, arguments.approval_reason)
 
 
 def _add_limits(parser: Parser, proofs: Sequence[str]) -> None:
@@ -237,6 +264,7 @@ def _perform(step: Step, arguments: argparse.Namespace) -> tuple[str, StepReport
     if step.loads and arguments.load_limit_s is not None:
         settings = dataclasses.replace(settings, load_limit_s=arguments.load_limit_s)
     limits = _limits(arguments, step.proofs)
+    asked = Asked(getattr(arguments, "version", None), _decision(arguments) if step.is_decided else NOBODY)
     interruption = Interruption()
     interruption.listen()
     target = open_target(settings, force_conflicts=step.changes and arguments.force_conflicts)
@@ -252,8 +280,7 @@ def _perform(step: Step, arguments: argparse.Namespace) -> tuple[str, StepReport
             Path(downloads),
             interruption.pause,
         )
-        version = getattr(arguments, "version", None)
-        return target.description, step.perform(Rollout(context), version, interruption)
+        return target.description, step.perform(Rollout(context), asked, interruption)
 
 
 _ENVIRONMENT = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sniffer.core.rollout_records import GoldenDifferences, Promotion, VerifyReport
 from sniffer_rollout.aspired import Aspired
@@ -54,7 +54,7 @@ class RestoreReport:
 class PromotionReport(Promotion):
     """The outcome of `promote` or `rollback`; `left_behind` are servers that did not follow a rollback in time."""
 
-    aspired: Aspired
+    aspired: Aspired = field(kw_only=True)
     left_behind: tuple[str, ...] = ()
 
 

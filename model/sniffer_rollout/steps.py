@@ -25,7 +25,7 @@ from pathlib import Path
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError, SnifferError, TransientError
-from sniffer.core.model_records import ModelRecord
+from sniffer.core.model_records import NOBODY, Decision, ModelRecord
 from sniffer.core.rollout_records import VerifyReport
 from sniffer.core.settings import FetchSettings, ImageSettings, RolloutSettings
 from sniffer_rollout.aspired import STABLE, VERIFIED, Aspired
@@ -123,8 +123,11 @@ class Rollout:
             self._servers.tell(aspired.labelled(stable=stable, canary=version, verified=version))
         return report
 
-    def promote(self, version: int) -> PromotionReport:
-        """Make the version stable: on every server, then in `models`; the last stable one stays loaded as previous."""
+    def promote(self, version: int, decision: Decision = NOBODY) -> PromotionReport:
+        """Make the version stable: on every server, then in `models`; the last stable one stays loaded as previous.
+
+        Who decided is recorded in the same transaction.
+        """
         record = self._candidates.find(version)
         production = read_production_state(self._database)
         if production.stable_version != version:
@@ -140,8 +143,8 @@ class Rollout:
             self._verification.prove_golden(record, servers)
             self._servers.tell(self._aspired(production).beside(version).labelled(stable=version))
             self._servers.wait_for_labels(version, None, self._settings.label_limit_s)
-            self._database.models.promote(version)
-        return _promotion(production.stable_version, self.restore())
+            self._database.models.promote(version, decision)
+        return _promotion(production.stable_version, self.restore(), decision)
 
     def restore(self) -> RestoreReport:
         """Bring the servers to what `models` says; returns when every server's label `stable` points there."""
@@ -151,14 +154,14 @@ class Rollout:
         self._servers.wait_for_labels(report.stable, None, self._settings.label_limit_s)
         return report
 
-    def rollback(self, to: int | None) -> PromotionReport:
+    def rollback(self, to: int | None, decision: Decision = NOBODY) -> PromotionReport:
         """Make the previous version stable again, and the stable one previous. When `to` is stable: only restore.
 
         Servers that do not follow soon are left behind, as long as one does; they follow when they can.
         """
         production = read_production_state(self._database)
         if to is not None and to == production.stable_version:
-            return _promotion(None, self.restore())
+            return _promotion(None, self.restore(), decision)
         previous = production.previous_version
         if previous is None or to not in (None, previous):
             raise SettingsError(
@@ -170,9 +173,9 @@ class Rollout:
             self._go_back(production, previous)
         except (TransientError, LoadFailed) as error:
             left_behind = self._left_behind(previous, error)
-        self._database.models.promote(previous)
+        self._database.models.promote(previous, decision)
         restored = self.restore() if left_behind is None else self._tell_production()[0]
-        return _promotion(production.stable_version, restored, left_behind or ())
+        return _promotion(production.stable_version, restored, decision, left_behind or ())
 
     def _answering(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The servers that answer, and the problems of the others; raises TransientError when none answers."""
@@ -261,5 +264,7 @@ class Rollout:
         return RestoreReport(stable, previous, aspired), stale
 
 
-def _promotion(former: int | None, restored: RestoreReport, left_behind: tuple[str, ...] = ()) -> PromotionReport:
-    return PromotionReport(former, restored.stable, restored.previous, restored.aspired, left_behind)
+def _promotion(
+    former: int | None, restored: RestoreReport, decision: Decision, left_behind: tuple[str, ...] = ()
+) -> PromotionReport:
+    return PromotionReport(former, restored.stable, restored.previous, decision, left_behind, aspired=restored.aspired)

@@ -11,7 +11,7 @@ from support.replicas import Site
 
 from sniffer.adapters.images import decode
 from sniffer.adapters.serving import ModelServer
-from sniffer.core.model_records import MODEL_NAME, ModelStatus
+from sniffer.core.model_records import MODEL_NAME, Decision, ModelStatus
 from sniffer.core.records import ScanRequest
 from sniffer.core.settings import ServingSettings
 
@@ -42,9 +42,15 @@ def test_a_second_version_step_by_step_each_run_twice(site: Site) -> None:
         assert found["latency"][site.replicas[0].url]["rounds"] == 30
         assert found["shadow"] is None
     for former in (1, 2):
-        assert site.step("promote", "--version=2")["former"] == former
+        promoted = site.step(
+            "promote", "--version=2", "--requested-by=ana", "--approved-by=ben", "--approval-reason=ok"
+        )
+        assert promoted["former"] == former
+        assert promoted["decision"] == {"requested_by": "ana", "approved_by": "ben", "approval_reason": "ok"}
         assert site.statuses() == {1: "previous", 2: "stable"}
         assert site.served() == [([1, 2], 2, None)] * 2
+    with site.database() as database:
+        assert [one.decision for one in database.models.stable_changes(2)] == [Decision("ana", "ben", "ok")]
     assert site.step("preflight", "--version=2")["version"] == 2
     site.step("preflight", status=2)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
+
+from sniffer.core.errors import SettingsError
 
 IMAGE_SIDE = 224
 IMAGE_SHAPE = (IMAGE_SIDE, IMAGE_SIDE, 3)
@@ -16,6 +19,10 @@ PIXELS_SIGNATURE = "pixels"
 MODEL_NAME = "drug_detector"
 LABELS = ("other", "drugs")
 """The classifier's classes in the order of its softmax; `score` is the probability of the last."""
+
+
+NAME_CHARS, REASON_CHARS = 200, 2000
+"""How long the name of a person, and a reason, may be."""
 
 
 class ModelStatus(StrEnum):
@@ -43,6 +50,39 @@ class ModelRecord:
     threshold: float
     status: ModelStatus
     candidate_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who asked for a change of the stable version, who approved it and why; None where that is nobody, or not known.
+
+    Names are those by which Airflow knows its users; at a terminal they are what the person there says. Raises
+    SettingsError for a text that is too long to be kept.
+    """
+
+    requested_by: str | None = None
+    approved_by: str | None = None
+    approval_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            most = REASON_CHARS if each.name == "approval_reason" else NAME_CHARS
+            if len(getattr(self, each.name) or "") > most:
+                raise SettingsError(f"{each.name} may have at most {most} characters")
+
+
+NOBODY = Decision()
+"""Nobody was asked, and nobody is known to have asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class StableChange:
+    """A version became stable in the place of `former`, at a time in UTC, by that decision."""
+
+    version: int
+    former: int | None
+    at: datetime
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sniffer.core.model_records import NOBODY, Decision
+
 
 @dataclass(frozen=True, slots=True)
 class GoldenDifferences:
@@ -80,9 +82,10 @@ class VerifyReport:
 class Promotion:
     """Which versions are stable and previous after `promote` or `rollback`, and which was stable before it.
 
-    `former` of a rollback that found nothing to do is None.
+    `former` of a rollback that found nothing to do is None. `decision` is what was recorded with the change.
     """
 
     former: int | None
     stable: int | None
     previous: int | None
+    decision: Decision = NOBODY

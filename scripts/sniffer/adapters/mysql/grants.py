@@ -51,6 +51,7 @@ ROLES = (
         {
             "alembic_version": _READ,
             "models": "SELECT, UPDATE",
+            "promotions": "SELECT, INSERT",
             "scans": _READ,
             "leases": _READ,
             "images": _READ,

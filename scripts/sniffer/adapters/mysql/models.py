@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import zlib
+from datetime import UTC
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.mysql import insert
 
-from sniffer.adapters.mysql.schema import models, reports, verdicts
+from sniffer.adapters.mysql.schema import models, promotions, reports, verdicts
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.errors import ContractError
 from sniffer.core.gate_records import GateVerdict
 from sniffer.core.json_records import json_values, parse_record
 from sniffer.core.model_metrics import ModelMetrics
-from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.model_records import NOBODY, Decision, ModelRecord, ModelStatus, StableChange
 
 _RecordT = TypeVar("_RecordT")
 _Row = dict[str, Any]
@@ -119,12 +120,20 @@ class ModelRegistry:
         )
         return [_read(row) for row in self._transact(lambda connection: connection.execute(query).all())]
 
-    def promote(self, version: int) -> None:
+    def promote(self, version: int, decision: Decision = NOBODY) -> None:
         """Make that version stable and the one that was stable previous: for the previous one, this swaps the two.
 
-        Idempotent; ContractError if unknown or rejected.
+        Who decided is kept with the change. Idempotent: where the version is stable already, what was decided then
+        stays. ContractError if the version is unknown or rejected.
         """
-        self._transact(lambda connection: _promote(connection, version))
+        self._transact(lambda connection: _promote(connection, version, decision))
+
+    def stable_changes(self, version: int | None = None) -> list[StableChange]:
+        """Every change of the stable version, oldest first; or those that made that version stable."""
+        query = select(promotions).order_by(promotions.c.number)
+        if version is not None:
+            query = query.where(promotions.c.version == version)
+        return [_change(row) for row in self._transact(lambda connection: connection.execute(query).all())]
 
 
 def _model(row: Row[Any] | None) -> ModelRecord | None:
@@ -230,7 +239,12 @@ def _short(digest: str | None) -> str:
     return f"{digest[:12]}…" if digest else "(none)"
 
 
-def _promote(connection: Connection, version: int) -> None:
+def _change(row: Row[Any]) -> StableChange:
+    decision = Decision(row.requested_by, row.approved_by, row.approval_reason)
+    return StableChange(row.version, row.former, row.promoted_at.replace(tzinfo=UTC), decision)
+
+
+def _promote(connection: Connection, version: int, decision: Decision) -> None:
     query = select(models.c.status, models.c.digest).where(models.c.version == version)
     row = connection.execute(query.with_for_update()).first()
     if row is None or row.digest == "":
@@ -240,10 +254,15 @@ def _promote(connection: Connection, version: int) -> None:
         raise ContractError(f"model version {version} was rejected: it cannot become stable")
     if status == ModelStatus.STABLE:
         return
+    former = connection.execute(select(models.c.version).where(models.c.status == ModelStatus.STABLE)).scalar()
     # Who was previous before is simply blessed again; who was stable is what a rollback goes back to.
     for old, new in (
         (ModelStatus.PREVIOUS, ModelStatus.BLESSED),
         (ModelStatus.STABLE, ModelStatus.PREVIOUS),
     ):
         connection.execute(update(models).where(models.c.status == old).values(status=new))
-    connection.execute(update(models).where(models.c.version == version).values(status=ModelStatus.STABLE))
+    decided = json_values(decision)
+    stable = {"status": ModelStatus.STABLE, **decided}
+    connection.execute(update(models).where(models.c.version == version).values(stable))
+    change = {"version": version, "former": former, "promoted_at": utc_now(), **decided}
+    connection.execute(insert(promotions).values(change))

@@ -20,10 +20,19 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
+
+
+def _who_decided() -> tuple[Column[str], ...]:
+    return (
+        Column("requested_by", String(200), doc="who asked for it: Airflow's user; empty: a schedule, or not known"),
+        Column("approved_by", String(200), doc="who approved it: Airflow's user; empty: nobody was asked"),
+        Column("approval_reason", String(2000), doc="why, in the approver's words"),
+    )
+
 
 models = Table(
     "models",
@@ -63,10 +72,23 @@ models = Table(
         doc="names the training at its threshold that the version is reserved for, hex",
     ),
     Column("verdict", JSON(none_as_null=True), doc="the verdict in force; all are in `verdicts`"),
+    *_who_decided(),
     info={
         "doc": "One row for each model version: which files it is, how good it is, and whether it is in production. "
-        "A scan reads it to find the stable version; a rollout changes `status`."
+        "A scan reads it to find the stable version; a rollout changes `status`. Who decided is of the last time that "
+        "the version became stable; all times are in `promotions`."
     },
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("number", BigInteger, primary_key=True, doc="counts up"),
+    Column("version", Integer, doc="the version that became stable, as in `models`"),
+    Column("former", Integer, doc="the version that was stable before; empty: none"),
+    Column("promoted_at", DATETIME(fsp=6), doc="UTC"),
+    *_who_decided(),
+    info={"doc": "Every change of the stable version, by rollout or roll-back, and who decided: rows are only added."},
 )
 
 verdicts = Table(

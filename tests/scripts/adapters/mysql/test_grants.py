@@ -123,6 +123,8 @@ def test_a_rollout_promotes_and_writes_nothing_else(database: Database, database
         "INSERT INTO models SELECT * FROM models",
         "UPDATE predictions SET score = 0",
         "DELETE FROM models",
+        "UPDATE promotions SET approved_by = 'me'",
+        "DELETE FROM promotions",
         "UPDATE scans SET state = 'complete'",
     )
 

@@ -7,11 +7,11 @@ import threading
 
 import pytest
 from support.judged import gate_verdict, model_metrics
-from support.stored_rows import candidate, model
+from support.stored_rows import candidate, model, rows
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import ContractError
-from sniffer.core.model_records import ModelStatus
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.model_records import Decision, ModelStatus
 from sniffer.core.settings import DatabaseSettings
 
 pytestmark = pytest.mark.both_servers
@@ -167,3 +167,31 @@ def test_promoting_the_previous_version_swaps_it_with_the_stable_one(database: D
         database.models.promote(version)
     statuses = {found.version: found.status for found in database.models.of_status(*ModelStatus)}
     assert statuses == {1: ModelStatus.BLESSED, 2: ModelStatus.STABLE, 3: ModelStatus.PREVIOUS}
+
+
+def test_who_decided_is_kept_with_every_change_of_the_stable_version(database: Database) -> None:
+    asked, rolled_back = Decision("ana", "Бен 🙂", "figures hold"), Decision(requested_by="cleo")
+    database.models.promote(1)
+    database.models.promote(2, asked)
+    database.models.promote(2, Decision("mallory", "mallory"))  # it is stable already: nothing is decided
+    database.models.promote(1, rolled_back)
+    changes = database.models.stable_changes()
+    assert [(one.version, one.former, one.decision) for one in changes] == [
+        (1, None, Decision()),
+        (2, 1, asked),
+        (1, 2, rolled_back),
+    ]
+    assert changes[0].at <= changes[1].at <= changes[2].at
+    assert database.models.stable_changes(2) == [changes[1]]
+
+
+def test_the_newest_decision_is_in_the_row_of_the_version(database: Database, database_url: str) -> None:
+    database.models.promote(1, Decision("ana", "ben", "figures hold"))
+    columns = "SELECT requested_by, approved_by, approval_reason FROM models WHERE version = 1"
+    assert rows(database_url, columns) == [("ana", "ben", "figures hold")]
+
+
+@pytest.mark.parametrize("field", ["requested_by", "approved_by", "approval_reason"])
+def test_a_decision_too_long_to_be_kept_is_refused_before_anything_changes(field: str) -> None:
+    with pytest.raises(SettingsError, match=f"{field} may have at most"):
+        Decision(**{field: "x" * 2001})

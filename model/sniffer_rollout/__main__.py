@@ -58,14 +58,14 @@ _GOLDEN, _ALL_PROOFS = ("golden",), tuple(_GROUPS)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StepRequest:
     """Which version a step is asked for, None where it chooses one itself; and who decided that."""
 
     version: int | None
     decision: Decision
 
 
-def run_all(rollout: Rollout, asked: Asked, interruption: Interruption) -> RunReport:
+def run_all(rollout: Rollout, asked: StepRequest, interruption: Interruption) -> RunReport:
     """Preflight, load, verify, promote; restores and raises on any failure, also an interruption."""
     preflight = rollout.preflight(asked.version)
     chosen = preflight.version
@@ -114,7 +114,7 @@ class Step:
     """One step: what it does, what its help says, and which flags it takes."""
 
     summary: str
-    perform: Callable[[Rollout, Asked, Interruption], StepReport]
+    perform: Callable[[Rollout, StepRequest, Interruption], StepReport]
     version: str = ""
     """Help of --version; empty when the step takes none."""
     needs_version: bool = False
@@ -264,7 +264,7 @@ def _perform(step: Step, arguments: argparse.Namespace) -> tuple[str, StepReport
     if step.loads and arguments.load_limit_s is not None:
         settings = dataclasses.replace(settings, load_limit_s=arguments.load_limit_s)
     limits = _limits(arguments, step.proofs)
-    asked = Asked(getattr(arguments, "version", None), _decision(arguments) if step.is_decided else NOBODY)
+    asked = StepRequest(getattr(arguments, "version", None), _decision(arguments) if step.is_decided else NOBODY)
     interruption = Interruption()
     interruption.listen()
     target = open_target(settings, force_conflicts=step.changes and arguments.force_conflicts)

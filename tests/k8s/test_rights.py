@@ -14,6 +14,9 @@ from sniffer_rollout.aspired import Aspired
 from sniffer_rollout.targets.kubernetes import KubernetesTarget, canary_deployment
 from sniffer_rollout.targets.kubernetes_api import KubernetesApi
 
+S3_ACTIONS = {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
+"""What any program of ours does to S3: none deletes, changes an access list or reads an older version."""
+
 Asked = tuple[str, str, str | None, bool]
 """Verb, resource, name, and whether in all namespaces."""
 
@@ -129,6 +132,22 @@ def test_the_rollout_may_do_no_more_than_it_does(overlay: Manifests, asked_by_ro
         assert {(verb, resource) for rule in rules for verb in rule["verbs"] for resource in rule["resources"]} == done
 
 
+def test_nobody_but_the_rollout_may_delete_anything_of_ours(overlay: Manifests) -> None:
+    """The trainer has no right in Kubernetes at all; Airflow deletes pods; the rollout its canary."""
+    deleting = {
+        (subject["name"], resource, tuple(rule.get("resourceNames", ())))
+        for kind in ("Role", "ClusterRole")
+        for binding in overlay.of_kind(f"{kind}Binding")
+        for subject in binding["subjects"]
+        for rule in overlay.get(kind, binding["roleRef"]["name"])["rules"]
+        if {"delete", "deletecollection"} & set(rule["verbs"])
+        for resource in rule["resources"]
+    }
+    airflow = {(f"airflow-{name}", "pods", ()) for name in ("scheduler", "worker", "triggerer")}
+    assert deleting == {("sniffer-rollout", "deployments", ("tf-serving-canary",))} | airflow
+    assert list(roles_of(overlay, "Role", "sniffer-trainer")) == []
+
+
 def test_the_rollout_may_not_touch_what_is_not_its_own(overlay: Manifests) -> None:
     def rollout_may(verb: str, resource: str, name: str) -> bool:
         return may(overlay, "sniffer-rollout", verb, resource, name)
@@ -170,6 +189,18 @@ def test_airflow_may_run_pods_and_nothing_else(overlay: Manifests, account: str)
     assert not list(roles_of(overlay, "ClusterRole", account, "airflow"))
 
 
+def test_only_the_trainer_writes_to_s3_and_only_models(k8s: Path) -> None:
+    associations = yaml.safe_load((k8s / "eksctl.yaml").read_text())["iam"]["podIdentityAssociations"]
+    writing = [
+        (each["serviceAccountName"], resource)
+        for each in associations
+        for statement in each.get("permissionPolicy", {}).get("Statement", [])
+        if "s3:PutObject" in statement["Action"]
+        for resource in statement["Resource"]
+    ]
+    assert writing == [("sniffer-trainer", "arn:aws:s3:::${MODELS_BUCKET}/*")]
+
+
 def test_only_the_rollout_gets_a_token_for_the_cluster(everything: Manifests) -> None:
     with_token = {
         pod["spec"]["serviceAccountName"] for _, pod in everything.pods() if pod["spec"]["automountServiceAccountToken"]
@@ -186,4 +217,5 @@ def test_aws_rights_are_given_to_accounts_that_are_there(k8s: Path, everything: 
     for each in associations:
         for statement in each.get("permissionPolicy", {}).get("Statement", []):
             assert not any("*" in action for action in statement["Action"])
+            assert {action for action in statement["Action"] if action.startswith("s3:")} <= S3_ACTIONS
             assert all(resource.startswith("arn:aws:s3:::${") for resource in statement["Resource"])

@@ -92,6 +92,7 @@ def test_nothing_is_defined_twice(everything: Manifests) -> None:
 
 def test_everything_is_in_our_namespace(manifests: Manifests) -> None:
     whole_cluster = {"Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass"}
+    whole_cluster |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     for resource in manifests.resources:
         namespace = resource["metadata"].get("namespace")
         assert namespace == (None if resource["kind"] in whole_cluster else "sniffer"), resource["metadata"]["name"]

@@ -227,7 +227,7 @@ def test_a_gpu_is_asked_for_only_where_there_are_some(render: Render) -> None:
     for name, gpus in (("overlays/gpu", 1), ("overlays/cpu", 0)):
         manifests = render(name)
         container, flags = server(manifests)
-        assert container["resources"]["limits"].get("nvidia.com/gpu", 0) == gpus
+        assert container["resources"]["limits"].get("nvidia.com/gpu", "0") == str(gpus)
         assert container["image"].endswith("-gpu") == bool(gpus)
         assert ("--enable_batching" in flags) == bool(gpus)
         tolerations = manifests.get("Deployment", "tf-serving")["spec"]["template"]["spec"].get("tolerations", [])

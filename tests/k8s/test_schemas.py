@@ -13,6 +13,7 @@ import pytest
 import yaml
 from kubernetes.utils import parse_quantity
 from support.manifests import KUBECTL, Manifests, Render, Resource
+from support.second_apply import differences
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +135,22 @@ def test_a_load_balancer_is_only_there_when_asked_for_and_lets_in_only_named_ran
     assert ranges and "0.0.0.0/0" not in ranges
     (rule,) = opened.get("NetworkPolicy", "serving-from-outside")["spec"]["ingress"]
     assert [source["ipBlock"]["cidr"] for source in rule["from"]] == ranges
+
+
+def test_a_second_apply_changes_nothing(manifests: Manifests, version: str) -> None:
+    """What the API server would add or write otherwise is written so from the start: kubectl says `unchanged`."""
+    assert [found for each in manifests.resources for found in differences(each, version)] == []
+
+
+def test_what_a_second_apply_would_change_is_found(render: Render, version: str) -> None:
+    gpu = render("overlays/gpu")
+    policy = copy.deepcopy(gpu.get("NetworkPolicy", "serving"))
+    del policy["spec"]["ingress"][0]["ports"][0]["protocol"]
+    assert differences(policy, version) == ["serving.spec.ingress[0].ports[0] lacks protocol"]
+    admission = copy.deepcopy(gpu.get("ValidatingAdmissionPolicy", "sniffer-rollout-pods"))
+    del admission["spec"]["matchConstraints"]["resourceRules"][0]["scope"]
+    assert len(differences(admission, version)) == 1
+    for value in (1, "1024Mi", "0.5", "1000m", "2000", "08"):
+        deployment = copy.deepcopy(gpu.get("Deployment", "tf-serving"))
+        deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = value
+        assert len(differences(deployment, version)) == 1, value

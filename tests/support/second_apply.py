@@ -1,7 +1,7 @@
 """What a second `kubectl apply` of the same manifests would change, though nothing did: it says `configured` then.
 
 kubectl compares what is applied with what the API server keeps, field by field, and lists without a merge key as a
-whole. So a difference is a list of ours to whose items the server added a default, or a quantity that it writes otherwise.
+whole. So a difference is a list of ours to whose items the server added a default, or a quantity in another form.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def canary(cluster: Manifests) -> Resource:
 @pytest.fixture
 def pod(cluster: Manifests) -> Resource:
     """A pod of the model server as the API shows it."""
-    made = copy.deepcopy(cluster.get("Deployment", "tf-serving")["spec"]["template"])
+    made: Resource = copy.deepcopy(cluster.get("Deployment", "tf-serving")["spec"]["template"])
     made["metadata"] |= {"name": "tf-serving-1", "namespace": "sniffer", "ownerReferences": [{"kind": "ReplicaSet"}]}
     return made
 
@@ -75,6 +75,7 @@ def test_a_rollout_may_do_all_that_it_does(cluster: Manifests, canary: Resource,
     for operation in ("CREATE", "UPDATE"):
         assert refusals(cluster, deployment(canary, operation)) == []
     assert refusals(cluster, Write(ROLLOUT, "DELETE", "apps", "deployments", "tf-serving-canary")) == []
+    assert refusals(cluster, Write(ROLLOUT, "DELETE", "", "configmaps", "tf-serving-aspired-canary")) == []
     assert refusals(cluster, annotated(pod, lambda _: None)) == []
     pod["metadata"].pop("annotations")
     assert refusals(cluster, annotated(pod, lambda _: None)) == []
@@ -85,7 +86,8 @@ def test_it_may_not_write_another_config_map_or_another_key(cluster: Manifests) 
         assert refusals(cluster, config_map("sniffer-settings", operation)) != []
     assert refusals(cluster, config_map(NAMES[0], data={"aspired.json": "{}", "other": ""})) != []
     assert refusals(cluster, config_map(NAMES[0], binaryData={"x": ""})) != []
-    assert refusals(cluster, Write(ROLLOUT, "DELETE", "", "configmaps", "sniffer-settings")) != []
+    for name in ("sniffer-settings", "tf-serving-aspired"):
+        assert refusals(cluster, Write(ROLLOUT, "DELETE", "", "configmaps", name)) != []
 
 
 def container(body: Resource) -> Resource:

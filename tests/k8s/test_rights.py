@@ -144,7 +144,8 @@ def test_nobody_but_the_rollout_may_delete_anything_of_ours(overlay: Manifests) 
         for resource in rule["resources"]
     }
     airflow = {(f"airflow-{name}", "pods", ()) for name in ("scheduler", "worker", "triggerer")}
-    assert deleting == {("sniffer-rollout", "deployments", ("tf-serving-canary",))} | airflow
+    canary = {("deployments", ("tf-serving-canary",)), ("configmaps", ("tf-serving-aspired-canary",))}
+    assert deleting == {("sniffer-rollout", *each) for each in canary} | airflow
     assert list(roles_of(overlay, "Role", "sniffer-trainer")) == []
 
 

@@ -70,8 +70,8 @@ def _in_value(value: Any, schema: Any, version: str, where: str, *, in_atomic_li
         yield from _in_object(value, kind, version, where, in_atomic_list=in_atomic_list)
     elif isinstance(value, dict):
         for name, item in value.items():
-            inside = schema.get("additionalProperties")
-            yield from _in_value(item, inside, version, f"{where}.{name}", in_atomic_list=in_atomic_list)
+            for_all = schema.get("additionalProperties")
+            yield from _in_value(item, for_all, version, f"{where}.{name}", in_atomic_list=in_atomic_list)
 
 
 def is_canonical(value: object) -> bool:

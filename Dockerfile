@@ -24,7 +24,7 @@ RUN python -m venv --without-pip /opt/venv && python -m venv --without-pip /opt/
 WORKDIR /build
 COPY docker/build-wheels docker/install-wheels docker/build.txt ./
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_certificates \
-    ca=/run/secrets/ca_certificates; [ ! -e $ca ] || export PIP_CERT=$ca; \
+    ca=/run/secrets/ca_certificates; [ ! -s $ca ] || export PIP_CERT=$ca; \
     python -m pip --python /opt/build/bin/python install -q --require-hashes --no-deps --requirement build.txt
 
 FROM build AS fleet-packages

@@ -10,12 +10,14 @@ import argparse
 import base64
 import json
 import os
+import re
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sniffer.core.errors import SnifferError
+from sniffer.core.errors import SettingsError, SnifferError
 from sniffer.core.model_records import MODEL_NAME
 from sniffer_rollout.aspired import Aspired
 from sniffer_rollout.targets.local import LocalTarget
@@ -26,6 +28,9 @@ MYSQL_USER = 999
 
 REGION = "us-east-1"
 LOGIN = "admin"
+GB = 1_000_000_000
+MEMORY = Path("/proc/meminfo")
+
 MYSQL_NAMES = ("airflow", "sniffer")
 """Two databases, each with a user of that name that may use no other."""
 
@@ -147,6 +152,25 @@ def airflow_files(master: Master) -> dict[str, str]:
     }
 
 
+def check_machine(data_folder: Path, memory_gb: float, disk_gb: float) -> None:
+    """Fail early, and in words, on a machine on which something would be killed half-way; 0 asks for nothing."""
+    kilobytes = re.search(r"^MemTotal:\s+(\d+) kB$", MEMORY.read_text(), re.MULTILINE)
+    memory = int(kilobytes[1]) * 1024 / GB if kilobytes else memory_gb
+    if memory < memory_gb:
+        raise SettingsError(
+            f"this machine has {memory:.1f} GB of memory, and this needs {memory_gb:g}: add -f docker/small.yaml for a "
+            "machine with 8 GB, or set SNIFFER_MEMORY_GB=0 to start all the same"
+        )
+    if not disk_gb or (data_folder / "airflow" / "passwords.json").exists():
+        return  # what has started before is not kept from starting by what it has written
+    free = shutil.disk_usage(data_folder).free / GB
+    if free < disk_gb:
+        raise SettingsError(
+            f"the disk of Docker's volumes has {free:.1f} GB left, and a first start needs {disk_gb:g}: make room "
+            "(docker system df), or set SNIFFER_DISK_GB=0 to start all the same"
+        )
+
+
 def prepare(secrets_folder: Path, data_folder: Path) -> None:
     """Everything of the module's docstring; again, it changes no secret."""
     own_folder(secrets_folder / "master", 0)
@@ -174,12 +198,15 @@ def prepare_serving(data_folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program: 0 when all is there, 1 when the disk refuses, 2 for wrong usage."""
+    """Run the program: 0 when all is there, 1 when the disk refuses, 2 for wrong usage or too small a machine."""
     parser = argparse.ArgumentParser(prog="prepare.py", description=__doc__)
     parser.add_argument("--secrets", type=Path, required=True, metavar="FOLDER", help="holds a volume per consumer")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds the volumes of data")
+    parser.add_argument("--memory-gb", type=float, default=0.0, help="refuse a machine with less")
+    parser.add_argument("--disk-gb", type=float, default=0.0, help="refuse a first start with less room for data")
     flags = parser.parse_args(argv)
     try:
+        check_machine(flags.data, flags.memory_gb, flags.disk_gb)
         prepare(flags.secrets, flags.data)
     except OSError as error:
         print(f"prepare: {error}", file=sys.stderr)

@@ -14,6 +14,6 @@ RUN python -m venv --without-pip /opt/venv
 COPY tests/docker/standin-s3.txt .
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_certificates \
     --mount=type=cache,target=/root/.cache/pip \
-    ca=/run/secrets/ca_certificates; [ ! -e $ca ] || export PIP_CERT=$ca; \
+    ca=/run/secrets/ca_certificates; [ ! -s $ca ] || export PIP_CERT=$ca; \
     python -m pip --python /opt/venv/bin/python install -q --require-hashes -r standin-s3.txt
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp

@@ -25,10 +25,26 @@ from support.serve_flags import parse_flags
 from sniffer_local import sample_bucket
 
 ONE_SHOTS = {"prepare", "sample-data", "migrate", "airflow-init"}
-THIRD_PARTIES = {"mysql", "s3", "tf-serving", "tf-serving-gpu"}
+THIRD_PARTIES = {"mysql", "s3", "tf-serving"}
+BY_HAND = {"cli"}
+"""Started by whoever wants one."""
 
 # Flags of the real server that ours does without: model_servers/main.cc of TensorFlow Serving 2.20.
 TENSORFLOW_SERVINGS_OWN = {"--port", "--grpc_socket_path", "--num_load_threads"}
+
+
+AIRFLOWS = ("api-server", "scheduler", "dag-processor", "triggerer")
+
+
+def overriding(name: str) -> Services:
+    """The services of docker/NAME.yaml, which is given beside docker-compose.yaml."""
+    found: Services = yaml.safe_load((CHECKOUT / "docker" / f"{name}.yaml").read_text())["services"]
+    return found
+
+
+def with_defaults(text: str) -> str:
+    """The text as it is when no variable is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
 def mounts(service: ComposeService) -> dict[str, tuple[PurePath, bool]]:
@@ -56,7 +72,7 @@ def test_it_is_valid_by_the_compose_specification(compose: dict[str, Any]) -> No
 
 def test_every_port_is_on_the_loopback(services: Services) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
-    assert published.keys() == {"api-server", "tf-serving", "tf-serving-gpu"}
+    assert published.keys() == {"api-server", "tf-serving"}
     for ports in published.values():
         for port in ports:
             assert re.fullmatch(r"127\.0\.0\.1:\$\{SNIFFER_\w+_PORT:-\d+\}:\d+", port)
@@ -66,14 +82,24 @@ def test_every_port_is_on_the_loopback(services: Services) -> None:
 def test_every_image_is_pinned_as_the_cluster_has_it(services: Services, version: str) -> None:
     listed = yaml.safe_load((CHECKOUT / "k8s" / "components" / "images" / "kustomization.yaml").read_text())["images"]
     cluster = {f"{each.get('newName', each['name'])}:{each['newTag']}" for each in listed}
-    used = {service["image"] for service in services.values()}
+    used = {with_defaults(service["image"]) for service in [*services.values(), *overriding("gpu").values()]}
     for image in used:
         assert re.fullmatch(r"[\w/-]+:\d+(\.\d+)+(-gpu)?", image), image
     assert {image for image in used if image.startswith("tensorflow/")} <= cluster
     ours = {image for image in used if image.startswith("sniffer-bot/")}
     assert ours == {f"sniffer-bot/fleet:{version}", f"sniffer-bot/airflow-local:{version}"}
     assert ours & cluster == {f"sniffer-bot/fleet:{version}"}
-    assert services["mysql"]["image"].startswith("mysql:8.4.")
+    assert with_defaults(services["mysql"]["image"]).startswith("mysql:8.4.")
+
+
+def test_every_image_of_others_can_be_given_by_its_digest(services: Services) -> None:
+    """By a variable each, as docs/docker.md says; Docker checks what it pulls by a digest."""
+    for name in THIRD_PARTIES:
+        assert re.fullmatch(r"\$\{SNIFFER_\w+_IMAGE:-[^}]+\}", services[name]["image"]), name
+    build = services["migrate"]["build"]
+    assert re.fullmatch(r"\$\{SNIFFER_PYTHON_IMAGE:-[^}]+\}", build["args"]["PYTHON_IMAGE"])
+    [default] = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", (CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
+    assert with_defaults(build["args"]["PYTHON_IMAGE"]) == default
 
 
 def test_our_images_are_built_from_the_target_of_their_name(services: Services, stages: dict[str, Stage]) -> None:
@@ -82,12 +108,21 @@ def test_our_images_are_built_from_the_target_of_their_name(services: Services, 
         assert ("build" in service) == bool(ours), name
         if ours:
             assert service["build"]["target"] == ours[1] and ours[1] in stages
+            assert service["build"]["secrets"] == ["pip_conf", "ca_certificates"]
+
+
+def test_a_build_has_the_secrets_that_the_dockerfile_asks_for(compose: dict[str, Any]) -> None:
+    asked = set(re.findall(r"--mount=type=secret,id=(\w+)", (CHECKOUT / "Dockerfile").read_text()))
+    assert asked == compose["secrets"].keys()
+    for secret in compose["secrets"].values():
+        # An empty file unless somebody says which.
+        assert re.fullmatch(r"\$\{SNIFFER_\w+:-/dev/null\}", secret["file"])
 
 
 def test_every_program_takes_its_flags(services: Services) -> None:
     seen = set()
     for service in services.values():
-        command = service.get("command", [])
+        command = [with_defaults(word) for word in service.get("command", [])]
         if command[:1] == ["with-secrets"]:
             assert (PurePath(command[1]), True) in mounts(service).values()
             command = command[2:]
@@ -117,6 +152,8 @@ def test_airflow_knows_its_commands(services: Services) -> None:
         if service.get("command", [])[2:3] == ["airflow"]
     }
     assert started.keys() == {"api-server", "scheduler", "dag-processor", "triggerer"}
+    assert services["cli"]["entrypoint"] == [*services["scheduler"]["command"][:2], "airflow"]
+    started["cli"] = services["cli"]["command"]
     assert services["airflow-init"]["command"][2:] == ["airflow-init"]
     script = (CHECKOUT / "docker" / "airflow-init").read_text()
     lines = [line.removeprefix("airflow ") for line in script.splitlines() if line.startswith("airflow ")]
@@ -132,15 +169,15 @@ def test_the_first_start_lets_dags_run_that_are_there() -> None:
 
 
 def test_the_model_servers_flags_are_tensorflow_servings(services: Services) -> None:
-    for name in ("tf-serving", "tf-serving-gpu"):
-        command = services[name]["command"]
-        settings = parse_flags([flag for flag in command if flag.partition("=")[0] not in TENSORFLOW_SERVINGS_OWN])
-        assert settings.rest_api_port == 8501
-        assert settings.allow_labels_for_unavailable
-        assert "--port=0" in command and any(flag.startswith("--grpc_socket_path=") for flag in command)
-        config = settings.model_config_file
-        assert config is not None
-        assert any(config.is_relative_to(target) for target, _ in mounts(services[name]).values())
+    service = services["tf-serving"]
+    command = service["command"]
+    settings = parse_flags([flag for flag in command if flag.partition("=")[0] not in TENSORFLOW_SERVINGS_OWN])
+    assert settings.rest_api_port == 8501
+    assert settings.allow_labels_for_unavailable
+    assert "--port=0" in command and any(flag.startswith("--grpc_socket_path=") for flag in command)
+    config = settings.model_config_file
+    assert config is not None
+    assert any(config.is_relative_to(target) for target, _ in mounts(service).values())
 
 
 def test_the_rollout_writes_what_the_model_server_reads(services: Services) -> None:
@@ -185,7 +222,7 @@ def airflow_secrets() -> set[str]:
 
 
 def test_airflows_processes_share_their_settings(services: Services) -> None:
-    settings = [services[name]["environment"] for name in ("api-server", "scheduler", "dag-processor", "triggerer")]
+    settings = [services[name]["environment"] for name in (*AIRFLOWS, "cli")]
     assert all(each == settings[0] for each in settings)
     from airflow.configuration import conf
 
@@ -203,8 +240,8 @@ def test_hosts_are_services(services: Services) -> None:
 
 def test_only_prepare_is_root_and_ours_cannot_write_but_to_volumes(services: Services) -> None:
     for name, service in services.items():
-        if name != "mysql":  # its entry point goes from root to its own user
-            assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
+        assert ("cap_add" in service) == (name in ("prepare", "mysql")), name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert "privileged" not in service
         assert (service.get("user") == "0:0") == (name == "prepare"), name
@@ -224,15 +261,38 @@ def test_everything_waits_for_what_it_needs(services: Services) -> None:
 
 def test_what_stays_up_is_watched_limited_and_started_again(services: Services) -> None:
     for name, service in services.items():
+        assert service["pids_limit"] and service["cpus"], name
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
         if name in ONE_SHOTS:
             assert service["restart"] in ("no", "on-failure:3"), name
-        else:
+        elif name not in BY_HAND:
             assert service["restart"] == "unless-stopped" and service["mem_limit"] and service["healthcheck"], name
 
 
-def test_health_checks_name_what_airflow_reports(services: Services) -> None:
-    checked = {s["healthcheck"]["test"][2] for s in services.values() if "airflow-health" in str(s.get("healthcheck"))}
-    assert checked == {"metadatabase", "scheduler", "dag_processor", "triggerer"}
+def test_each_part_of_airflow_answers_for_itself(services: Services) -> None:
+    checks = {name: services[name]["healthcheck"]["test"][1:] for name in AIRFLOWS}
+    assert checks.pop("api-server") == ["airflow-health", "http://127.0.0.1:8080/api/v2/monitor/health"]
+    from airflow.jobs.dag_processor_job_runner import DagProcessorJobRunner
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+    from airflow.jobs.triggerer_job_runner import TriggererJobRunner
+
+    jobs: dict[str, Any] = {
+        "scheduler": SchedulerJobRunner,
+        "dag-processor": DagProcessorJobRunner,
+        "triggerer": TriggererJobRunner,
+    }
+    for name, job in jobs.items():
+        assert checks[name] == [*services[name]["command"][:2], "airflow-health", job.job_type]
+
+
+def test_old_logs_of_tasks_are_removed_where_they_are_written(services: Services) -> None:
+    cleaner, scheduler = services["log-cleaner"], services["scheduler"]
+    assert mounts(cleaner)["airflow"] == mounts(scheduler)["airflow"]
+    script = (CHECKOUT / "docker" / "clean-logs").read_text()
+    for name, value in cleaner["environment"].items():
+        assert name in script and with_defaults(value).isdecimal()
+    # What the DAG processor says on every file, twice a minute, is bounded as the container's log.
+    assert scheduler["environment"]["AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET"] == "stdout"
 
 
 def test_every_volume_is_declared_and_used(compose: dict[str, Any], services: Services) -> None:
@@ -250,7 +310,7 @@ def test_a_secret_goes_to_its_consumer_only(services: Services) -> None:
         "secrets-mysql": {"mysql"},
         "secrets-s3": {"s3"},
         "secrets-programs": {"migrate", "sample-data"},
-        "secrets-airflow": {"airflow-init", "api-server", "scheduler", "dag-processor", "triggerer"},
+        "secrets-airflow": {"airflow-init", *AIRFLOWS, "cli"},
     }
 
 
@@ -265,11 +325,42 @@ def test_no_secret_is_in_git(services: Services) -> None:
             assert not re.search(r"AKIA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIVATE KEY|[A-Za-z0-9+/_-]{40,}=*$", text)
 
 
-def test_the_gpu_server_takes_the_place_of_the_other(services: Services) -> None:
-    cpu, gpu = services["tf-serving"], services["tf-serving-gpu"]
-    assert gpu["profiles"] == ["gpu"] and "profiles" not in cpu
-    assert gpu["networks"] == cpu["networks"] == {"default": {"aliases": ["tf-serving"]}}
-    assert gpu["image"] == f"{cpu['image']}-gpu"
+def test_a_gpu_is_the_same_server_so_down_needs_no_other_words(services: Services) -> None:
+    gpu = overriding("gpu")
+    assert gpu.keys() == {"tf-serving"}
+    assert with_defaults(gpu["tf-serving"]["image"]) == with_defaults(services["tf-serving"]["image"]) + "-gpu"
+    assert not {"command", "volumes", "ports"} & gpu["tf-serving"].keys()
+
+
+def test_the_small_machine_has_room_for_every_limit(services: Services) -> None:
+    small = overriding("small")
+    standing = {name for name in services if name not in ONE_SHOTS | BY_HAND}
+    limits = {name: str((services[name] | small.get(name, {}))["mem_limit"]) for name in standing}
+    assert sum(bytes_of(limit) for limit in limits.values()) <= 8 * 1024**3, limits
+    assert small["scheduler"]["environment"] == {"AIRFLOW__CORE__PARALLELISM": "1"}
+    # What it needs is the least that it starts on.
+    needs = {flag for flag in small["prepare"]["command"] if flag.startswith("--memory-gb")}
+    assert [with_defaults(flag) for flag in needs] == ["--memory-gb=7"]
+    assert [f for f in small["prepare"]["command"] if f not in needs] == [
+        f for f in services["prepare"]["command"] if not f.startswith("--memory-gb")
+    ]
+
+
+def bytes_of(limit: str) -> int:
+    """A limit as Docker writes it."""
+    return int(limit[:-1]) * {"m": 1024**2, "g": 1024**3}[limit[-1]]
+
+
+def test_for_development_the_checkout_is_where_the_image_has_its_own(services: Services) -> None:
+    development = overriding("development")
+    assert development.keys() == {*AIRFLOWS, "cli"}
+    for service in development.values():
+        assert mounts(service) == {
+            "./dags": (PurePath("/opt/sniffer/dags"), True),
+            "./plugins": (PurePath("/opt/sniffer/plugins"), True),
+        }
+        assert service["environment"] == {"PYTHONPATH": "/opt/sniffer/plugins"}
+    assert "AIRFLOW__CORE__DAGS_FOLDER=/opt/sniffer/dags" in (CHECKOUT / "Dockerfile").read_text()
 
 
 def test_the_sample_data_are_those_of_the_demo() -> None:
@@ -282,7 +373,7 @@ def test_the_sample_data_are_those_of_the_demo() -> None:
 
 def test_the_stand_ins_stand_for_third_parties_only(services: Services) -> None:
     standins = yaml.safe_load((CHECKOUT / "tests" / "docker" / "standins.yaml").read_text())["services"]
-    assert standins.keys() == THIRD_PARTIES - {"tf-serving-gpu"} | {"scheduler"}
+    assert standins.keys() == THIRD_PARTIES | {"scheduler"}
     assert standins["scheduler"].keys() == {"environment"}
     serving = standins["tf-serving"]["command"]
     ours = [flag for flag in services["tf-serving"]["command"] if flag.partition("=")[0] not in TENSORFLOW_SERVINGS_OWN]

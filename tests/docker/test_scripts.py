@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from cryptography.fernet import Fernet
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
 from support.http_server import HttpAnswer, HttpRequest, HttpServer
 from support.imports import CHECKOUT
 from support.load_script import load_script
@@ -162,29 +163,63 @@ def test_with_secrets_refuses_what_cannot_be_meant(arguments: tuple[str, ...]) -
     assert done.returncode == 2 and "usage: with-secrets FOLDER" in done.stderr
 
 
-@pytest.fixture
-def health(tmp_path: Path) -> Iterator[Callable[[str], int]]:
-    """An API that reports the parts' health; returns what airflow-health says of one."""
-    parts = {"scheduler": {"status": "healthy"}, "triggerer": {"status": "unhealthy"}}
+def health(what: str, **environ: str) -> tuple[int, str]:
+    """Exit status and line of airflow-health."""
+    command = [sys.executable, str(DOCKER / "airflow-health"), what]
+    done = subprocess.run(
+        command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=20, check=False
+    )
+    return done.returncode, done.stdout
 
+
+@pytest.mark.parametrize(("status", "expected"), [("healthy", 0), ("unhealthy", 1)])
+def test_airflow_health_asks_an_api_for_its_database(status: str, expected: int) -> None:
     class HealthServer(HttpServer):
         def respond(self, request: HttpRequest) -> HttpAnswer:
-            return HttpAnswer(200, json.dumps(parts).encode())
+            return HttpAnswer(200, json.dumps({"metadatabase": {"status": status}}).encode())
 
     with HealthServer() as server:
-        environ = {**os.environ, "SNIFFER_AIRFLOW_HEALTH_URL": f"{server.url}/health"}
-
-        def ask(part: str) -> int:
-            command = [sys.executable, str(DOCKER / "airflow-health"), part]
-            return subprocess.run(command, env=environ, capture_output=True, timeout=20, check=False).returncode
-
-        yield ask
+        assert health(f"{server.url}/health")[0] == expected
 
 
-def test_airflow_health_tells_a_part_that_is_well_from_others(health: Callable[[str], int]) -> None:
-    assert health("scheduler") == 0
-    assert health("triggerer") != 0
-    assert health("no-such-part") != 0
+def test_airflow_health_goes_by_the_heartbeat_of_this_containers_own_job(database_url: str) -> None:
+    environ = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{database_url}?charset=utf8mb4"}
+    assert health("SchedulerJob", **environ)[0] == 1
+    engine = create_engine(database_url)
+    columns = "job_type VARCHAR(30), hostname VARCHAR(500), state VARCHAR(20), latest_heartbeat DATETIME(6)"
+    row = text("INSERT INTO job VALUES (:type, :host, :state, UTC_TIMESTAMP() - INTERVAL :age SECOND)")
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE TABLE job ({columns})"))
+        jobs = [("SchedulerJob", "another", "running", 0), ("SchedulerJob", socket.gethostname(), "success", 0)]
+        jobs += [("TriggererJob", socket.gethostname(), "running", age) for age in (500, 3)]
+        jobs += [("DagProcessorJob", socket.gethostname(), "running", 500)]
+        for job_type, host, state, age in jobs:
+            connection.execute(row, {"type": job_type, "host": host, "state": state, "age": age})
+    engine.dispose()
+    assert health("SchedulerJob", **environ) == (1, "no SchedulerJob runs here\n")
+    assert health("TriggererJob", **environ) == (0, "TriggererJob is well\n")
+    status, line = health("DagProcessorJob", **environ)
+    assert status == 1 and line.startswith("the last heartbeat of DagProcessorJob is 50")
+
+
+def test_airflow_health_without_a_database_says_so() -> None:
+    environ = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "mysql+mysqldb://u:sesame@127.0.0.1:1/airflow"}
+    status, line = health("SchedulerJob", **environ)
+    assert status == 1 and "OperationalError" in line and "sesame" not in line
+
+
+def test_a_machine_that_is_too_small_is_refused_in_words(
+    prepare: Preparation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [f"--secrets={tmp_path / 'secrets'}", f"--data={tmp_path / 'data'}"]
+    (tmp_path / "data").mkdir()
+    for flag, way_out in (("--memory-gb=1000000", "docker/small.yaml"), ("--disk-gb=1000000", "SNIFFER_DISK_GB=0")):
+        assert prepare.main([*flags, flag]) == 2
+        assert way_out in capsys.readouterr().err
+    assert not (tmp_path / "secrets").exists()
+    prepare.start(tmp_path)
+    # What runs already is not kept from starting again by what it has written.
+    assert prepare.main([*flags, "--disk-gb=1000000"]) == 0
 
 
 def test_clean_logs_removes_old_logs_and_nothing_else(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ from __future__ import annotations
 from airflow.sdk import dag
 
 from sniffer_airflow.names import BLESSED_MODEL, TASK_DEFAULTS
-from sniffer_airflow.training.form import export_params
+from sniffer_airflow.training.fields import export_fields
 from sniffer_airflow.training.tasks import announce_savedmodel, plan_of_export, training_program
 
 
@@ -51,7 +51,7 @@ from sniffer_airflow.training.tasks import announce_savedmodel, plan_of_export, 
     catchup=False,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
-    params=export_params(),
+    params=export_fields(),
     description="Export, check and publish the model that has passed the gate. Runs when retrain_model has accepted "
     "one.",
     tags=["sniffer", "training"],

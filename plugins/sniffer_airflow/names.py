@@ -22,6 +22,7 @@ MODEL_BASE_VARIABLE = "sniffer_model_base"
 RETRAINING_VARIABLE = "sniffer_retraining"
 
 RETRAIN_DAG, EXPORT_DAG, ROLLOUT_DAG, SCAN_DAG = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
+WATCH_DAG = "watch_labels"
 
 APPROVAL_LIMIT = timedelta(hours=12)
 """How long `rollout_serving` waits for an approval."""
@@ -69,6 +70,11 @@ def name_of_run(dag_id: str, run_id: str) -> str:
         return full
     digest = hashlib.sha256(full.encode()).hexdigest()[:12]
     return f"{plain[: _RUN_NAME_CHARS - len(digest) - 1]}-{digest}"
+
+
+def form_of(dag_id: str) -> str:
+    """The DAG's form, as messages name it."""
+    return f"the form of {dag_id}"
 
 
 def workdir_of(training_dir: str, run_name: str) -> str:

@@ -7,26 +7,30 @@ from dataclasses import dataclass
 
 from airflow.sdk import Param
 
-from sniffer_airflow.forms import MORE_OPTIONS, Json, Values, choice_field, count_field, limits_field, switch_field
-from sniffer_airflow.names import APPROVAL_LIMIT
+from sniffer_airflow.forms.fields import MORE_OPTIONS, Json, choice_field, count_field, limits_field, switch_field
+from sniffer_airflow.forms.limits import SHARE, Bounds, Limits
+from sniffer_airflow.forms.values import checked
+from sniffer_airflow.names import APPROVAL_LIMIT, ROLLOUT_DAG, form_of
 
 ROLL_OUT, ROLL_BACK = "roll out", "roll back"
+LARGEST_VERSION = 9_999_999_999
+"""A published version's folder has at most ten digits."""
 
-GOLDEN_LIMITS = ("golden_tolerance", "encoded_tolerance")
+GOLDEN_LIMITS: Limits = {"golden_tolerance": SHARE, "encoded_tolerance": SHARE}
 """Those of VERIFY_LIMITS that `load` and `promote` take too, which prove the golden examples again."""
 
-VERIFY_LIMITS = (
-    *GOLDEN_LIMITS,
-    "latency_rounds",
-    "latency_batch",
-    "max_median_ratio",
-    "max_p95_ratio",
-    "latency_floor_ms",
-    "shadow_images",
-    "least_shadow_images",
-    "max_flips",
-    "max_flag_change",
-)
+VERIFY_LIMITS: Limits = {
+    **GOLDEN_LIMITS,
+    "latency_rounds": Bounds(1, 10_000, whole=True),
+    "latency_batch": Bounds(1, 1024, whole=True),
+    "max_median_ratio": Bounds(0, 1000),
+    "max_p95_ratio": Bounds(0, 1000),
+    "latency_floor_ms": Bounds(0, 60_000),
+    "shadow_images": Bounds(0, 10_000, whole=True),
+    "least_shadow_images": Bounds(0, 10_000, whole=True),
+    "max_flips": SHARE,
+    "max_flag_change": SHARE,
+}
 """The limits that `python -m sniffer_rollout verify` takes as flags."""
 
 
@@ -42,7 +46,7 @@ class RolloutForm:
     @classmethod
     def parse(cls, params: Mapping[str, Json]) -> RolloutForm:
         """From a DAG run's params; SettingsError names the field that is wrong."""
-        values = Values(params)
+        values = checked(params, rollout_params(), form_of(ROLLOUT_DAG))
         return cls(
             action=values.text("action") or ROLL_OUT,
             version=values.count("version"),
@@ -63,6 +67,7 @@ def rollout_params() -> dict[str, Param]:
         "version": count_field(
             "Model version",
             "*If empty:* the newest exported version; for a roll-back, the version that was stable before.",
+            most=LARGEST_VERSION,
         ),
         "approval": switch_field(
             "Ask for approval",

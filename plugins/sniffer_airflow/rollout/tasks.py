@@ -19,7 +19,8 @@ from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.results import result_of
-from sniffer_airflow.forms import Json, read_variable
+from sniffer_airflow.forms.fields import Json
+from sniffer_airflow.forms.variables import model_base
 from sniffer_airflow.names import APPROVAL_LIMIT, MODEL_BASE_VARIABLE, SAVEDMODEL, SERVING_MODEL
 from sniffer_airflow.rollout.form import ROLL_BACK, RolloutForm
 from sniffer_airflow.rollout.plan import plan_rollout
@@ -45,7 +46,7 @@ def plan(
         previous = task_state_store.get("previous") or (_previous() if form.action == ROLL_BACK else None)
         if previous is not None:
             task_state_store.set("previous", previous)
-        planned = plan_rollout(form, exported, previous, read_variable(MODEL_BASE_VARIABLE))
+        planned = plan_rollout(form, exported, previous, model_base())
     log.info("%s: version %s", planned.action, planned.version)
     return asdict(planned)
 

@@ -11,7 +11,7 @@ from sniffer.core.errors import ContractError, IncompleteScan
 from sniffer.core.records import Certificate
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
-from sniffer_airflow.forms import Json
+from sniffer_airflow.forms.fields import Json
 
 log = logging.getLogger(__name__)
 

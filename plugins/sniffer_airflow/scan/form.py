@@ -10,20 +10,22 @@ from datetime import datetime
 from airflow.sdk import Param
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.forms import (
+from sniffer_airflow.forms.fields import (
     MORE_OPTIONS,
     Json,
-    Values,
     count_field,
+    in_variable,
     lines_field,
     literally,
+    setting_field,
     switch_field,
     text_field,
     text_rule,
     time_field,
-    variable_now,
 )
-from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE
+from sniffer_airflow.forms.values import checked
+from sniffer_airflow.forms.variables import checked_json, checked_text, variable_now
+from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_DAG, SCAN_VARIABLE, form_of
 from sniffer_airflow.scan.window import has_only_known_placeholders
 
 PREFIX_CHARS = 1024
@@ -71,7 +73,7 @@ class ScanForm:
     limit: int | None
     include: tuple[str, ...]
     exclude: tuple[str, ...]
-    allow_empty: bool
+    allow_empty: bool | None
     dry_run: bool
     model_version: str
     rescan: bool
@@ -81,7 +83,7 @@ class ScanForm:
     @classmethod
     def parse(cls, params: Mapping[str, Json]) -> ScanForm:
         """From a DAG run's params; SettingsError names the field that is wrong."""
-        values = Values(params)
+        values = checked(params, _fields(_UNSEEN), form_of(SCAN_DAG))
         form = cls(
             bucket=values.text("bucket"),
             prefix=values.text("prefix"),
@@ -90,7 +92,7 @@ class ScanForm:
             limit=values.count("limit"),
             include=values.lines("include"),
             exclude=values.lines("exclude"),
-            allow_empty=values.switch("allow_empty"),
+            allow_empty=values.setting("allow_empty"),
             dry_run=values.switch("dry_run"),
             model_version=values.text("model_version") or "stable",
             rescan=values.switch("rescan"),
@@ -102,19 +104,64 @@ class ScanForm:
         return form
 
 
+_EXAMPLE = '{"exclude": [".html", ".json"], "allow_empty": true}'
+
+
+@dataclass(frozen=True)
+class NightlyTarget:
+    """What the Variables say: the target of every run whose form names no bucket. Empty is not set."""
+
+    bucket: str = ""
+    prefix: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    allow_empty: bool = False
+
+    @classmethod
+    def parse(cls, bucket: str, prefix: str, more: str) -> NightlyTarget:
+        """From the Variables' texts; `more` is JSON, or empty. SettingsError names the Variable that is wrong."""
+        fields = _fields(_UNSEEN)
+        shared = {name: in_variable(fields[name]) for name in ("include", "exclude", "allow_empty")}
+        values = checked_json(more, SCAN_VARIABLE, shared, _EXAMPLE)
+        return cls(
+            checked_text(bucket, BUCKET_VARIABLE, fields["bucket"]),
+            checked_text(prefix, PREFIX_VARIABLE, fields["prefix"]),
+            values.lines("include"),
+            values.lines("exclude"),
+            values.switch("allow_empty"),
+        )
+
+
+@dataclass(frozen=True)
+class _Today:
+    """What the help texts say of the Variables: a sentence on each, and whether nothing listed is allowed by them."""
+
+    bucket: str = ""
+    prefix: str = ""
+    allow_empty: bool | None = None
+
+
+_UNSEEN = _Today()
+"""For fields that values are checked by, and that nobody sees."""
+
+
 def scan_params() -> dict[str, Param]:
     """The form's fields. Every default validates; together the defaults mean: the nightly target, with `stable`."""
-    return {**_main_fields(), **_more_fields()}
+    return _fields(_Today(_bucket_help(), _prefix_default(), _allow_empty_now()))
 
 
-def _main_fields() -> dict[str, Param]:
+def _fields(today: _Today) -> dict[str, Param]:
+    return {**_main_fields(today), **_more_fields(today)}
+
+
+def _main_fields(today: _Today) -> dict[str, Param]:
     return {
-        "bucket": text_field("Bucket", _bucket_help(), rule=BUCKET_RULE),
+        "bucket": text_field("Bucket", today.bucket, rule=BUCKET_RULE),
         "prefix": text_field(
             "Prefix",
             "Scan only objects whose key starts with this, such as uploads/{{ ds }}/ where {{ ds }} is the day of the "
             "run, 2026-11-05. {{ ds_nodash }}, {{ year }}, {{ month }} and {{ day }} work as well. "
-            f"{_prefix_default()}",
+            f"{today.prefix}",
             rule=PREFIX_RULE,
             longest=PREFIX_CHARS,
         ),
@@ -134,7 +181,7 @@ def _main_fields() -> dict[str, Param]:
     }
 
 
-def _more_fields() -> dict[str, Param]:
+def _more_fields(today: _Today) -> dict[str, Param]:
     return {
         "model_version": text_field(
             "Model version",
@@ -156,10 +203,13 @@ def _more_fields() -> dict[str, Param]:
             "are. *If empty:* as for the field above.",
             section=MORE_OPTIONS,
         ),
-        "allow_empty": switch_field(
+        "allow_empty": setting_field(
             "Allow empty",
             "Succeed even if nothing is listed under the prefix. By default that fails the run, since the prefix is "
-            "more often misspelt. A time window in which nothing was modified is always fine.",
+            "more often misspelt. A time window in which nothing was modified is always fine. The "
+            "Variable does not count for a bucket that is entered above.",
+            variable=SCAN_VARIABLE,
+            now=today.allow_empty,
             section=MORE_OPTIONS,
         ),
         "rescan": switch_field(
@@ -203,3 +253,12 @@ def _prefix_default() -> str:
         "*If empty:* the whole bucket; if the bucket is left empty too, the nightly prefix, "
         f"{nightly} (Variable {PREFIX_VARIABLE})."
     )
+
+
+def _allow_empty_now() -> bool | None:
+    """What the Variable says; None while it is wrong or unreadable, which every run will say."""
+    now = variable_now(SCAN_VARIABLE)
+    try:
+        return None if now is None else NightlyTarget.parse("", "", now).allow_empty
+    except SettingsError:
+        return None

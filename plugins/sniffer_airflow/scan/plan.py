@@ -10,33 +10,12 @@ from datetime import datetime
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.flags import render_flags
-from sniffer_airflow.forms import Json, Values, json_object
-from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE
-from sniffer_airflow.scan.form import ScanForm, is_bucket_name, split_s3_url
+from sniffer_airflow.forms.fields import Json
+from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE
+from sniffer_airflow.scan.form import NightlyTarget, ScanForm, split_s3_url
 from sniffer_airflow.scan.window import RunDates, day_of, fill_in_day, is_dated, window_of
 
 PREFIX_BYTES = 1024
-
-
-_EXAMPLE = '{"exclude": [".html", ".json"], "allow_empty": true}'
-
-
-@dataclass(frozen=True)
-class NightlyTarget:
-    """What the Variables say: the target of every run whose form names no bucket. Empty is not set."""
-
-    bucket: str = ""
-    prefix: str = ""
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    allow_empty: bool = False
-
-    @classmethod
-    def parse(cls, bucket: str, prefix: str, more: str) -> NightlyTarget:
-        """From the Variables' texts; `more` is JSON, or empty. Raises SettingsError with the name that is wrong."""
-        document = json_object(more, f"the Variable {SCAN_VARIABLE}", ("include", "exclude", "allow_empty"), _EXAMPLE)
-        values = Values(document, f"the Variable {SCAN_VARIABLE}")
-        return cls(bucket, prefix, values.lines("include"), values.lines("exclude"), values.switch("allow_empty"))
 
 
 @dataclass(frozen=True)
@@ -94,7 +73,7 @@ def plan_scan(*, scan_id: str, dag_run: str, dates: RunDates, form: ScanForm, ni
         limit=form.limit,
         include=form.include or rules.include,
         exclude=form.exclude or rules.exclude,
-        allow_empty=form.allow_empty or rules.allow_empty,
+        allow_empty=rules.allow_empty if form.allow_empty is None else form.allow_empty,
         rescan=form.rescan,
         retry_failed=form.retry_failed,
         dry_run=form.dry_run,
@@ -113,10 +92,6 @@ def _target(form: ScanForm, nightly: NightlyTarget) -> tuple[str, str]:
         raise SettingsError(
             "no bucket: enter one in the form, or set the nightly target with "
             f"`airflow variables set {BUCKET_VARIABLE} NAME`"
-        )
-    if not is_bucket_name(bucket):
-        raise SettingsError(
-            f"{bucket!r} is not a bucket name; enter a name such as my-images, or s3://my-images/uploads/"
         )
     return bucket, prefix
 

@@ -10,7 +10,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
-from sniffer_airflow.forms import Json, read_variable
+from sniffer_airflow.forms.fields import Json
+from sniffer_airflow.forms.variables import read_variable
 from sniffer_airflow.names import (
     BUCKET_VARIABLE,
     PREFIX_VARIABLE,
@@ -20,8 +21,8 @@ from sniffer_airflow.names import (
     name_of_run,
 )
 from sniffer_airflow.scan.certify import asset_extra, judge, log_in_words, stored_certificate
-from sniffer_airflow.scan.form import ScanForm
-from sniffer_airflow.scan.plan import NightlyTarget, plan_scan
+from sniffer_airflow.scan.form import NightlyTarget, ScanForm
+from sniffer_airflow.scan.plan import plan_scan
 from sniffer_airflow.scan.window import RunDates
 
 SCANS_AT_A_TIME = 2

@@ -8,35 +8,11 @@ from dataclasses import dataclass
 from airflow.sdk import Param
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.forms import (
-    MORE_OPTIONS,
-    Json,
-    Values,
-    count_field,
-    limits_field,
-    literally,
-    share_field,
-    switch_field,
-    text_field,
-)
-from sniffer_airflow.names import RETRAINING_VARIABLE
+from sniffer_airflow.forms.fields import Json, literally
+from sniffer_airflow.forms.values import checked
+from sniffer_airflow.names import EXPORT_DAG, RETRAIN_DAG, RETRAINING_VARIABLE, WATCH_DAG, form_of
+from sniffer_airflow.training.fields import OVERRIDE, export_fields, no_words, retrain_fields, watch_fields
 from sniffer_airflow.training.settings import Retraining, retraining_now
-
-_OVERRIDE = "Accept a rejected model"
-
-GATE_LIMITS = (
-    "min_pr_auc",
-    "min_roc_auc",
-    "min_recall",
-    "min_nightly_precision",
-    "max_recall_loss",
-    "max_precision_loss",
-    "max_slice_loss",
-    "min_slice_images",
-    "min_class_images",
-    "capacity_tolerance",
-)
-"""The limits that `python -m sniffer_model.gate` takes as flags."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +22,7 @@ class RetrainForm:
     source: str | None = None
     capacity: int | None = None
     target_precision: float | None = None
-    fine_tune: bool = False
+    fine_tune: bool | None = None
     prevalence: float | None = None
     nightly_volume: int | None = None
     backbone_weights: str | None = None
@@ -57,12 +33,12 @@ class RetrainForm:
     @classmethod
     def parse(cls, params: Mapping[str, Json]) -> RetrainForm:
         """From a DAG run's params; SettingsError names the field that is wrong."""
-        values = Values(params)
+        values = checked(params, retrain_fields(no_words, fine_tuned=None), form_of(RETRAIN_DAG))
         form = cls(
             source=values.text("source"),
             capacity=values.count("capacity"),
             target_precision=values.share("target_precision"),
-            fine_tune=values.switch("fine_tune"),
+            fine_tune=values.setting("fine_tune"),
             prevalence=values.share("prevalence"),
             nightly_volume=values.count("nightly_volume"),
             backbone_weights=values.text("backbone_weights"),
@@ -71,7 +47,7 @@ class RetrainForm:
             override_reason=values.text("override_reason"),
         )
         if bool(form.override_by) != bool(form.override_reason):
-            raise SettingsError(f"fill in both fields of {_OVERRIDE!r}, your name and the reason, or neither")
+            raise SettingsError(f"fill in both fields of {OVERRIDE!r}, your name and the reason, or neither")
         return form
 
 
@@ -84,116 +60,32 @@ class WatchForm:
 
     @classmethod
     def parse(cls, params: Mapping[str, Json]) -> WatchForm:
-        """From a DAG run's params."""
-        values = Values(params)
+        """From a DAG run's params; SettingsError names the field that is wrong."""
+        values = checked(params, watch_fields(no_words), form_of(WATCH_DAG))
         return cls(values.text("source"), values.count("new_labels"))
+
+
+@dataclass(frozen=True)
+class ExportForm:
+    """The form of `export_model` as it was filled in."""
+
+    workdir: str | None = None
+
+    @classmethod
+    def parse(cls, params: Mapping[str, Json]) -> ExportForm:
+        """From a DAG run's params; SettingsError names the field that is wrong."""
+        return cls(checked(params, export_fields(), form_of(EXPORT_DAG)).text("workdir"))
 
 
 def retrain_params() -> dict[str, Param]:
     """The form's fields. Every default validates; what is left empty is as the Variable says."""
-    empty = _Defaults(retraining_now())
-    return {**_main_fields(empty), **_more_fields(empty), **_override_fields()}
-
-
-def _main_fields(empty: _Defaults) -> dict[str, Param]:
-    return {
-        "source": _source(empty),
-        "capacity": count_field(
-            "Review capacity per night",
-            "How many flagged images your reviewers can look at in one night. The threshold is chosen to stay within "
-            f"it. {empty.text('capacity', 'the target precision below decides')}",
-        ),
-        "target_precision": share_field(
-            "Target precision",
-            "Share of flagged images that must really show drugs, such as 0.95. Decides the threshold when no "
-            f"capacity is given here. {empty.text('target_precision', '0.95')}",
-            may_be_one=True,
-        ),
-        "fine_tune": switch_field(
-            "Fine-tune",
-            "Also train the last block of the backbone. Takes longer; kept only if the validation PR-AUC improves. "
-            f"{empty.when_off('fine_tune')}".strip(),
-        ),
-    }
-
-
-def _more_fields(empty: _Defaults) -> dict[str, Param]:
-    return {
-        "prevalence": share_field(
-            "Prevalence",
-            "Expected share of drug images among a night's new images, such as 0.002. "
-            f"{empty.text('prevalence', '0.01')}",
-            may_be_one=False,
-            section=MORE_OPTIONS,
-        ),
-        "nightly_volume": count_field(
-            "Images per night",
-            f"Expected number of new images per night. {empty.text('nightly_volume', '100,000')}",
-            section=MORE_OPTIONS,
-        ),
-        "backbone_weights": text_field(
-            "Backbone weights",
-            "imagenet, the path of a weights file that all workers can read, or random (for a demo). "
-            f"{empty.text('backbone_weights', 'imagenet')}",
-            section=MORE_OPTIONS,
-        ),
-        "limits": limits_field(
-            "Gate limits",
-            'Limits of the gate that differ from its defaults, such as {"min_recall": 0.8}. '
-            f"{empty.text('limits', 'the defaults of the gate')}",
-            GATE_LIMITS,
-            section=MORE_OPTIONS,
-        ),
-    }
-
-
-def _override_fields() -> dict[str, Param]:
-    return {
-        "override_by": text_field(
-            "Your name",
-            "Accepts the candidate even if the gate rejects it. Name and reason are both needed, and both are recorded "
-            "with the verdict. *If empty:* the gate decides.",
-            longest=200,
-            section=_OVERRIDE,
-        ),
-        "override_reason": text_field(
-            "Reason",
-            "Why this candidate may replace the stable model although the gate rejects it.",
-            longest=2000,
-            section=_OVERRIDE,
-        ),
-    }
+    variable = retraining_now()
+    return retrain_fields(_Defaults(variable).text, fine_tuned=None if variable is None else variable.fine_tune)
 
 
 def watch_params() -> dict[str, Param]:
     """The fields of `watch_labels`."""
-    empty = _Defaults(retraining_now())
-    return {
-        "source": _source(empty),
-        "new_labels": count_field(
-            "New labels needed",
-            f"Retraining starts when at least this many labelled images are new. {empty.text('new_labels', '500')}",
-        ),
-    }
-
-
-def export_params() -> dict[str, Param]:
-    """The fields of `export_model`."""
-    return {
-        "workdir": text_field(
-            "Workdir",
-            "Folder of a training run that passed the gate. *If empty:* the folder of the newest model that passed.",
-        ),
-    }
-
-
-def _source(empty: _Defaults) -> Param:
-    return text_field(
-        "Labelled images",
-        "A folder or s3://bucket/prefix with one subfolder per class (labels/drugs/…, labels/other/…), or a table "
-        f"(CSV, TSV, Excel, Parquet). {empty.text('source', 'nothing is set, so a source must be given here')}",
-        longest=1024,
-    )
+    return watch_fields(_Defaults(retraining_now()).text)
 
 
 class _Defaults:
@@ -214,8 +106,3 @@ class _Defaults:
             return f"*If empty:* {default} (or {name} in the Variable {RETRAINING_VARIABLE}, currently not set)."
         shown = f"**{value:,}**" if isinstance(value, int) else literally(str(value))
         return f"*If empty:* currently {shown} ({name} in the Variable {RETRAINING_VARIABLE})."
-
-    def when_off(self, name: str) -> str:
-        """What a switch that is off means, where the Variable has it on."""
-        on = self._variable is not None and getattr(self._variable, name)
-        return f"Currently always on, by {name} in the Variable {RETRAINING_VARIABLE}." if on else ""

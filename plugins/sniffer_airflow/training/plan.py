@@ -86,7 +86,7 @@ def _chosen(form: RetrainForm, defaults: Retraining) -> Retraining:
         defaults,
         source=_source(form.source, defaults),
         backbone_weights=form.backbone_weights or defaults.backbone_weights,
-        fine_tune=form.fine_tune or defaults.fine_tune,
+        fine_tune=defaults.fine_tune if form.fine_tune is None else form.fine_tune,
         prevalence=form.prevalence or defaults.prevalence,
         nightly_volume=form.nightly_volume or defaults.nightly_volume,
         capacity=None if by_precision else form.capacity or defaults.capacity,

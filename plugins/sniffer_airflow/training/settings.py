@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.forms import Values, json_object, read_variable, variable_now
+from sniffer_airflow.forms.fields import text_field, text_rule
+from sniffer_airflow.forms.variables import checked_json, checked_text, model_base, read_variable, variable_now
 from sniffer_airflow.names import MODEL_BASE_VARIABLE, RETRAINING_VARIABLE, TRAINING_DIR_VARIABLE
+from sniffer_airflow.training.fields import variable_fields
 
 LINEAGE_FILE = "lineage.json"
 FEATURES_FOLDER = "features"
 ENOUGH_NEW_LABELS = 500
 
+_TRAINING_DIR = text_field(
+    "Training folder",
+    "Workdirs, features and the last snapshot.",
+    rule=text_rule("folder, by its absolute path", lambda text: text.startswith("/")),
+)
 _EXAMPLE = '{"source": "s3://bucket/labels-2026", "nightly_volume": 4000000, "capacity": 3000}'
 
 
@@ -34,9 +41,7 @@ class Retraining:
     @classmethod
     def parse(cls, text: str) -> Retraining:
         """From the Variable's JSON text, which may be empty; raises SettingsError with the name that is wrong."""
-        place = f"the Variable {RETRAINING_VARIABLE}"
-        document = json_object(text, place, [each.name for each in fields(cls)], _EXAMPLE)
-        values = Values(document, place)
+        values = checked_json(text, RETRAINING_VARIABLE, variable_fields(), _EXAMPLE)
         return cls(
             source=values.text("source"),
             backbone_weights=values.text("backbone_weights"),
@@ -70,10 +75,11 @@ class TrainingSettings:
 
 
 def settings_of_airflow() -> TrainingSettings:
-    """Read the Variables; raises SettingsError that says how to set a missing one."""
+    """Read the Variables; raises SettingsError for a wrong one, and that says how to set a missing one."""
+    training_dir = checked_text(read_variable(TRAINING_DIR_VARIABLE), TRAINING_DIR_VARIABLE, _TRAINING_DIR)
     return TrainingSettings(
-        _needed(TRAINING_DIR_VARIABLE, "/var/lib/sniffer"),
-        _needed(MODEL_BASE_VARIABLE, "s3://bucket/drug_detector"),
+        _needed(training_dir, TRAINING_DIR_VARIABLE, "/var/lib/sniffer"),
+        _needed(model_base(), MODEL_BASE_VARIABLE, "s3://bucket/drug_detector"),
         Retraining.parse(read_variable(RETRAINING_VARIABLE)),
     )
 
@@ -87,8 +93,7 @@ def retraining_now() -> Retraining | None:
         return None
 
 
-def _needed(name: str, example: str) -> str:
-    value = read_variable(name)
+def _needed(value: str, name: str, example: str) -> str:
     if not value:
         raise SettingsError(f"the Variable {name} is not set: `airflow variables set {name} {example}`")
     return value

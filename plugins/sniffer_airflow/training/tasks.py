@@ -18,9 +18,9 @@ from sniffer.core.model_records import PublishedModel
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.results import result_of
-from sniffer_airflow.forms import Json, Values
+from sniffer_airflow.forms.fields import Json
 from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, name_of_run, report_url
-from sniffer_airflow.training.form import RetrainForm, WatchForm
+from sniffer_airflow.training.form import ExportForm, RetrainForm, WatchForm
 from sniffer_airflow.training.plan import plan_export, plan_training, plan_watch
 from sniffer_airflow.training.settings import settings_of_airflow
 
@@ -157,7 +157,7 @@ def plan_of_export(
         log.info("version %s is superseded by a model that was blessed after it", extra["version"])
     with errors_by_reaction():
         workdirs = [extra["workdir"] for extra in extras]
-        return asdict(plan_export(Values(params).text("workdir"), workdirs, settings_of_airflow()))
+        return asdict(plan_export(ExportForm.parse(params).workdir, workdirs, settings_of_airflow()))
 
 
 @task(outlets=[SAVEDMODEL])

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from sniffer.core.errors import SettingsError
+from sniffer_airflow.forms.limits import Limits
 from sniffer_airflow.rollout.form import GOLDEN_LIMITS, ROLL_BACK, VERIFY_LIMITS, RolloutForm, rollout_params
 from sniffer_airflow.rollout.plan import plan_rollout
+from sniffer_rollout.__main__ import _LIMIT_FLAGS as LIMIT_FLAGS
+from sniffer_rollout.verification import VerifyLimits
 
 
 def form(**values: Any) -> RolloutForm:
@@ -52,7 +55,7 @@ def test_without_a_version_it_says_what_to_do(action: str, message: str) -> None
 @pytest.mark.parametrize(
     ("step", "known"), [("verify", VERIFY_LIMITS), ("load", GOLDEN_LIMITS), ("promote", GOLDEN_LIMITS)]
 )
-def test_the_form_knows_every_limit_of_a_step(step: str, known: tuple[str, ...]) -> None:
+def test_the_form_knows_every_limit_of_a_step(step: str, known: Limits) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sniffer_rollout", step, "--help"],
         check=True,
@@ -62,3 +65,11 @@ def test_the_form_knows_every_limit_of_a_step(step: str, known: tuple[str, ...])
     )
     limits = done.stdout.partition("limits of the proofs")[2].partition("output:")[0]
     assert set(known) == {flag.replace("-", "_") for flag in re.findall(r"^  --([a-z0-9-]+)", limits, re.M)}
+
+
+def test_the_form_knows_the_kind_of_number_of_every_limit() -> None:
+    usual = VerifyLimits()
+    for flag, (proof, name, _) in LIMIT_FLAGS.items():
+        bounds, default = VERIFY_LIMITS[flag.removeprefix("--").replace("-", "_")], getattr(getattr(usual, proof), name)
+        assert bounds.whole == isinstance(default, int), flag
+        assert bounds.least <= default <= bounds.most, flag

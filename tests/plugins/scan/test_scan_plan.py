@@ -14,8 +14,8 @@ import pytest
 from sniffer.core.errors import SettingsError
 from sniffer.core.records import SCAN_ID_PATTERN
 from sniffer_airflow.names import dag_run_text, name_of_run
-from sniffer_airflow.scan.form import ScanForm, scan_params
-from sniffer_airflow.scan.plan import NightlyTarget, ScanPlan, plan_scan
+from sniffer_airflow.scan.form import NightlyTarget, ScanForm, scan_params
+from sniffer_airflow.scan.plan import ScanPlan, plan_scan
 from sniffer_airflow.scan.window import RunDates
 
 DAY, NEXT = datetime(2026, 11, 5, tzinfo=UTC), datetime(2026, 11, 6, tzinfo=UTC)
@@ -77,9 +77,25 @@ def test_the_rules_of_the_nightly_target_hold_for_it_alone() -> None:
     assert (planned.include, planned.exclude, planned.allow_empty) == ((".jpg",), ("a/*", "b/*"), True)
     planned = plan(NIGHTLY, nightly, exclude=[".html"])
     assert (planned.include, planned.exclude, planned.allow_empty) == ((".jpg",), (".html",), True)
+    assert not plan(NIGHTLY, nightly, allow_empty="off").allow_empty
     planned = plan(NIGHTLY, nightly, bucket="other")
     assert (planned.include, planned.exclude, planned.allow_empty) == ((), (), False)
     assert NightlyTarget.parse("nightly", "", "") == NightlyTarget("nightly")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "prefix", "message"),
+    [
+        ("a b", "", "the Variable sniffer_bucket must be a bucket name such as .*, not 'a b'"),
+        ("s3:/pics", "", "the Variable sniffer_bucket must be a bucket name"),
+        ("pics", "{{ tomorrow }}/", "the Variable sniffer_prefix must be a prefix of object keys"),
+        ("pics", "x" * 1025, "the Variable sniffer_prefix must be .* of at most 1,024 characters"),
+        ("pics", "a\0b", "the Variable sniffer_prefix has a character that no program can be given"),
+    ],
+)
+def test_a_wrong_target_in_the_variables_is_named(bucket: str, prefix: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        NightlyTarget.parse(bucket, prefix, "")
 
 
 @pytest.mark.parametrize(
@@ -89,11 +105,15 @@ def test_the_rules_of_the_nightly_target_hold_for_it_alone() -> None:
         ("[]", "the Variable sniffer_scan must be a JSON object"),
         (
             '{"includes": []}',
-            "the Variable sniffer_scan has no field includes; it may have include, exclude, allow_empty",
+            "the Variable sniffer_scan has no field includes .did you mean include.*; it may have include, exclude, "
+            "allow_empty",
         ),
-        ('{"include": ".jpg"}', "include in the Variable sniffer_scan must be a list of texts, not '.jpg'"),
-        ('{"exclude": [1]}', "exclude in the Variable sniffer_scan must be a list of texts"),
-        ('{"allow_empty": "no"}', "allow_empty in the Variable sniffer_scan must be true or false"),
+        ('{"include": ".jpg"}', "include in the Variable sniffer_scan must be a list of at most 100 texts, not '.jpg'"),
+        ('{"exclude": [1]}', "exclude in the Variable sniffer_scan must be a list of at most 100 texts"),
+        (
+            '{"allow_empty": "no"}',
+            'allow_empty in the Variable sniffer_scan must be one of null, true, false, "on", "off", not \'no\'',
+        ),
     ],
 )
 def test_wrong_rules_in_the_variable_are_named(more: str, message: str) -> None:
@@ -121,7 +141,7 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
         limit=100,
         include=[".jpg", " uploads/*.png ", ""],
         exclude=["-x"],
-        allow_empty=True,
+        allow_empty="on",
         retry_failed=True,
         dry_run=True,
     )
@@ -147,7 +167,7 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
 def test_the_program_understands_every_flag(which: str, tmp_path: Path) -> None:
     times = {"since": "2026-11-05T00:00:00Z", "until": "2026-11-06T00:00:00Z"}
     fields: dict[str, Any] = {**times, which: True}
-    rules: dict[str, Any] = {"include": [".jpg", "a/*"], "exclude": ["-b c"], "allow_empty": True}
+    rules: dict[str, Any] = {"include": [".jpg", "a/*"], "exclude": ["-b c"], "allow_empty": "on"}
     planned = plan(bucket="pics", prefix="-é", consumers=1, limit=1, dry_run=True, **rules, **fields)
     files = [f"--result={tmp_path / 'certificate'}", f"--progress={tmp_path / 'progress'}"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SNIFFER_")}
@@ -161,16 +181,22 @@ def test_the_program_understands_every_flag(which: str, tmp_path: Path) -> None:
     [
         ({}, "no bucket: .*airflow variables set sniffer_bucket NAME"),
         ({"bucket": "s3://pics/x", "prefix": "y"}, "two prefixes, 'x' and 'y', in the fields Bucket and Prefix"),
-        ({"bucket": "s3://a b/x"}, "'a b' is not a bucket name"),
-        ({"bucket": "s3:/pics"}, "'s3:/pics' is not a bucket name"),
+        (
+            {"bucket": "s3://a b/x"},
+            "bucket in the form of scan_bucket must be a bucket name such as .*, not 's3://a b/x'",
+        ),
+        ({"bucket": "s3:/pics"}, "bucket in the form of scan_bucket must be a bucket name such as .*, not 's3:/pics'"),
         ({"bucket": "pics", "rescan": True, "retry_failed": True}, "either Rescan or Retry failed"),
         ({"bucket": "pics", "since": "2026-11-06T00:00:00Z", "until": "2026-11-05T00:00:00Z"}, "earlier than until"),
         (
             {"bucket": "pics", "since": "yesterday"},
-            "since in the form must be a time such as 2026-11-05T00:00:00Z, not 'yesterday'",
+            "since in the form of scan_bucket must be a time such as 2026-11-05T00:00:00Z, not 'yesterday'",
         ),
-        ({"bucket": "pics", "include": ".jpg"}, "include in the form must be a list of texts, not '.jpg'"),
-        ({"bucket": "pics", "prefix": "{{ tomorrow }}"}, "unknown placeholder"),
+        (
+            {"bucket": "pics", "include": ".jpg"},
+            "include in the form of scan_bucket must be a list of at most 100 texts, not '.jpg'",
+        ),
+        ({"bucket": "pics", "prefix": "{{ tomorrow }}"}, "must be a prefix of object keys; its placeholders may be"),
         ({"bucket": "pics", "prefix": "é" * 513}, "longer than an S3 key"),
     ],
 )

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.training.form import GATE_LIMITS, RetrainForm, WatchForm, retrain_params, watch_params
+from sniffer_airflow.training.fields import GATE_LIMITS
+from sniffer_airflow.training.form import RetrainForm, WatchForm, retrain_params, watch_params
 from sniffer_airflow.training.plan import TrainingPlan, plan_export, plan_training, plan_watch
 from sniffer_airflow.training.settings import Retraining, TrainingSettings
 from sniffer_model.gate.limits import Limits
@@ -63,11 +64,20 @@ def test_no_value_can_be_taken_for_a_flag() -> None:
         ("", "no labelled images: .*sniffer_retraining"),
         ("{", "sniffer_retraining is not JSON"),
         ("[]", "must be a JSON object"),
-        ('{"limits": 3}', "limits in the Variable sniffer_retraining must be a JSON object of numbers, not 3"),
-        ('{"source": "s", "prevalence": "half"}', "prevalence in the Variable sniffer_retraining must be a share"),
-        ('{"source": "s", "capacity": 0}', "capacity in the Variable sniffer_retraining must be a whole number from 1"),
-        ('{"source": "s", "fine_tune": "yes"}', "fine_tune .* must be true or false, not 'yes'"),
-        ('{"source": "s3://a", "volume": 3, "over": 1}', "has no field over, volume; it may have source, "),
+        ('{"limits": 3}', "limits in the Variable sniffer_retraining must be a JSON object of numbers by name, not 3"),
+        (
+            '{"source": "s", "prevalence": "half"}',
+            "prevalence in the Variable sniffer_retraining must be a number above 0 and below 1",
+        ),
+        (
+            '{"source": "s", "capacity": 0}',
+            "capacity in the Variable sniffer_retraining must be a whole number from 1 to 1,000,000,000,000, not 0",
+        ),
+        (
+            '{"source": "s", "fine_tune": "yes"}',
+            'fine_tune .* must be one of null, true, false, "on", "off", not .yes.',
+        ),
+        ('{"source": "s3://a", "volume": 3, "over": 1}', "has no field over, volume .*; it may have source, "),
         ('{"override_by": "me"}', "has no field override_by"),
     ],
 )
@@ -96,8 +106,32 @@ def test_an_override_needs_name_and_reason(half: dict[str, str]) -> None:
         plan(**half)
 
 
-def test_the_form_knows_every_limit_of_the_gate() -> None:
-    assert set(GATE_LIMITS) == {limit.name for limit in fields(Limits)}
+def test_the_form_knows_every_limit_of_the_gate_and_its_kind_of_number() -> None:
+    assert {name: bounds.whole for name, bounds in GATE_LIMITS.items()} == {
+        limit.name: limit.type == "int" for limit in fields(Limits)
+    }
+    for name, bounds in GATE_LIMITS.items():
+        usual = getattr(Limits(), name)
+        assert usual is None or bounds.least <= usual <= bounds.most, name
+
+
+def test_off_in_the_form_beats_on_in_the_variable_and_the_form_shows_what_that_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def shown() -> dict[str, str]:
+        return dict(retrain_params()["fine_tune"].schema["values_display"])
+
+    for on in ('{"source": "s", "fine_tune": true}', '{"source": "s", "fine_tune": "on"}'):
+        assert "--fine-tune" in plan(on).train
+        assert "--fine-tune" in plan(on, fine_tune="on").train
+        assert "--fine-tune" not in plan(on, fine_tune="off").train
+    assert "--fine-tune" in plan(fine_tune="on").train
+    assert "--fine-tune" not in plan().train
+    assert shown()["null"] == "As the Variable sniffer_retraining says (currently off)"
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_RETRAINING", '{"fine_tune": true}')
+    assert shown()["null"] == "As the Variable sniffer_retraining says (currently on)"
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_RETRAINING", '{"fine_tune": 1}')
+    assert shown()["null"] == "As the Variable sniffer_retraining says (unknown at the moment)"
 
 
 def test_the_form_shows_what_empty_means_today(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo env down test coverage test-all simulate bench lint format lock docs pictures
+.PHONY: help setup demo status env down test coverage test-all simulate bench lint format lock docs pictures
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -12,6 +12,9 @@ setup: ## install what is missing (apt packages when root, .venv from requiremen
 
 demo: setup ## start the local stack, train a small model, scan a sample bucket through Airflow
 	@$(python) -m sniffer_local.demo
+
+status: ## show what of the demo's stack runs, since when, and how often it was started again; not 0 unless all does
+	@if [ -x $(python) ]; then $(python) -m sniffer_local.status; else echo "there is no stack: make demo" >&2; exit 1; fi
 
 env: ## print export lines for a shell on the demo's stack: eval "$(make -s env)"
 	@if [ -x $(python) ]; then $(python) -m sniffer_local.env; else echo "there is no stack: make demo" >&2; exit 1; fi

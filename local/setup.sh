@@ -30,6 +30,7 @@ is_done() {
 missing_server() {
     PATH=$PATH:/usr/sbin:/usr/local/sbin
     command -v mariadbd > /dev/null && command -v mariadb-install-db > /dev/null || echo mariadb-server
+    command -v postgres > /dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' > /dev/null || echo postgresql
 }
 
 find_python() {
@@ -52,16 +53,22 @@ install_packages() {
     [[ $EUID -eq 0 ]] || fail "not root: ask for 'sudo apt-get install $*', then run this again"
     command -v apt-get > /dev/null || fail "no apt-get here: install the equivalents of $* and run this again"
     say "apt-get install $*"
-    local had_service=
-    [[ -e /etc/init.d/mariadb ]] && had_service=yes
+    local service news=()
+    for service in mariadb postgresql; do
+        [[ -e /etc/init.d/$service ]] || news+=("$service")
+    done
     forbid_service_starts
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
     apt-get install -qq -y --no-install-recommends "$@" > /dev/null
     allow_service_starts
-    # Only the server's programs are wanted: ours is private, and a new system service would hold port 3306.
-    if [[ -z $had_service && -d /run/systemd/system ]]; then
-        systemctl disable --now mariadb > /dev/null 2>&1 || say "could not disable the system's mariadb service"
+    # Only the servers' programs are wanted: ours are private, and a new system service would hold port 3306 or 5432.
+    if [[ -d /run/systemd/system ]]; then
+        for service in "${news[@]}"; do
+            if systemctl cat "$service" > /dev/null 2>&1; then
+                systemctl disable --now "$service" > /dev/null 2>&1 || say "could not disable the system's $service service"
+            fi
+        done
     fi
 }
 

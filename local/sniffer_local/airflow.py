@@ -23,6 +23,7 @@ import requests
 from sniffer.core.errors import TransientError
 from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.text import one_line
+from sniffer_local.postgres import PostgresSite
 from sniffer_local.processes import Service, run_checked
 
 LOGIN = "admin"
@@ -34,10 +35,22 @@ COMPONENTS = {
 }
 """Each process by its name in /api/v2/monitor/health, and its command."""
 
+MIGRATED = "airflow-release"
+"""In the database's folder: the release of Airflow that it was brought to, so that both go together."""
+
 START_LIMIT_S = 240.0
 REQUEST_TIMEOUT_S = 20.0
 PATIENCE_S = 60.0
 """How long an Airflow that is too busy to answer is asked again."""
+
+PATIENCE = {
+    # A scheduler that was killed: its tasks are another's after half a minute, not after five.
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
+    # An API server that was killed: tasks, which report every five seconds, wait for the next one.
+    "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "20",
+}
+"""How long the parts wait for each other, on one small machine where each is started again within seconds."""
 
 ENDED_STATES = ("success", "failed")
 
@@ -51,6 +64,8 @@ class AirflowSite:
     port: int
     password: str = field(repr=False)
     extra_environ: Mapping[str, str] = field(repr=False)
+    database: PostgresSite | None = None
+    """Its metadata; without one, Airflow's own default, SQLite in its home."""
 
     @property
     def passwords(self) -> Path:
@@ -80,11 +95,15 @@ class AirflowSite:
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+            **PATIENCE,
+            **(_database_environ(self.database) if self.database else {}),
             **self.extra_environ,
         }
 
 
-def prepare_site(home: Path, code: Path, port: int, extra_environ: Mapping[str, str]) -> AirflowSite:
+def prepare_site(
+    home: Path, code: Path, port: int, extra_environ: Mapping[str, str], database: PostgresSite
+) -> AirflowSite:
     """Create the home with a generated password for the user `admin`; idempotent, keeps the password."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = home / "passwords.json"
@@ -92,16 +111,26 @@ def prepare_site(home: Path, code: Path, port: int, extra_environ: Mapping[str, 
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
             json.dump({LOGIN: secrets.token_urlsafe(12)}, out)
     password: str = json.loads(file.read_text())[LOGIN]
-    return AirflowSite(home, code, port, password, extra_environ)
+    return AirflowSite(home, code, port, password, extra_environ, database)
 
 
-def migrate_metadata(site: AirflowSite, log: Path) -> None:
-    """Create or upgrade Airflow's own database, and its configuration file with generated keys. Idempotent."""
-    done, release = site.home / "migrated", version("apache-airflow")
-    if (site.home / "airflow.db").is_file() and done.is_file() and done.read_text() == release:
-        return  # it takes ten seconds to find out that nothing is to be done
+def is_migrated(database: PostgresSite) -> bool:
+    """Whether the database, which may be down, was brought to the Airflow that is installed."""
+    done = database.folder / MIGRATED
+    return done.is_file() and done.read_text() == version("apache-airflow")
+
+
+def migrate_metadata(site: AirflowSite, database: PostgresSite, log: Path) -> bool:
+    """Create or upgrade Airflow's own database, and its configuration file with generated keys. Idempotent.
+
+    True if the database was created. The server has to answer.
+    """
+    if is_migrated(database):
+        return False  # it takes ten seconds to find out that nothing is to be done
+    is_new = database.create_database()
     run_checked((_program(), "db", "migrate"), log, site.environ())
-    done.write_text(release)
+    (database.folder / MIGRATED).write_text(version("apache-airflow"))
+    return is_new
 
 
 def airflow_services(site: AirflowSite, logs: Path) -> list[Service]:
@@ -116,6 +145,7 @@ def airflow_services(site: AirflowSite, logs: Path) -> list[Service]:
             site.environ(),
             start_limit_s=START_LIMIT_S,
             code=(site.code / "plugins", site.code / "scripts"),
+            address=site.url if component == "api_server" else "",
         )
         for component, command in COMPONENTS.items()
     ]
@@ -287,6 +317,14 @@ def _message(entry: Any) -> str:
         return str(entry)
     errors = [f"{error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or ()]
     return "\n".join([str(entry.get("event", "")), *errors])
+
+
+def _database_environ(database: PostgresSite) -> dict[str, str]:
+    # Airflow derives the second from the first only where the first names no driver.
+    return {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database.url("psycopg2"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": database.url("asyncpg"),
+    }
 
 
 def _program() -> str:

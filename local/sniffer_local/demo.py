@@ -25,11 +25,11 @@ from sniffer_local.airflow import LOGIN, AirflowClient, migrate_metadata
 from sniffer_local.dag_runs import DagRun, DagRuns
 from sniffer_local.layout import Layout, add_root_flag
 from sniffer_local.mariadb import create_database
-from sniffer_local.processes import run_checked
+from sniffer_local.processes import Service, run_checked
 from sniffer_local.registry import Registry, only_one
 from sniffer_local.s3 import s3_client
-from sniffer_local.s3_state import restore, save
 from sniffer_local.stack import BUCKET, DATABASE, Stack, prepare_stack
+from sniffer_local.supervision import ensure_supervised, wait_for
 
 RETRAIN, EXPORT, ROLLOUT, SCAN = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
 LABELLED_IMAGES = 720
@@ -57,6 +57,10 @@ class Demo:
     story: Story
     dag_runs: DagRuns
 
+    def wait(self, service: Service) -> None:
+        """Return once the service answers; raises TransientError when it fails again and again."""
+        wait_for(self.layout, self.registry, service)
+
     def run_program(self, *command: str, environ: Mapping[str, str] | None = None) -> None:
         """Run one of our programs to its end; its output goes to a log named after it."""
         log = self.layout.logs / f"{command[0].rpartition('.')[2]}.log"
@@ -78,15 +82,28 @@ def run_demo(layout: Layout, story: Story) -> None:
 
 
 def start_stack(demo: Demo) -> None:
-    """Launch what does not run yet, the slow starters early; nobody is waited for but MariaDB and S3."""
+    """Have everything started and kept running; nobody is waited for but the databases and S3."""
     stack, registry = demo.stack, demo.registry
-    started = [s.name for s in (stack.database_service, stack.s3_service, stack.serving_service) if registry.ensure(s)]
-    if not all(registry.is_alive(service.name) for service in stack.airflow_services):
-        migrate_metadata(stack.airflow, demo.layout.logs / "airflow-migrate.log")
-    started += [service.name for service in stack.airflow_services if registry.ensure(service)]
-    demo.story.tell(f"started {', '.join(started)}" if started else "everything runs already")
-    registry.wait(stack.database_service)
-    registry.wait(stack.s3_service)
+    missing = [service.name for service in stack.services if not registry.runs(service)]
+    replaced = ensure_supervised(demo.layout, registry, stack.services)
+    if missing:
+        demo.story.tell(f"starting {', '.join(missing)}")
+    else:
+        demo.story.tell("everything runs already" + (", under a new supervisor" if replaced else ""))
+    demo.wait(stack.metadata_service)
+    if migrate_metadata(stack.airflow, stack.metadata, demo.layout.logs / "airflow-migrate.log"):
+        _tell_of_sqlite(demo)
+    demo.wait(stack.database_service)
+    demo.wait(stack.s3_service)
+
+
+def _tell_of_sqlite(demo: Demo) -> None:
+    former = demo.stack.airflow.home / "airflow.db"
+    if former.is_file():
+        demo.story.tell(
+            f"Airflow starts with an empty database in PostgreSQL. Its past runs are in {former}, which nothing reads "
+            "any more: remove it when you like. Images, scores, models and certificates, in MariaDB, are untouched"
+        )
 
 
 def configure_airflow(demo: Demo) -> None:
@@ -95,7 +112,7 @@ def configure_airflow(demo: Demo) -> None:
     A Variable that somebody has changed keeps its value.
     """
     for service in demo.stack.airflow_services:
-        demo.registry.wait(service)
+        demo.wait(service)
     client = AirflowClient(demo.stack.airflow)
     client.set_connections(demo.stack.airflow_connections)
     client.set_missing_variables(demo.stack.airflow_variables)
@@ -110,11 +127,8 @@ def prepare_database(demo: Demo) -> None:
 
 
 def fill_bucket(demo: Demo) -> None:
-    """Bring back what the local S3 held before it was stopped, and the sample images unless they are among it."""
-    client = s3_client(demo.stack.s3_port)
-    restore(client, demo.layout.s3)
-    count = sample_bucket.fill(client, BUCKET)
-    save(client, demo.layout.s3)
+    """See to it that the sample images are in their bucket."""
+    count = sample_bucket.fill(s3_client(demo.stack.s3_port), BUCKET)
     demo.story.tell(f"the bucket {BUCKET} holds {count} sample objects")
 
 
@@ -124,7 +138,7 @@ def provide_model(demo: Demo) -> int:
         stable = database.models.stable()
     if stable is None:
         return _train_and_roll_out(demo)
-    demo.registry.wait(demo.stack.serving_service)
+    demo.wait(demo.stack.serving_service)
     # The model server may have been restarted, or started by an older release.
     demo.run_program("sniffer_rollout", "restore")
     demo.story.tell(f"model version {stable.version} is stable, and served")
@@ -152,7 +166,7 @@ def report(demo: Demo, version: int, run: DagRun) -> None:
             f"  {image.score:.4f} {'FLAGGED' if image.flagged else '       '} s3://{image.bucket}/{printable(image.key)}"
         )
     print(f"\nAirflow: {demo.stack.airflow.url}  login: {LOGIN}  password: {demo.stack.airflow.password}")
-    print("The stack goes on running; `make down` stops it, `make demo` scans again.")
+    print("The stack goes on running: `make status` shows it, `make down` stops it, `make demo` scans again.")
 
 
 def _train_and_roll_out(demo: Demo) -> int:
@@ -160,7 +174,7 @@ def _train_and_roll_out(demo: Demo) -> int:
     images, runs = demo.layout.training / "images", demo.dag_runs
     demo.run_program("sniffer_local.samples", "--out", str(images), "--count", str(LABELLED_IMAGES))
     demo.story.tell("labelled images are generated")
-    demo.registry.wait(demo.stack.serving_service)
+    demo.wait(demo.stack.serving_service)
     known = {dag_id: runs.known(dag_id) for dag_id in (EXPORT, ROLLOUT)}
     for dag_id in known:
         runs.let_run(dag_id)

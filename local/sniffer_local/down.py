@@ -6,34 +6,24 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from sniffer.core.program import Program
 from sniffer_local.layout import Layout, add_root_flag
 from sniffer_local.registry import Registry, only_one
-from sniffer_local.s3 import s3_client
-from sniffer_local.s3_state import save
+from sniffer_local.supervision import SUPERVISOR
 
-STOP_LIMIT_S = 20.0
+STOP_LIMIT_S = 60.0
 
 
 def stop_stack(layout: Layout) -> list[str]:
-    """Save what is in memory only, then stop Airflow, then the rest; returns the names of the services that ran."""
+    """Stop the supervisor, then Airflow, then the rest; returns the names of what ran."""
     registry = Registry(layout.state)
+    stopped = [SUPERVISOR] if registry.stop_alone(SUPERVISOR, STOP_LIMIT_S) else []
     names = registry.names()
-    _save_objects(layout, registry)
     airflow = [name for name in names if name.startswith("airflow-")]
-    others = [name for name in names if name not in airflow]
-    return registry.stop(airflow, STOP_LIMIT_S) + registry.stop(others, STOP_LIMIT_S)
-
-
-def _save_objects(layout: Layout, registry: Registry) -> None:
-    if not registry.is_alive("s3"):
-        return
-    try:
-        save(s3_client(registry.port("s3")), layout.s3)
-    except (BotoCoreError, ClientError) as error:
-        print(f"down: the local S3 does not answer, objects put since the last demo are lost: {error}", file=sys.stderr)
+    stopped += registry.stop(airflow, STOP_LIMIT_S)
+    stopped += registry.stop([name for name in names if name not in airflow], STOP_LIMIT_S)
+    layout.supervision.unlink(missing_ok=True)
+    return stopped
 
 
 def _run(arguments: argparse.Namespace) -> int:

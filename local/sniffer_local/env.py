@@ -42,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
             'the lines hold passwords, so they are not shown on a terminal: eval "$(sniffer local env)" takes them over'
         )
     layout = Layout(arguments.root)
-    registry = Registry(layout.state)
+    registry = Registry(layout.state, chooses_ports=False)
     if not registry.is_alive(MARIADB):
         raise TransientError("the demo's stack does not run: start it by `make demo`")
     print(export_lines(shell_environ(prepare_stack(layout, registry))))

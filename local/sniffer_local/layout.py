@@ -28,6 +28,11 @@ class Layout:
         return self.root / "demo.lock"
 
     @property
+    def supervision(self) -> Path:
+        """What the supervisor says of each service."""
+        return self.root / "supervisor.json"
+
+    @property
     def logs(self) -> Path:
         """One file for each service and program."""
         return self.root / "logs"

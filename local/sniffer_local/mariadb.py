@@ -107,7 +107,7 @@ def mariadb_service(site: DatabaseSite, log: Path, *options: str, durable: bool 
         "--performance-schema=OFF",
         *options,
     )
-    return Service("mariadb", command, log, site.answers)
+    return Service("mariadb", command, log, site.answers, address=f"127.0.0.1:{site.port}")
 
 
 class MariaDb(Child):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sniffer.core.errors import TransientError
 
@@ -32,6 +33,12 @@ class Service:
     stop_limit_s: float = 30.0
     code: tuple[Path, ...] = ()
     """Folders of Python code that the server holds in memory: when they change, it has to be restarted."""
+    address: str = ""
+    """Where it is reached, for people."""
+    user: str | None = None
+    """Whom the server runs as, where that is not us."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    """What asks the server to end cleanly."""
 
 
 def free_port() -> int:
@@ -60,6 +67,7 @@ def launch(service: Service) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             env=_environ(service.environ),
             start_new_session=True,
+            **_as_user(service.user),
         )
 
 
@@ -83,8 +91,10 @@ def log_tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def run_checked(command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None) -> None:
-    """Run a program of ours to its end, output appended to its log; raises TransientError when it fails."""
+def run_checked(
+    command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None, user: str | None = None
+) -> None:
+    """Run a program to its end, output appended to its log; raises TransientError when it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         done = subprocess.run(
@@ -94,6 +104,7 @@ def run_checked(command: Sequence[str], log: Path, environ: Mapping[str, str] | 
             stderr=subprocess.STDOUT,
             env=_environ(environ or {}),
             check=False,
+            **_as_user(user),
         )
     if done.returncode != 0:
         raise TransientError(f"{_title(command)} ended with status {done.returncode}. {_ending(log)}")
@@ -133,7 +144,7 @@ class Child:
         """Ask the process to end, kill its group when it takes too long, and reap it."""
         if self._process is None:
             return
-        self._process.terminate()
+        self._process.send_signal(self.service.stop_signal)
         try:
             self._process.wait(self.service.stop_limit_s)
         except subprocess.TimeoutExpired:
@@ -160,6 +171,11 @@ def _environ(additions: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_SETTINGS)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**kept, "PATH": path, **additions}
+
+
+def _as_user(user: str | None) -> dict[str, Any]:
+    """What makes a process another user's: their groups instead of ours, and a working folder that they can enter."""
+    return {"user": user, "group": user, "extra_groups": [], "cwd": "/"} if user else {}
 
 
 def _ending(log: Path) -> str:

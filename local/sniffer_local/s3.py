@@ -40,6 +40,14 @@ def s3_service(port: int, log: Path) -> Service:
     return Service("s3", command, log, lambda: answers_on(port))
 
 
+def kept_s3_service(port: int, folder: Path, log: Path) -> Service:
+    """The same server, which keeps its objects in a folder; it answers once they are all back."""
+    command = (sys.executable, "-m", "sniffer_local.s3_server", f"--port={port}", f"--folder={folder}")
+    return Service(
+        "s3", command, log, lambda: answers_on(port), start_limit_s=120.0, stop_limit_s=60.0, address=endpoint_url(port)
+    )
+
+
 def s3_client(port: int) -> Any:
     """A boto3 client of the local S3 that reads no profile and no credentials of the user's."""
     session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)

@@ -1,25 +1,32 @@
 """Keeps the local S3's objects in a folder, since moto holds them in memory: saved as they change, restored later.
 
-In: buckets. Out: index.json (buckets, keys, ETags, tags) and one file for each content, named by its SHA-256.
-Objects come back with the same ETag, but for those of multipart uploads, and with a new time of modification.
+In: buckets. Out: index.json (buckets, keys, ETags, times, tags) and one file for each content, named by its SHA-256.
+Objects come back with the same ETag, but for those of multipart uploads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+SetModified = Callable[[str, str, datetime], None]
+"""Bucket, key, time in UTC."""
+
 MARKER_BUCKET = "sniffer-local-state"
 """Created when everything is back, so that a restore that was cut short is not taken, and saved, for the whole."""
 
 
-def restore(client: Any, folder: Path) -> int:
-    """Put back what was saved, unless this server has it already; returns the number of objects put. Idempotent."""
+def restore(client: Any, folder: Path, set_modified: SetModified = lambda *_: None) -> int:
+    """Put back what was saved, unless this server has it already; returns the number of objects put. Idempotent.
+
+    `set_modified` is told the time of modification that each had, to the second.
+    """
     if _is_restored(client):
         return 0
     index, count = _read_index(folder), 0
@@ -27,6 +34,8 @@ def restore(client: Any, folder: Path) -> int:
         client.create_bucket(Bucket=bucket)
         for key, saved in entry["objects"].items():
             client.put_object(Bucket=bucket, Key=key, Body=(folder / saved["content"]).read_bytes())
+            if "modified" in saved:  # which folders of earlier releases do not say
+                set_modified(bucket, key, datetime.fromisoformat(saved["modified"]))
             count += 1
         if entry["tags"]:
             client.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": entry["tags"]})
@@ -70,9 +79,10 @@ def bucket_tags(client: Any, bucket: str) -> list[dict[str, str]]:
 
 def _save_objects(client: Any, bucket: str, folder: Path, before: dict[str, Any]) -> dict[str, Any]:
     saved = {}
-    for key, etag in _listing(client, bucket):
+    for key, etag, modified in _listing(client, bucket):
         known = before.get(key)
-        saved[key] = known if known and known["etag"] == etag else _save_object(client, bucket, key, etag, folder)
+        entry = known if known and known["etag"] == etag else _save_object(client, bucket, key, etag, folder)
+        saved[key] = {**entry, "modified": modified.isoformat()}
     return saved
 
 
@@ -86,10 +96,10 @@ def _save_object(client: Any, bucket: str, key: str, etag: str, folder: Path) ->
     return {"etag": etag, "content": content}
 
 
-def _listing(client: Any, bucket: str) -> Iterator[tuple[str, str]]:
+def _listing(client: Any, bucket: str) -> Iterator[tuple[str, str, datetime]]:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for item in page.get("Contents", ()):
-            yield item["Key"], item["ETag"]
+            yield item["Key"], item["ETag"], item["LastModified"]
 
 
 def _buckets(client: Any) -> list[str]:

@@ -24,5 +24,6 @@ def serving_service(models: Sequence[str], port: int, log: Path) -> Service:
         log,
         lambda: answers_on(port),
         start_limit_s=120.0,
+        address=f"127.0.0.1:{port}",
         code=(Path(sniffer_serve.__file__).parent,),
     )

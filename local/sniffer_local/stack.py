@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sniffer_local import airflow, mariadb, s3, serving
+from sniffer_local import airflow, mariadb, postgres, s3, serving
 from sniffer_local.airflow import AirflowConnection
 from sniffer_local.layout import CHECKOUT, Layout
 from sniffer_local.processes import Service
@@ -30,12 +30,30 @@ class Stack:
     rollout_target: str
     model_base: str
     airflow: airflow.AirflowSite
+    metadata: postgres.PostgresSite
     database_service: Service
+    metadata_service: Service
     s3_service: Service
     serving_service: Service
     airflow_services: tuple[Service, ...]
     airflow_connections: tuple[AirflowConnection, ...]
     airflow_variables: Mapping[str, str]
+
+    @property
+    def servers(self) -> tuple[Service, ...]:
+        """What depends on nothing else of the stack."""
+        return (self.database_service, self.metadata_service, self.s3_service, self.serving_service)
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """All that runs."""
+        return (*self.servers, *self.airflow_services)
+
+    def airflow_waits_for(self) -> str | None:
+        """What Airflow's processes cannot start without, and is not there; None when they can."""
+        if not airflow.is_migrated(self.metadata):
+            return "its database to be made by `make demo`"
+        return None if self.metadata.answers() else self.metadata_service.name
 
     def program_environ(self) -> Mapping[str, str]:
         """What a program of ours needs to work with this stack. Holds the database's password."""
@@ -53,11 +71,13 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
     database = mariadb.prepare_site(layout.root / "mariadb", registry.port(MARIADB))
     s3_port, serving_port = registry.port(S3), registry.port(MODEL_SERVER)
     layout.models.mkdir(parents=True, exist_ok=True)
+    metadata = postgres.prepare_site(layout.root / "postgres")
     site = airflow.prepare_site(
         layout.root / "airflow",
         CHECKOUT,
         registry.port(API_SERVER),
         {"SNIFFER_ROLLOUT_TARGET": _rollout_target(layout)},
+        metadata,
     )
     return Stack(
         database,
@@ -66,8 +86,10 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
         _rollout_target(layout),
         str(layout.models),
         site,
+        metadata,
         mariadb.mariadb_service(database, layout.logs / "mariadb.log"),
-        s3.s3_service(s3_port, layout.logs / "s3.log"),
+        postgres.postgres_service(metadata, layout.logs / "postgres.log"),
+        s3.kept_s3_service(s3_port, layout.s3, layout.logs / "s3.log"),
         _serving_service(layout, serving_port),
         tuple(airflow.airflow_services(site, layout.logs)),
         _airflow_connections(database, s3_port, serving_port),

@@ -69,6 +69,7 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("doctor",): Command("sniffer.doctor.__main__", "ask S3, MySQL, model server, Airflow, Kubernetes if all is well"),
     ("local", "demo"): Command("sniffer_local.demo", "the whole product once, on this machine", "dev"),
     ("local", "down"): Command("sniffer_local.down", "stop what the demo started", "dev"),
+    ("local", "status"): Command("sniffer_local.status", "show what of the demo's stack runs", "dev"),
     ("local", "env"): Command("sniffer_local.env", "export lines for a shell on the demo's stack", "dev"),
     ("local", "bench"): Command("sniffer_local.bench", "measure the speed of scan and training", "dev"),
     ("local", "samples"): Command("sniffer_local.samples.__main__", "draw labelled sample images", "dev"),

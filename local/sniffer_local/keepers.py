@@ -22,8 +22,8 @@ from sniffer_local.processes import Service
 from sniffer_local.registry import Registry
 from sniffer_local.supervision import (
     SUPERVISOR,
+    ServiceState,
     ServiceStatus,
-    State,
     Supervision,
     read_supervision,
     write_supervision,
@@ -36,7 +36,7 @@ logger = logging.getLogger(SUPERVISOR)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RestartPace:
     """How fast services are started again; durations in seconds."""
 
     first_delay_s: float = 1.0
@@ -69,8 +69,8 @@ class Board:
         self._file = file
         self._lock = threading.Lock()
         before = read_supervision(file).services
-        fresh = ServiceStatus(State.STARTING, time.time())
-        self._ran = {name for name, status in before.items() if status.state is State.RUNNING}
+        fresh = ServiceStatus(ServiceState.STARTING, time.time())
+        self._ran = {name for name, status in before.items() if status.state is ServiceState.RUNNING}
         self._services = {name: _inherited(before.get(name, fresh), fresh) for name in names}
         self._write()
 
@@ -78,7 +78,7 @@ class Board:
         """Whether an earlier supervisor left the service running."""
         return name in self._ran
 
-    def say(self, name: str, state: State, **changes: Any) -> None:
+    def say(self, name: str, state: ServiceState, **changes: Any) -> None:
         """Change what is said of a service; `since` becomes now when its state changes."""
         with self._lock:
             before = self._services[name]
@@ -99,13 +99,13 @@ class Board:
 
 def _inherited(before: ServiceStatus, fresh: ServiceStatus) -> ServiceStatus:
     """What stays true of a service when another supervisor takes it over."""
-    return before if before.state is State.RUNNING else replace(fresh, restarts=before.restarts)
+    return before if before.state is ServiceState.RUNNING else replace(fresh, restarts=before.restarts)
 
 
 class Keeper(threading.Thread):
     """Keeps one service running until told to stop; the service itself is not stopped then."""
 
-    def __init__(self, task: Task, registry: Registry, board: Board, stop: threading.Event, pace: Pace) -> None:
+    def __init__(self, task: Task, registry: Registry, board: Board, stop: threading.Event, pace: RestartPace) -> None:
         super().__init__(name=task.service.name)
         self._service, self._waits_for = task.service, task.waits_for
         self._registry, self._board, self._stop_asked, self._pace = registry, board, stop, pace
@@ -117,7 +117,7 @@ class Keeper(threading.Thread):
             self._keep()
         except (SnifferError, OSError) as error:
             logger.error("%s: %s", self.name, error)
-            self._board.say(self.name, State.GIVEN_UP, note=str(error))
+            self._board.say(self.name, ServiceState.GIVEN_UP, note=str(error))
 
     def _keep(self) -> None:
         # What ran under an earlier supervisor and died without one is started again, not for the first time.
@@ -128,7 +128,7 @@ class Keeper(threading.Thread):
                 if self._stop_asked.is_set():
                     return
             if self._registry.ensure(self._service):
-                self._board.say(self.name, State.STARTING, failures=failures)
+                self._board.say(self.name, ServiceState.STARTING, failures=failures)
                 logger.info("%s: started, process %s", self.name, self._registry.pid(self.name))
                 if is_restart:
                     self._board.restarted(self.name)
@@ -142,7 +142,7 @@ class Keeper(threading.Thread):
 
     def _hold(self) -> None:
         while (reason := self._waits_for()) and not self._stop_asked.wait(self._pace.poll_s):
-            self._board.say(self.name, State.HELD, note=f"waits for {reason}")
+            self._board.say(self.name, ServiceState.HELD, note=f"waits for {reason}")
 
     def _watch(self, failures: int) -> bool:
         """Return when the process has ended, or we have to; whether it had answered, and lived for a while."""
@@ -150,11 +150,11 @@ class Keeper(threading.Thread):
         while self._registry.is_alive(self.name):
             if not is_ready and self._service.is_ready() and self._registry.is_alive(self.name):
                 is_ready = True
-                self._board.say(self.name, State.RUNNING, failures=failures)
+                self._board.say(self.name, ServiceState.RUNNING, failures=failures)
                 logger.info("%s: answers", self.name)
             if failures and is_ready and time.monotonic() - started >= self._pace.steady_s:
                 failures = 0
-                self._board.say(self.name, State.RUNNING, failures=0)
+                self._board.say(self.name, ServiceState.RUNNING, failures=0)
             self._limit_log()
             if self._stop_asked.wait(self._pace.poll_s):
                 break
@@ -166,11 +166,11 @@ class Keeper(threading.Thread):
         if delay is None:
             note = f"{ending}, {failures} times in a row; see its log, then `make demo` tries again"
             logger.error("%s: %s", self.name, note)
-            self._board.say(self.name, State.GIVEN_UP, failures=failures, note=note)
+            self._board.say(self.name, ServiceState.GIVEN_UP, failures=failures, note=note)
             return False
         logger.warning("%s: %s; started again in %.0f s", self.name, ending, delay)
         note = f"{ending}; attempt {failures} of {self._pace.most_failures}, after {delay:.0f} s"
-        self._board.say(self.name, State.BACKING_OFF, failures=failures, note=note)
+        self._board.say(self.name, ServiceState.BACKING_OFF, failures=failures, note=note)
         self._stop_asked.wait(delay)
         return True
 
@@ -192,11 +192,11 @@ class Keeper(threading.Thread):
 
 
 def supervise(
-    tasks: Sequence[Task], registry: Registry, file: Path, stop: threading.Event, pace: Pace | None = None
+    tasks: Sequence[Task], registry: Registry, file: Path, stop: threading.Event, pace: RestartPace | None = None
 ) -> None:
     """Keep all of them running until `stop` is set; returns once nothing more can be started."""
     board = Board(file, [task.service.name for task in tasks])
-    keepers = [Keeper(task, registry, board, stop, pace or Pace()) for task in tasks]
+    keepers = [Keeper(task, registry, board, stop, pace or RestartPace()) for task in tasks]
     for keeper in keepers:
         keeper.start()
     stop.wait()

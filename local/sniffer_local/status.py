@@ -17,7 +17,7 @@ from sniffer_local.layout import Layout, add_root_flag
 from sniffer_local.processes import Service
 from sniffer_local.registry import Registry
 from sniffer_local.stack import API_SERVER, prepare_stack
-from sniffer_local.supervision import SUPERVISOR, ServiceStatus, State, Supervision, read_supervision
+from sniffer_local.supervision import SUPERVISOR, ServiceState, ServiceStatus, Supervision, read_supervision
 
 NOT_RUNNING = 1
 
@@ -37,7 +37,7 @@ class Row:
     @property
     def is_up(self) -> bool:
         """Whether nothing is wrong with it."""
-        return self.state == State.RUNNING
+        return self.state == ServiceState.RUNNING
 
 
 def rows(layout: Layout, registry: Registry, services: Sequence[Service]) -> list[Row]:
@@ -47,7 +47,9 @@ def rows(layout: Layout, registry: Registry, services: Sequence[Service]) -> lis
     with ThreadPoolExecutor(len(services)) as pool:
         answers = dict(zip((s.name for s in services), pool.map(lambda s: s.is_ready(), services), strict=True))
     log = str(layout.logs / "supervisor.log")
-    supervisor = Row(SUPERVISOR, State.RUNNING, psutil.Process(pid).create_time(), log=log) if pid else _down(log)
+    supervisor = (
+        Row(SUPERVISOR, ServiceState.RUNNING, psutil.Process(pid).create_time(), log=log) if pid else _down(log)
+    )
     return [supervisor, *(_row(service, registry, answers, said if said.pid == pid else None) for service in services)]
 
 
@@ -58,18 +60,18 @@ def _down(log: str) -> Row:
 def _row(service: Service, registry: Registry, answers: dict[str, bool], said: Supervision | None) -> Row:
     status = said.services.get(service.name) if said else None
     state = _state(service.name, registry.is_alive(service.name), answers, status)
-    known = status or ServiceStatus(State.STARTING, 0.0)
+    known = status or ServiceStatus(ServiceState.STARTING, 0.0)
     return Row(service.name, state, known.since, known.restarts, service.address, str(service.log), known.note)
 
 
 def _state(name: str, is_alive: bool, answers: dict[str, bool], status: ServiceStatus | None) -> str:
     if not is_alive:
-        return status.state if status and status.state is not State.RUNNING else "down"
-    if status and status.state is State.STARTING:
-        return State.STARTING
+        return status.state if status and status.state is not ServiceState.RUNNING else "down"
+    if status and status.state is ServiceState.STARTING:
+        return ServiceState.STARTING
     # Of Airflow's other processes the API server knows, so their silence says nothing while it is away.
     is_unknown = name.startswith("airflow-") and not answers[API_SERVER] and name != API_SERVER
-    return State.RUNNING if answers[name] or is_unknown else "not answering"
+    return ServiceState.RUNNING if answers[name] or is_unknown else "not answering"
 
 
 def table(found: Sequence[Row]) -> str:

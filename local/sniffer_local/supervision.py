@@ -27,7 +27,7 @@ STOP_LIMIT_S = 30.0
 POLL_S = 0.1
 
 
-class State(StrEnum):
+class ServiceState(StrEnum):
     """What the supervisor is at with a service."""
 
     HELD = "waiting"  # for another service
@@ -41,7 +41,7 @@ class State(StrEnum):
 class ServiceStatus:
     """One service: `since` is Unix time; `failures` counts the starts in a row that did not last."""
 
-    state: State
+    state: ServiceState
     since: float
     restarts: int = 0
     failures: int = 0
@@ -68,7 +68,7 @@ def read_supervision(file: Path) -> Supervision:
     try:
         said = json.loads(file.read_text())
         services = {
-            name: ServiceStatus(**{**status, "state": State(status["state"])})
+            name: ServiceStatus(**{**status, "state": ServiceState(status["state"])})
             for name, status in said["services"].items()
         }
         return Supervision(said["pid"], services)
@@ -97,7 +97,7 @@ def ensure_supervised(layout: Layout, registry: Registry, services: Sequence[Ser
     """
     supervisor = supervisor_service(layout, services)
     said = read_supervision(layout.supervision).services.values()
-    if registry.runs(supervisor) and not any(status.state is State.GIVEN_UP for status in said):
+    if registry.runs(supervisor) and not any(status.state is ServiceState.GIVEN_UP for status in said):
         return False
     registry.stop_alone(SUPERVISOR, STOP_LIMIT_S)
     registry.ensure(supervisor)
@@ -110,9 +110,9 @@ def wait_for(layout: Layout, registry: Registry, service: Service) -> None:
     deadline = time.monotonic() + service.start_limit_s
     while True:
         status = read_supervision(layout.supervision).services.get(service.name)
-        if status is not None and status.state is State.RUNNING and service.is_ready():
+        if status is not None and status.state is ServiceState.RUNNING and service.is_ready():
             return
-        if status is not None and (status.state is State.GIVEN_UP or status.failures >= PATIENCE):
+        if status is not None and (status.state is ServiceState.GIVEN_UP or status.failures >= PATIENCE):
             raise TransientError(f"{service.name} does not start: {status.note}. {_ending(service.log)}")
         if registry.pid(SUPERVISOR) is None:
             raise TransientError(f"the supervisor ended. {_ending(layout.logs / 'supervisor.log')}")

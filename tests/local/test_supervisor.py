@@ -16,12 +16,12 @@ import psutil
 import pytest
 from support.programs import eventually
 
-from sniffer_local.keepers import Pace, Task, supervise
+from sniffer_local.keepers import RestartPace, Task, supervise
 from sniffer_local.processes import Service
 from sniffer_local.registry import Registry
-from sniffer_local.supervision import ServiceStatus, State, read_supervision
+from sniffer_local.supervision import ServiceState, ServiceStatus, read_supervision
 
-QUICK = Pace(first_delay_s=0.05, longest_delay_s=0.2, most_failures=3, steady_s=0.5, poll_s=0.02)
+QUICK = RestartPace(first_delay_s=0.05, longest_delay_s=0.2, most_failures=3, steady_s=0.5, poll_s=0.02)
 SUPERVISOR = """
 import signal, sys, threading
 from pathlib import Path
@@ -40,7 +40,7 @@ def sleeper(folder: Path, name: str, script: str = "echo up; exec sleep 600") ->
 
 
 def said(folder: Path, name: str) -> ServiceStatus:
-    return read_supervision(folder / "said.json").services.get(name, ServiceStatus(State.HELD, 0.0))
+    return read_supervision(folder / "said.json").services.get(name, ServiceStatus(ServiceState.HELD, 0.0))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 
 @contextmanager
-def supervised(folder: Path, *tasks: Task, pace: Pace = QUICK) -> Iterator[None]:
+def supervised(folder: Path, *tasks: Task, pace: RestartPace = QUICK) -> Iterator[None]:
     """These tasks under a supervisor of our own process, as long as the block runs."""
     stop = threading.Event()
     arguments = (tasks, Registry(folder / "stack.json"), folder / "said.json", stop, pace)
@@ -67,7 +67,7 @@ def supervised(folder: Path, *tasks: Task, pace: Pace = QUICK) -> Iterator[None]
 def is_running(folder: Path, name: str, restarts: int = 0) -> Callable[[], bool]:
     def check() -> bool:
         status = said(folder, name)
-        return status.state is State.RUNNING and status.restarts == restarts
+        return status.state is ServiceState.RUNNING and status.restarts == restarts
 
     return check
 
@@ -114,20 +114,20 @@ def test_what_a_dead_service_has_left_ends_before_the_next_starts(tmp_path: Path
 
 def test_a_service_that_never_lasts_is_given_up_and_says_why(tmp_path: Path, registry: Registry) -> None:
     with supervised(tmp_path, Task(sleeper(tmp_path, "one", "echo try; exit 7"))):
-        eventually(lambda: said(tmp_path, "one").state is State.GIVEN_UP, "it is given up")
+        eventually(lambda: said(tmp_path, "one").state is ServiceState.GIVEN_UP, "it is given up")
         assert "it ended with status 7, 4 times in a row; see its log" in said(tmp_path, "one").note
     assert (tmp_path / "one.log").read_text().count("try") == 1 + QUICK.most_failures
 
 
 def test_a_crash_loop_shows_while_it_lasts(tmp_path: Path, registry: Registry) -> None:
-    slow = Pace(first_delay_s=600, longest_delay_s=600, poll_s=0.02)
+    slow = RestartPace(first_delay_s=600, longest_delay_s=600, poll_s=0.02)
     with supervised(tmp_path, Task(sleeper(tmp_path, "one", "kill -9 $$")), pace=slow):
-        eventually(lambda: said(tmp_path, "one").state is State.BACKING_OFF, "it waits for its next start")
+        eventually(lambda: said(tmp_path, "one").state is ServiceState.BACKING_OFF, "it waits for its next start")
         assert said(tmp_path, "one").note == "killed by SIGKILL; attempt 1 of 10, after 600 s"
 
 
 def test_pauses_double_up_to_a_minute_and_end() -> None:
-    pauses = [Pace().delay_s(failures) for failures in range(1, 12)]
+    pauses = [RestartPace().delay_s(failures) for failures in range(1, 12)]
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, None]
 
 
@@ -151,7 +151,7 @@ def test_a_service_waits_for_what_it_needs_at_each_start(tmp_path: Path, registr
         eventually(is_running(tmp_path, "one"), "it runs")
         database.unlink()
         os.kill(pid(registry, "one"), signal.SIGKILL)
-        eventually(lambda: said(tmp_path, "one").state is State.HELD, "it is held again")
+        eventually(lambda: said(tmp_path, "one").state is ServiceState.HELD, "it is held again")
 
 
 def test_a_stopped_supervisor_leaves_its_services_and_the_next_takes_them_over(

@@ -15,6 +15,7 @@ from support.schedule import ByFolder, rank
 from support.scratch_bucket import ScratchBucket
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.redaction import KNOWN
 from sniffer.core.settings import DatabaseSettings
 from sniffer_local.mariadb import MariaDb, create_database, drop_database
 from sniffer_local.mysql import SCRIPT, MySql, mysql_folder
@@ -54,6 +55,12 @@ def interruptible() -> None:
     """SIGINT as at a terminal: a shell makes what it runs in the background deaf to it, and programs inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def known_secrets() -> None:
+    """Each test begins like a process: what an earlier one gave out for a secret is a word like any other."""
+    KNOWN.__init__()  # type: ignore[misc]
 
 
 @pytest.fixture(scope="session")

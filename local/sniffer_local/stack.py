@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sniffer.core.redaction import SecretUrl
 from sniffer_local import airflow, mariadb, postgres, s3, serving
 from sniffer_local.airflow import AirflowConnection
 from sniffer_local.layout import CHECKOUT, Layout
@@ -103,7 +104,7 @@ def _rollout_target(layout: Layout) -> str:
 
 def _serving_service(layout: Layout, port: int) -> Service:
     """A server of what the rollout says; of nothing, before the first one."""
-    target = LocalTarget(layout.serving, str(layout.models), (serving.serving_url(port),))
+    target = LocalTarget(layout.serving, str(layout.models), (SecretUrl(serving.serving_url(port)),))
     if not target.config.exists():
         target.apply(Aspired.of([]))
     return serving.serving_service(as_configured(target.config), port, layout.logs / "model-server.log")

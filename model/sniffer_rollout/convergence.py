@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sniffer.adapters.serving import ModelServer, ServedVersion
 from sniffer.core.errors import ContractError, TransientError
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.settings import RolloutSettings
 from sniffer_rollout.aspired import CANARY, STABLE, Aspired
 from sniffer_rollout.health import Health
@@ -69,9 +70,9 @@ def answers(server: ModelServer) -> NotReady | None:
     return None
 
 
-def not_ready(urls: Iterable[str], ask: Question) -> dict[str, NotReady]:
+def not_ready(urls: Iterable[SecretUrl], ask: Question) -> dict[SecretUrl, NotReady]:
     """The servers that are not ready, by base URL, and why."""
-    found: dict[str, NotReady] = {}
+    found: dict[SecretUrl, NotReady] = {}
     for url in urls:
         with ModelServer(serving_at(url, read_timeout_s=_READ_TIMEOUT_S)) as server:
             try:
@@ -103,8 +104,8 @@ class Convergence:
             log.info("%s is told to serve %s", self._target.description, aspired.json())
 
     def wait_for_version(
-        self, version: int, what: str, limit_s: float, stale: Mapping[str, NotReady] | None = None
-    ) -> tuple[str, ...]:
+        self, version: int, what: str, limit_s: float, stale: Mapping[SecretUrl, NotReady] | None = None
+    ) -> tuple[SecretUrl, ...]:
         """Wait until every server answers for the version, as `wait_for` does."""
         return self.wait_for(serves_version(version), f"{what} version {version}", limit_s, stale)
 
@@ -118,11 +119,11 @@ class Convergence:
         ask: Question,
         what: str,
         limit_s: float,
-        stale: Mapping[str, NotReady] | None = None,
+        stale: Mapping[SecretUrl, NotReady] | None = None,
         *,
         node_limit_s: float = math.inf,
         crash_limit: float = math.inf,
-    ) -> tuple[str, ...]:
+    ) -> tuple[SecretUrl, ...]:
         """Wait until all servers are ready, and there are as many as there must be; returns their base URLs.
 
         Servers that no machine has room for are not waited for, and named in a warning. Raises LoadFailed as soon as
@@ -168,14 +169,14 @@ def _warn_of_unplaced(replicas: Replicas, what: str) -> None:
         )
 
 
-def _reasons(replicas: Replicas, waiting: Mapping[str, NotReady]) -> str:
+def _reasons(replicas: Replicas, waiting: Mapping[SecretUrl, NotReady]) -> str:
     running, wanted = len(replicas.urls), max(1, replicas.wanted)
     missing = [f"{running} of {wanted} servers run"] if running < wanted else []
     servers = [f"{url} {found.reason}" for url, found in waiting.items()]
     return "; ".join([*servers, *missing, *replicas.problems, *replicas.recovering, *dict.fromkeys(replicas.unplaced)])
 
 
-def _raise_failure(waiting: Mapping[str, NotReady], what: str, stale: Mapping[str, NotReady]) -> None:
+def _raise_failure(waiting: Mapping[SecretUrl, NotReady], what: str, stale: Mapping[SecretUrl, NotReady]) -> None:
     for url, found in waiting.items():
         if found.failed and stale.get(url) != found:
             raise LoadFailed(f"{what}: {url} {found.reason}")

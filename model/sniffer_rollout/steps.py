@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError, SnifferError, TransientError
 from sniffer.core.model_records import NOBODY, Decision, ModelRecord
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.rollout_records import VerifyReport
 from sniffer.core.settings import FetchSettings, ImageSettings, RolloutSettings
 from sniffer_rollout.aspired import STABLE, VERIFIED, Aspired
@@ -85,7 +86,7 @@ class Rollout:
         stable = read_production_state(self._database).stable_version
         where = f"{self._target.description}, {mode.name}: {mode.reason}"
         log.info("version %d may be rolled out to %s", record.version, where)
-        return PreflightReport(record.version, record.digest, stable, mode, servers, problems, aspired)
+        return PreflightReport(record.version, record.digest, stable, mode, _shown(servers), problems, aspired)
 
     def load(self, version: int) -> LoadReport:
         """Load the version beside what serves, and label it `canary` once every server answers for it.
@@ -106,7 +107,7 @@ class Rollout:
         self._servers.wait_for_labels(production.stable_version, canary, self._settings.label_limit_s)
         seconds = time.monotonic() - started_at
         log.info("version %d answers on %d servers, after %.1f s", version, len(servers), seconds)
-        return LoadReport(version, servers, seconds, surge)
+        return LoadReport(version, _shown(servers), seconds, surge)
 
     def verify(self, version: int) -> VerifyReport:
         """Prove the loaded version on every server: golden scores, latency and decisions beside the stable version.
@@ -177,7 +178,7 @@ class Rollout:
         restored = self.restore() if left_behind is None else self._tell_production()[0]
         return _promotion(production.stable_version, restored, decision, left_behind or ())
 
-    def _answering(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _answering(self) -> tuple[tuple[SecretUrl, ...], tuple[str, ...]]:
         """The servers that answer, and the problems of the others; raises TransientError when none answers."""
         replicas = self._target.replicas()
         silent = not_ready(replicas.urls, answers)
@@ -224,7 +225,7 @@ class Rollout:
     def _node_limit_s(self) -> float:
         return min(_NODE_LIMIT_S, self._settings.problem_s)
 
-    def _loaded_on(self, version: int) -> tuple[str, ...]:
+    def _loaded_on(self, version: int) -> tuple[SecretUrl, ...]:
         """The servers, all of which answer for the version now."""
         if version not in self._target.read_aspired().versions:
             raise SettingsError(f"version {version} is not loaded: run the step `load` first")
@@ -247,10 +248,10 @@ class Rollout:
         waiting = not_ready(urls, serves_version(version))
         if len(waiting) >= len(urls):
             raise error
-        log.error("going back without %s: %s", ", ".join(sorted(waiting)) or "some labels", error)
-        return tuple(sorted(waiting))
+        log.error("going back without %s: %s", ", ".join(_shown(sorted(waiting))) or "some labels", error)
+        return _shown(sorted(waiting))
 
-    def _tell_production(self) -> tuple[RestoreReport, dict[str, NotReady]]:
+    def _tell_production(self) -> tuple[RestoreReport, dict[SecretUrl, NotReady]]:
         """Tell the servers what `models` says; also returns the servers that did not serve it before.
 
         Their failures are of an earlier try: even a server that was told before may not have read it yet.
@@ -262,6 +263,10 @@ class Rollout:
         self._target.tidy()
         log.info("stable is %s, previous %s", stable or "none", previous or "none")
         return RestoreReport(stable, previous, aspired), stale
+
+
+def _shown(urls: Iterable[SecretUrl]) -> tuple[str, ...]:
+    return tuple(map(str, urls))
 
 
 def _promotion(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.rollout_records import GoldenDifferences, LatencyComparison, ShadowReport, VerifyReport
 from sniffer.core.settings import FetchSettings, ImageSettings
 from sniffer_rollout.candidates import Candidates
@@ -41,7 +42,7 @@ class Verification:
     images: ImageSettings
     pause: Callable[[float], None]
 
-    def verify(self, record: ModelRecord, stable: ModelRecord | None, replicas: Sequence[str]) -> VerifyReport:
+    def verify(self, record: ModelRecord, stable: ModelRecord | None, replicas: Sequence[SecretUrl]) -> VerifyReport:
         """All proofs of a version that is loaded on these servers; raises ContractError for the first that fails."""
         golden = self.prove_golden(record, replicas)
         if stable is None or stable.version == record.version:
@@ -52,28 +53,29 @@ class Verification:
         shadow = self._compare_decisions(record, stable, replicas[0])
         return VerifyReport(record.version, golden, stable.version, latency, shadow)
 
-    def prove_golden(self, record: ModelRecord, replicas: Collection[str]) -> dict[str, GoldenDifferences]:
+    def prove_golden(self, record: ModelRecord, replicas: Collection[SecretUrl]) -> dict[str, GoldenDifferences]:
         """The golden differences at each server; raises ContractError for one above its limit."""
         examples, limits = self.candidates.golden(record), self.limits.golden
         found = {
-            replica: check_golden(replica, record.version, examples, limits, _ANSWER_PATIENCE_S) for replica in replicas
+            str(replica): check_golden(replica, record.version, examples, limits, _ANSWER_PATIENCE_S)
+            for replica in replicas
         }
         log.info("version %d scores %d golden examples as published: %s", record.version, len(examples), found)
         return found
 
     def _compare_latency(
-        self, record: ModelRecord, stable: ModelRecord, replicas: Collection[str]
+        self, record: ModelRecord, stable: ModelRecord, replicas: Collection[SecretUrl]
     ) -> dict[str, LatencyComparison]:
         images = [example.image.pixels.tobytes() for example in self.candidates.golden(record)]
         limits, versions = self.limits.latency, (record.version, stable.version)
         found = {
-            replica: compare_latency(replica, *versions, images, limits, _ANSWER_PATIENCE_S, self.pause)
+            str(replica): compare_latency(replica, *versions, images, limits, _ANSWER_PATIENCE_S, self.pause)
             for replica in replicas
         }
         log.info("latency beside version %d: %s", stable.version, found)
         return found
 
-    def _compare_decisions(self, record: ModelRecord, stable: ModelRecord, replica: str) -> ShadowReport | None:
+    def _compare_decisions(self, record: ModelRecord, stable: ModelRecord, replica: SecretUrl) -> ShadowReport | None:
         limits = self.limits.shadow
         sample = self.database.images.recent_images(limits.images)
         if not sample and limits.least == 0:

@@ -66,7 +66,7 @@ def test_a_batch_may_wait_as_long_as_the_servers_it_needs(settings: dict[str, st
 
 def test_the_urls_name_what_is_there(settings: dict[str, str], overlay: Manifests) -> None:
     serving = code.serving_settings(settings)
-    match = re.fullmatch(r"http://([\w-]+):(\d+)/v1/models/drug_detector", serving.url)
+    match = re.fullmatch(r"http://([\w-]+):(\d+)/v1/models/drug_detector", serving.url.reveal())
     assert match
     host, port = match.groups()
     assert int(port) in [each["port"] for each in overlay.get("Service", host)["spec"]["ports"]]

@@ -31,8 +31,8 @@ def test_a_shell_takes_the_lines_over_as_they_are_meant(lines: str) -> None:
     environ = {"PATH": "/usr/bin:/bin", "HOME": "/root"}
     done = subprocess.run(["sh", "-c", script], env=environ, capture_output=True, check=True, timeout=30)
     found = dict(entry.split("=", 1) for entry in done.stdout.decode().split("\0") if entry)
-    assert database_settings(found).url.startswith("mysql+mysqldb://sniffer:")
-    assert serving_settings(found).url.endswith("/v1/models/drug_detector")
+    assert database_settings(found).url.reveal().startswith("mysql+mysqldb://sniffer:")
+    assert serving_settings(found).url.reveal().endswith("/v1/models/drug_detector")
     assert rollout_settings(found).target.startswith("local:")
     assert airflow_settings(found).password == "it's @ $HOME/"
     assert found["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from sniffer.core.redaction import SecretUrl
 from sniffer_rollout.health import Health
 from sniffer_rollout.targets.target import Replicas
 
-URL = ("http://one",)
+URL = (SecretUrl("http://one"),)
 CRASHED = Replicas((), 1, problems=("pod p: CrashLoopBackOff",), restarts={"p/c": 1})
 STARTED = Replicas(URL, 1, recovering=("pod p: started again",), restarts={"p/c": 1})
 WELL = Replicas(URL, 1, restarts={"p/c": 1})

@@ -109,7 +109,7 @@ def test_a_replica_without_a_node_is_not_waited_for_but_named(
 ) -> None:
     api.pods += [serving, Pod("tf-serving-1", 1, Path("/nowhere"), LABELS, status=UNPLACED)]
     found = servers(api, nothing).wait_for(serves_version(1), "loading version 1", 20)
-    assert found == (f"http://127.0.0.1:{serving.port}",)
+    assert list(map(str, found)) == [f"http://127.0.0.1:{serving.port}"]
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "holds for the 1 of 2 servers that run" in warning
     assert "pod tf-serving-1 has no node (0/3 nodes are available" in warning

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.errors import ContractError
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.rollout_records import GoldenDifferences
 from sniffer_model.release.golden import GoldenExample
 from sniffer_rollout.targets.open import serving_at
@@ -25,7 +26,7 @@ class GoldenLimits:
 
 
 def check_golden(
-    replica: str, version: int, examples: Sequence[GoldenExample], limits: GoldenLimits, patience_s: float
+    replica: SecretUrl, version: int, examples: Sequence[GoldenExample], limits: GoldenLimits, patience_s: float
 ) -> GoldenDifferences:
     """The largest differences, by signature.
 
@@ -44,7 +45,7 @@ def check_golden(
 
 
 def _largest(
-    replica: str, version: int, scores: Sequence[float], expected: Sequence[float], limit: float, signature: str
+    replica: SecretUrl, version: int, scores: Sequence[float], expected: Sequence[float], limit: float, signature: str
 ) -> float:
     differences = [abs(score - wanted) for score, wanted in zip(scores, expected, strict=True)]
     worst = max(range(len(differences)), key=differences.__getitem__)

@@ -11,6 +11,7 @@ import numpy as np
 
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.rollout_records import Latency, LatencyComparison
 from sniffer_rollout.targets.open import serving_at
 
@@ -35,7 +36,7 @@ class LatencyLimits:
 
 
 def compare_latency(
-    replica: str,
+    replica: SecretUrl,
     candidate: int,
     stable: int,
     images: Sequence[bytes],

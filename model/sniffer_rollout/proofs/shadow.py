@@ -16,6 +16,7 @@ from sniffer.adapters.serving import ModelServer
 from sniffer.core.errors import ContractError, TransientError, UnreadableImage
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.records import ListedObject, Outcome
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.rollout_records import Flip, ShadowReport
 from sniffer.core.settings import FetchSettings, ImageSettings
 from sniffer_rollout.targets.open import serving_at
@@ -110,7 +111,7 @@ def compare_scores(
 
 
 def check_shadow(
-    replica: str,
+    replica: SecretUrl,
     stable: ModelRecord,
     candidate: ModelRecord,
     pixels: Mapping[ListedObject, bytes],

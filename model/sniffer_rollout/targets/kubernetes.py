@@ -14,6 +14,7 @@ from typing import Any
 from kubernetes import client, config
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.settings import RolloutSettings
 from sniffer_rollout.aspired import ASPIRED_FILE, Aspired, parse_aspired
 from sniffer_rollout.targets.capacity import GPU, Room, find_room, requested_gpus
@@ -86,7 +87,7 @@ class KubernetesTarget:
         nowhere = [found for pod in pods if (found := without_node(pod)) is not None]
         if (refused := not_created(deployment)) is not None:
             nowhere += [refused] * max(0, wanted - len(pods))
-        urls = [url for pod in pods if (url := base_url(pod)) is not None]
+        urls = [SecretUrl(url) for pod in pods if (url := base_url(pod)) is not None]
         problems = [found for pod in pods if (found := problem(pod)) is not None]
         recovering = [found for pod in pods if (found := recovery(pod)) is not None]
         counts = {name: count for pod in pods for name, count in restarts(pod).items()}

@@ -11,6 +11,7 @@ import urllib3
 from kubernetes import client
 
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.redaction import KNOWN
 from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.text import one_line
 
@@ -153,6 +154,7 @@ class KubernetesApi:
     def _exchange(
         self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None, kind: str
     ) -> dict[str, Any]:
+        _learn_credentials(self._client.configuration)
         headers = {"Accept": "application/json"} | ({"Content-Type": kind} if kind else {})
         try:
             found: dict[str, Any] = self._client.call_api(
@@ -189,3 +191,11 @@ def _message(error: Any) -> object:
         return json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):
         return error.reason or error.body
+
+
+def _learn_credentials(configuration: Any) -> None:
+    """Whatever authorizes this request is a secret of this process; a pod's token is renewed every hour."""
+    prefixed = configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+    KNOWN.learn(prefixed.rpartition(" ")[2], configuration.password)
+    for url in (configuration.host, configuration.proxy):
+        KNOWN.learn_url(url or "")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.files import write_text
+from sniffer.core.redaction import SecretUrl
 from sniffer_rollout.aspired import ASPIRED_FILE, CONFIG_FILE, Aspired, read_aspired
 from sniffer_rollout.targets.target import IN_PLACE, Mode, Replicas, Target
 
@@ -15,7 +16,7 @@ from sniffer_rollout.targets.target import IN_PLACE, Mode, Replicas, Target
 class LocalTarget:
     """Model servers with `--model_config_file=FOLDER/models.config` that poll it and load from the local model base."""
 
-    def __init__(self, folder: Path, model_base: str, replicas: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, model_base: str, replicas: tuple[SecretUrl, ...]) -> None:
         if "://" in model_base:
             raise SettingsError(
                 f"a local target serves from a folder, not from {model_base}: bring the versions there by "

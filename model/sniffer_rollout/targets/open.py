@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import MODEL_NAME
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.settings import RolloutSettings, ServingSettings
 from sniffer_rollout.targets.target import Target
 
@@ -29,6 +30,6 @@ def open_target(settings: RolloutSettings, *, force_conflicts: bool = False) -> 
     )
 
 
-def serving_at(replica: str, patience_s: float = 0.0, read_timeout_s: float = 60.0) -> ServingSettings:
+def serving_at(replica: SecretUrl, patience_s: float = 0.0, read_timeout_s: float = 60.0) -> ServingSettings:
     """How to ask the model server with that base URL for our model."""
-    return ServingSettings(f"{replica}/v1/models/{MODEL_NAME}", patience_s, read_timeout_s=read_timeout_s)
+    return ServingSettings(replica / f"v1/models/{MODEL_NAME}", patience_s, read_timeout_s=read_timeout_s)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sniffer.core.redaction import SecretUrl
 from sniffer_rollout.aspired import Aspired
 
 SURGE = "surge"
@@ -29,7 +30,7 @@ class Replicas:
     ones were started again after a failure and are not ready yet. `restarts` counts starts after the first, by server.
     """
 
-    urls: tuple[str, ...]
+    urls: tuple[SecretUrl, ...]
     wanted: int
     problems: tuple[str, ...] = ()
     unplaced: tuple[str, ...] = ()

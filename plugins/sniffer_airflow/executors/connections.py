@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -27,7 +27,6 @@ HOW_TO_CREATE = {
 
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
 _AMBIENT_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-_SHORTEST_SECRET = 5
 _MYSQL_TYPES = ("mysql", "mariadb")
 
 
@@ -69,26 +68,6 @@ def program_environ(ambient: Mapping[str, str], connections: Connections) -> dic
     if connections.serving is not None:
         environ["SNIFFER_SERVING_URL"] = serving_url(connections.serving)
     return environ
-
-
-def secrets_of(connections: Connections) -> list[str]:
-    """Every form in which a secret of these Connections may appear in a log; to be masked."""
-    found: list[str] = []
-    for connection in (connections.mysql, connections.serving):
-        if connection is not None and connection.password:
-            found += [connection.password, quote(connection.password, safe="")]
-    if connections.aws is not None:
-        environ = aws_environ(connections.aws)
-        found += [environ[n] for n in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if n in environ]
-    return found
-
-
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret replaced by `***`; like Airflow, not those too short to be told from words."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    return text
 
 
 def aws_environ(connection: Connection) -> dict[str, str]:

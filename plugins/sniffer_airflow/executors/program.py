@@ -20,7 +20,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.sdk.log import mask_secret
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.executors.connections import Connections, fetch, program_environ, secrets_of
+from sniffer.core.redaction import KnownSecrets
+from sniffer_airflow.executors.connections import Connections, fetch, program_environ
 from sniffer_airflow.executors.failures import failure
 from sniffer_airflow.executors.process import ProgramProcess
 from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
@@ -74,21 +75,20 @@ class ProgramOperator(BaseOperator):
         self.leave_out = tuple(leave_out)
         self._program: ProgramProcess | None = None
         self._stop_asked = False
-        self._secrets: list[str] = []
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the program; see the class."""
         connections = self._connections()
-        self._secrets = secrets_of(connections)
-        for secret in self._secrets:
+        environ = program_environ(os.environ, connections) | LOG_ENVIRON
+        secrets = KnownSecrets(environ)
+        for secret in secrets.forms():
             mask_secret(secret)
         with tempfile.TemporaryDirectory(prefix="sniffer-") as folder:
             result, progress = Path(folder, "result.json"), Path(folder, "progress.json")
             command = self._command(result, progress)
-            self.log.info("Running %s", " ".join(command))
+            self.log.info("Running %s", secrets.hide(" ".join(command)))
             shown = _ShownProgress(progress, context, self.log)
-            written = ProgramLog(self.log, self._secrets)
-            environ = program_environ(os.environ, connections) | LOG_ENVIRON
+            written = ProgramLog(self.log, secrets)
             status = self._run(command, environ, shown, written)
             if status:
                 raise self._failure(status, written.reason())

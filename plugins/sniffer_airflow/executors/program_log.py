@@ -14,9 +14,9 @@ from typing import Any
 
 from sniffer.core.log_entries import LogEntry
 from sniffer.core.logs import JSON
+from sniffer.core.redaction import KnownSecrets
 from sniffer.core.text import one_line
 from sniffer.core.variables import LOG_FORMAT
-from sniffer_airflow.executors.connections import without_secrets
 
 LOG_ENVIRON = {LOG_FORMAT.name: JSON}
 """What a program is given so that its log can be read here."""
@@ -86,9 +86,9 @@ class LineReader:
 class ProgramLog:
     """Writes a program's records to the log of its task, without secrets, and remembers why it gave up."""
 
-    def __init__(self, log: Any, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, log: Any, secrets: KnownSecrets | None = None) -> None:
         self._log = log
-        self._secrets = secrets
+        self._secrets = secrets or KnownSecrets()
         self._said: dict[int, str] = {}
 
     def write(self, records: Iterator[LogLine]) -> None:
@@ -97,7 +97,7 @@ class ProgramLog:
             self._remember(record)
             # Airflow masks the task's log; the exception goes further.
             more = {name: value for name, value in (("timestamp", record.time), ("logger", record.logger)) if value}
-            self._log.log(record.level, "%s", _printable(without_secrets(record.text, self._secrets)), **more)
+            self._log.log(record.level, "%s", _printable(self._secrets.hide(record.text)), **more)
 
     def reason(self) -> str | None:
         """Why the program gave up, in its own words on one line; None when it wrote nothing that looks like it."""
@@ -105,7 +105,7 @@ class ProgramLog:
 
     def _remember(self, record: LogLine) -> None:
         if record.rank and record.error:
-            text = without_secrets(record.error, self._secrets)
+            text = self._secrets.hide(record.error)
             self._said[record.rank] = one_line(_printable(text), _MESSAGE_CHARS)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import requests
 
 from sniffer.core.errors import SettingsError, TransientError
+from sniffer.core.redaction import KNOWN
 from sniffer.core.settings import AirflowSettings
 from sniffer.core.text import one_line
 
@@ -75,6 +76,7 @@ class AirflowApi:
         return answer
 
     def _log_in(self) -> None:
+        KNOWN.learn(self._settings.password)
         credentials = {"username": self._settings.user, "password": self._settings.password}
         answer = self._send("POST", "/auth/token", credentials)
         if answer.status_code in (401, 403):
@@ -82,7 +84,9 @@ class AirflowApi:
                 f"Airflow at {self.place} refuses the login of {self._settings.user}: check SNIFFER_AIRFLOW_URL, with "
                 "the password percent-encoded"
             )
-        self._session.headers["Authorization"] = f"Bearer {self._json(answer)['access_token']}"
+        token = str(self._json(answer)["access_token"])
+        KNOWN.learn(token)
+        self._session.headers["Authorization"] = f"Bearer {token}"
 
     def _json(self, answer: requests.Response) -> Mapping[str, Any]:
         try:

@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import PIXEL_BYTES, PIXELS_SIGNATURE
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.settings import ServingSettings
 from sniffer.core.text import one_line
@@ -230,7 +231,7 @@ class ModelServer:
     def _exchange(self, method: str, path: str, body: bytes | None) -> _Answer:
         response = self._session.request(
             method,
-            self._settings.url + path,
+            self._settings.url.reveal() + path,
             data=body,
             headers={"Accept-Encoding": "identity"} | ({"Content-Type": "application/json"} if body else {}),
             timeout=(self._settings.connect_timeout_s, self._settings.read_timeout_s),
@@ -263,7 +264,7 @@ class ModelServer:
 class _WrongAnswers:
     """Counts the answers that cannot be: a few may be a proxy's or a restart's, more are the server's own word."""
 
-    def __init__(self, url: str, check: Callable[[_Answer], None]) -> None:
+    def __init__(self, url: SecretUrl, check: Callable[[_Answer], None]) -> None:
         self._url = url
         self._check = check
         self._left = WRONG_ANSWERS

@@ -13,12 +13,19 @@ SnifferError
 from __future__ import annotations
 
 from sniffer.core.records import Lease
+from sniffer.core.redaction import hide
 
 
 class SnifferError(Exception):
-    """Base of every error that sniffer-bot raises on purpose; its text is one line that says what to do."""
+    """Base of every error that sniffer-bot raises on purpose; its text is one line that says what to do.
+
+    It holds no secret of this process, whatever foreign text it quotes.
+    """
 
     exit_status = 1
+
+    def __str__(self) -> str:
+        return hide(super().__str__())
 
 
 class SettingsError(SnifferError):

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.log_entries import LogEntry
+from sniffer.core.redaction import hide
 from sniffer.core.text import one_line, printable
 from sniffer.core.variables import LOG_FORMAT
 
@@ -50,23 +51,23 @@ class _JsonFormatter(logging.Formatter):
             time=f"{time.strftime(_TIME, time.gmtime(record.created))}.{int(record.msecs):03}Z",
             level=record.levelname,
             logger=_module_of(record.name),
-            message=record.getMessage().rstrip(),
+            message=hide(record.getMessage().rstrip()),
             program=self._program,
             scan_id=self._scan_id,
-            exception=self.formatException(record.exc_info) if record.exc_info else "",
+            exception=hide(self.formatException(record.exc_info)) if record.exc_info else "",
             gives_up=getattr(record, _GIVES_UP, False),
         ).line()
 
 
 class _TextFormatter(logging.Formatter):
-    """A line for people. No part of it, nor of a stack trace below it, can pass for another line of the log."""
+    """A line for people, without secrets. No part of it, nor of a stack trace, can pass for another line of the log."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = printable(record.message)
+        record.message = printable(hide(record.message))
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:
-        return "\n".join(f"  {printable(line)}" for line in super().formatException(ei).splitlines())
+        return "\n".join(f"  {printable(line)}" for line in hide(super().formatException(ei)).splitlines())
 
 
 def _module_of(logger: str) -> str:
@@ -121,7 +122,7 @@ def complain(command: str, text: str, environ: Mapping[str, str] = os.environ) -
     if logs_are_json():
         log.error("%s", text, extra={_GIVES_UP: True})
     else:
-        print(f"{command}: {printable(text)}", file=sys.stderr)
+        print(f"{command}: {printable(hide(text))}", file=sys.stderr)
 
 
 def last_words(command: str, text: str) -> None:
@@ -131,7 +132,7 @@ def last_words(command: str, text: str) -> None:
         setattr(record, _GIVES_UP, True)
         line = _formatter(JSON, program_name(command), "-").format(record)
     else:
-        line = f"{command}: {printable(text)}"
+        line = f"{command}: {printable(hide(text))}"
     if select.select([], [2], [], 0)[1]:
         with contextlib.suppress(OSError):
             os.write(2, f"{line}\n".encode())

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from sniffer.core.files import check_writable, write_json
 from sniffer.core.json_records import json_values
 from sniffer.core.logs import add_log_format_flag, complain, configure_logging, logs_are_json, program_name
 from sniffer.core.parser import WIDTH, Parser
+from sniffer.core.redaction import KNOWN
 from sniffer.core.settings import SETTINGS
 from sniffer.core.streams import flush, mend_streams, show, speak_utf8
 
@@ -83,6 +86,8 @@ class Program:
         if argv is None:
             speak_utf8()
         mend_streams()
+        KNOWN.learn_environment(os.environ)
+        KNOWN.learn_words(sys.argv[1:] if argv is None else argv)
         with Ending(self.command, self.grace_s) as ending:
             try:
                 status = self._main(argv)

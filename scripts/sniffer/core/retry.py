@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sniffer.core.errors import TransientError
+from sniffer.core.redaction import hide
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,10 @@ T = TypeVar("T")
 
 
 class RetryLater(Exception):
-    """Raised by an attempt that failed for the moment. Its text is the reason, on one line."""
+    """Raised by an attempt that failed for the moment. Its text is the reason, on one line, without secrets."""
+
+    def __str__(self) -> str:
+        return hide(super().__str__())
 
 
 class BackOff:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from sniffer.core import variables as var
 from sniffer.core.errors import SettingsError
+from sniffer.core.redaction import KNOWN, SecretUrl, without_password
 
 SETTINGS: tuple[var.Setting[Any], ...] = var.SETTINGS
 """Every variable that the programs read."""
@@ -19,25 +20,38 @@ SETTINGS: tuple[var.Setting[Any], ...] = var.SETTINGS
 MIB = var.MIB
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class DatabaseSettings:
     """Where results go. `patience_s` bounds how long a lost connection is retried before we give up."""
 
-    url: str
-    patience_s: float = var.DATABASE_PATIENCE_S.default
+    url: SecretUrl
+    patience_s: float
 
-    def __repr__(self) -> str:
-        return f"DatabaseSettings(url={without_password(self.url)!r}, patience_s={self.patience_s})"
+    def __init__(self, url: str | SecretUrl, patience_s: float = var.DATABASE_PATIENCE_S.default) -> None:
+        object.__setattr__(self, "url", SecretUrl(url))
+        object.__setattr__(self, "patience_s", patience_s)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class ServingSettings:
     """Where the model is served: `http://host:8501/v1/models/NAME`, without a version."""
 
-    url: str
-    patience_s: float = var.SERVING_PATIENCE_S.default
-    connect_timeout_s: float = var.SERVING_CONNECT_TIMEOUT_S.default
-    read_timeout_s: float = var.SERVING_READ_TIMEOUT_S.default
+    url: SecretUrl
+    patience_s: float
+    connect_timeout_s: float
+    read_timeout_s: float
+
+    def __init__(
+        self,
+        url: str | SecretUrl,
+        patience_s: float = var.SERVING_PATIENCE_S.default,
+        connect_timeout_s: float = var.SERVING_CONNECT_TIMEOUT_S.default,
+        read_timeout_s: float = var.SERVING_READ_TIMEOUT_S.default,
+    ) -> None:
+        object.__setattr__(self, "url", SecretUrl(url))
+        object.__setattr__(self, "patience_s", patience_s)
+        object.__setattr__(self, "connect_timeout_s", connect_timeout_s)
+        object.__setattr__(self, "read_timeout_s", read_timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +118,7 @@ class RolloutSettings:
 
     target: str
     model_base: str
-    replicas: tuple[str, ...] = ()
+    replicas: tuple[SecretUrl, ...] = ()
     patience_s: float = var.ROLLOUT_PATIENCE_S.default
     load_limit_s: float = var.ROLLOUT_LOAD_LIMIT_S.default
     label_limit_s: float = var.ROLLOUT_LABEL_LIMIT_S.default
@@ -120,10 +134,7 @@ class AirflowSettings:
 
     url: str
     user: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"AirflowSettings(url={self.url!r}, user={self.user!r})"
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,37 +142,8 @@ class CurveKeys:
     """CURVE keys for a fleet over a network, as Z85 text: our own pair, and the producer's public key."""
 
     public: str
-    secret: str
+    secret: str = field(repr=False)
     server: str
-
-    def __repr__(self) -> str:
-        return f"CurveKeys(public={self.public!r}, server={self.server!r})"
-
-
-_SECRET_PARAMETER = re.compile(
-    r"(?i)([?&;](?:password|passwd|pwd|secret|token|[\w-]*(?:signature|credential|security-token|secret[\w-]*key))=)"
-    r"[^&;#]*"
-)
-
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
-
-def without_password(url: str) -> str:
-    """The URL with its password, and every parameter that is a secret, replaced by `***`, for messages and logs.
-
-    A password that was not percent-encoded may hold `/`, `?`, `#` or `@`, and then nobody can tell where the host
-    begins. So everything between the first colon after the scheme and the last `@` is taken for the password, even
-    where that hides a host and a path with an `@`.
-    """
-    found = _SCHEME.match(url)
-    scheme, rest = (found.group(), url[found.end() :]) if found else ("", url)
-    before, at, after = rest.rpartition("@")
-    if any(secret.end() == len(before) for secret in _SECRET_PARAMETER.finditer(before)):
-        # The last `@` stands in a secret parameter, so that what follows it is secret too.
-        after = re.sub(r"^[^&;#]*", "***", after)
-    user, colon, _ = before.partition(":")
-    return scheme + _SECRET_PARAMETER.sub(r"\g<1>***", f"{user}{':***' if colon else ''}{at}{after}")
 
 
 def _split_url(name: str, url: str, example: str) -> SplitResult:
@@ -281,21 +263,22 @@ def airflow_settings(environ: Mapping[str, str] = os.environ) -> AirflowSettings
     )
 
 
-def _replicas(environ: Mapping[str, str]) -> tuple[str, ...]:
+def _replicas(environ: Mapping[str, str]) -> tuple[SecretUrl, ...]:
     """SNIFFER_SERVING_REPLICAS, else the server of SNIFFER_SERVING_URL, else none."""
     listed = environ.get("SNIFFER_SERVING_REPLICAS", "").strip()
     if not listed:
         if not environ.get("SNIFFER_SERVING_URL", "").strip():
             return ()
-        return (serving_settings(environ).url.rpartition("/v1/models/")[0],)
+        return (SecretUrl(serving_settings(environ).url.reveal().rpartition("/v1/models/")[0]),)
     urls = tuple(url.strip().rstrip("/") for url in listed.split(",") if url.strip())
     for url in urls:
         parts = _split_url(var.SERVING_REPLICAS.name, url, "http://host:8501,http://other:8501")
         if parts.scheme not in ("http", "https") or not parts.netloc or "/v1" in parts.path:
             raise SettingsError(
-                f"SNIFFER_SERVING_REPLICAS must be like http://host:8501,http://other:8501, not {url!r}"
+                f"SNIFFER_SERVING_REPLICAS must be like http://host:8501,http://other:8501, not "
+                f"{without_password(url)!r}"
             )
-    return urls
+    return tuple(map(SecretUrl, urls))
 
 
 def default_consumers(environ: Mapping[str, str] = os.environ) -> int:
@@ -315,7 +298,9 @@ def curve_keys(environ: Mapping[str, str] = os.environ) -> CurveKeys | None:
     if len(given) < len(names):
         missing = ", ".join(sorted(set(names) - set(given)))
         raise SettingsError(f"CURVE needs all three key files; {missing} is not set")
-    return CurveKeys(*(_key_file(name, environ[name]) for name in names))
+    keys = CurveKeys(*(_key_file(name, environ[name]) for name in names))
+    KNOWN.learn(keys.secret)
+    return keys
 
 
 def curve_clients(environ: Mapping[str, str] = os.environ) -> frozenset[str]:

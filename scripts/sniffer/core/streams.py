@@ -8,6 +8,8 @@ import logging
 import os
 import sys
 
+from sniffer.core.redaction import hide
+
 log = logging.getLogger(__name__)
 
 
@@ -40,9 +42,12 @@ def speak_utf8() -> None:
 
 
 def show(text: str) -> None:
-    """Print to standard output. Whoever reads it may have seen enough, and a full disk spoils no work that is done."""
+    """Print to standard output, without secrets.
+
+    Whoever reads it may have seen enough, and a full disk spoils no work that is done.
+    """
     try:
-        print(text, flush=True)
+        print(hide(text), flush=True)
     except BrokenPipeError:
         _drop_output()
     except (OSError, ValueError) as error:

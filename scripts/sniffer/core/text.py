@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from sniffer.core.redaction import LONGEST, hide
+
 # What a terminal or a browser acts upon, or shows as nothing at all: controls, line ends, marks of direction, joiners,
 # surrogates, private and unassigned characters, blanks that are no space, and the letters that have no shape.
 _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -34,9 +36,11 @@ def code_span(text: object) -> str:
 
 
 def one_line(text: object, longest: int = 300) -> str:
-    """The text, or the message of an error, printable on one line of at most `longest` characters."""
-    # A character becomes at most ten; a text of megabytes is cut before it is looked at.
-    return printable(" ".join(str(text)[: 4 * longest].split()))[:longest]
+    """The text, or the message of an error, printable on one line of at most `longest` characters, without secrets."""
+    # A character becomes at most ten; a text of megabytes is cut before it is looked at. A secret is hidden before it
+    # is cut: its first half would not be known.
+    found = hide(str(text)[: 4 * longest + LONGEST])[: 4 * longest]
+    return printable(" ".join(found.split()))[:longest]
 
 
 def _is_seen(character: str) -> bool:

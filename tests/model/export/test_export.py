@@ -23,6 +23,7 @@ from sniffer.core.errors import ContractError
 from sniffer.core.files import read_json, write_json
 from sniffer.core.model_metrics import ModelMetrics
 from sniffer.core.model_records import IMAGE_SIDE, LABELS, PIXEL_BYTES, ModelStatus
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.settings import DatabaseSettings, ImageSettings
 from sniffer_model.data.manifest import Split, read_manifest
 from sniffer_model.data.source import open_source
@@ -83,7 +84,7 @@ def test_a_server_over_rest_answers_what_was_trained(exported_model: Path, versi
     server.start()
     try:
         exact = GoldenLimits(pixels=PARITY_TOLERANCE, encoded=PARITY_TOLERANCE)
-        found = check_golden(server.url.partition("/v1/")[0], 1, read_golden(version), exact, patience_s=30)
+        found = check_golden(SecretUrl(server.url.partition("/v1/")[0]), 1, read_golden(version), exact, patience_s=30)
     finally:
         server.stop()
     assert max(found.pixels, found.serving_default) <= PARITY_TOLERANCE

@@ -11,8 +11,9 @@ from airflow.sdk import Connection
 from sqlalchemy import make_url
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.redaction import KnownSecrets
 from sniffer.core.settings import database_settings, serving_settings
-from sniffer_airflow.executors.connections import Connections, program_environ, secrets_of, without_secrets
+from sniffer_airflow.executors.connections import Connections, program_environ
 
 NASTY = "p@ss:w/o?r#d %2F&=+ö'\"\\"
 
@@ -50,7 +51,7 @@ def test_the_worker_s_environment_passes_but_for_airflow_s_own() -> None:
 
 def test_any_character_survives_in_the_database_url() -> None:
     environ = environ_of(mysql=mysql(login=NASTY, password=NASTY, schema="my db/1", port=3307))
-    url = make_url(database_settings(environ).url)
+    url = make_url(database_settings(environ).url.reveal())
     assert (url.username, url.password, url.host, url.port) == (NASTY, NASTY, "db", 3307)
     assert unquote(url.database or "") == "my db/1"
     assert url.query == {"charset": "utf8mb4"}
@@ -108,7 +109,7 @@ def test_a_half_given_database_is_refused_by_name(fields: dict[str, Any], messag
 )
 def test_every_way_to_write_down_a_model_server(fields: dict[str, Any], url: str) -> None:
     serving = connection("sniffer_serving", **{"conn_type": "http"} | fields)
-    assert serving_settings(environ_of(serving=serving)).url == url
+    assert serving_settings(environ_of(serving=serving)).url.reveal() == url
 
 
 def test_a_model_server_by_uri() -> None:
@@ -189,5 +190,5 @@ def test_secrets_are_masked_plain_and_quoted_but_not_words_too_short_to_tell() -
     connections = Connections(aws=aws(login="AKIA", password="aws-secret"), mysql=mysql(password=NASTY))
     environ = program_environ({}, connections)
     text = f"{environ['SNIFFER_DATABASE_URL']} {NASTY} {environ['AWS_SECRET_ACCESS_KEY']} pw"
-    masked = without_secrets(text, [*secrets_of(connections), "pw"])
+    masked = KnownSecrets(environ).hide(text)
     assert masked == "mysql+mysqldb://u:***@db/s?charset=utf8mb4 *** *** pw"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.settings import rollout_settings
 
 GIVEN = {"SNIFFER_ROLLOUT_TARGET": "local:/srv/serving", "SNIFFER_MODEL_BASE_PATH": "s3://models/prefix"}
@@ -31,7 +32,7 @@ def test_flags_stand_above_the_environment() -> None:
     ],
 )
 def test_the_replicas_are_listed_or_the_one_that_scans_ask(environ: dict[str, str], replicas: tuple[str, ...]) -> None:
-    assert rollout_settings(GIVEN | environ).replicas == replicas
+    assert rollout_settings(GIVEN | environ).replicas == tuple(map(SecretUrl, replicas))
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.redaction import without_password
 from sniffer.core.settings import (
     SETTINGS,
     airflow_settings,
     database_settings,
     fleet_settings,
     serving_settings,
-    without_password,
 )
 from sniffer.core.variables import Setting
 
@@ -71,7 +71,7 @@ def test_the_dataclasses_have_the_same_defaults() -> None:
         ("http://user:secret@[::1]:8080/x", "http://user:***@[::1]:8080/x"),
         ("redis://:secret@h", "redis://:***@h"),
         ("https://b.s3/k?X-Amz-Signature=secret&X-Amz-Date=1", "https://b.s3/k?X-Amz-Signature=***&X-Amz-Date=1"),
-        ("https://b/k?AWSAccessKeyId=a&Signature=secret", "https://b/k?AWSAccessKeyId=a&Signature=***"),
+        ("https://b/k?AWSAccessKeyId=a&Signature=secret", "https://b/k?AWSAccessKeyId=***&Signature=***"),
         ("http://user:12/secret@h:8501/v1/models/a", "http://user:***@h:8501/v1/models/a"),
         ("http://user:12@secret@h:8501/x", "http://user:***@h:8501/x"),
         ("http://h:8501/v1/models/a", "http://h:8501/v1/models/a"),

@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sniffer.core.errors import SettingsError
-from sniffer.core.settings import without_password
+from sniffer.core.redaction import SecretUrl
 from sniffer.core.variables import DATABASE_URL
 
 log = logging.getLogger(__name__)
@@ -59,18 +59,18 @@ class Address:
     ssl: Mapping[str, str]
 
 
-def parse_address(text: str) -> Address:
+def parse_address(secret: SecretUrl) -> Address:
     """The address of a database URL. SettingsError for what cannot be parsed or is contradictory, without passwords."""
     try:
-        url = make_url(text)
+        url = make_url(secret.reveal())
         _ = url.port
     except (ArgumentError, ValueError):
         # The error's own text is left out: it may show a part of a password that was not percent-encoded.
         url = None
     if url is None:
         raise SettingsError(
-            f"SNIFFER_DATABASE_URL cannot be parsed: {without_password(text)!r}; it looks like {DATABASE_URL.example}, "
-            "with user and password percent-encoded"
+            f"SNIFFER_DATABASE_URL cannot be parsed: {str(secret)!r}; it looks like {DATABASE_URL.example}, with "
+            "user and password percent-encoded"
         )
     files = {name: str(url.query[f"ssl_{name}"]) for name in _SSL_FILES if f"ssl_{name}" in url.query}
     mode = _tls_mode(url, files)

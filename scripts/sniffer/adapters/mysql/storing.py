@@ -14,6 +14,7 @@ from sniffer.adapters.mysql.schema import predictions
 from sniffer.adapters.mysql.transactions import naive_utc, utc_now
 from sniffer.adapters.mysql.upserts import upsert
 from sniffer.core.records import SETTLED_FAILURES, FencingToken, Outcome, Result
+from sniffer.core.redaction import hide
 
 _MESSAGE_CHARS = 500
 _PREDICTION_KEY = ("image_id", "model_version")
@@ -116,7 +117,7 @@ def _prediction_row(result: Result, decision: WriteDecision) -> dict[str, Any]:
         "rendering": result.rendering,
         "scored_hash": reusable_hash(result),
         "error_code": result.error_code,
-        "error_message": result.error_message and result.error_message[:_MESSAGE_CHARS],
+        "error_message": result.error_message and hide(result.error_message)[:_MESSAGE_CHARS],
         "scored_at": utc_now(),
         "counted_for": decision.counted_for and decision.counted_for.encode(),
     }

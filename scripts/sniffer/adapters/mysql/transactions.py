@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sniffer.adapters.mysql.driver import IDLE_LIMIT_S, Connector, parse_address
 from sniffer.adapters.mysql.errors import PACKET_NUMBERS, error_number, keeps_connection, packet_error, reaction
 from sniffer.core.retry import Retry
-from sniffer.core.settings import DatabaseSettings, without_password
+from sniffer.core.settings import DatabaseSettings
 
 _T = TypeVar("_T")
 
@@ -61,7 +61,7 @@ class Transactions:
     @property
     def place(self) -> str:
         """The URL without its password, for messages."""
-        return without_password(self._settings.url)
+        return str(self._settings.url)
 
     def transact(self, work: Callable[[Connection], _T], *, patience_s: float | None = None) -> _T:
         """Run `work` in a transaction, again after a transient error, for at most the patience.

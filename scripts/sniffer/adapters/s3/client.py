@@ -26,6 +26,7 @@ from botocore.parsers import ResponseParserError
 
 from sniffer.adapters.s3.errors import Reaction, Refusal
 from sniffer.core.errors import SettingsError, SnifferError, TransientError
+from sniffer.core.redaction import KNOWN, without_password
 from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.text import one_line
 
@@ -70,11 +71,13 @@ class BucketClient:
             )
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"S3: {one_line(error)}: check the AWS_* variables") from error
+        KNOWN.learn_url(self.s3.meta.endpoint_url)
+        self.s3.meta.events.register("before-sign.s3", _learn_credentials)
 
     @property
     def place(self) -> str:
         """The bucket and its endpoint, for messages."""
-        return f"bucket {self.name!r} at {self.s3.meta.endpoint_url}"
+        return f"bucket {self.name!r} at {without_password(self.s3.meta.endpoint_url)}"
 
     @property
     def is_directory(self) -> bool:
@@ -153,6 +156,15 @@ class BucketClient:
                 return TransientError(f"{self.place} does not answer ({refusal}): try again later")
             case _:
                 return SettingsError(f"{self.place} cannot be listed ({refusal})")
+
+
+def _learn_credentials(request_signer: Any, **_: object) -> None:
+    """Whatever a request is signed with is a secret of this process: from a variable, a file, a role or a service."""
+    # boto3 has no public name for it. Reading it costs nothing: the signature needs the same.
+    credentials = request_signer._credentials
+    if credentials is not None:
+        frozen = credentials.get_frozen_credentials()
+        KNOWN.learn(frozen.secret_key, frozen.token)
 
 
 def _is_about_credentials(error: ClientError) -> bool:

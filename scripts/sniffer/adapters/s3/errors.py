@@ -79,6 +79,8 @@ _BUCKET_CODES = {
     "PermanentRedirect": "is in another region: check AWS_REGION and AWS_ENDPOINT_URL",
     "IllegalLocationConstraintException": "is in another region: check AWS_REGION and AWS_ENDPOINT_URL",
 }
+_READ_BYTES = 16 * 1024
+"""Of an answer that is not S3's."""
 _ARCHIVED_CODES = frozenset({"InvalidObjectState"})
 _DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "Forbidden", "Unauthorized", "InvalidPayer"})
 _ABOUT_KMS = re.compile(r"\bkms\b", re.IGNORECASE)
@@ -141,7 +143,7 @@ class Refusal:
         try:
             root = ElementTree.fromstring(body)
         except (ElementTree.ParseError, LookupError, ValueError):  # the last two: in an encoding that nobody knows
-            return cls(status, "", f"not an answer of S3: {one_line(body[:80].decode(errors='replace'))}")
+            return cls(status, "", f"not an answer of S3: {one_line(body[:_READ_BYTES].decode(errors='replace'), 80)}")
         error = next((node for node in root.iter() if local_name(node.tag) == "Error"), None)
         texts = {local_name(node.tag): (node.text or "").strip() for node in error} if error is not None else {}
         return cls(status, texts.get("Code", ""), texts.get("Message", ""))

@@ -153,16 +153,18 @@ class KnownSecrets:
         self.learn(password, unquote(password))
         for one, other in ((user, password), (unquote(user), unquote(password))):
             self._add(_base64(f"{one}:{other}"))
-        # One that was not percent-encoded is taken apart by whoever parses the URL, and named in parts.
-        if re.search(r"[/?#@:]", password):
-            self.learn(*re.split(r"[/?#@:]", password))
+        # One with such characters is taken apart by whoever parses the URL badly, and named in parts: its first part
+        # with the user before it, as if they were a host and its port.
+        for word in {password, unquote(password)}:
+            if len(parts := re.split(r"[/?#@:]", word)) > 1:
+                self.learn(*parts, f"{unquote(user)}:{parts[0]}" if user and parts[0] else None)
 
     def learn_environment(self, environ: Mapping[str, str]) -> None:
         """The secrets among these variables: the ones that are secrets, and the URLs among all."""
         self.learn(*(environ.get(name) for name in _SECRET_VARIABLES))
         for name, value in environ.items():
             self.learn_words(value.split(","))
-            if name.lower().endswith("_proxy") or (name.startswith("SNIFFER_") and "@" in value):
+            if "@" in value and (name.lower().endswith("_proxy") or name.startswith(("SNIFFER_", "AWS_ENDPOINT_URL"))):
                 self.learn_url(value)  # such as `user:password@proxy:3128`
 
     def learn_words(self, words: Iterable[str]) -> None:

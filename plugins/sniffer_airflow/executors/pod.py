@@ -23,6 +23,8 @@ from kubernetes.client import models as k8s
 
 from sniffer.core.errors import SettingsError
 from sniffer_airflow.executors.failures import failure
+from sniffer_airflow.executors.log_position import LogPosition
+from sniffer_airflow.executors.orphans import Owner, remove_orphans
 from sniffer_airflow.executors.program import RESULT_FLAG, words_of
 from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
 
@@ -40,16 +42,41 @@ _TRAINER = "sniffer_model"
 _TEMPLATES = {"sniffer": "fleet", _TRAINER: "trainer", "sniffer_rollout": "rollout"}
 _RESULT_FILE = "/airflow/xcom/return.json"
 _SIDECAR = "airflow-xcom-sidecar"
+_SIDECAR_COMMAND = ["sh", "-c", 'trap "exit 0" INT TERM; while true; do sleep 1; done;']
+"""Airflow's own hears SIGINT alone: it would hold each pod that is deleted for its whole grace."""
+
 _START_LIMIT_S = 1800
 """A pod may wait for a node, and the node for an image of gigabytes."""
+_LONGEST_S = 7 * 24 * 3600
+"""How long a pod may run when neither its template nor its task says so."""
 
 
 class _Pods(PodManager):
-    """Airflow's, but that the lines of a pod's log go where we want them, and not to its log without their level."""
+    """Airflow's, but that the lines of a pod's log go where we want them, each once, and that a stopped task ends."""
 
-    def __init__(self, client: k8s_client.CoreV1Api, callbacks: Any, take_line: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        client: k8s_client.CoreV1Api,
+        callbacks: Any,
+        take_line: Callable[[str], None],
+        stopped: Callable[[], str],
+        positions: dict[tuple[str, str], LogPosition],
+    ) -> None:
         super().__init__(kube_client=client, callbacks=callbacks)
         self._take_line = take_line
+        self._stopped = stopped
+        self._positions = positions
+
+    def read_pod(self, pod: k8s.V1Pod) -> k8s.V1Pod:
+        """The pod now; raises AirflowException once the task was stopped, since its pod may be seen for long after."""
+        if reason := self._stopped():
+            raise AirflowException(reason)
+        return super().read_pod(pod)
+
+    def read_pod_logs(self, pod: k8s.V1Pod, container_name: str, *args: Any, **kwargs: Any) -> Any:
+        """The lines of the log that were not read before."""
+        position = self._positions.setdefault((pod.metadata.name, container_name), LogPosition())
+        return position.unread(super().read_pod_logs(pod, container_name, *args, **kwargs))
 
     def _log_message(self, message: str, *_: Any) -> None:
         for line in message.splitlines():
@@ -62,6 +89,9 @@ class PodProgramOperator(KubernetesPodOperator):
     Exit status 2 (wrong usage or settings) fails the task for good, any other but 0 is retried as the DAG says. A retry
     after the worker was lost finds the pod that still runs. Settings and secrets are those of the pod's template. What
     the program logs is in the task's log with its level; the exception is its last error.
+
+    No pod outlives its run: it has a deadline, that of its template, else the task's `execution_timeout`, else a week;
+    and whoever starts a pod deletes those of tasks that are over.
     """
 
     def __init__(
@@ -101,13 +131,28 @@ class PodProgramOperator(KubernetesPodOperator):
         return LineReader(logging.WARNING)
 
     @cached_property
+    def _positions(self) -> dict[tuple[str, str], LogPosition]:
+        return {}
+
+    @cached_property
     def pod_manager(self) -> PodManager:
-        """The access to the pod, which hands its log over to us."""
-        return _Pods(self.client, self.callbacks, lambda line: self._written.write(self._reader.read(line)))
+        """The access to the pod, which hands its log over to us; a new one goes on where the last one stopped."""
+        return _Pods(self.client, self.callbacks, self._take_line, self._stopped, self._positions)
+
+    def _take_line(self, line: str) -> None:
+        self._written.write(self._reader.read(line))
+
+    def _stopped(self) -> str:
+        return f"{self.module} was stopped by Airflow" if self._killed else ""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the pod to its end; see the class."""
-        result = super().execute(context)
+        try:
+            result = super().execute(context)
+        except Exception:
+            if reason := self._stopped():
+                raise AirflowException(reason) from None
+            raise
         if not isinstance(result, dict):
             raise AirflowFailException(f"{self.module} succeeded but wrote no JSON object to its {RESULT_FLAG} file")
         return {name: value for name, value in result.items() if name not in self.leave_out}
@@ -121,14 +166,26 @@ class PodProgramOperator(KubernetesPodOperator):
         base.env = [*(base.env or ()), *(k8s.V1EnvVar(name=name, value=value) for name, value in LOG_ENVIRON.items())]
         for container in pod.spec.containers:
             if container.name == _SIDECAR:
-                container.image = base.image
+                container.image, container.command = base.image, _SIDECAR_COMMAND
+        if pod.spec.active_deadline_seconds is None:
+            limit = self.execution_timeout
+            pod.spec.active_deadline_seconds = int(limit.total_seconds()) if limit else _LONGEST_S
+        if context is not None:
+            pod.metadata.annotations = {**(pod.metadata.annotations or {}), **Owner.of(context).annotations}
         return pod
+
+    def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
+        """The pod of this task, started or found again; those of tasks that are over are deleted first."""
+        remove_orphans(self.client, pod_request_obj.metadata.namespace, context["ti"], self.log)
+        return super().get_or_create_pod(pod_request_obj, context)
 
     def cleanup(
         self, pod: k8s.V1Pod, remote_pod: k8s.V1Pod, xcom_result: Any = None, context: Context | None = None
     ) -> None:
         """Delete the pod; the exception says why it failed, and whether a retry would help."""
         self._written.write(self._reader.flush())
+        if remote_pod is not None and remote_pod.status is not None and remote_pod.status.reason:
+            self.log.warning("Kubernetes ended the pod: %s: %s", remote_pod.status.reason, remote_pod.status.message)
         try:
             super().cleanup(pod, remote_pod, xcom_result, context)
         except AirflowSkipException:

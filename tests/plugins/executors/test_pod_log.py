@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes import client
 from support.http_server import HttpAnswer, HttpRequest, HttpServer
+from support.programs import eventually
+from support.task_log import TaskLog
 
 from sniffer.core.log_entries import LogEntry
 from sniffer_airflow.executors.pod import PodProgramOperator
@@ -28,6 +37,8 @@ class PodServer(HttpServer):
         self.status, self.reason = 1, "Error"
         self.log: list[str] = []
         self.deleted = False
+        self.looks_running = 0
+        """How many more times the container is shown as running, though it has ended."""
         super().__init__()
 
     def respond(self, request: HttpRequest) -> HttpAnswer:
@@ -59,27 +70,14 @@ class PodServer(HttpServer):
             "state": {"terminated": ended},
         }
         phase = "Failed" if self.status else "Succeeded"
+        if self.looks_running:
+            self.looks_running -= 1
+            phase, base["state"] = "Running", {"running": {"startedAt": AT.format(0)}}
         return {
             "metadata": {"name": "scan", "namespace": "sniffer", "labels": {}},
             "spec": {"containers": [{"name": "base"}]},
             "status": {"phase": phase, "containerStatuses": [base]},
         }
-
-
-@dataclass
-class Log:
-    """Stands for the task's log."""
-
-    records: list[tuple[int, str]] = field(default_factory=list)
-
-    def log(self, level: int, message: str, *values: object, **_: object) -> None:
-        self.records.append((level, message % values))
-
-    def info(self, message: str, *values: object) -> None:
-        self.log(logging.INFO, message, *values)
-
-    def warning(self, message: str, *values: object) -> None:
-        self.log(logging.WARNING, message, *values)
 
 
 @pytest.fixture
@@ -89,8 +87,8 @@ def server() -> Iterator[PodServer]:
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    found = Log()
+def log(monkeypatch: pytest.MonkeyPatch) -> TaskLog:
+    found = TaskLog()
     monkeypatch.setattr(PodProgramOperator, "log", found)
     return found
 
@@ -122,7 +120,7 @@ def failure(server: PodServer, monkeypatch: pytest.MonkeyPatch) -> AirflowExcept
     return raised.value
 
 
-def test_levels_and_stack_traces_arrive(server: PodServer, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_levels_and_stack_traces_arrive(server: PodServer, log: TaskLog, monkeypatch: pytest.MonkeyPatch) -> None:
     server.status = 0
     trace = ["Traceback (most recent call last):", '  File "a.py", line 1', "ValueError: no"]
     server.log = [
@@ -164,7 +162,7 @@ def test_the_last_error_is_the_exception(
     text: str,
     is_final: bool,
     server: PodServer,
-    log: Log,
+    log: TaskLog,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server.status, server.log = status, lines
@@ -178,3 +176,56 @@ def test_our_programs_in_pods_log_as_json(repository: Path) -> None:
     built = PodProgramOperator(task_id="scan", module="sniffer.scan").build_pod_request_obj(dry_run=True)
     [base] = [each for each in built.spec.containers if each.name == "base"]
     assert {each.name: each.value for each in base.env}["SNIFFER_LOG_FORMAT"] == "json"
+
+
+def built(**changes: Any) -> client.V1Pod:
+    """The pod that an operator would start for a task of some run."""
+    operator = PodProgramOperator(task_id="scan", module="sniffer.scan", arguments=[], **changes)
+    return operator.build_pod_request_obj(dry_run=True)
+
+
+def test_the_side_car_ends_at_sigterm() -> None:
+    [side_car] = [each for each in built().spec.containers if each.name == "airflow-xcom-sidecar"]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with subprocess.Popen(side_car.command, start_new_session=True) as process:
+            eventually(partial(psutil.Process(process.pid).children), "it waits, with its trap set")
+            began = time.monotonic()
+            process.send_signal(number)
+            # Without a trap it would die of the signal here, and as a container's first process ignore it.
+            assert process.wait(5) == 0
+            assert time.monotonic() - began < 2
+
+
+def test_a_pod_has_a_deadline(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert built().spec.active_deadline_seconds == 604800
+    shutil.copytree(repository / "k8s", tmp_path / "k8s")
+    template = tmp_path / "k8s" / "pods" / "fleet.yaml"
+    template.write_text(re.sub("(?m)^  activeDeadlineSeconds.*$", "", template.read_text()))
+    monkeypatch.setenv("SNIFFER_POD_TEMPLATES", str(tmp_path / "k8s"))
+    assert built().spec.active_deadline_seconds == 604800
+    assert built(execution_timeout=timedelta(hours=3)).spec.active_deadline_seconds == 10800
+
+
+def test_a_log_that_breaks_off_is_not_repeated(
+    server: PodServer, log: TaskLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.status, server.log = 0, [entry("INFO", "listed 3"), entry("INFO", "listed 4")]
+    # As Kubernetes does while a pod ends: its container is gone, and shown as running for a while.
+    server.looks_running = 3
+    operator = ended(server, monkeypatch)
+    assert [text for _, text in log.records if "listed" in text] == ["produce: listed 3", "produce: listed 4"]
+    assert server.looks_running == 0
+    # As Airflow does once its login is over.
+    del operator.pod_manager
+    operator.await_pod_completion(pod(operator.client))
+    assert len([text for _, text in log.records if "listed" in text]) == 2
+
+
+def test_a_stopped_task_ends_at_its_next_look(server: PodServer, log: TaskLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = ended(server, monkeypatch)
+    operator.pod = pod(operator.client)
+    server.looks_running = 100
+    operator.on_kill()
+    assert server.deleted
+    with pytest.raises(AirflowException, match="sniffer.scan was stopped by Airflow"):
+        operator.await_pod_completion(operator.pod)

@@ -1,0 +1,140 @@
+"""Pods that have outlived their task, deleted by whoever starts the next: asked of Airflow, over a real API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
+from kubernetes import client
+from support.http_server import HttpAnswer, HttpRequest, HttpServer
+from support.task_log import TaskLog
+
+from sniffer_airflow.executors.orphans import Owner, remove_orphans
+
+RUNS = {"night": "running", "marked": "failed", "cleared": "queued"}
+TASKS = {("night", "scan"): "running", ("night", "lost"): "failed", ("night", "again"): "up_for_retry"}
+
+
+class Airflow:
+    """What Airflow says of runs and tasks."""
+
+    def __init__(self, *, is_away: bool = False) -> None:
+        self._is_away = is_away
+
+    def get_dr_count(self, dag_id: str, *, run_ids: list[str], states: list[str]) -> int:
+        """As RuntimeTaskInstance."""
+        if self._is_away:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR))
+        return sum(RUNS.get(run_id) in states for run_id in run_ids)
+
+    def get_task_states(
+        self, dag_id: str, *, task_ids: list[str], run_ids: list[str]
+    ) -> Mapping[str, Mapping[str, str]]:
+        """As RuntimeTaskInstance."""
+        [task_id], [run_id] = task_ids, run_ids
+        return {run_id: {name: state for (run, name), state in TASKS.items() if (run, name) == (run_id, task_id)}}
+
+
+class Pods(HttpServer):
+    """A namespace with pods, by name; those that are deleted are gone."""
+
+    def __init__(self) -> None:
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.status = 200
+        super().__init__()
+
+    def add(self, name: str, *, owner: Owner | None = None, **metadata: str) -> None:
+        notes = owner.annotations if owner else {}
+        self.pods[name] = {"metadata": {"name": name, "annotations": notes, **metadata}}
+
+    def respond(self, request: HttpRequest) -> HttpAnswer:
+        path, _, query = request.path.partition("?")
+        if request.method == "DELETE":
+            del self.pods[path.rpartition("/")[2]]
+        else:
+            assert query == "labelSelector=kubernetes_pod_operator%3DTrue"
+        found = {"kind": "PodList", "items": list(self.pods.values())}
+        return HttpAnswer(self.status, json.dumps(found).encode(), [("Content-Type", "application/json")])
+
+
+@pytest.fixture
+def pods() -> Iterator[Pods]:
+    with Pods() as server:
+        yield server
+
+
+def clean(pods: Pods, *, is_away: bool = False) -> TaskLog:
+    log = TaskLog()
+    api = client.CoreV1Api(client.ApiClient(client.Configuration(host=pods.url)))
+    remove_orphans(api, "sniffer", Airflow(is_away=is_away), log)
+    return log
+
+
+def test_pods_of_tasks_that_are_over_are_deleted_and_no_others(pods: Pods) -> None:
+    for run_id, task_id in (("marked", "scan"), ("cleared", "scan"), ("unknown", "scan"), *TASKS):
+        pods.add(f"{run_id}-{task_id}", owner=Owner("scan_bucket", run_id, task_id))
+    pods.add("of-somebody-else")
+    pods.add("leaving", owner=Owner("scan_bucket", "marked", "scan"), deletionTimestamp="2026-11-05T00:00:00Z")
+    log = clean(pods)
+    assert set(pods.pods) == {
+        "cleared-scan",
+        "unknown-scan",
+        "night-scan",
+        "night-again",
+        "of-somebody-else",
+        "leaving",
+    }
+    assert [text for _, text in log.records] == [
+        "Deleting pod marked-scan: task scan of run marked is over",
+        "Deleting pod night-lost: task lost of run night is over",
+    ]
+
+
+def test_a_failure_is_a_line_in_the_log(pods: Pods) -> None:
+    pods.add("marked-scan", owner=Owner("scan_bucket", "marked", "scan"))
+    (record,) = clean(pods, is_away=True).records
+    assert record[1].startswith("Airflow does not say which pods have outlived their task: API_SERVER_ERROR")
+    pods.status = 403
+    (record,) = clean(pods).records
+    assert record[1] == "Pods that have outlived their task cannot be deleted: 403 Forbidden"
+
+
+DAG_FILE = """
+from airflow.sdk import dag, task
+from sniffer_airflow.executors.orphans import Owner
+
+@dag(schedule=None)
+def owners():
+    @task
+    def before():
+        pass
+
+    @task
+    def ask(params=None, run_id=None, ti=None):
+        asked = [("before", run_id), ("ask", run_id), ("ask", "unknown"), ("ask", params["earlier"])]
+        return [Owner("owners", run, name).is_over(ti) for name, run in asked]
+
+    before() >> ask()
+
+owners()
+"""
+
+
+def test_airflow_tells_which_tasks_are_over(airflow_database: None, tmp_path: Path) -> None:
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    (tmp_path / "owners.py").write_text(DAG_FILE)
+    bag = DagBag(tmp_path, bundle_name="dags-folder")
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
+    sync_bag_to_db(bag, "dags-folder", None)
+    dag = bag.dags["owners"]
+    first = dag.test(run_conf={"earlier": "unknown"})
+    second = dag.test(run_conf={"earlier": first.run_id})
+    answers = [run.get_task_instance("ask").xcom_pull(task_ids="ask") for run in (first, second)]
+    assert answers == [[True, False, False, False], [True, False, False, True]]

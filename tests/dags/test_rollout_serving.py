@@ -91,6 +91,7 @@ def test_a_step_that_fails_puts_the_servers_back_and_the_run_is_red(
     assert events("serving_model") == before
 
 
+@pytest.mark.slow
 def test_figures_that_cannot_be_read_put_the_servers_back(results: Callable[..., None], calls: Path) -> None:
     results(verify={"version": 4})
     ended = run("rollout_serving", version=4)
@@ -98,6 +99,7 @@ def test_figures_that_cannot_be_read_put_the_servers_back(results: Callable[...,
     assert calls.read_text().split() == ["preflight", "load", "verify", "restore"]
 
 
+@pytest.mark.slow
 def test_an_announcement_that_fails_takes_nothing_back(results: Callable[..., None], calls: Path) -> None:
     results(promote={"version": 4})
     ended = run("rollout_serving", version=4)

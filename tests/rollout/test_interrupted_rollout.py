@@ -85,6 +85,7 @@ def test_restore_follows_the_database_after_a_promotion_that_died(second: Site, 
         second.eventually_served([1], stable=1)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_end_restores_first(second: Site) -> None:
     with start(second, "run", "--version=2", "--latency-rounds=100000") as program:
         eventually(lambda: any("golden examples as published" in line for line in program.err), "it verifies")
@@ -145,6 +146,7 @@ def test_a_previous_version_that_nobody_can_have_keeps_none_away(second: Site) -
     second.eventually_served([2, 3], stable=3)
 
 
+@pytest.mark.slow
 def test_what_was_not_verified_or_was_taken_back_meanwhile_is_not_promoted(second: Site) -> None:
     error = second.step("promote", "--version=2", status=2)["error"]
     assert "is not verified (any more)" in error

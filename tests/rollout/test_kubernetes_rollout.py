@@ -129,6 +129,7 @@ def test_an_api_that_is_away_for_a_moment_is_waited_for(
     assert cluster.statuses() == {1: "stable"}
 
 
+@pytest.mark.slow
 def test_an_api_that_stays_away_ends_the_step_and_a_rerun_goes_on(
     api: KubernetesServer, cluster: Site, side_cars: list[SideCar], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_the_version_before_the_previous_one_leaves_unless_a_scan_is_pinned_to_i
     assert site.statuses() == {1: "blessed", 2: "previous", 3: "stable"}
 
 
+@pytest.mark.slow
 def test_whoever_asks_for_the_serving_version_is_answered_all_along(site: Site) -> None:
     site.publish(1)
     site.step("run")

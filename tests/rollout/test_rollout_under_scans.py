@@ -51,6 +51,7 @@ def certificate_of(program: Program, path: Path) -> Certificate:
     return Certificate.parse(json.loads(path.read_text()))
 
 
+@pytest.mark.slow
 def test_scans_that_began_before_a_rollout_and_after_it_all_hold(site: Site, fleet: Fleet, tmp_path: Path) -> None:
     site.publish(1)
     site.step("run")

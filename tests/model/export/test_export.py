@@ -79,6 +79,7 @@ def test_a_score_does_not_depend_on_the_rest_of_its_batch(
     assert np.ptp(together) > 0.01
 
 
+@pytest.mark.slow
 def test_a_server_over_rest_answers_what_was_trained(exported_model: Path, version: Path, tmp_path: Path) -> None:
     server = ModelServerProcess(exported_model, tmp_path / "serve.log")
     server.start()

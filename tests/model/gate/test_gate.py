@@ -133,6 +133,7 @@ def test_a_better_candidate_is_blessed(run: Run, database: Database, weak_base: 
     assert comparison.images == sum(one.images for one in comparison.slices)
 
 
+@pytest.mark.slow
 def test_a_stable_model_in_s3_is_judged_as_one_in_a_folder(
     run: Run, database: Database, weak_base: Path, bucket: ScratchBucket
 ) -> None:

@@ -46,6 +46,7 @@ def held_out_auc(splits: dict[Split, LabelledFeatures], seed: int = 0) -> float:
     return roc_auc(test.truth, predict_scores(head.network, test.features))
 
 
+@pytest.mark.slow
 def test_shuffled_labels_teach_nothing(splits: dict[Split, LabelledFeatures]) -> None:
     aucs = []
     for seed in range(6):

@@ -56,7 +56,8 @@ def test_a_refusal_that_breaks_off_is_a_fault_that_passes(
 ) -> None:
     lying_s3.give_as = lambda _key, _true: HttpAnswer(403, b"<Err", XML, content_length=100)
     bucket, image = opened
-    assert (verdict(bucket, image).outcome, verdict(bucket, image).code) == (Outcome.FAILED, "fetch")
+    found = verdict(bucket, image)
+    assert (found.outcome, found.code) == (Outcome.FAILED, "fetch")
     assert bucket.inaccessible_code(image) == ""
     with pytest.raises(TransientError, match="not an answer of S3"):
         bucket.check()

@@ -7,6 +7,7 @@ import threading
 import time
 
 import psutil
+import pytest
 from support.fleet import Fleet, ModelServerProcess, counted, jpeg
 from support.programs import eventually
 
@@ -29,6 +30,7 @@ def test_sigterm_closes_the_scan_while_the_model_server_hangs(fleet: Fleet, mode
     assert "stopped before the end" in fleet.certificate().problems[0]
 
 
+@pytest.mark.slow
 def test_a_resumed_scan_waits_at_its_start_for_a_model_server_that_is_away(
     fleet: Fleet, model_server: ModelServerProcess
 ) -> None:

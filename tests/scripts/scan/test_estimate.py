@@ -120,6 +120,7 @@ def test_it_says_in_words_what_there_is(new: int, listed: int, basis: MeasuredSc
     assert f"\n{words}; nothing was changed" in estimate(new, basis, listed=listed).describe()
 
 
+@pytest.mark.slow
 def test_a_dry_run_after_a_scan_knows_its_pace(fleet: Fleet, tmp_path: Path) -> None:
     fleet.fill(300)
     first = fleet.scan()

@@ -72,6 +72,7 @@ def test_a_killed_producer_leaves_work_that_a_rerun_finishes(fleet: Fleet, flaky
     fleet.assert_every_object_has_one_row()
 
 
+@pytest.mark.slow
 def test_a_consumer_outlives_its_producer_and_works_for_the_next(fleet: Fleet, flaky: FlakyS3) -> None:
     fleet.fill(80)
     endpoint = f"tcp://127.0.0.1:{free_port()}"
@@ -105,6 +106,7 @@ def test_a_killed_database_is_waited_for(fleet: Fleet, flaky: FlakyS3, mariadb: 
     assert counted(fleet.certificate()) == {"predicted": 100}
 
 
+@pytest.mark.slow
 def test_a_consumer_stopped_past_its_deadline_and_continued_doubles_nothing(fleet: Fleet, flaky: FlakyS3) -> None:
     fleet.fill(400)  # five seconds at least, whatever the stopped consumer happens to hold
     with fleet.start("--consumers=2") as program:
@@ -123,6 +125,7 @@ def heard(consumer: ConsumerSocket) -> list[FromProducer]:
     return list(consumer.receive())
 
 
+@pytest.mark.slow
 def test_images_lost_with_a_connection_are_sent_again(fleet: Fleet) -> None:
     """A consumer whose connection broke keeps beating, but what was under way to it is nowhere."""
     fleet.fill(30)
@@ -157,6 +160,7 @@ def test_an_object_deleted_between_listing_and_fetching_is_gone(fleet: Fleet, fl
     assert [(sample.key, sample.code) for sample in certificate.failure_samples] == [("images/0003.jpg", "deleted")]
 
 
+@pytest.mark.slow
 def test_s3_away_for_a_while_is_waited_for(fleet: Fleet, flaky: FlakyS3) -> None:
     fleet.fill(60)
     with fleet.start() as program:
@@ -258,6 +262,7 @@ def _awake(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_model_server_that_stays_away_ends_the_scan_with_the_reason(
     fleet: Fleet, flaky: FlakyS3, model_server: ModelServerProcess
 ) -> None:

@@ -48,7 +48,7 @@ def scan(fleet: Fleet, shell: str, **environ: str) -> subprocess.CompletedProces
 
 def test_a_good_scan_stays_good_whatever_becomes_of_what_it_prints(fleet: Fleet) -> None:
     fleet.fill(3)
-    for shell in (">&-", "2>&-", ">&- 2>&-", "> /dev/full", "| head -0; exit ${PIPESTATUS[0]}"):
+    for shell in (">&- 2>&-", "> /dev/full", "| head -0; exit ${PIPESTATUS[0]}"):
         ended = scan(fleet, shell)
         assert ended.returncode == 0, (shell, ended.stdout, ended.stderr)
         assert b"Traceback" not in ended.stderr and b"Exception ignored" not in ended.stderr, (shell, ended.stderr)

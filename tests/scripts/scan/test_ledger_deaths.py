@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 
+import pytest
+
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.scan.ledger import DEATHS_BEFORE_FAILURE, DEATHS_BEFORE_QUARANTINE, Entry, Ledger
 
@@ -170,6 +172,7 @@ def test_who_was_frozen_begins_to_listen_anew() -> None:
     assert ledger.expired(now=111) == [b"a"]
 
 
+@pytest.mark.slow
 def test_five_hundred_random_kills_fail_no_good_image() -> None:
     """A consumer dies after five batches or so, now while it decodes and now while it stores."""
     for seed in range(20):

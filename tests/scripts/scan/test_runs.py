@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from support.fleet import Fleet, counted
 from support.programs import Program, eventually
 
 PRODUCER = "sniffer.scan.produce"
 
 
+@pytest.mark.slow
 def test_a_second_run_of_a_living_scan_is_refused(fleet: Fleet) -> None:
     fleet.fill(3)
     endpoint = f"ipc://{fleet.folder}/first"

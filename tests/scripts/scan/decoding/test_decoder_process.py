@@ -73,6 +73,7 @@ def test_an_image_over_its_memory_ends_alone(fragile: CagedDecoder) -> None:
     assert verdict(fragile, b"HOG").code == "over_cost_limit"
 
 
+@pytest.mark.slow
 def test_an_image_is_not_blamed_for_what_others_left_in_memory() -> None:
     with open_decoder(LIMITS) as decoder:
         for _ in range(3):

@@ -60,6 +60,12 @@ def test_every_flag_is_one_that_its_program_takes(manifests: Manifests) -> None:
         parsed_by_program(module, [*args, *AIRFLOW_ADDS.get(module, [])])
 
 
+def test_both_halves_of_a_fleet_know_which_scan_it_is(render: Render) -> None:
+    flags = dict(python_programs(render("fleet")))
+    assert "--scan-id=value-of-SCAN_ID" in flags["sniffer.scan.produce"]
+    assert "--scan-id=value-of-SCAN_ID" in flags["sniffer.scan.consume"]
+
+
 def test_a_flag_that_a_program_does_not_take_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parsed_by_program("sniffer.scan.consume", ["--endpoint=tcp://a:1", "--bucket=b"])

@@ -8,6 +8,7 @@ import argparse
 import logging
 import math
 import os
+import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -28,17 +29,27 @@ from sniffer.core.settings import (
     image_settings,
     serving_settings,
 )
-from sniffer.scan.consumer import Consumer
+from sniffer.scan.consumer import Consumer, NoProducer
 from sniffer.scan.decoding.process import open_decoder
+from sniffer.scan.request import scan_id
 from sniffer.scan.score import Scorer
 from sniffer.scan.wire import ConsumerSocket
 
 log = logging.getLogger(__name__)
 
+LATE_S = 5.0
+"""How long a producer that starts a complete scan once more is waited for."""
+
 
 def _add_arguments(parser: Parser) -> None:
     parser.add_argument("--endpoint", required=True, help="the producer: tcp://host:port, or ipc://path")
-    parser.add_argument("--name", default="consumer", help="what logs call this consumer")
+    parser.add_argument("--name", help="what logs call this consumer (default: the machine's name)")
+    parser.add_argument(
+        "--scan-id",
+        type=scan_id,
+        metavar="ID",
+        help="the scan that it is for: when that is complete, and no producer answers, it ends at once, with success",
+    )
     parser.add_argument(
         "--skip-checks",
         action="store_true",
@@ -47,10 +58,11 @@ def _add_arguments(parser: Parser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    name = f"{arguments.name}-{os.getpid()}"
-    configure_logging(name)
+    # In a container every process has the number 1: only the machine's name tells them apart.
+    name = f"{arguments.name or platform.node()}-{os.getpid()}"
+    configure_logging(name, arguments.scan_id or "")
     try:
-        return _consume(arguments.endpoint, name, check=not arguments.skip_checks)
+        return _consume(arguments.endpoint, name, arguments.scan_id, check=not arguments.skip_checks)
     except SnifferError as error:
         # As a line of the log, since the scan shows the lines of many consumers.
         log.error("%s", error)
@@ -63,7 +75,10 @@ PROGRAM = Program(
     "server can feed; each may be stopped at any time by SIGTERM, and hands back what it has not finished.",
     run=_run,
     add_arguments=_add_arguments,
-    examples=("sniffer consume --endpoint tcp://producer:5555",),
+    examples=(
+        "sniffer consume --endpoint tcp://producer:5555",
+        "sniffer consume --endpoint tcp://producer:5555 --scan-id backfill-2026",
+    ),
     environment=(
         "SNIFFER_DATABASE_URL",
         "SNIFFER_DATABASE_PATIENCE_S",
@@ -89,11 +104,11 @@ PROGRAM = Program(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; the exit status is 0 when the producer ended the scan or SIGTERM came."""
+    """Run the program; the exit status is 0 when the scan has ended, also before we came, or SIGTERM came."""
     return PROGRAM.main(argv)
 
 
-def _consume(endpoint: str, name: str, *, check: bool) -> int:
+def _consume(endpoint: str, name: str, scan: str | None, *, check: bool) -> int:
     fleet = fleet_settings()
     with Database(database_settings()) as database, ModelServer(serving_settings()) as server:
         if check:
@@ -101,6 +116,8 @@ def _consume(endpoint: str, name: str, *, check: bool) -> int:
         else:
             # The scan that started us ends us with its producer, which may wait long for what is away, or for a lease.
             fleet = replace(fleet, no_consumer_s=math.inf)
+        if scan is not None and _is_complete(database, scan):
+            fleet = replace(fleet, no_consumer_s=min(LATE_S, fleet.no_consumer_s))
         identity = f"{name}-{os.urandom(4).hex()}".encode()
         with (
             open_decoder(image_settings()) as decoder,
@@ -116,10 +133,29 @@ def _consume(endpoint: str, name: str, *, check: bool) -> int:
                 on_welcome=lambda welcome: configure_logging(name, welcome.scan_id),
             )
             with Ending.by(consumer.stop):
-                consumer.run()
+                try:
+                    consumer.run()
+                except NoProducer as error:
+                    ended = consumer.scan_id or scan
+                    if ended is None:
+                        raise TransientError(f"{error}; one whose scan has ended is known by --scan-id") from error
+                    if not _is_complete(database, ended):
+                        raise
+                    log.info("scan %s is complete, and its producer has ended: nothing is left to do", ended)
         if consumer.has_joined:
             log.info("ended after %d images", consumer.done)
+        else:
+            log.info("ended before any producer had work for us")
     return 0
+
+
+def _is_complete(database: Database, scan: str) -> bool:
+    """Whether the scan has ended well and was not started again; no when MySQL is away."""
+    try:
+        return database.scans.is_complete(scan)
+    except TransientError as error:
+        log.warning("%s", error)
+        return False
 
 
 def _check_database(database: Database) -> None:

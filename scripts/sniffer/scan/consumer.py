@@ -44,6 +44,10 @@ END_GRACE_S = 1.5
 """How long the batch in hand may still take once the end has come; then it is handed back, whatever holds it up."""
 
 
+class NoProducer(TransientError):
+    """No producer has been heard for as long as one is waited for."""
+
+
 class Consumer:
     """The loop of one consumer. `score` runs on the one thread of `scorer`; everything else on the caller's.
 
@@ -89,6 +93,11 @@ class Consumer:
         """Whether a producer has welcomed us."""
         return self._job is not None
 
+    @property
+    def scan_id(self) -> str | None:
+        """The scan that we were last welcomed to."""
+        return self._job.scan_id if self._job else None
+
     def stop(self) -> None:
         """Take no more work: finish the batch in hand if that is soon done, hand the rest back, end.
 
@@ -100,8 +109,8 @@ class Consumer:
     def run(self) -> None:
         """Work until the producer says the scan has ended, or `stop` is called.
 
-        Raises TransientError when the producer, the model server or MySQL stays away, ContractError and
-        SettingsError when going on would be wrong. In every case what was taken has been handed back.
+        Raises NoProducer when the producer stays away, TransientError when the model server or MySQL does,
+        ContractError and SettingsError when going on would be wrong. In every case what was taken has been handed back.
         """
         self.say_hello()
         while self.turn():
@@ -263,7 +272,7 @@ class Consumer:
             raise TransientError(f"one batch has taken more than {self._settings.work_limit_s:g} s")
         limit_s = self._settings.producer_deadline_s if self._job else self._settings.no_consumer_s
         if now - self._last_heard > limit_s and self._working is None:
-            raise TransientError(f"no word from a producer at {self._channel.endpoint} for {limit_s:g} s")
+            raise NoProducer(f"no word from a producer at {self._channel.endpoint} for {limit_s:g} s")
 
     def _leave(self) -> None:
         """Hand back what was not touched and say goodbye, with the reason if there is one."""

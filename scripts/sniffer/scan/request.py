@@ -96,7 +96,7 @@ def add_scan_flags(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--rescan", action="store_true", help="score again what already has a result of this version")
     which.add_argument("--retry-failed", action="store_true", help="do not list: only try again what failed before")
     how.add_argument("--dry-run", action="store_true", help="list and estimate, change nothing")
-    how.add_argument("--scan-id", type=_scan_id, metavar="ID", help="resume the scan of that id (default: a new one)")
+    how.add_argument("--scan-id", type=scan_id, metavar="ID", help="resume the scan of that id (default: a new one)")
     how.add_argument("--dag-run", metavar="TEXT", help="which Airflow run asked, for the record")
     how.add_argument("--progress", type=Path, metavar="FILE", help="keep the progress there as JSON while it runs")
 
@@ -171,7 +171,8 @@ def _pattern(text: str) -> str:
     return text
 
 
-def _scan_id(text: str) -> str:
+def scan_id(text: str) -> str:
+    """The text, when it may name a scan."""
     if not SCAN_ID_PATTERN.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a scan id: letters, digits and ._:+- only, at most 120")
     return text

@@ -13,7 +13,7 @@ import pytest
 from sniffer.core.errors import ContractError, SupersededRun, TransientError
 from sniffer.core.records import ListedObject, Outcome
 from sniffer.core.settings import FleetSettings
-from sniffer.scan.consumer import END_GRACE_S, Consumer
+from sniffer.scan.consumer import END_GRACE_S, Consumer, NoProducer
 from sniffer.scan.messages import (
     PROTOCOL,
     Done,
@@ -236,3 +236,13 @@ def test_a_consumer_that_was_frozen_does_not_take_the_producer_for_dead() -> Non
     bench.thread.run()
     assert bench.turn()
     assert len(bench.said(Done)) == 1
+
+
+def test_a_producer_that_is_heard_no_more_ends_it_with_the_scan_that_it_was_of() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"))
+    with pytest.raises(NoProducer, match="no word from a producer at memory://"):
+        for _ in range(100):
+            bench.turn()
+    assert bench.consumer.scan_id == "scan-1"
+    assert bench.line.said[-1] == Leave("no word from a producer at memory:// for 30 s")

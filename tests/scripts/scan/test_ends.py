@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import signal
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from support.fleet import Fleet, ModelServerProcess, counted, jpeg
-from support.programs import eventually
+from support.programs import Program, eventually
 
 
 def test_sigterm_closes_the_scan_while_the_model_server_hangs(fleet: Fleet, model_server: ModelServerProcess) -> None:
@@ -48,3 +51,25 @@ def test_a_resumed_scan_waits_at_its_start_for_a_model_server_that_is_away(
         assert counted(fleet.scan("--scan-id=one")) == {"unchanged": 4, "predicted": 1}
     finally:
         restart.join() if restart.is_alive() else model_server.start()
+
+
+def test_a_consumer_that_comes_after_the_end_has_nothing_to_do(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.fill(2)
+    fleet.scan("--scan-id=done")
+    tmp_path.chmod(0o700)
+    endpoint, quick = f"--endpoint=ipc://{tmp_path}/fleet", {"SNIFFER_NO_CONSUMER_S": "2"}
+
+    def late(*flags: str, status: int, **environ: str) -> str:
+        with Program("sniffer.scan.consume", endpoint, *flags, environ=fleet.environ | environ) as program:
+            assert program.wait(20) == status, program.text()
+            return program.text()
+
+    began = time.monotonic()
+    said = late("--scan-id=done", status=0)
+    assert "scan done is complete, and its producer has ended: nothing is left to do" in said
+    # In a container each of them has the process number 1.
+    assert re.search(rf" {re.escape(platform.node())}-\d+ \[done\] ", said)
+    assert time.monotonic() - began < 20  # SNIFFER_NO_CONSUMER_S is 60
+    # What is not complete is waited for: its producer may be on its way.
+    assert "no word from a producer at" in late("--scan-id=other", status=1, **quick)
+    assert "one whose scan has ended is known by --scan-id" in late(status=1, **quick)

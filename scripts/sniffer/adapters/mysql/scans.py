@@ -79,6 +79,11 @@ class ScanRepository:
         query = select(scans.c.scan_id).where(scans.c.scan_id == scan_id)
         return self._transact(lambda connection: connection.execute(query).first()) is not None
 
+    def is_complete(self, scan_id: str) -> bool:
+        """Whether the scan has ended with a certificate that holds, and was not started again since."""
+        query = select(scans.c.state).where(scans.c.scan_id == scan_id)
+        return bool(self._transact(lambda connection: connection.execute(query).scalar()) == "complete")
+
     def certificate(self, scan_id: str) -> Certificate | None:
         """The certificate of a scan that has ended, or None."""
         query = select(scans.c.certificate).where(scans.c.scan_id == scan_id)

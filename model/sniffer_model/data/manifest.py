@@ -163,7 +163,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
             "use a new --workdir"
         )
     document = {"format": _FORMAT, "digest": manifest.digest(), **asdict(manifest)}
-    write_text(path, json.dumps(document, indent=1) + "\n")
+    write_text(path, json.dumps(document, indent=1) + "\n", private=True)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -55,7 +55,7 @@ def evaluate(workdir: Workdir, cache_root: Path, options: Options, limits: Image
     judgements = {split: judge(images, operation, options.resampling) for split, images in scored.items()}
     metrics = _metrics(training, choice, judgements, options)
     page = _report(metrics, judgements[Split.TEST], open_source(manifest.source), limits)
-    write_text(workdir.report, page)
+    write_text(workdir.report, page, private=True)
     write_text(workdir.model_card, model_card(metrics))
     # Last: the steps that follow read this one.
     write_json(workdir.metrics, metrics)

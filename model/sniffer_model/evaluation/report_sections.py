@@ -12,10 +12,10 @@ from datetime import datetime
 
 from sniffer.core.errors import ContractError
 from sniffer.core.model_metrics import IntervalEstimate
+from sniffer.core.report_page import without_mistakes
 from sniffer_model.evaluation.report import template_environment
 
 _SECTION = re.compile(r"<!-- verdict -->.*<!-- /verdict -->", re.DOTALL)
-_MISTAKES = re.compile(r"<!-- mistakes -->.*<!-- /mistakes -->", re.DOTALL)
 _NOT_PUBLISHED = "<p>The worst mistakes, with their pictures, are in the report of the training run only.</p>"
 _TEMPLATE = "verdict.html.j2"
 
@@ -62,9 +62,6 @@ def with_verdict(page: str, judged: Judged) -> str:
     return changed
 
 
-def without_mistakes(page: str) -> str:
+def published(page: str) -> str:
     """The report as it may be published: no picture and no key; ContractError for a page of an older release."""
-    changed, found = _MISTAKES.subn(_NOT_PUBLISHED, page)
-    if found != 1:
-        raise ContractError("the report does not mark its mistakes: run `sniffer model evaluate`")
-    return changed
+    return without_mistakes(page, _NOT_PUBLISHED)

@@ -24,7 +24,7 @@ from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics
-from sniffer_model.evaluation.report_sections import without_mistakes
+from sniffer_model.evaluation.report_sections import published
 from sniffer_model.release.model_base import ModelBase
 from sniffer_model.release.publish import ENCODED_SIGNATURE, SIGNATURES, all_taken, digest_directory
 from sniffer_model.workdir import TrainingRecord, Workdir, read_training
@@ -186,7 +186,7 @@ def _copy_metadata(workdir: Workdir, staged: Path) -> None:
     for path in (workdir.metrics, workdir.model_card, workdir.verdict):
         shutil.copyfile(path, staged / path.name)
     report = read_text(workdir.report, made_by="sniffer model evaluate")
-    write_text(staged / workdir.report.name, without_mistakes(report))
+    write_text(staged / workdir.report.name, published(report))
 
 
 def register(facts: ModelFacts, blessed: Blessed, database: Database) -> None:

@@ -135,7 +135,7 @@ def _complete_report(
     path = candidate.workdir.report
     judged = judged_for_report(decision, comparison, stable_version, version, datetime.now(UTC))
     page = with_verdict(read_text(path, made_by="sniffer model evaluate"), judged)
-    write_text(path, page)
+    write_text(path, page, private=True)
     return page
 
 

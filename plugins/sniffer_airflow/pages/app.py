@@ -1,10 +1,16 @@
-"""Our pages in Airflow's API server, for those who may see the DAG `retrain_model`."""
+"""Our pages in Airflow's API server, for those who may see the DAG `retrain_model`.
+
+Users' pictures and the keys of their images are shown to those alone who may start it: they choose what it looks at.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.models.dag import DagModel
 from fastapi import Depends, FastAPI, Query, Response
 from fastapi.responses import HTMLResponse
 
@@ -24,15 +30,15 @@ app = FastAPI(
 
 
 @app.get("/reports/{version}/", response_class=HTMLResponse)
-def report(version: int) -> HTMLResponse:
+def report(version: int, user: GetUserDep) -> HTMLResponse:
     """The report as the gate stored it in MySQL; 404 for a version that was never judged, 503 without MySQL."""
-    return report_of_version(version)
+    return report_of_version(version, with_pictures=_may_see_pictures(user))
 
 
 @app.get(f"/{RUN_REPORT_PAGE}", response_class=HTMLResponse)
-def run_report(dag_id: str, run_id: str) -> HTMLResponse:
+def run_report(dag_id: str, run_id: str, user: GetUserDep) -> HTMLResponse:
     """The report of the model version that a DAG run is about, for the tab of the run's page."""
-    return report_of_run(dag_id, run_id)
+    return report_of_run(dag_id, run_id, with_pictures=_may_see_pictures(user))
 
 
 @app.get(f"/{CHANGES_PICTURE}")
@@ -45,3 +51,11 @@ def changes(
     """The picture of what a rollout changes, of the figures in the address."""
     picture = draw_changes(compared, stable, candidate, ChangedScore.parse_all(flips))
     return Response(picture, media_type="image/svg+xml", headers=HEADERS)
+
+
+def _may_see_pictures(user: GetUserDep) -> bool:
+    details = DagDetails(id=RETRAIN_DAG, team_name=DagModel.get_team_name(RETRAIN_DAG))
+    may: bool = get_auth_manager().is_authorized_dag(
+        method="POST", access_entity=DagAccessEntity.RUN, details=details, user=user
+    )
+    return may

@@ -10,7 +10,8 @@ HEADERS = {
     # A page loads nothing; should an image's name ever smuggle a script into it, it would not run.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "private, no-cache",
+    # Users' pictures stay in no cache, and are gone when the session is.
+    "Cache-Control": "private, no-store",
 }
 
 _PAGE = """<!DOCTYPE html>

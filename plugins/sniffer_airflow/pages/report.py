@@ -10,7 +10,8 @@ from airflow.utils.session import create_session
 from fastapi.responses import HTMLResponse
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import SnifferError
+from sniffer.core.errors import ContractError, SnifferError
+from sniffer.core.report_page import without_mistakes
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.names import EXPORT_DAG, RETRAIN_DAG, ROLLOUT_DAG, SCAN_DAG
@@ -25,8 +26,17 @@ _VERSION_IN = {
 """For each DAG, the task whose result names the model version, and under which name."""
 
 
-def report_of_version(version: int) -> HTMLResponse:
-    """The report as the gate stored it in MySQL; 404 for a version that was never judged, 503 without MySQL."""
+_WHO_SEES_PICTURES = (
+    f"The worst mistakes, with their pictures, are shown to those who may start {RETRAIN_DAG} (the roles User, Op and "
+    "Admin): ask the administrator of this Airflow."
+)
+
+
+def report_of_version(version: int, *, with_pictures: bool) -> HTMLResponse:
+    """The report as the gate stored it in MySQL; 404 for a version that was never judged, 503 without MySQL.
+
+    Without pictures the keys of users' images are left out, too; 403 for an older release's, which does not mark them.
+    """
     try:
         environ = program_environ(os.environ, fetch(aws=False, serving=False))
         # A page is not worth minutes of patience.
@@ -37,10 +47,16 @@ def report_of_version(version: int) -> HTMLResponse:
     if page is None:
         text = f"There is no report of version {version}. The task gate of retrain_model stores it."
         return message(404, "No report", text)
+    if not with_pictures:
+        try:
+            page = without_mistakes(page, f"<p>{_WHO_SEES_PICTURES}</p>")
+        except ContractError:
+            text = f"This report is of an older release, and shows pictures of users. {_WHO_SEES_PICTURES}"
+            return message(403, "The report has pictures of users", text)
     return HTMLResponse(page, headers=HEADERS)
 
 
-def report_of_run(dag_id: str, run_id: str) -> HTMLResponse:
+def report_of_run(dag_id: str, run_id: str, *, with_pictures: bool) -> HTMLResponse:
     """The report of the version that the run is about. The tab is on every run's page, also where there is none."""
     if dag_id not in _VERSION_IN:
         return message(200, "No model report", f"Runs of {dag_id} are not about one model version.")
@@ -50,7 +66,7 @@ def report_of_run(dag_id: str, run_id: str) -> HTMLResponse:
     if not isinstance(version, int):
         text = f"The report appears here when the task {task} of this run has succeeded and names a model version."
         return message(200, "No model report yet", text)
-    return report_of_version(version)
+    return report_of_version(version, with_pictures=with_pictures)
 
 
 def _result_of(dag_id: str, run_id: str, task_id: str) -> Any:

@@ -11,11 +11,10 @@ from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.json_records import RecordT, json_values, parse_record
 
 
-def write_json(path: Path, record: object) -> None:
+def write_json(path: Path, record: object, *, private: bool = False) -> None:
     """Replace the file by that record as JSON, with sorted keys, so that the same content is the same bytes."""
-    write_text(
-        path, json.dumps(json_values(record), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    text = json.dumps(json_values(record), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, private=private)
 
 
 def check_writable(path: Path) -> None:
@@ -47,15 +46,19 @@ def read_json(path: Path, kind: type[RecordT], *, made_by: str) -> RecordT:
     return parse_record(values, kind, path, remedy)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the file as a whole; folders are made. A device, such as /dev/stdout, is written to."""
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Replace the file as a whole; folders are made. A device, such as /dev/stdout, is written to.
+
+    A private one, and the folder that is made for it, is for its owner alone from its first moment on.
+    """
     try:
         if _is_device(path):
             path.write_text(text, encoding="utf-8")
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(0o700 if private else 0o777, parents=True, exist_ok=True)
         part = _part(path)
         try:
+            part.touch(0o600 if private else 0o666, exist_ok=False)
             part.write_text(text, encoding="utf-8")
             os.replace(part, path)
         finally:

@@ -32,10 +32,13 @@ def judged(database: Database, database_url: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
     record = ModelRecord(0, "", "b" * 64, "1", 0.5, ModelStatus.REJECTED, "t" * 64)
     version = database.models.reserve(record)
-    database.models.record_verdict(version, record, None, gate_verdict(blessed=False), "<p>Ä figure</p>")
+    database.models.record_verdict(version, record, None, gate_verdict(blessed=False), REPORT)
     return version
 
 
+PUBLIC = "<p>Ä figure</p>"
+PRIVATE = '<img src="data:image/jpeg;base64,AAAA"> user-4711/private.jpg'
+REPORT = f"{PUBLIC}<!-- mistakes -->{PRIVATE}<!-- /mistakes -->"
 PICTURE = "changes.svg?compared=200&stable=41&candidate=43&flips=0.200-0.900-1,0.700-0.100-0"
 
 
@@ -44,10 +47,32 @@ def get(client: TestClient, path: str, role: str = "VIEWER") -> Any:
     return client.get(path, headers={"Authorization": f"Bearer {token}"})
 
 
-def test_a_viewer_sees_the_report_and_it_may_load_nothing(client: TestClient, judged: int) -> None:
-    answer = get(client, f"/sniffer/reports/{judged}/")
-    assert (answer.status_code, answer.text) == (200, "<p>Ä figure</p>")
+def test_the_report_may_load_nothing_and_is_kept_nowhere(client: TestClient, judged: int) -> None:
+    answer = get(client, f"/sniffer/reports/{judged}/", role="USER")
+    assert (answer.status_code, answer.text) == (200, REPORT)
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "private, no-store"
+
+
+@pytest.mark.parametrize("role", ["VIEWER", "USER", "OP", "ADMIN"])
+def test_users_pictures_are_for_those_who_may_start_a_training(client: TestClient, judged: int, role: str) -> None:
+    answer = get(client, f"/sniffer/reports/{judged}/", role=role)
+    assert answer.status_code == 200 and PUBLIC in answer.text
+    assert (PRIVATE in answer.text) == (role != "VIEWER")
+    if role == "VIEWER":
+        assert "4711" not in answer.text
+        assert "those who may start retrain_model (the roles User, Op and Admin)" in answer.text
+
+
+def test_a_report_that_does_not_mark_its_pictures_is_for_them_alone(
+    client: TestClient, judged: int, database: Database
+) -> None:
+    record = ModelRecord(0, "", "b" * 64, "1", 0.5, ModelStatus.REJECTED, "t" * 64)
+    database.models.record_verdict(judged, record, None, gate_verdict(blessed=False), PRIVATE)
+    answer = get(client, f"/sniffer/reports/{judged}/")
+    assert (answer.status_code, "4711" in answer.text) == (403, False)
+    assert "ask the administrator" in answer.text
+    assert get(client, f"/sniffer/reports/{judged}/", role="USER").text == PRIVATE
 
 
 def test_nobody_sees_anything_without_login(client: TestClient, judged: int) -> None:
@@ -90,8 +115,10 @@ def test_the_tab_of_a_run_shows_the_report_of_its_model(
     client: TestClient, judged: int, training_run: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
-    answer = get(client, f"/sniffer/run-report/?dag_id=retrain_model&run_id={quote(training_run)}")
-    assert (answer.status_code, answer.text) == (200, "<p>Ä figure</p>")
+    answer = get(client, f"/sniffer/run-report/?dag_id=retrain_model&run_id={quote(training_run)}", role="USER")
+    assert (answer.status_code, answer.text) == (200, REPORT)
+    seen = get(client, f"/sniffer/run-report/?dag_id=retrain_model&run_id={quote(training_run)}").text
+    assert PUBLIC in seen and PRIVATE not in seen
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,16 @@ def found_in_words(certificate: Certificate, *, retried: bool = False) -> str:
     return f"{listed - unchanged - skipped} of {listed} listed objects were to be scored"
 
 
+def late_in_words(certificate: Certificate) -> str:
+    """How many objects came late, and where they were looked for; empty for a scan that does not look back."""
+    places = [f"under {prefix}" for prefix in certificate.late_prefixes]
+    if certificate.late_before:
+        places.append(f"modified before {certificate.late_before.isoformat()}")
+    if not places:
+        return ""
+    return f"{certificate.late or 'none'} that no scan had seen before ({', '.join(places)})"
+
+
 def flagged_in_words(certificate: Certificate) -> str:
     """How many images are flagged: newly by this scan, and in all."""
     if not certificate.flagged:

@@ -34,6 +34,9 @@ GIVEN_UP = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})
 SETTLED_FAILURES = frozenset({"kills_consumers"})
 """Codes of failures that another try would only repeat, until a release decodes otherwise."""
 
+_TIMES = ("since", "until", "late_before")
+"""The times of a certificate."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -132,12 +135,27 @@ class ScanRequest:
     """Patterns of keys; scan.rules says what they match."""
     allow_empty: bool = False
     """Whether a scan that finds nothing to scan is a good one."""
+    late_before: datetime | None = None
+    late_prefixes: tuple[str, ...] = ()
+    """Prefixes that are listed as well; what is under them, or was modified before that time, belongs to earlier scans:
+    what none of them has seen came late."""
 
     def in_window(self, last_modified: datetime) -> bool:
         """Whether an object of that time belongs to this scan."""
         return (self.since is None or last_modified >= self.since) and (
             self.until is None or last_modified < self.until
         )
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether some of what it lists belongs to earlier scans."""
+        return self.late_before is not None or bool(self.late_prefixes)
+
+    def belongs_to_earlier(self, image: ListedObject) -> bool:
+        """Whether an earlier scan should have seen the object."""
+        if self.late_before is not None and image.last_modified < self.late_before:
+            return True
+        return image.key.startswith(self.late_prefixes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +281,10 @@ class Certificate:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     """The rules by which objects were skipped, besides folder markers."""
+    late: int = 0
+    """Objects that no scan had seen before, though they belong to earlier ones; see ScanRequest."""
+    late_before: datetime | None = None
+    late_prefixes: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -279,7 +301,7 @@ class Certificate:
     def document(self) -> dict[str, Any]:
         """As JSON-ready values; times as ISO 8601, plus `holds`."""
         document = dataclasses.asdict(self) | {"holds": self.holds}
-        for name in ("since", "until"):
+        for name in _TIMES:
             document[name] = document[name] and document[name].isoformat()
         return document
 
@@ -287,12 +309,12 @@ class Certificate:
     def parse(cls, document: Mapping[str, Any]) -> Self:
         """The inverse of document(). What an older release did not write has its default."""
         fields = {field.name: document[field.name] for field in dataclasses.fields(cls) if field.name in document}
-        for name in ("since", "until"):
-            fields[name] = fields[name] and datetime.fromisoformat(fields[name])
+        for name in _TIMES:
+            fields[name] = datetime.fromisoformat(fields[name]) if fields.get(name) else None
         fields["outcomes"] = {Outcome(name): count for name, count in fields["outcomes"].items()}
         fields["failure_samples"] = tuple(
             FailureSample(**(sample | {"outcome": Outcome(sample["outcome"])})) for sample in fields["failure_samples"]
         )
-        for name in ("problems", "warnings", "include", "exclude"):
+        for name in ("problems", "warnings", "include", "exclude", "late_prefixes"):
             fields[name] = tuple(fields.get(name, ()))
         return cls(**fields)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sniffer.adapters.s3.errors import InaccessibleCode
-from sniffer.core.certificate_words import flagged_in_words, found_in_words
+from sniffer.core.certificate_words import flagged_in_words, found_in_words, late_in_words
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
 from sniffer.core.settings import Budgets
@@ -85,6 +85,9 @@ def certify(
         warnings=_warnings(tally.listed, outcomes, _unreadable_before(outcomes, stored), budgets),
         include=request.include,
         exclude=request.exclude,
+        late=tally.late,
+        late_before=request.late_before,
+        late_prefixes=request.late_prefixes,
     )
 
 
@@ -206,6 +209,7 @@ def describe(certificate: Certificate, *, retried: bool = False) -> str:
         f"listed     {certificate.listed} = "
         + " + ".join(f"{counts.get(outcome, 0)} {outcome}" for outcome in Outcome),
         f"found      {found_in_words(certificate, retried=retried)}",
+        *([f"late       {late}"] if (late := late_in_words(certificate)) else []),
         f"flagged    {flagged_in_words(certificate)}",
         *_describe_more(certificate),
         f"speed      {certificate.images_per_s:.1f} images/s over {certificate.duration_s:.1f} s",

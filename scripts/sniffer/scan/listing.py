@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sniffer.adapters.s3.errors import InaccessibleCode
@@ -36,6 +36,17 @@ class StillInaccessible:
     probe: Callable[[ListedObject], str]
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierScans:
+    """How to find out what came late: `seen` gives those of these identities that another scan has a row of.
+
+    A scan that `resumes` may have settled some itself, in an earlier run.
+    """
+
+    seen: Callable[[list[bytes]], Collection[bytes]]
+    resumes: bool = False
+
+
 @dataclass(slots=True)
 class ListingTally:
     """What the listing has shown so far. Written by the thread that lists, read by others for progress."""
@@ -46,6 +57,8 @@ class ListingTally:
     unchanged: int = 0
     flagged: int = 0
     """How many of the unchanged ones have a score at or above the threshold."""
+    late: int = 0
+    """How many belong to earlier scans, none of which has seen them."""
     limited: bool = False
     finished: bool = False
     digest: ListingDigest = field(default_factory=ListingDigest)
@@ -72,6 +85,7 @@ def images_to_score(
     settled: Settled,
     tally: ListingTally,
     still: StillInaccessible | None = None,
+    earlier: EarlierScans | None = None,
 ) -> Iterator[list[ListedObject]]:
     """For each page the objects that need an outcome, at most `request.limit` in all; may be empty pages.
 
@@ -80,7 +94,7 @@ def images_to_score(
     """
     rules, probes, room = SkipRules(request), _Probes(still, request), request.limit
     for page in pages:
-        tally.seen += len(page)
+        tally.seen += sum(not image.key.startswith(request.late_prefixes) for image in page)
         inside = _without_set_aside(page, request, rules, tally)
         identities = [image.identity for image in inside]
         known = settled(identities)
@@ -97,6 +111,13 @@ def images_to_score(
         for identity in identities:
             if identity in refused:
                 tally.decide(Outcome.INACCESSIBLE, refused[identity])
+        if earlier is not None and request.looks_back:
+            candidates = [
+                identity
+                for image, identity in zip(inside, identities, strict=True)
+                if request.belongs_to_earlier(image) and (earlier.resumes or identity not in known)
+            ]
+            tally.late += len(candidates) - len(earlier.seen(candidates))
         tally.digest.add(identities)
         yield new
         if room is not None:

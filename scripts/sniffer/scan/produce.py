@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import TypeVar
 
 from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
@@ -42,7 +43,7 @@ from sniffer.scan import progress
 from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate, basis_of
 from sniffer.scan.lease import LeaseKeeper
-from sniffer.scan.listing import ListingTally, StillInaccessible, images_to_score
+from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, images_to_score
 from sniffer.scan.request import SCAN_ENVIRONMENT, STABLE, ScanOptions, add_scan_flags, scan_options
 from sniffer.scan.run import ScanRun, Source
 from sniffer.scan.wire import ProducerSocket
@@ -228,7 +229,7 @@ def _images(
             request.bucket, request.prefix, model.version, DECODER_VERSION, scan_id=request.scan_id
         )
     else:
-        pages = bucket.pages(request.prefix)
+        pages = chain.from_iterable(map(bucket.pages, (request.prefix, *request.late_prefixes)))
     only_this_scan = request.scan_id if request.rescan else None
 
     def settled(identities: list[bytes]) -> dict[bytes, bool]:
@@ -238,7 +239,11 @@ def _images(
     still = StillInaccessible(
         lambda identities: database.images.inaccessible(identities, model.version), bucket.inaccessible_code
     )
-    return images_to_score(pages, request, settled, tally, still)
+    earlier = EarlierScans(
+        lambda identities: database.images.seen_by_others(identities, request.scan_id),
+        database.scans.is_known(request.scan_id),
+    )
+    return images_to_score(pages, request, settled, tally, still, earlier)
 
 
 def _dry_run(options: ScanOptions, consumers: int | None) -> ProgramResult:

@@ -66,6 +66,20 @@ def add_scan_flags(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--since", type=_moment, metavar="TIME", help="only objects modified at or after (ISO 8601, UTC)")
     what.add_argument("--until", type=_moment, metavar="TIME", help="only objects modified before (ISO 8601, UTC)")
     what.add_argument(
+        "--late-before",
+        type=_moment,
+        metavar="TIME",
+        help="count as late what was modified before, and no scan has seen yet (ISO 8601, UTC)",
+    )
+    what.add_argument(
+        "--late-prefix",
+        action="append",
+        type=_pattern,
+        default=[],
+        metavar="PREFIX",
+        help="list this prefix, too, and count what no scan has seen yet as late; can be given several times",
+    )
+    what.add_argument(
         "--limit", type=positive, metavar="N", help="hand out at most N images; unchanged ones do not count"
     )
     what.add_argument(
@@ -107,6 +121,7 @@ def scan_options(arguments: argparse.Namespace) -> ScanOptions:
         raise SettingsError(
             f"--since {arguments.since.isoformat()} must be before --until {arguments.until.isoformat()}"
         )
+    _check_late(arguments)
     request = ScanRequest(
         scan_id=arguments.scan_id or new_scan_id(),
         bucket=arguments.bucket,
@@ -120,8 +135,25 @@ def scan_options(arguments: argparse.Namespace) -> ScanOptions:
         include=tuple(arguments.include),
         exclude=tuple(arguments.exclude),
         allow_empty=arguments.allow_empty,
+        late_before=arguments.late_before,
+        late_prefixes=tuple(arguments.late_prefix),
     )
     return ScanOptions(request, arguments.model_version, arguments.dry_run, arguments.progress)
+
+
+def _check_late(arguments: argparse.Namespace) -> None:
+    since, until, before = arguments.since, arguments.until, arguments.late_before
+    if before and ((since and before <= since) or (until and before > until)):
+        raise SettingsError(f"--late-before {before.isoformat()} must be after --since and not after --until")
+    if arguments.late_prefix and arguments.retry_failed:
+        raise SettingsError("--late-prefix lists a prefix, --retry-failed lists nothing: leave one of them out")
+    listed = [arguments.prefix]
+    for prefix in arguments.late_prefix:
+        if other := [known for known in listed if prefix.startswith(known) or known.startswith(prefix)]:
+            raise SettingsError(
+                f"--late-prefix {prefix!r} would list keys twice, with those under {other[0]!r}: leave it out"
+            )
+        listed.append(prefix)
 
 
 def scan_argv(options: ScanOptions) -> list[str]:
@@ -137,6 +169,8 @@ def scan_argv(options: ScanOptions) -> list[str]:
             "include": request.include,
             "exclude": request.exclude,
             "allow_empty": request.allow_empty,
+            "late_before": request.late_before and request.late_before.isoformat(),
+            "late_prefix": request.late_prefixes,
             "model_version": options.model_version,
             "rescan": request.rescan,
             "retry_failed": request.retry_failed,

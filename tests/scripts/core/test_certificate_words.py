@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.ended_scans import certificate_of
 
-from sniffer.core.certificate_words import flagged_in_words, found_in_words
+from sniffer.core.certificate_words import flagged_in_words, found_in_words, late_in_words
 from sniffer.core.records import Outcome
 
 NOTHING = dict.fromkeys(Outcome, 0)
@@ -41,6 +41,21 @@ def test_what_was_found(change: dict[str, Any], words: str) -> None:
 
 def test_nothing_to_retry_is_no_empty_bucket() -> None:
     assert found_in_words(CERTIFICATE, retried=True) == "nothing to try again: no image under that prefix has failed"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ""),
+        (
+            {"late": 3, "late_before": datetime(2026, 11, 5, tzinfo=UTC)},
+            "3 that no scan had seen before (modified before 2026-11-05T00:00:00+00:00)",
+        ),
+        ({"late_prefixes": ("a/", "b/")}, "none that no scan had seen before (under a/, under b/)"),
+    ],
+)
+def test_what_came_late(change: dict[str, Any], words: str) -> None:
+    assert late_in_words(dataclasses.replace(CERTIFICATE, **change)) == words
 
 
 def test_what_is_flagged() -> None:

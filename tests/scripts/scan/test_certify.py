@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -156,6 +157,16 @@ def test_what_was_not_scored_is_shown_by_code_with_the_rules_that_left_it_out() 
     assert "codes      2 archived, 1 kms, 1 left_out, 1 unusable_key" in describe(made)
     assert "rules      --include .jpg, --include .png, --exclude thumbs/*" in describe(made)
     assert Certificate.parse(made.document()) == made
+
+
+def test_what_came_late_is_told_and_older_certificates_can_be_read() -> None:
+    made = replace(certificate(9, {P: 9}), late=2, late_before=datetime(2026, 11, 5, tzinfo=UTC), late_prefixes=("a/",))
+    assert "late       2 that no scan had seen before (under a/, modified before 2026-11-05T00:00" in describe(made)
+    document = made.document()
+    assert Certificate.parse(json.loads(json.dumps(document))) == made
+    older = {name: value for name, value in document.items() if not name.startswith("late")}
+    assert Certificate.parse(older) == replace(made, late=0, late_before=None, late_prefixes=())
+    assert "\nlate " not in describe(Certificate.parse(older))
 
 
 def test_no_key_adds_a_line_to_the_description() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sniffer.core.records import ListedObject, ListingDigest, Outcome, ScanRequest
-from sniffer.scan.listing import ListingTally, StillInaccessible, images_to_score
+from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, images_to_score
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -56,6 +56,40 @@ def test_windows_that_touch_share_no_object_and_miss_none() -> None:
         request = ScanRequest("s", "b", since=since, until=since + timedelta(days=1))
         found += [o.key for page in images_to_score(pages, request, lambda _: {}, ListingTally()) for o in page]
     assert sorted(found) == sorted(o.key for page in pages for o in page)
+
+
+@pytest.mark.parametrize(
+    ("asked", "late"),
+    [
+        ({"since": DAY, "until": DAY + timedelta(hours=30), "late_before": DAY + timedelta(hours=24)}, 24),
+        ({"late_before": DAY + timedelta(hours=24), "exclude": ("k1*",)}, 24 - 11),
+        ({"late_prefixes": ("k3", "k4")}, 22),
+        ({}, 0),
+    ],
+)
+def test_late_is_what_belongs_to_earlier_scans_and_none_has_seen(asked: dict[str, Any], late: int) -> None:
+    objects = [image for page in pages_of(60, 60) for image in page]
+    request = ScanRequest("s", "b", **asked)
+
+    def count(*, settled: set[bytes], seen: set[bytes], resumes: bool = False) -> int:
+        tally, earlier = ListingTally(), EarlierScans(seen.intersection, resumes)
+        known = dict.fromkeys(settled, False)
+        list(images_to_score([objects], request, lambda _: known, tally, earlier=earlier))
+        return tally.late
+
+    everything = {image.identity for image in objects}
+    ours = {image.identity for image in objects[::2]}
+    assert count(settled=set(), seen=set()) == late
+    assert count(settled=set(), seen=everything) == 0  # such as what failed, or what another model version has scored
+    assert count(settled=everything, seen=everything) == 0
+    assert count(settled=ours, seen=set(), resumes=True) == late  # a rerun of the scan that has settled them
+
+
+def test_only_what_is_under_the_prefix_itself_shows_that_it_is_no_misspelling() -> None:
+    tally, request = ListingTally(), ScanRequest("s", "b", prefix="k5", late_prefixes=("k4",))
+    pages = [[image] for page in pages_of(60, 60) for image in page if image.key.startswith("k4")]
+    assert sum(map(len, images_to_score(pages, request, lambda _: {}, tally))) == 11
+    assert (tally.seen, tally.listed) == (0, 11)
 
 
 def test_the_digest_ignores_the_order_but_not_the_number() -> None:

@@ -26,6 +26,7 @@ def options(*argv: str) -> ScanOptions:
         ["--bucket", "b", "--model-version", "7", "--limit", "5", "--rescan", "--dag-run", "manual__x"],
         ["--bucket", "b", "--model-version", "stable", "--retry-failed", "--dry-run"],
         ["--bucket", "b", "--include", ".jpg", "--include=-*.png", "--exclude", "thumbs/*", "--allow-empty"],
+        ["--bucket", "b", "--late-before", "2026-11-20", "--prefix=c/", "--late-prefix", "a/", "--late-prefix=b/"],
         ["--bucket", "b", "--scan-id", "scan_bucket.2026-11-20T00:00:00+00:00", "--progress", "p.json"],
     ],
 )
@@ -65,6 +66,22 @@ def test_wrong_flags_end_with_status_2_and_their_name(
 def test_a_window_must_not_be_empty() -> None:
     with pytest.raises(SettingsError, match="must be before"):
         options("--bucket", "b", "--since", "2026-11-21", "--until", "2026-11-21")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--prefix=b/", "--late-prefix=b/1/"], "--late-prefix 'b/1/' would list keys twice, with those under 'b/'"),
+        (["--prefix=c/", "--late-prefix=b/", "--late-prefix=b/"], "would list keys twice, with those under 'b/'"),
+        (["--late-prefix=b/"], "would list keys twice, with those under ''"),
+        (["--prefix=c/", "--late-prefix=b/", "--retry-failed"], "--retry-failed lists nothing"),
+        (["--since=2026-11-20", "--late-before=2026-11-20"], "--late-before 2026-11-20.* must be after --since"),
+        (["--until=2026-11-20", "--late-before=2026-11-21"], "not after --until"),
+    ],
+)
+def test_looking_back_where_it_makes_no_sense_is_refused(argv: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        options("--bucket", "b", *argv)
 
 
 def test_the_number_of_consumers_is_the_flags_the_variables_or_the_machines() -> None:

@@ -72,6 +72,18 @@ class ImageRepository:
         found = self.look_up(identities, model_version)
         return {identity: stored.code for identity, stored in found.items() if stored.outcome is Outcome.INACCESSIBLE}
 
+    def seen_by_others(self, identities: Sequence[bytes], scan_id: str) -> set[bytes]:
+        """Which of these images another scan has a row of, by whatever model version. Cost: as look_up()."""
+        if not identities:
+            return set()
+        query = (
+            "SELECT DISTINCT i.identity FROM images i STRAIGHT_JOIN predictions p ON p.image_id = i.image_id"
+            f" WHERE i.identity IN ({','.join(['%s'] * len(identities))})"
+            " AND p.scan_number <> COALESCE((SELECT number FROM scans WHERE scan_id = %s), -1)"
+        )
+        found = self._transact(lambda connection: connection.exec_driver_sql(query, (*identities, scan_id)).all())
+        return {row[0] for row in found}
+
     def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, Score]:
         """Scores that this model version already gave to these very bytes, by content hash."""
         if not content_hashes:

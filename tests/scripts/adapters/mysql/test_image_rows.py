@@ -68,6 +68,16 @@ def test_what_another_scan_stored_first_counts_as_unchanged(database: Database, 
     ]
 
 
+def test_what_other_scans_have_seen_counts_whatever_became_of_it(database: Database) -> None:
+    record(database, [predicted("a"), failed("b")], model_version=1, scan_id="first")
+    record(database, [predicted("c")], model_version=2, scan_id="second")
+    identities = {key: listed(key).identity for key in "abcd"}
+    asked = list(identities.values())
+    assert database.images.seen_by_others(asked, "third") == {identities[key] for key in "abc"}
+    assert database.images.seen_by_others(asked, "first") == {identities["c"]}
+    assert database.images.seen_by_others([], "first") == set()
+
+
 def test_a_failure_is_replaced_by_a_result_but_never_the_other_way(database: Database, database_url: str) -> None:
     record(database, [failed("a")], model_version=1, scan_id="s")
     assert database.images.settled([listed("a").identity], 1, DECODER_VERSION) == {}

@@ -11,8 +11,9 @@ Scores every new image of an S3 bucket with the classifier in TensorFlow Serving
 
 #### Steps
 
-1. `plan` works out exactly what is scanned.
-2. `scan` runs the program `python -m sniffer.scan`: one producer and its consumers.
+1. `plan` works out exactly what is scanned; its log says it in words, with both ends of the time window.
+2. `scan` runs the program `python -m sniffer.scan`: one producer and its consumers. In a backfill the task is
+   `scan_backfill`, so that no night waits for one; the other of the two is skipped.
 3. `certify` reads the certificate from MySQL. It must account for every listed object, and the failures must stay
    within the error budget. Then an event of the Asset `scanned_images` is emitted, with the counts as `extra`.
 
@@ -23,7 +24,13 @@ Scores every new image of an S3 bucket with the classifier in TensorFlow Serving
 * **Manual run**: everything under the prefix, whenever it was modified. `{{ ds }}` is the logical date or, if there is
   none, the day you triggered the run.
 
-*Modified since* and *Modified before* replace the time window in every kind of run.
+*Modified since* and *Modified before* replace the time window in every kind of run. A window's end does not belong to
+it. Days are days of UTC.
+
+**A nightly run looks back two days**, for what came late: S3 dates an upload by its start, so one that went on over
+midnight belongs to a day whose scan is over. With a time window that costs no further listing, with a dated prefix one
+more for each day; what has a result already costs a look-up. The certificate counts what no scan had seen before as
+`late`. *Days to look back* in the form, or `look_back_days` in `sniffer_scan`, changes it; 0 is none.
 
 Placeholders of the prefix: `{{ ds }}` (2026-11-05), `{{ ds_nodash }}` (20261105), `{{ year }}`, `{{ month }}`,
 `{{ day }}`.
@@ -34,7 +41,7 @@ The nightly target, once:
 
     airflow variables set sniffer_bucket my-images
     airflow variables set sniffer_prefix 'uploads/{{ ds }}/'  # optional
-    airflow variables set sniffer_scan '{"exclude": [".html"]}'  # optional
+    airflow variables set sniffer_scan '{"exclude": [".html"], "look_back_days": 1}'  # optional
 
 If you enter a bucket in the form, only what the form says is used with it (prefix empty: the whole bucket).
 
@@ -55,21 +62,21 @@ Everything else is set by `SNIFFER_*` environment variables of the worker.
 
 The log of `scan` has a line every 10 seconds: listed, done, images/s, and what goes on (*starting*, *still listing*,
 how many seconds are left, *stalled* if nothing has moved for a minute). The tab *Task State Store* of the task
-shows the same figures under `progress`. At most two scans run at a time; other runs wait.
+shows the same figures under `progress`. At most two scans run at a time, and two of a backfill; other runs wait.
 
 #### If something goes wrong
 
 * **What the problem means**: the exception of the failed task is the program's last error, in one line. The page
   `docs/troubleshooting.md` explains each. Its warnings are in the log; filter by level.
-* **The run failed or was stopped**: clear the task `scan`. The scan's id belongs to the run, so the next attempt only
-  does what is left. Two automatic retries do the same, after about 2 and 10 minutes. Wrong settings (exit status 2)
-  fail at once; the reason is at the end of the log.
+* **The run failed or was stopped**: clear the task `scan`. The scan's id belongs to the run and its target, so the
+  next attempt only does what is left. Two automatic retries do the same, after about 2 and 10 minutes. Wrong settings
+  (exit status 2) fail at once; the reason is at the end of the log.
 * **Some images failed**: trigger a run with *Retry failed*, or wait for the next scan of that prefix.
 * **Images must be scored again**: trigger a run with *Rescan*. Clearing a finished rescan repeats nothing.
 * **You need to know how long it takes**: trigger a *Dry run*. The estimate is in the log, and the XCom, of `scan`.
   It goes by the pace of an earlier scan, so there is none before the first.
-* **Objects arrived late** (S3 dates an upload by its start): a manual run without a time window finds them. Images that
-  are known already cost only a look-up.
+* **Objects arrived later than the nights look back**: a manual run without a time window finds them. Images that are
+  known already cost only a look-up.
 
 #### Backfill
 
@@ -82,10 +89,17 @@ For another bucket, add:
 
         --dag-run-conf '{"bucket": "s3://archive/{{ ds }}/"}'
 
-* Days that already have a run are left out. `--reprocess-behavior failed` or `completed` clears those runs in place;
-  they keep their scan id, so the bucket must stay the same.
+* **Every backfill has runs of its own**, whatever other runs there are for a day: of another bucket, of a night, of an
+  earlier backfill. So `--reprocess-behavior` changes nothing, and no night is replaced. To tell the runs apart, a run's
+  logical date is its day at the time of day at which the backfill was made.
+* **After a cancel, or with failed days: the same command again.** It has new runs for all the days. What has a result
+  costs a look-up, so only the rest is scored. Airflow allows one backfill of a DAG at a time.
+* Enter dates, without times: they are taken as typed, whatever zone the UI shows, and mean days of UTC. A day that is
+  not over yet is left to its night.
 * `--dry-run` lists the days, `--max-active-runs N` bounds the runs at a time, `--run-backwards` starts with the newest
   day.
+* **A bucket without dates in its keys** is listed as a whole for each day. One manual run with *Modified since* and
+  *Modified before* scans all those days with one listing.
 
 #### Safe to repeat
 
@@ -98,15 +112,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from airflow.sdk import CronDataIntervalTimetable, dag
+from airflow.sdk import dag
 
 from sniffer_airflow.names import TASK_DEFAULTS
 from sniffer_airflow.scan.form import scan_params
-from sniffer_airflow.scan.tasks import certify, plan, scan
+from sniffer_airflow.scan.tasks import certify, plan, scan, scan_backfill
+from sniffer_airflow.scan.timetable import NightsAndBackfills
 
 
 @dag(
-    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    schedule=NightsAndBackfills(),
     # Before S3 itself, so that any day can be backfilled; without catch-up it starts nothing.
     start_date=datetime(2006, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -120,7 +135,7 @@ from sniffer_airflow.scan.tasks import certify, plan, scan
 )
 def scan_bucket() -> None:
     """Score the new images of a bucket; prove that each is accounted for."""
-    plan() >> scan() >> certify()
+    plan() >> [scan(), scan_backfill()] >> certify()
 
 
 scan_bucket()

@@ -62,9 +62,13 @@ _DAG_RUN_CHARS = 255
 def name_of_run(dag_id: str, run_id: str) -> str:
     """Names what a DAG run works on: the same for every retry and clear, so that they resume it.
 
-    Fit for a scan's id (SCAN_ID_PATTERN) and for a folder.
+    Fit for a folder.
     """
-    full = f"{dag_id}.{run_id}"
+    return shortened(f"{dag_id}.{run_id}")
+
+
+def shortened(full: str) -> str:
+    """The name, fit for a scan's id (SCAN_ID_PATTERN) and for a folder; what had to be changed ends in a digest."""
     plain = re.sub(r"[^A-Za-z0-9._:+-]", "-", full)
     if plain == full and len(full) <= _RUN_NAME_CHARS:
         return full

@@ -1,4 +1,4 @@
-"""What Airflow loads of us at its start: our pages in the API server, and the rules of our forms' fields."""
+"""What Airflow loads of us at its start: our pages, the rules of our forms' fields, and the schedule of scans."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 import sniffer_airflow.scan.form  # noqa: F401 - the API server checks the form's fields by the rules that it makes
 from sniffer_airflow.names import PAGES_PREFIX, RUN_REPORT_PAGE, page_path
+from sniffer_airflow.scan.timetable import NightsAndBackfills
 
 
 async def pages(scope: Any, receive: Any, send: Any) -> None:
@@ -18,9 +19,10 @@ async def pages(scope: Any, receive: Any, send: Any) -> None:
 
 
 class SnifferPlugin(AirflowPlugin):
-    """Our pages, under PAGES_PREFIX, and the report of a run's model as a tab of the run's page."""
+    """Our pages, under PAGES_PREFIX, the report of a run's model as a tab of the run's page, and our schedule."""
 
     name = "sniffer"
+    timetables = [NightsAndBackfills]  # noqa: RUF012 - see its base
     fastapi_apps = [{"app": pages, "url_prefix": PAGES_PREFIX, "name": "sniffer-bot"}]  # noqa: RUF012 - see its base
     external_views = [  # noqa: RUF012 - see its base
         {

@@ -73,7 +73,7 @@ TEMPLATES = {"scan_bucket": "fleet", "rollout_serving": "rollout"}
 def test_every_program_of_every_dag_is_a_pod(pods: Pods) -> None:
     found = {dag_id: [task for dag, task in pods if dag == dag_id] for dag_id, _ in pods}
     assert found == {
-        "scan_bucket": ["scan"],
+        "scan_bucket": ["scan", "scan_backfill"],
         "watch_labels": ["count_labels"],
         "retrain_model": ["snapshot", "train", "evaluate", "gate"],
         "export_model": ["export"],

@@ -61,9 +61,9 @@ def time_field(title: str, help_md: str, *, section: str | None = None) -> Param
     return _field(None, "string", title, help_md, section, {}, format="date-time")
 
 
-def count_field(title: str, help_md: str, *, most: int = MOST, section: str | None = None) -> Param:
-    """A whole number from 1; may be left empty."""
-    return _field(None, "integer", title, help_md, section, {"minimum": 1, "maximum": most})
+def count_field(title: str, help_md: str, *, least: int = 1, most: int = MOST, section: str | None = None) -> Param:
+    """A whole number, by default from 1; may be left empty."""
+    return _field(None, "integer", title, help_md, section, {"minimum": least, "maximum": most})
 
 
 def share_field(title: str, help_md: str, *, may_be_one: bool, section: str | None = None) -> Param:

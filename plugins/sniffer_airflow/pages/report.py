@@ -18,12 +18,12 @@ from sniffer_airflow.names import EXPORT_DAG, RETRAIN_DAG, ROLLOUT_DAG, SCAN_DAG
 from sniffer_airflow.pages.message import HEADERS, message
 
 _VERSION_IN = {
-    RETRAIN_DAG: ("gate", "version"),
-    EXPORT_DAG: ("export", "version"),
-    ROLLOUT_DAG: ("plan", "version"),
-    SCAN_DAG: ("scan", "model_version"),
+    RETRAIN_DAG: (("gate",), "version"),
+    EXPORT_DAG: (("export",), "version"),
+    ROLLOUT_DAG: (("plan",), "version"),
+    SCAN_DAG: (("scan", "scan_backfill"), "model_version"),
 }
-"""For each DAG, the task whose result names the model version, and under which name."""
+"""For each DAG, the tasks one of whose results names the model version, and under which name."""
 
 
 _WHO_SEES_PICTURES = (
@@ -60,11 +60,12 @@ def report_of_run(dag_id: str, run_id: str, *, with_pictures: bool) -> HTMLRespo
     """The report of the version that the run is about. The tab is on every run's page, also where there is none."""
     if dag_id not in _VERSION_IN:
         return message(200, "No model report", f"Runs of {dag_id} are not about one model version.")
-    task, name = _VERSION_IN[dag_id]
-    found = _result_of(dag_id, run_id, task)
+    tasks, name = _VERSION_IN[dag_id]
+    found = next(filter(None, (_result_of(dag_id, run_id, task) for task in tasks)), None)
     version = found.get(name) if isinstance(found, dict) else None
     if not isinstance(version, int):
-        text = f"The report appears here when the task {task} of this run has succeeded and names a model version."
+        named = " or ".join(tasks)
+        text = f"The report appears here when the task {named} of this run has succeeded and names a model version."
         return message(200, "No model report yet", text)
     return report_of_version(version, with_pictures=with_pictures)
 

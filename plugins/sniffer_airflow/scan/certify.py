@@ -6,7 +6,7 @@ import logging
 import os
 from datetime import datetime
 
-from sniffer.core.certificate_words import flagged_in_words, found_in_words
+from sniffer.core.certificate_words import flagged_in_words, found_in_words, late_in_words
 from sniffer.core.errors import ContractError, IncompleteScan
 from sniffer.core.records import Certificate
 from sniffer.core.settings import database_settings
@@ -54,6 +54,7 @@ def asset_extra(certificate: Certificate) -> dict[str, Json]:
         "since": _iso(certificate.since),
         "until": _iso(certificate.until),
         "limited": certificate.limited,
+        "late": certificate.late,
         "model_version": certificate.model_version,
         "listed": certificate.listed,
         **{str(outcome): count for outcome, count in certificate.outcomes.items()},
@@ -69,6 +70,8 @@ def log_in_words(certificate: Certificate, *, retried: bool) -> None:
     """What the scan found, for whoever opens the task's log."""
     log.info("scan %s: %s", certificate.scan_id, found_in_words(certificate, retried=retried))
     log.info("%d listed: %s", certificate.listed, _counts(certificate))
+    if late := late_in_words(certificate):
+        log.info("late: %s", late)
     log.info("flagged: %s", flagged_in_words(certificate))
     for warning in certificate.warnings:
         log.warning("%s", warning)

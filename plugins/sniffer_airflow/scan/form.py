@@ -30,6 +30,9 @@ from sniffer_airflow.scan.window import has_only_known_placeholders
 
 PREFIX_CHARS = 1024
 MOST_CONSUMERS = 256
+LOOK_BACK_DAYS = 2
+"""How far a nightly scan looks back by default: S3 dates an upload by its start, and takes days over a large one."""
+MOST_LOOK_BACK_DAYS = 31
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 """Covers S3's rules, those of old us-east-1 buckets, access point aliases, and other stores with an S3 API."""
@@ -79,6 +82,7 @@ class ScanForm:
     rescan: bool
     retry_failed: bool
     consumers: int | None
+    look_back_days: int | None
 
     @classmethod
     def parse(cls, params: Mapping[str, Json]) -> ScanForm:
@@ -98,6 +102,7 @@ class ScanForm:
             rescan=values.switch("rescan"),
             retry_failed=values.switch("retry_failed"),
             consumers=values.count("consumers"),
+            look_back_days=values.count("look_back_days"),
         )
         if form.rescan and form.retry_failed:
             raise SettingsError("choose either Rescan or Retry failed: a rescan retries failed images as well")
@@ -116,19 +121,22 @@ class NightlyTarget:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     allow_empty: bool = False
+    look_back_days: int = LOOK_BACK_DAYS
 
     @classmethod
     def parse(cls, bucket: str, prefix: str, more: str) -> NightlyTarget:
         """From the Variables' texts; `more` is JSON, or empty. SettingsError names the Variable that is wrong."""
         fields = _fields(_UNSEEN)
-        shared = {name: in_variable(fields[name]) for name in ("include", "exclude", "allow_empty")}
+        shared = {name: in_variable(fields[name]) for name in ("include", "exclude", "allow_empty", "look_back_days")}
         values = checked_json(more, SCAN_VARIABLE, shared, _EXAMPLE)
+        look_back_days = values.count("look_back_days")
         return cls(
             checked_text(bucket, BUCKET_VARIABLE, fields["bucket"]),
             checked_text(prefix, PREFIX_VARIABLE, fields["prefix"]),
             values.lines("include"),
             values.lines("exclude"),
             values.switch("allow_empty"),
+            LOOK_BACK_DAYS if look_back_days is None else look_back_days,
         )
 
 
@@ -201,6 +209,15 @@ def _more_fields(today: _Today) -> dict[str, Param]:
             "Leave out keys like",
             "Suffixes or patterns of keys that are left out and counted as skipped, one a line. Folder markers always "
             "are. *If empty:* as for the field above.",
+            section=MORE_OPTIONS,
+        ),
+        "look_back_days": count_field(
+            "Days to look back",
+            "Also scan the days before the run's own, for images that came late: S3 dates an upload by its start. What "
+            "has a result already costs a look-up only. *If empty:* a nightly run looks back as the Variable "
+            f"{SCAN_VARIABLE} says, else {LOOK_BACK_DAYS} days; other runs do not.",
+            least=0,
+            most=MOST_LOOK_BACK_DAYS,
             section=MORE_OPTIONS,
         ),
         "allow_empty": setting_field(

@@ -5,17 +5,19 @@ Pure. Wrong or contradictory input is a SettingsError that names the field and t
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.flags import render_flags
 from sniffer_airflow.forms.fields import Json
-from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE
+from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, shortened
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm, split_s3_url
-from sniffer_airflow.scan.window import RunDates, day_of, fill_in_day, is_dated, window_of
+from sniffer_airflow.scan.window import RunDates, Window, day_of, fill_in_day, is_dated, window_of
 
 PREFIX_BYTES = 1024
+_TARGET_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class ScanPlan:
     prefix: str
     since: datetime | None
     until: datetime | None
+    late_before: datetime | None
+    late_prefix: tuple[str, ...]
+    """What an earlier run should have seen; see ScanRequest."""
     model_version: str
     consumers: int | None
     limit: int | None
@@ -40,7 +45,12 @@ class ScanPlan:
 
     def arguments(self) -> list[str]:
         """The flags of `python -m sniffer.scan`, each as one word, so that no value can be taken for a flag."""
-        return render_flags(self.document() | {"include": self.include, "exclude": self.exclude})
+        lists: dict[str, Json] = {
+            "include": self.include,
+            "exclude": self.exclude,
+            "late_prefix": self.late_prefix,
+        }
+        return render_flags(self.document() | lists)
 
     def document(self) -> dict[str, Json]:
         """The plan as JSON-ready values, for XCom and for people."""
@@ -49,10 +59,28 @@ class ScanPlan:
             "exclude": list(self.exclude),
             "since": self.since and self.since.isoformat(),
             "until": self.until and self.until.isoformat(),
+            "late_before": self.late_before and self.late_before.isoformat(),
+            "late_prefix": list(self.late_prefix),
         }
 
+    def in_words(self) -> str:
+        """What is scanned, with both ends of the window."""
+        if self.retry_failed:
+            return f"what failed before under s3://{self.bucket}/{self.prefix}"
+        ends = [
+            *([f"from {self.since.isoformat()}"] if self.since else []),
+            *([f"until just before {self.until.isoformat()}"] if self.until else []),
+        ]
+        window = f"modified {' '.join(ends)}" if ends else "whenever modified"
+        late = [f"s3://{self.bucket}/{prefix}" for prefix in self.late_prefix]
+        if self.late_before:
+            late.append(f"what was modified before {self.late_before.isoformat()}")
+        return f"s3://{self.bucket}/{self.prefix}, {window}" + (
+            f"; looks back for what came late: {', '.join(late)}" if late else ""
+        )
 
-def plan_scan(*, scan_id: str, dag_run: str, dates: RunDates, form: ScanForm, nightly: NightlyTarget) -> ScanPlan:
+
+def plan_scan(*, run_name: str, dag_run: str, dates: RunDates, form: ScanForm, nightly: NightlyTarget) -> ScanPlan:
     """Resolve target, day and window, and check what no single field can show."""
     bucket, template = _target(form, nightly)
     prefix = fill_in_day(template, day_of(dates))
@@ -60,14 +88,22 @@ def plan_scan(*, scan_id: str, dag_run: str, dates: RunDates, form: ScanForm, ni
         raise SettingsError(f"the prefix is longer than an S3 key can be ({PREFIX_BYTES} bytes): {prefix[:60]!r}…")
     # A bucket of the form never mixes with the Variables'.
     rules = NightlyTarget() if form.bucket else nightly
+    days = _days_to_look_back(dates, form, rules, dated_prefix=is_dated(template))
     window = window_of(dates, form.since, form.until, dated_prefix=is_dated(template))
+    late_before = None
+    if days and window.since:
+        late_before, window = window.since, Window(window.since - timedelta(days=days), window.until)
+    earlier = [fill_in_day(template, day_of(dates) - timedelta(days=n)) for n in range(1, days + 1)]
     return ScanPlan(
-        scan_id=scan_id,
+        scan_id=scan_id_of(run_name, bucket, prefix),
         dag_run=dag_run,
         bucket=bucket,
         prefix=prefix,
         since=window.since,
         until=window.until,
+        late_before=late_before,
+        # Of a prefix without a day in it, such as one of the month, most are the same.
+        late_prefix=tuple(dict.fromkeys(one for one in earlier if one != prefix)),
         model_version=form.model_version,
         consumers=form.consumers,
         limit=form.limit,
@@ -78,6 +114,30 @@ def plan_scan(*, scan_id: str, dag_run: str, dates: RunDates, form: ScanForm, ni
         retry_failed=form.retry_failed,
         dry_run=form.dry_run,
     )
+
+
+def _days_to_look_back(dates: RunDates, form: ScanForm, rules: NightlyTarget, *, dated_prefix: bool) -> int:
+    """How many days before its own a run scans as well: its own wish, or every night."""
+    asked = form.look_back_days
+    if not asked:
+        by_default = dates.is_nightly and not (form.since or form.until or form.retry_failed)
+        return rules.look_back_days if by_default and asked is None else 0
+    if form.retry_failed:
+        raise SettingsError("Days to look back and Retry failed: a retry lists nothing, leave one of them out")
+    if form.since or form.until:
+        raise SettingsError("Days to look back and Modified since or before: set the times, which say it all, alone")
+    if not dates.is_periodic and not dated_prefix:
+        raise SettingsError(
+            "Days to look back: this manual run has no day to look back from, and no time limit; leave the field out, "
+            "or enter a prefix with a date such as uploads/{{ ds }}/"
+        )
+    return asked
+
+
+def scan_id_of(run_name: str, bucket: str, prefix: str) -> str:
+    """Names a scan by its run and its target: the same for every retry and clear, unless they have another target."""
+    digest = hashlib.sha256(f"{bucket}/{prefix}".encode()).hexdigest()[:_TARGET_DIGITS]
+    return shortened(f"{run_name}.{bucket}-{digest}")
 
 
 def _target(form: ScanForm, nightly: NightlyTarget) -> tuple[str, str]:

@@ -1,12 +1,12 @@
-"""The three tasks of `scan_bucket`, as its graph uses them: plan, scan, certify."""
+"""The tasks of `scan_bucket`, as its graph uses them: plan, scan (of a backfill: scan_backfill), certify."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-from airflow.sdk import BaseOperator, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import BaseOperator, TriggerRule, task
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
@@ -26,40 +26,56 @@ from sniffer_airflow.scan.plan import plan_scan
 from sniffer_airflow.scan.window import RunDates
 
 SCANS_AT_A_TIME = 2
-"""Over all runs of the DAG, backfills included, which max_active_runs does not bound. A scan fills its machine."""
+"""Over all runs of the DAG but backfills, whatever max_active_runs says. A scan fills its machine."""
+BACKFILL_SCANS_AT_A_TIME = 2
+"""Over all runs of a backfill. Airflow counts by task, so that backfills have one of their own: no night waits."""
+SCAN_TASK, BACKFILL_TASK = "scan", "scan_backfill"
 
 log = logging.getLogger(__name__)
 
 
 @task
-def plan(*, dag_run: Any = None, params: Any = None) -> dict[str, Json]:
+def plan(*, dag_run: Any = None, params: Any = None, ti: Any = None) -> dict[str, Json]:
     """What this run scans: every default filled in, contradictions refused, and the flags for the program."""
+    dates = RunDates.of(dag_run)
     with errors_by_reaction():
         planned = plan_scan(
-            scan_id=name_of_run(dag_run.dag_id, dag_run.run_id),
+            run_name=name_of_run(dag_run.dag_id, dag_run.run_id),
             dag_run=dag_run_text(dag_run.dag_id, dag_run.run_id),
-            dates=RunDates.of(dag_run),
+            dates=dates,
             form=ScanForm.parse(params),
             nightly=NightlyTarget.parse(*map(read_variable, (BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE))),
         )
     for name, value in planned.document().items():
         log.info("%-14s %s", name, "-" if value in (None, "", []) else value)
-    return {**planned.document(), "arguments": [*planned.arguments()]}
+    log.info("this run scans %s", planned.in_words())
+    ti.xcom_push("return_value", {**planned.document(), "arguments": [*planned.arguments()]})
+    other = SCAN_TASK if dates.is_backfill else BACKFILL_TASK
+    raise DownstreamTasksSkipped(tasks=[other])  # type: ignore[no-untyped-call]
 
 
 def scan() -> BaseOperator:
     """`python -m sniffer.scan`; its XCom is the certificate without samples (of a dry run: the estimate)."""
+    return _scan(SCAN_TASK, SCANS_AT_A_TIME)
+
+
+def scan_backfill() -> BaseOperator:
+    """The same in a run of a backfill."""
+    return _scan(BACKFILL_TASK, BACKFILL_SCANS_AT_A_TIME)
+
+
+def _scan(task_id: str, at_a_time: int) -> BaseOperator:
     return program(
-        task_id="scan",
+        task_id=task_id,
         module="sniffer.scan",
         arguments=from_plan("arguments"),
         progress_flag="--progress",
         leave_out=("failure_samples",),
-        max_active_tis_per_dag=SCANS_AT_A_TIME,
+        max_active_tis_per_dag=at_a_time,
     )
 
 
-@task(outlets=[SCANNED_IMAGES])
+@task(outlets=[SCANNED_IMAGES], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def certify(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """Judge the certificate in MySQL; an event of the Asset `scanned_images` if it holds, failure if not."""
     planned = ti.xcom_pull(task_ids="plan")

@@ -18,7 +18,8 @@ from typing import Any
 
 from sniffer.core.errors import SettingsError
 
-PERIODIC = frozenset({"scheduled", "backfill"})
+SCHEDULED, BACKFILL = "scheduled", "backfill"
+PERIODIC = frozenset({SCHEDULED, BACKFILL})
 
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _LEFT_OVER = re.compile(r"\{\{|\}\}|\{%|%\}")
@@ -49,6 +50,16 @@ class RunDates:
     def is_periodic(self) -> bool:
         """Whether the run stands for one interval of the schedule (nightly, backfill), not for a person's wish."""
         return self.run_type in PERIODIC
+
+    @property
+    def is_nightly(self) -> bool:
+        """Whether the schedule made the run."""
+        return self.run_type == SCHEDULED
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether the run is a day of a backfill."""
+        return self.run_type == BACKFILL
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,6 @@ def _interval(dates: RunDates) -> tuple[datetime, datetime]:
     if start is None or end is None or start >= end:
         # What a plain cron string gives: its runs would each scan nothing, and say that all is well.
         raise SettingsError(
-            f"this {dates.run_type} run has no data interval: the DAG's schedule must be a CronDataIntervalTimetable"
+            f"this {dates.run_type} run has no data interval: the DAG's schedule must be NightsAndBackfills()"
         )
     return start.astimezone(UTC), end.astimezone(UTC)

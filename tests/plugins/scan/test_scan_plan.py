@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.records import SCAN_ID_PATTERN
 from sniffer_airflow.names import dag_run_text, name_of_run
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm, scan_params
-from sniffer_airflow.scan.plan import ScanPlan, plan_scan
+from sniffer_airflow.scan.plan import ScanPlan, plan_scan, scan_id_of
 from sniffer_airflow.scan.window import RunDates
 
 DAY, NEXT = datetime(2026, 11, 5, tzinfo=UTC), datetime(2026, 11, 6, tzinfo=UTC)
 NIGHTLY = RunDates("scheduled", run_after=NEXT, logical_date=DAY, interval_start=DAY, interval_end=NEXT)
+BACKFILL = RunDates("backfill", run_after=NEXT, logical_date=DAY, interval_start=DAY, interval_end=NEXT)
 MANUAL = RunDates("manual", run_after=datetime(2026, 11, 22, 13, 30, tzinfo=UTC))
 NOT_SET = NightlyTarget()
 FORM = {name: param.value for name, param in scan_params().items()}
@@ -27,7 +28,7 @@ FORM = {name: param.value for name, param in scan_params().items()}
 
 def plan(dates: RunDates = MANUAL, nightly: NightlyTarget = NOT_SET, **fields: Any) -> ScanPlan:
     return plan_scan(
-        scan_id="scan_bucket.manual__1",
+        run_name="scan_bucket.manual__1",
         dag_run="scan_bucket/manual__1",
         dates=dates,
         form=ScanForm.parse(FORM | fields),
@@ -65,9 +66,64 @@ def test_the_nightly_target_may_be_a_url_too() -> None:
 
 
 def test_a_night_scans_its_partition_or_its_window_never_both() -> None:
-    by_partition, by_window = plan(NIGHTLY, TARGET), plan(NIGHTLY, NightlyTarget("nightly"))
+    by_partition, by_window = (
+        plan(NIGHTLY, TARGET, look_back_days=0),
+        plan(NIGHTLY, NightlyTarget("nightly"), look_back_days=0),
+    )
     assert (by_partition.prefix, by_partition.since, by_partition.until) == ("uploads/2026-11-05/", None, None)
     assert (by_window.prefix, by_window.since, by_window.until) == ("", DAY, NEXT)
+    assert [(p.late_before, p.late_prefix) for p in (by_partition, by_window)] == [(None, ()), (None, ())]
+
+
+def test_a_night_looks_back_in_its_window_or_under_the_prefixes_of_earlier_days() -> None:
+    by_window = plan(NIGHTLY, NightlyTarget("nightly"))
+    assert (by_window.since, by_window.until, by_window.late_before) == (DAY - timedelta(days=2), NEXT, DAY)
+    assert by_window.late_prefix == ()
+    by_partition = plan(NIGHTLY, TARGET)
+    assert (by_partition.prefix, by_partition.since, by_partition.late_before) == ("uploads/2026-11-05/", None, None)
+    assert by_partition.late_prefix == ("uploads/2026-11-04/", "uploads/2026-11-03/")
+    assert by_partition.arguments()[4:6] == [f"--late-prefix={prefix}" for prefix in by_partition.late_prefix]
+    more = plan(NIGHTLY, NightlyTarget.parse("nightly", "{{ year }}-{{ month }}/", '{"look_back_days": 6}'))
+    assert (more.prefix, more.late_prefix) == ("2026-11/", ("2026-10/",))
+
+
+@pytest.mark.parametrize("dates", [BACKFILL, MANUAL])
+def test_only_nights_look_back_unless_somebody_asks(dates: RunDates) -> None:
+    silent = plan(dates, NightlyTarget.parse("nightly", "{{ ds }}/", '{"look_back_days": 6}'))
+    assert (silent.late_before, silent.late_prefix) == (None, ())
+    asked = plan(dates, bucket="pics", prefix="{{ ds }}/", look_back_days=1)
+    assert len(asked.late_prefix) == 1
+    assert plan(NIGHTLY, NightlyTarget("nightly"), since="2026-11-01T00:00:00Z").late_before is None
+    assert plan(NIGHTLY, NightlyTarget("nightly"), retry_failed=True).since == DAY
+
+
+def test_what_is_scanned_is_said_with_both_ends() -> None:
+    assert plan(BACKFILL, bucket="pics", prefix="a/").in_words() == (
+        "s3://pics/a/, modified from 2026-11-05T00:00:00+00:00 until just before 2026-11-06T00:00:00+00:00"
+    )
+    assert plan(bucket="pics", since="2026-11-05T02:00:00+02:00").in_words() == (
+        "s3://pics/, modified from 2026-11-05T00:00:00+00:00"
+    )
+    assert plan(BACKFILL, bucket="pics", prefix="{{ ds }}/").in_words() == "s3://pics/2026-11-05/, whenever modified"
+    assert (
+        plan(NIGHTLY, NightlyTarget("nightly"))
+        .in_words()
+        .endswith("; looks back for what came late: what was modified before 2026-11-05T00:00:00+00:00")
+    )
+    assert plan(NIGHTLY, NightlyTarget("pix", "{{ ds }}/")).in_words() == (
+        "s3://pix/2026-11-05/, whenever modified; looks back for what came late: s3://pix/2026-11-04/, "
+        "s3://pix/2026-11-03/"
+    )
+    assert plan(bucket="pics", retry_failed=True).in_words() == "what failed before under s3://pics/"
+
+
+def test_a_scan_is_named_by_its_run_and_its_target() -> None:
+    mine = scan_id_of("scan_bucket.scheduled__2026-11-05T00:00:00+00:00", "pics", "a/")
+    assert mine.startswith("scan_bucket.scheduled__2026-11-05T00:00:00+00:00.pics-")
+    assert mine == scan_id_of("scan_bucket.scheduled__2026-11-05T00:00:00+00:00", "pics", "a/")
+    others = {scan_id_of("scan_bucket.scheduled__2026-11-05T00:00:00+00:00", *t) for t in (("pics", ""), ("b", "a/"))}
+    assert len(others | {mine}) == 3
+    assert SCAN_ID_PATTERN.fullmatch(scan_id_of("scan_bucket." + "x" * 100, "b" * 63, "é/"))
 
 
 def test_the_rules_of_the_nightly_target_hold_for_it_alone() -> None:
@@ -101,12 +157,13 @@ def test_a_wrong_target_in_the_variables_is_named(bucket: str, prefix: str, mess
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        ('{"look_back_days": 32}', "look_back_days in the Variable sniffer_scan must be a whole number from 0 to 31"),
         ("{", "the Variable sniffer_scan is not JSON .*; it looks like"),
         ("[]", "the Variable sniffer_scan must be a JSON object"),
         (
             '{"includes": []}',
             "the Variable sniffer_scan has no field includes .did you mean include.*; it may have include, exclude, "
-            "allow_empty",
+            "allow_empty, look_back_days",
         ),
         ('{"include": ".jpg"}', "include in the Variable sniffer_scan must be a list of at most 100 texts, not '.jpg'"),
         ('{"exclude": [1]}', "exclude in the Variable sniffer_scan must be a list of at most 100 texts"),
@@ -123,7 +180,7 @@ def test_wrong_rules_in_the_variable_are_named(more: str, message: str) -> None:
 
 def test_the_flags_of_a_manual_scan_by_defaults() -> None:
     assert plan(bucket="pics").arguments() == [
-        "--scan-id=scan_bucket.manual__1",
+        f"--scan-id={scan_id_of('scan_bucket.manual__1', 'pics', '')}",
         "--dag-run=scan_bucket/manual__1",
         "--bucket=pics",
         "--model-version=stable",
@@ -186,6 +243,9 @@ def test_the_program_understands_every_flag(which: str, tmp_path: Path) -> None:
             "bucket in the form of scan_bucket must be a bucket name such as .*, not 's3://a b/x'",
         ),
         ({"bucket": "s3:/pics"}, "bucket in the form of scan_bucket must be a bucket name such as .*, not 's3:/pics'"),
+        ({"bucket": "pics", "look_back_days": 1}, "Days to look back: this manual run has no day to look back from"),
+        ({"bucket": "pics", "look_back_days": 1, "retry_failed": True}, "Days to look back and Retry failed"),
+        ({"bucket": "pics", "look_back_days": 1, "since": "2026-11-05T00:00:00Z"}, "Days to look back and Modified"),
         ({"bucket": "pics", "rescan": True, "retry_failed": True}, "either Rescan or Retry failed"),
         ({"bucket": "pics", "since": "2026-11-06T00:00:00Z", "until": "2026-11-05T00:00:00Z"}, "earlier than until"),
         (

@@ -76,7 +76,7 @@ def test_the_windows_of_consecutive_nights_leave_no_gap_and_no_overlap() -> None
 @pytest.mark.parametrize("end", [DAY, None])
 def test_a_schedule_without_intervals_is_refused_rather_than_scanning_nothing(end: datetime | None) -> None:
     dates = RunDates("scheduled", run_after=DAY, logical_date=DAY, interval_start=DAY, interval_end=end)
-    with pytest.raises(SettingsError, match="must be a CronDataIntervalTimetable"):
+    with pytest.raises(SettingsError, match="must be NightsAndBackfills"):
         window_of(dates, None, None, dated_prefix=False)
 
 

@@ -11,11 +11,22 @@ from pathlib import Path
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    for flag in ("bucket", "prefix", "since", "until", "model-version", "consumers", "limit", "scan-id", "dag-run"):
+    for flag in (
+        "bucket",
+        "prefix",
+        "since",
+        "until",
+        "model-version",
+        "consumers",
+        "limit",
+        "scan-id",
+        "dag-run",
+        "late-before",
+    ):
         parser.add_argument(f"--{flag}")
     for flag in ("result", "progress"):
         parser.add_argument(f"--{flag}", type=Path, required=True)
-    for flag in ("include", "exclude"):
+    for flag in ("include", "exclude", "late-prefix"):
         parser.add_argument(f"--{flag}", action="append", default=[])
     for flag in ("allow-empty", "rescan", "retry-failed", "dry-run"):
         parser.add_argument(f"--{flag}", action="store_true")

@@ -41,7 +41,7 @@ The nightly target, once:
 
     airflow variables set sniffer_bucket my-images
     airflow variables set sniffer_prefix 'uploads/{{ ds }}/'  # optional
-    airflow variables set sniffer_scan '{"exclude": [".html"], "look_back_days": 1}'  # optional
+    airflow variables set sniffer_scan '{"exclude": [".html"]}'  # optional
 
 If you enter a bucket in the form, only what the form says is used with it (prefix empty: the whole bucket).
 

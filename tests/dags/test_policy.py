@@ -98,7 +98,12 @@ def test_no_edge_of_a_graph_is_there_for_data_alone(bag: DagBag) -> None:
         dag_id: {(task.task_id, below) for task in dag.tasks for below in task.downstream_task_ids}
         for dag_id, dag in bag.dags.items()
     }
-    for dag_id in ("scan_bucket", "watch_labels", "retrain_model", "export_model"):
+    assert edges["scan_bucket"] == set(
+        itertools.chain(
+            itertools.pairwise(("plan", "scan", "certify")), itertools.pairwise(("plan", "scan_backfill", "certify"))
+        )
+    )
+    for dag_id in ("watch_labels", "retrain_model", "export_model"):
         assert len(edges[dag_id]) == len(bag.dags[dag_id].tasks) - 1, dag_id
     steps = ["preflight", "load", "verify", "review", "approve", "promote"]
     assert edges["rollout_serving"] == {

@@ -116,6 +116,16 @@ def plan_scan(*, run_name: str, dag_run: str, dates: RunDates, form: ScanForm, n
     )
 
 
+def advice(planned: ScanPlan, dates: RunDates) -> str:
+    """What whoever made the backfill may not have meant; empty when there is nothing to say."""
+    if not dates.is_backfill or planned.since is None or planned.until is None:
+        return ""
+    return (
+        f"each day of this backfill lists all of s3://{planned.bucket}/{planned.prefix}, whose keys have no date that "
+        "the prefix names: where that takes long, trigger one run instead, with Modified since and Modified before"
+    )
+
+
 def _days_to_look_back(dates: RunDates, form: ScanForm, rules: NightlyTarget, *, dated_prefix: bool) -> int:
     """How many days before its own a run scans as well: its own wish, or every night."""
     asked = form.look_back_days

@@ -22,7 +22,7 @@ from sniffer_airflow.names import (
 )
 from sniffer_airflow.scan.certify import asset_extra, judge, log_in_words, stored_certificate
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm
-from sniffer_airflow.scan.plan import plan_scan
+from sniffer_airflow.scan.plan import advice, plan_scan
 from sniffer_airflow.scan.window import RunDates
 
 SCANS_AT_A_TIME = 2
@@ -49,6 +49,8 @@ def plan(*, dag_run: Any = None, params: Any = None, ti: Any = None) -> dict[str
     for name, value in planned.document().items():
         log.info("%-14s %s", name, "-" if value in (None, "", []) else value)
     log.info("this run scans %s", planned.in_words())
+    if advised := advice(planned, dates):
+        log.info("%s", advised)
     ti.xcom_push("return_value", {**planned.document(), "arguments": [*planned.arguments()]})
     other = SCAN_TASK if dates.is_backfill else BACKFILL_TASK
     raise DownstreamTasksSkipped(tasks=[other])  # type: ignore[no-untyped-call]

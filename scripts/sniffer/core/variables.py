@@ -60,8 +60,8 @@ class Setting(Generic[T]):
     def bounds(self) -> str:
         """The bounds in words, or an empty text."""
         if self.maximum < math.inf:
-            return f"from {self.minimum:g} to {self.maximum:g}"
-        return f"at least {self.minimum:g}" if self.minimum > -math.inf else ""
+            return f"from {self.minimum:.15g} to {self.maximum:g}"
+        return f"at least {self.minimum:.15g}" if self.minimum > -math.inf else ""
 
     def default_text(self) -> str:
         """The default with its unit, for people; empty when there is none."""

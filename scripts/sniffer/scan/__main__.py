@@ -27,7 +27,15 @@ from sniffer.core.program import Program
 from sniffer.core.progress_bar import shows_bars
 from sniffer.core.settings import database_settings, default_consumers, fleet_settings, image_settings, serving_settings
 from sniffer.scan.folder import private_folder
-from sniffer.scan.request import SCAN_ENVIRONMENT, ScanOptions, add_scan_flags, output_argv, scan_argv, scan_options
+from sniffer.scan.request import (
+    PART_OF_SCAN,
+    SCAN_ENVIRONMENT,
+    ScanOptions,
+    add_scan_flags,
+    output_argv,
+    scan_argv,
+    scan_options,
+)
 from sniffer.scan.terminal import ScanDisplay
 
 log = logging.getLogger(__name__)
@@ -73,7 +81,7 @@ class Fleet:
     def run(self) -> int:
         """Run until the producer ends; returns its exit status. Raises IncompleteScan when the fleet breaks down."""
         producer = self._producer = self._spawn(
-            "sniffer.scan.produce", [*self._producer_argv, f"--endpoint=ipc://{self._endpoint}"]
+            "sniffer.scan.produce", [PART_OF_SCAN, *self._producer_argv, f"--endpoint=ipc://{self._endpoint}"]
         )
         if self._stopped_at is not None:
             self.stop()  # asked before there was a producer
@@ -120,12 +128,13 @@ class Fleet:
     def _start_consumer(self, number: int) -> None:
         # They start while the producer checks everything; it alone says what is wrong.
         flags = [f"--endpoint=ipc://{self._endpoint}", f"--name=consumer-{number}", "--skip-checks"]
+        flags.append(f"--reason={self._reason_file(number)}")
         self._consumers[number] = self._spawn("sniffer.scan.consume", [*flags, *self._consumer_argv])
 
     def _restart_consumer(self, number: int, status: int) -> None:
         if status == SettingsError.exit_status:
             self._end_producer()
-            raise SettingsError(f"consumer {number} cannot work with its settings: its own line above says why")
+            raise SettingsError(f"consumer {number} cannot work with its settings: {self._reason(number)}")
         if self._restarts_left <= 0:
             self._end_producer()
             raise IncompleteScan(
@@ -136,6 +145,16 @@ class Fleet:
         log.warning("consumer %d ended with %s: starting it again", number, _ending(status))
         time.sleep(POLL_S)
         self._start_consumer(number)
+
+    def _reason_file(self, number: int) -> Path:
+        return Path(f"{self._endpoint}-reason-{number}")
+
+    def _reason(self, number: int) -> str:
+        """Why a consumer ended, in its own words."""
+        try:
+            return self._reason_file(number).read_text("utf-8")
+        except OSError:  # it ended before it could read its flags
+            return "its own line above says why"
 
     def _end_producer(self) -> None:
         """Let it certify what there is; it may be ending already, told by the consumer what was wrong."""
@@ -180,7 +199,7 @@ def _run_program(arguments: argparse.Namespace) -> int:
     configure_logging("scan", options.request.scan_id)
     consumers = arguments.consumers or default_consumers()
     if options.dry_run:
-        argv = [*scan_argv(options), *output_argv(arguments), f"--consumers={consumers}"]
+        argv = [PART_OF_SCAN, *scan_argv(options), *output_argv(arguments), f"--consumers={consumers}"]
         dry_run = _spawn("sniffer.scan.produce", argv)
         with Ending.by(dry_run.terminate):
             return dry_run.wait()

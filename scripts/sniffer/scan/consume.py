@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.serving import ModelServer
@@ -55,6 +56,8 @@ def _add_arguments(parser: Parser) -> None:
         action="store_true",
         help="as a part of `sniffer scan`: the producer checks everything, and is waited for as long as that takes",
     )
+    # Of `sniffer scan`, which ends with what is written there.
+    parser.add_argument("--reason", type=Path, help=argparse.SUPPRESS)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -66,6 +69,8 @@ def _run(arguments: argparse.Namespace) -> int:
     except SnifferError as error:
         # As a line of the log, since the scan shows the lines of many consumers.
         log.error("%s", error)
+        if arguments.reason is not None:
+            arguments.reason.write_text(str(error), "utf-8", errors="backslashreplace")
         return error.exit_status
 
 

@@ -127,6 +127,21 @@ def images_to_score(
     tally.finished = True
 
 
+def empty_window_hint(request: ScanRequest, tally: ListingTally) -> str:
+    """What to do about a window in which nothing was modified, though there are objects; empty when that is not so."""
+    if tally.listed or not tally.seen or not tally.finished or not (request.since or request.until):
+        return ""
+    ends = [
+        *([f"from {request.since.isoformat()}"] if request.since else []),
+        *([f"until just before {request.until.isoformat()}"] if request.until else []),
+    ]
+    return (
+        f"none of the {tally.seen} objects under s3://{request.bucket}/{request.prefix} was modified {' '.join(ends)}. "
+        "All of them had to be listed to know: for a bucket without dates in its keys, one scan with a wider window, "
+        "or without one, costs as much as that of a day"
+    )
+
+
 def _without_set_aside(
     page: list[ListedObject], request: ScanRequest, rules: SkipRules, tally: ListingTally
 ) -> list[ListedObject]:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
@@ -43,8 +44,8 @@ from sniffer.scan import progress
 from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate, basis_of
 from sniffer.scan.lease import LeaseKeeper
-from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, images_to_score
-from sniffer.scan.request import SCAN_ENVIRONMENT, STABLE, ScanOptions, add_scan_flags, scan_options
+from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, empty_window_hint, images_to_score
+from sniffer.scan.request import PART_OF_SCAN, SCAN_ENVIRONMENT, STABLE, ScanOptions, add_scan_flags, scan_options
 from sniffer.scan.run import ScanRun, Source
 from sniffer.scan.wire import ProducerSocket
 
@@ -58,6 +59,8 @@ def _add_arguments(parser: Parser) -> None:
     parser.add_argument("--endpoint", help="where consumers connect: tcp://127.0.0.1:5555, or ipc://path")
     # For `sniffer scan`, which draws a bar from the file of --progress.
     parser.add_argument("--no-progress-lines", action="store_true", help=argparse.SUPPRESS)
+    # Of `sniffer scan`, by whose name errors are reported.
+    parser.add_argument(PART_OF_SCAN, action="store_true", help=argparse.SUPPRESS)
     # Of `sniffer scan` that was given no scan id: nobody can have run this scan before.
     parser.add_argument("--first-start", action="store_true", help=argparse.SUPPRESS)
     # Of `sniffer scan --dry-run`, whose estimate is for so many.
@@ -102,7 +105,9 @@ PROGRAM = Program(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program. Exit status: 0 the certificate holds, 1 it does not, 2 wrong usage or settings."""
-    return PROGRAM.main(argv)
+    words = sys.argv[1:] if argv is None else argv
+    program = replace(PROGRAM, command="sniffer scan") if PART_OF_SCAN in words else PROGRAM
+    return program.main(argv)
 
 
 def _scan(options: ScanOptions, endpoint: str | None, *, may_resume: bool) -> ProgramResult:
@@ -208,7 +213,10 @@ def _run_scan(
             bar=bar,
         )
         with Ending.by(run.stop):
-            return run.run()
+            certificate = run.run()
+    if hint := empty_window_hint(request, tally):
+        log.info("%s", hint)
+    return certificate
 
 
 def _recheck(model: ModelRecord) -> None:

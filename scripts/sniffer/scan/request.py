@@ -15,6 +15,8 @@ from sniffer.core.records import SCAN_ID_PATTERN, ScanRequest
 from sniffer.core.settings import parse_utc
 
 STABLE = "stable"
+PART_OF_SCAN = "--part-of-scan"
+"""The flag by which `sniffer scan` starts its producer."""
 
 SCAN_ENVIRONMENT = (
     "SNIFFER_DATABASE_URL",

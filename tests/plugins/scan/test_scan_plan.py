@@ -15,7 +15,7 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.records import SCAN_ID_PATTERN
 from sniffer_airflow.names import dag_run_text, name_of_run
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm, scan_params
-from sniffer_airflow.scan.plan import ScanPlan, plan_scan, scan_id_of
+from sniffer_airflow.scan.plan import ScanPlan, advice, plan_scan, scan_id_of
 from sniffer_airflow.scan.window import RunDates
 
 DAY, NEXT = datetime(2026, 11, 5, tzinfo=UTC), datetime(2026, 11, 6, tzinfo=UTC)
@@ -115,6 +115,14 @@ def test_what_is_scanned_is_said_with_both_ends() -> None:
         "s3://pix/2026-11-03/"
     )
     assert plan(bucket="pics", retry_failed=True).in_words() == "what failed before under s3://pics/"
+
+
+def test_a_backfill_of_a_bucket_without_dates_is_advised_to_be_one_run() -> None:
+    assert advice(plan(BACKFILL, bucket="pics", prefix="a/"), BACKFILL).startswith(
+        "each day of this backfill lists all of s3://pics/a/"
+    )
+    assert advice(plan(BACKFILL, bucket="pics", prefix="{{ ds }}/"), BACKFILL) == ""
+    assert advice(plan(NIGHTLY, NightlyTarget("pics")), NIGHTLY) == ""
 
 
 def test_a_scan_is_named_by_its_run_and_its_target() -> None:

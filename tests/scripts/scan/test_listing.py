@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sniffer.core.records import ListedObject, ListingDigest, Outcome, ScanRequest
-from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, images_to_score
+from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, empty_window_hint, images_to_score
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -83,6 +83,27 @@ def test_late_is_what_belongs_to_earlier_scans_and_none_has_seen(asked: dict[str
     assert count(settled=set(), seen=everything) == 0  # such as what failed, or what another model version has scored
     assert count(settled=everything, seen=everything) == 0
     assert count(settled=ours, seen=set(), resumes=True) == late  # a rerun of the scan that has settled them
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        (
+            {"since": DAY - timedelta(days=9), "until": DAY},
+            "none of the 5 objects under s3://b/ was modified from 2026-11-11T00:00:00+00:00 until just before "
+            "2026-11-20T00:00:00+00:00. All of them had to be listed",
+        ),
+        ({"until": DAY}, "none of the 5 objects under s3://b/ was modified until just before 2026-11-20"),
+        ({"since": DAY}, ""),
+        ({"exclude": ("k",)}, ""),
+    ],
+)
+def test_a_window_in_which_nothing_was_modified_gets_a_hint(asked: dict[str, Any], hint: str) -> None:
+    tally, request = ListingTally(), ScanRequest("s", "b", **asked)
+    list(images_to_score(pages_of(5, 5), request, lambda _: {}, tally))
+    assert empty_window_hint(request, tally).startswith(hint)
+    assert bool(empty_window_hint(request, tally)) == bool(hint)
+    assert empty_window_hint(request, ListingTally(finished=True)) == ""
 
 
 def test_only_what_is_under_the_prefix_itself_shows_that_it_is_no_misspelling() -> None:

@@ -13,6 +13,8 @@ from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.forms.fields import Json
 
+_RESUME = "clear the task `scan` (in a backfill `scan_backfill`)"
+
 log = logging.getLogger(__name__)
 
 
@@ -28,7 +30,7 @@ def stored_certificate(scan_id: str) -> Certificate | None:
 def judge(scan_id: str, certificate: Certificate | None) -> Certificate:
     """The certificate, if it is this scan's, its counts add up and it holds; else IncompleteScan or ContractError."""
     if certificate is None:
-        raise IncompleteScan(f"scan {scan_id} has no certificate in MySQL: clear the task `scan` to resume it")
+        raise IncompleteScan(f"scan {scan_id} has no certificate in MySQL: {_RESUME}")
     if certificate.scan_id != scan_id:
         raise ContractError(f"MySQL holds the certificate of {certificate.scan_id} under {scan_id}")
     total = sum(certificate.outcomes.values())
@@ -39,8 +41,8 @@ def judge(scan_id: str, certificate: Certificate | None) -> Certificate:
         )
     if not certificate.holds:
         raise IncompleteScan(
-            f"scan {scan_id}: the certificate does not hold: {'; '.join(certificate.problems)}. Clear the task `scan` "
-            "to resume it"
+            f"scan {scan_id}: the certificate does not hold: {'; '.join(certificate.problems)}. To do what is left, "
+            f"{_RESUME}"
         )
     return certificate
 

@@ -8,11 +8,12 @@ the time of day at which it was made, which no night and no other backfill has. 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 from pendulum import DateTime, instance
+
+from sniffer_airflow.forms.fields import Json
 
 _DAY = timedelta(days=1)
 _ZONE_STEP_S = 15 * 60
@@ -56,7 +57,7 @@ class NightsAndBackfills(CronDataIntervalTimetable):
         super().__init__(cron, timezone)
 
     @classmethod
-    def deserialize(cls, data: dict[str, Any]) -> NightsAndBackfills:  # noqa: ARG003 - there is one such schedule
+    def deserialize(cls, data: dict[str, Json]) -> NightsAndBackfills:  # noqa: ARG003 - there is one such schedule
         """Read back what serialize() gave."""
         return cls()
 

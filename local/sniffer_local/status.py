@@ -50,7 +50,7 @@ def rows(layout: Layout, registry: Registry, services: Sequence[Service]) -> lis
     supervisor = (
         Row(SUPERVISOR, ServiceState.RUNNING, psutil.Process(pid).create_time(), log=log) if pid else _down(log)
     )
-    return [supervisor, *(_row(service, registry, answers, said if said.pid == pid else None) for service in services)]
+    return [supervisor, *(_row(service, registry, answers, said if pid else None) for service in services)]
 
 
 def _down(log: str) -> Row:

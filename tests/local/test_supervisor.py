@@ -6,37 +6,30 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 from support.programs import eventually
+from support.sleepers import QUICK, sleeper, supervised
 
-from sniffer_local.keepers import RestartPace, Task, supervise
-from sniffer_local.processes import Service
+from sniffer_local.keepers import RestartPace, Task
 from sniffer_local.registry import Registry
 from sniffer_local.supervision import ServiceState, ServiceStatus, read_supervision
 
-QUICK = RestartPace(first_delay_s=0.05, longest_delay_s=0.2, most_failures=3, steady_s=0.5, poll_s=0.02)
 SUPERVISOR = """
 import signal, sys, threading
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import test_supervisor as ours
-folder, stop = Path(sys.argv[2]), threading.Event()
+from sniffer_local.registry import Registry
+from sniffer_local.keepers import Task, supervise
+from support.sleepers import QUICK, sleeper
+folder, stop = Path(sys.argv[1]), threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
-tasks = [ours.Task(ours.sleeper(folder, name)) for name in ("one", "two")]
-ours.supervise(tasks, ours.Registry(folder / "stack.json"), folder / "said.json", stop, ours.QUICK)
+tasks = [Task(sleeper(folder, name)) for name in ("one", "two")]
+supervise(tasks, Registry(folder / "stack.json"), folder / "said.json", stop, QUICK)
 """
-
-
-def sleeper(folder: Path, name: str, script: str = "echo up; exec sleep 600") -> Service:
-    log = folder / f"{name}.log"
-    return Service(name, ("sh", "-c", script), log, lambda: log.is_file() and "up" in log.read_text())
 
 
 def said(folder: Path, name: str) -> ServiceStatus:
@@ -48,20 +41,6 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     registry = Registry(tmp_path / "stack.json")
     yield registry
     registry.stop(registry.names(), limit_s=0)
-
-
-@contextmanager
-def supervised(folder: Path, *tasks: Task, pace: RestartPace = QUICK) -> Iterator[None]:
-    """These tasks under a supervisor of our own process, as long as the block runs."""
-    stop = threading.Event()
-    arguments = (tasks, Registry(folder / "stack.json"), folder / "said.json", stop, pace)
-    thread = threading.Thread(target=supervise, args=arguments)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def is_running(folder: Path, name: str, restarts: int = 0) -> Callable[[], bool]:
@@ -173,7 +152,7 @@ def test_after_a_killed_supervisor_nothing_runs_twice(tmp_path: Path, registry: 
     names = ("one", "two")
 
     def start() -> subprocess.Popen[bytes]:
-        command = (sys.executable, "-c", SUPERVISOR, str(Path(__file__).parent), str(tmp_path))
+        command = (sys.executable, "-c", SUPERVISOR, str(tmp_path))
         return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
 
     first = start()

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import mysql
 
 from sniffer import cli
 from sniffer.adapters.mysql import schema
+from sniffer.adapters.mysql.grants import role_statements
 from sniffer.core.errors import SnifferError, UnreadableImage
 from sniffer.core.outcomes import CODES, OUTCOMES
 from sniffer.core.program import Program
@@ -115,11 +116,24 @@ def flags_page() -> str:
     return _page(parts)
 
 
+def roles_script() -> str:
+    """The roles of MySQL as `sniffer migrate --grants` makes them, for the database `sniffer`."""
+    return "\n".join(
+        [
+            "-- The roles of the database `sniffer`, as `sniffer migrate --grants` prints them.",
+            "-- Made from the code by `make docs`; do not edit.",
+            *(f"{statement};" for statement in role_statements("sniffer")),
+            "",
+        ]
+    )
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "tables.md": tables_page,
     "outcomes.md": outcomes_page,
     "settings.md": settings_page,
     "flags.md": flags_page,
+    "roles.sql": roles_script,
 }
 
 

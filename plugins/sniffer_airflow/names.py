@@ -12,6 +12,12 @@ from airflow.sdk import Asset, conf
 
 AWS_CONNECTION = "aws_default"
 MYSQL_CONNECTION = "mysql_default"
+MYSQL_CONNECTIONS = {
+    "sniffer": "sniffer_mysql_scan",
+    "sniffer_model": "sniffer_mysql_trainer",
+    "sniffer_rollout": "sniffer_mysql_rollout",
+}
+"""Connections of the programs of each package, by the roles of `sniffer migrate --grants`; else MYSQL_CONNECTION."""
 SERVING_CONNECTION = "sniffer_serving"
 
 BUCKET_VARIABLE = "sniffer_bucket"

@@ -114,19 +114,22 @@ SECRET = {"name": "x", "valueFrom": {"secretKeyRef": {"name": "sniffer-database-
         (lambda body: body["spec"]["template"]["spec"].update(serviceAccountName="sniffer-trainer"), "service account"),
         (lambda body: body["spec"]["template"]["spec"].pop("serviceAccountName"), "service account"),
         (lambda body: body["spec"]["template"]["spec"].update(automountServiceAccountToken=True), "service account"),
-        (lambda body: container(body).setdefault("env", []).append(SECRET), "no Secret"),
-        (lambda body: container(body).update(envFrom=[{"secretRef": {"name": "s"}}]), "no Secret"),
+        (lambda body: container(body).setdefault("env", []).append(SECRET), "no other Secret"),
+        (
+            lambda body: container(body).update(envFrom=[{"secretRef": {"name": "sniffer-aws-trainer"}}]),
+            "no other Secret",
+        ),
         (
             lambda body: body["spec"]["template"]["spec"]["volumes"].append(
                 {"name": "s", "secret": {"secretName": "sniffer-curve"}}
             ),
-            "no Secret",
+            "no other Secret",
         ),
         (
             lambda body: body["spec"]["template"]["spec"]["volumes"].append(
                 {"name": "s", "persistentVolumeClaim": {"claimName": "sniffer-training"}}
             ),
-            "no Secret",
+            "no other Secret",
         ),
         (lambda body: container(body).update(image="elsewhere/server:1"), "images"),
         (

@@ -12,12 +12,22 @@ import yaml
 from support.imports import CHECKOUT
 from support.manifests import Manifests, Render, Resource
 
+from sniffer.adapters.mysql.grants import ROLES
 from sniffer.core import settings as code
 from sniffer.core.settings import DatabaseSettings, FleetSettings, ImageSettings, RolloutSettings, ServingSettings
 
 # What an installation adds to settings.env and to the Secret.
 FILLED_IN = {"SNIFFER_MODEL_BASE_PATH": "s3://models/drug_detector"}
 FROM_SECRET = {"SNIFFER_DATABASE_URL": "mysql+mysqldb://sniffer:secret@mysql/sniffer"}
+
+
+DATABASE_ROLES = {
+    "sniffer-fleet": "scan",
+    "sniffer-trainer": "trainer",
+    "sniffer-rollout": "rollout",
+    "sniffer-migrate": "migrate",
+}
+"""Service account → role in MySQL; Airflow itself is the reader."""
 
 
 class Watched(Mapping[str, str]):
@@ -86,9 +96,14 @@ def test_every_name_in_an_argument_is_in_the_containers_environment(
     maps = {"sniffer-settings": settings, "sniffer-scan": render("fleet").get("ConfigMap", "sniffer-scan")["data"]}
     for container in manifests.containers():
         given = {each["name"] for each in container.get("env", [])}
-        given |= {name for source in container.get("envFrom", []) for name in maps[source["configMapRef"]["name"]]}
+        given |= {name for source in config_maps_of(container) for name in maps[source]}
         used = set(re.findall(r"\$\((\w+)\)", " ".join(container.get("args", []))))
         assert used <= given, container["name"]
+
+
+def config_maps_of(container: Resource) -> list[str]:
+    """The ConfigMaps that a container takes its environment from."""
+    return [each["configMapRef"]["name"] for each in container.get("envFrom", []) if "configMapRef" in each]
 
 
 def test_config_maps_secrets_and_accounts_that_pods_name_are_there_or_known(everything: Manifests) -> None:
@@ -107,11 +122,41 @@ def test_config_maps_secrets_and_accounts_that_pods_name_are_there_or_known(ever
             assert volume.get("persistentVolumeClaim", {}).get("claimName") in {*claims, None}
             secrets |= {volume["secret"]["secretName"]} if "secret" in volume else set()
     for container in everything.containers():
-        assert {each["configMapRef"]["name"] for each in container.get("envFrom", [])} <= config_maps
+        assert set(config_maps_of(container)) <= config_maps
         named = [each["valueFrom"]["secretKeyRef"] for each in container.get("env", []) if "valueFrom" in each]
         assert all(each["key"] == "SNIFFER_DATABASE_URL" for each in named)
         secrets |= {each["name"] for each in named}
-    assert secrets == {"sniffer-secrets", "sniffer-curve"}
+    assert secrets == {*(f"sniffer-database-{role}" for role in DATABASE_ROLES.values()), "sniffer-curve"}
+
+
+def test_every_pod_gets_the_database_of_its_role_and_no_other(everything: Manifests) -> None:
+    """By its service account: programs of one role share one Secret, and nobody has that of the migration."""
+    found: dict[str, set[str]] = {account: set() for account in DATABASE_ROLES}
+    for _, pod in everything.pods():
+        spec = pod["spec"]
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
+            for each in container.get("env", []):
+                if "secretKeyRef" in each.get("valueFrom", {}):
+                    found[spec["serviceAccountName"]].add(each["valueFrom"]["secretKeyRef"]["name"])
+    assert found == {account: {f"sniffer-database-{role}"} for account, role in DATABASE_ROLES.items()}
+    assert {f"sniffer_{role}" for role in DATABASE_ROLES.values()} == {role.name for role in ROLES} - {"sniffer_reader"}
+
+
+def test_keys_for_s3_are_optional_and_each_accounts_own(everything: Manifests) -> None:
+    found = {}
+    for name, pod in everything.pods():
+        spec = pod["spec"]
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
+            for each in container.get("envFrom", []):
+                if "secretRef" in each:
+                    assert each["secretRef"]["optional"] is True, name
+                    found[each["secretRef"]["name"]] = spec["serviceAccountName"]
+    assert found == {
+        "sniffer-aws-fleet": "sniffer-fleet",
+        "sniffer-aws-trainer": "sniffer-trainer",
+        "sniffer-aws-rollout": "sniffer-rollout",
+        "sniffer-aws-serving": "tf-serving",
+    }
 
 
 def test_every_program_that_needs_the_database_gets_its_url(everything: Manifests) -> None:
@@ -177,43 +222,3 @@ def test_our_images_have_the_projects_version(images: dict[str, Resource], k8s: 
 def test_the_model_server_is_of_one_version(images: dict[str, Resource]) -> None:
     tags = [entry["newTag"].removesuffix("-gpu") for name, entry in images.items() if name.startswith("tensorflow/")]
     assert len(tags) == 2 and len(set(tags)) == 1
-
-
-@pytest.fixture(scope="module")
-def guide(k8s: Path) -> str:
-    """The guide, its continued lines joined."""
-    return (k8s.parent / "docs" / "kubernetes.md").read_text().replace("\\\n", " ")
-
-
-def test_the_guide_makes_the_secrets_that_are_asked_for(guide: str, k8s: Path) -> None:
-    assert "--from-literal" not in guide, "a secret on a command line"
-    made = {}
-    for namespace, name, files in re.findall(r"kubectl -n (\w+) create secret generic (\S+) (--from-file.*)", guide):
-        made[namespace, name] = set(re.findall(r"--from-file=([\w.]+)", files))
-    for namespace, name, line in re.findall(r'^secret (\w+) (\S+) <<< "([\w-]+)=', guide, re.MULTILINE):
-        made[namespace, name] = {line}
-    for namespace, name, lines in re.findall(r"^secret (\w+) (\S+) <<END\n(.*?)^END$", guide, re.MULTILINE | re.DOTALL):
-        made[namespace, name] = {line.partition("=")[0] for line in lines.splitlines()}
-    values = yaml.safe_load((k8s / "airflow-values.yaml").read_text())
-    assert made == {
-        ("sniffer", "sniffer-secrets"): {"SNIFFER_DATABASE_URL"},
-        ("sniffer", "sniffer-curve"): {"producer.pub", "producer.key", "consumer.pub", "consumer.key", "consumers.pub"},
-        ("airflow", values["data"]["metadataSecretName"]): {"connection"},
-        ("airflow", values["fernetKeySecretName"]): {"fernet-key", "api-secret-key", "jwt-secret"},
-        ("airflow", "airflow-connections"): {"AIRFLOW_CONN_MYSQL_DEFAULT"},
-    }
-    assert "airflow-connections" in values["extraEnvFrom"]
-    assert {values[key] for key in ("apiSecretKeySecretName", "jwtSecretName")} == {values["fernetKeySecretName"]}
-
-
-def test_the_guide_fills_in_every_name_of_the_clusters_configuration(guide: str, k8s: Path) -> None:
-    (listed,) = re.findall(r"envsubst '([^']+)'", guide)
-    assert set(re.findall(r"\$\{(\w+)\}", (k8s / "eksctl.yaml").read_text())) == set(re.findall(r"\$(\w+)", listed))
-
-
-def test_the_guide_names_what_is_there(guide: str, k8s: Path) -> None:
-    for folder in re.findall(r"-[kf] (k8s/[\w/.-]+)", guide):
-        assert (k8s.parent / folder).exists(), folder
-    names = (CHECKOUT / "plugins" / "sniffer_airflow" / "names.py").read_text()
-    for variable in re.findall(r"airflow variables set (\w+)", guide):
-        assert f'"{variable}"' in names

@@ -32,7 +32,8 @@ def program(
     """The operator that runs `python -m MODULE` as a process of the worker (the default) or as a pod.
 
     `arguments` are words, or a template that renders to a JSON list of words. `needs` names the Connections that a
-    process gets its settings from; a pod has its own, from Kubernetes. The progress of a pod is in its log.
+    process gets its settings from; a pod has its own, from Kubernetes, but no database's address that it does not need.
+    The progress of a pod is in its log.
     """
     place = os.environ.get(PLACE_VARIABLE) or PROCESSES
     common: dict[str, Any] = {"module": module, "arguments": arguments, "leave_out": leave_out, **kwargs}
@@ -47,5 +48,5 @@ def program(
     if place == PODS:
         from sniffer_airflow.executors.pod import PodProgramOperator
 
-        return PodProgramOperator(**common)
+        return PodProgramOperator(mysql="mysql" in needs, **common)
     raise SettingsError(f"{PLACE_VARIABLE} must be {PROCESSES} or {PODS}, not {place!r}")

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import MODEL_NAME
-from sniffer_airflow.names import AWS_CONNECTION, MYSQL_CONNECTION, SERVING_CONNECTION
+from sniffer_airflow.names import AWS_CONNECTION, MYSQL_CONNECTION, MYSQL_CONNECTIONS, SERVING_CONNECTION
 
 HOW_TO_CREATE = {
     MYSQL_CONNECTION: "--conn-type mysql --conn-host HOST --conn-login USER --conn-password PASSWORD "
@@ -39,11 +39,14 @@ class Connections:
     serving: Connection | None = None
 
 
-def fetch(*, aws: bool = True, mysql: bool = True, serving: bool = True) -> Connections:
-    """Read the Connections a program needs; SettingsError names a missing one and how to create it."""
+def fetch(*, module: str = "", aws: bool = True, mysql: bool = True, serving: bool = True) -> Connections:
+    """Read the Connections a program needs; SettingsError names a missing one and how to create it.
+
+    For MySQL that of the module's role where there is one, else the one that Airflow's own tasks and pages read with.
+    """
     return Connections(
         aws=_optional(AWS_CONNECTION) if aws else None,
-        mysql=_needed(MYSQL_CONNECTION) if mysql else None,
+        mysql=_database_of(module) if mysql else None,
         serving=_needed(SERVING_CONNECTION) if serving else None,
     )
 
@@ -130,6 +133,11 @@ def serving_url(connection: Connection) -> str:
     path = (schema if schema not in ("", "http", "https") else parts.path.strip("/")) or f"v1/models/{MODEL_NAME}"
     address = _address(parts.hostname, connection.port or parts.port)
     return f"{(protocols or ['http'])[0]}://{_userinfo(connection)}{address}/{path}"
+
+
+def _database_of(module: str) -> Connection:
+    of_role = MYSQL_CONNECTIONS.get(module.partition(".")[0])
+    return (_optional(of_role) if of_role else None) or _needed(MYSQL_CONNECTION)
 
 
 def _optional(conn_id: str) -> Connection | None:

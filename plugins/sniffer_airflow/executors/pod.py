@@ -22,6 +22,7 @@ from kubernetes import client as k8s_client
 from kubernetes.client import models as k8s
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.variables import DATABASE_URL
 from sniffer_airflow.executors.failures import failure
 from sniffer_airflow.executors.log_position import LogPosition
 from sniffer_airflow.executors.orphans import Owner, remove_orphans
@@ -99,12 +100,13 @@ class PodProgramOperator(KubernetesPodOperator):
         *,
         module: str,
         arguments: Sequence[str] | str = (),
+        mysql: bool = True,
         leave_out: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
         package = module.partition(".")[0]
         super().__init__(
-            pod_template_dict=pod_template(package),
+            pod_template_dict=pod_template(package, mysql=mysql),
             full_pod_spec=_gpu_changes() if package == _TRAINER and os.environ.get(GPU_VARIABLE) == "1" else None,
             cmds=["python", "-m", module],
             arguments=arguments,  # type: ignore[arg-type]  # a template's text is made into words below
@@ -206,12 +208,14 @@ def manifests() -> Path:
     return folder
 
 
-def pod_template(package: str) -> dict[str, Any]:
-    """The template for the programs of that package, its images as components/images says."""
+def pod_template(package: str, *, mysql: bool = True) -> dict[str, Any]:
+    """The template for the programs of that package, images as components/images says; MySQL's address if wanted."""
     template: dict[str, Any] = yaml.safe_load((manifests() / "pods" / f"{_TEMPLATES[package]}.yaml").read_text())
     images = _images()
     for container in template["spec"]["containers"]:
         container["image"] = images[container["image"]]
+        if not mysql:
+            container["env"] = [each for each in container["env"] if each["name"] != DATABASE_URL.name]
     return template
 
 

@@ -102,7 +102,7 @@ class ProgramOperator(BaseOperator):
 
     def _connections(self) -> Connections:
         try:
-            return fetch(**self.needs)
+            return fetch(module=self.module, **self.needs)
         except SettingsError as error:
             raise AirflowFailException(str(error)) from error
 

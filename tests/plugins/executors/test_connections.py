@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from sniffer.core.errors import SettingsError
 from sniffer.core.redaction import KnownSecrets
 from sniffer.core.settings import database_settings, serving_settings
-from sniffer_airflow.executors.connections import Connections, program_environ
+from sniffer_airflow.executors.connections import Connections, fetch, program_environ
 
 NASTY = "p@ss:w/o?r#d %2F&=+ö'\"\\"
 
@@ -192,3 +192,33 @@ def test_secrets_are_masked_plain_and_quoted_but_not_words_too_short_to_tell() -
     text = f"{environ['SNIFFER_DATABASE_URL']} {NASTY} {environ['AWS_SECRET_ACCESS_KEY']} pw"
     masked = KnownSecrets(environ).hide(text)
     assert masked == "mysql+mysqldb://u:***@db/s?charset=utf8mb4 *** *** pw"
+
+
+@pytest.mark.parametrize(
+    ("module", "its_own"),
+    [
+        ("sniffer.scan", "sniffer_mysql_scan"),
+        ("sniffer_model.gate", "sniffer_mysql_trainer"),
+        ("sniffer_model.export.export", "sniffer_mysql_trainer"),
+        ("sniffer_rollout", "sniffer_mysql_rollout"),
+    ],
+)
+def test_a_program_logs_in_to_mysql_as_its_role_where_that_has_a_connection(
+    module: str, its_own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def given(module: str) -> str | None:
+        found = fetch(module=module, aws=False, serving=False).mysql
+        return None if found is None else found.login
+
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", "mysql://reader:pw@db/s")
+    assert given(module) == "reader"
+    monkeypatch.setenv(f"AIRFLOW_CONN_{its_own.upper()}", "mysql://of_its_own:pw@db/s")
+    assert given(module) == "of_its_own"
+    assert given("") == "reader"  # Airflow's own tasks and pages
+    monkeypatch.delenv("AIRFLOW_CONN_MYSQL_DEFAULT")
+    assert given(module) == "of_its_own"
+
+
+def test_a_missing_connection_is_named_with_how_to_make_it() -> None:
+    with pytest.raises(SettingsError, match="connection mysql_default is missing.*airflow connections add"):
+        fetch(module="sniffer.scan", aws=False, serving=False)

@@ -63,8 +63,12 @@ ROLES = (
 
 
 def grant_statements(connection: Connection) -> list[str]:
-    """The statements that make the roles of the connection's database, for its kind of server. Each may be repeated."""
-    database = str(connection.execute(text("SELECT DATABASE()")).scalar())
+    """The statements that make the roles of the connection's database. Each may be repeated."""
+    return role_statements(str(connection.execute(text("SELECT DATABASE()")).scalar()))
+
+
+def role_statements(database: str) -> list[str]:
+    """The same for a database of that name, whose tables are there, on any kind of server."""
     statements = []
     for role in ROLES:
         statements.append(f"CREATE ROLE IF NOT EXISTS {role.name}")

@@ -1,0 +1,138 @@
+"""docker/pin_images.py: the digests behind the tags are written where Kustomize, Airflow and the chart read them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from support.imports import CHECKOUT
+from support.manifests import render_folder
+
+from sniffer_airflow.executors.pod import TEMPLATES_VARIABLE, pod_template
+
+SCRIPT = CHECKOUT / "docker" / "pin_images.py"
+
+Pin = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def digest(reference: str) -> str:
+    return f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
+
+
+@pytest.fixture
+def k8s(tmp_path: Path) -> Path:
+    copied = tmp_path / "k8s"
+    shutil.copytree(CHECKOUT / "k8s", copied)
+    return copied
+
+
+@pytest.fixture
+def pin(tmp_path: Path, k8s: Path) -> Pin:
+    """Runs the script where `docker` answers with a digest made from the reference; and refuses what it cannot know."""
+    fake = tmp_path / "bin" / "docker"
+    fake.parent.mkdir()
+    fake.write_text(
+        f"#!{sys.executable}\n"
+        "import hashlib, sys\n"
+        "*words, reference = sys.argv[1:]\n"
+        "assert words == ['buildx', 'imagetools', 'inspect', '--format', '{{.Manifest.Digest}}'], words\n"
+        "if 'missing' in reference:\n"
+        "    sys.exit('ERROR: ' + reference + ': not found')\n"
+        "print('sha256:' + hashlib.sha256(reference.encode()).hexdigest())\n"
+    )
+    fake.chmod(0o755)
+
+    def run(*flags: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-I", SCRIPT, "--k8s", k8s, *flags],
+            env={"PATH": str(fake.parent)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def test_what_is_applied_and_what_airflow_starts_is_pinned(
+    pin: Pin, k8s: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {each["name"]: each for each in images(k8s)}
+    assert pin().returncode == 0
+    for each in images(k8s):
+        reference = f"{each.get('newName', each['name'])}:{each['newTag']}"
+        assert each == {**before[each["name"]], "digest": digest(reference)}
+    for name in ("overlays/gpu", "overlays/cpu", "pods", "fleet"):
+        for container in render_folder(k8s / name).containers():
+            assert container["image"].partition("@")[2].startswith("sha256:"), container["image"]
+    monkeypatch.setenv(TEMPLATES_VARIABLE, str(k8s))
+    (container,) = pod_template("sniffer")["spec"]["containers"]
+    assert container["image"] == f"sniffer-bot/fleet@{digest('sniffer-bot/fleet:0.1.0')}"
+
+
+def test_airflows_image_is_pinned_by_where_it_was_pushed(pin: Pin, k8s: Path) -> None:
+    assert pin("--airflow", "registry.example/airflow").returncode == 0
+    values = yaml.safe_load((k8s / "airflow-values.yaml").read_text())
+    assert values["images"]["airflow"] == {
+        "repository": "sniffer-bot/airflow",
+        "tag": "0.1.0",
+        "digest": digest("registry.example/airflow:0.1.0"),
+    }
+
+
+def test_comments_stay_and_a_second_run_changes_nothing(pin: Pin, k8s: Path) -> None:
+    path = k8s / "components" / "images" / "kustomization.yaml"
+    before = path.read_text()
+    pin()
+    pinned = path.read_text()
+    assert [line for line in pinned.splitlines() if "digest:" not in line] == before.splitlines()
+    assert pin().stdout == ""
+    assert path.read_text() == pinned
+
+
+def test_a_check_names_what_is_not_pinned_or_pinned_to_another_tag(pin: Pin, k8s: Path) -> None:
+    path = k8s / "components" / "images" / "kustomization.yaml"
+    before = path.read_text()
+    done = pin("--check")
+    assert done.returncode == 1 and "sniffer-bot/fleet:0.1.0 is sha256:" in done.stdout
+    assert path.read_text() == before
+    pin()
+    assert pin("--check").returncode == 0
+    path.write_text(path.read_text().replace("newTag: 2.20.0-gpu", "newTag: 2.21.0-gpu"))
+    done = pin("--check")
+    assert done.returncode == 1 and done.stdout.startswith("tensorflow/serving:2.21.0-gpu is sha256:")
+    assert pin().returncode == 0
+    assert pin("--check").returncode == 0
+
+
+def test_an_image_that_is_not_there_is_named_and_nothing_is_written(pin: Pin, k8s: Path) -> None:
+    path = k8s / "components" / "images" / "kustomization.yaml"
+    path.write_text(path.read_text().replace("newTag: 2.20.0-gpu", "newTag: missing"))
+    before = path.read_text()
+    done = pin()
+    assert done.returncode == 2 and "tensorflow/serving:missing cannot be had" in done.stderr
+    assert path.read_text() == before
+
+
+def test_without_docker_it_says_so(
+    k8s: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(os.environ, "PATH", "/nonexistent")
+    assert runpy.run_path(str(SCRIPT))["main"](["--k8s", str(k8s)]) == 2
+    assert "no docker here" in capsys.readouterr().err
+
+
+def images(k8s: Path) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = yaml.safe_load((k8s / "components" / "images" / "kustomization.yaml").read_text())[
+        "images"
+    ]
+    return found

@@ -26,6 +26,7 @@ from sniffer.core.variables import DATABASE_URL
 from sniffer_airflow.executors.failures import failure
 from sniffer_airflow.executors.log_position import LogPosition
 from sniffer_airflow.executors.orphans import Owner, remove_orphans
+from sniffer_airflow.executors.patient_client import PatientClient
 from sniffer_airflow.executors.program import RESULT_FLAG, words_of
 from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
 
@@ -135,6 +136,11 @@ class PodProgramOperator(KubernetesPodOperator):
     @cached_property
     def _positions(self) -> dict[tuple[str, str], LogPosition]:
         return {}
+
+    @cached_property
+    def client(self) -> k8s_client.CoreV1Api:
+        """The access to Kubernetes."""
+        return k8s_client.CoreV1Api(PatientClient(super().client.api_client))
 
     @cached_property
     def pod_manager(self) -> PodManager:

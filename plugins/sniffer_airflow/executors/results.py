@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sniffer.core.errors import ContractError
 from sniffer.core.json_records import parse_record
 from sniffer_airflow.executors.errors import errors_by_reaction
 
@@ -16,3 +18,20 @@ def result_of(ti: Any, task_id: str, kind: type[ResultT]) -> ResultT:
     with errors_by_reaction():
         # A step of a rollout hands on more than the record, such as its target.
         return parse_record(ti.xcom_pull(task_ids=task_id), kind, where, remedy, ignore_unknown=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AboutModel:
+    """What any result says of the model version that it is about: a scan's calls it `model_version`."""
+
+    version: int | None = None
+    model_version: int | None = None
+
+
+def model_version_in(result: object) -> int | None:
+    """The model version that a task's result is about; None when there is no result, or none that names a version."""
+    try:
+        about = parse_record(result, AboutModel, "a result", "", ignore_unknown=True)
+    except ContractError:
+        return None  # such as the estimate of a dry run, which may say `stable`
+    return about.version or about.model_version

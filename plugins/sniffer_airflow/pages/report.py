@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
@@ -14,16 +13,17 @@ from sniffer.core.errors import ContractError, SnifferError
 from sniffer.core.report_page import without_mistakes
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
+from sniffer_airflow.executors.results import model_version_in
 from sniffer_airflow.names import EXPORT_DAG, RETRAIN_DAG, ROLLOUT_DAG, SCAN_DAG
 from sniffer_airflow.pages.message import HEADERS, message
 
 _VERSION_IN = {
-    RETRAIN_DAG: (("gate",), "version"),
-    EXPORT_DAG: (("export",), "version"),
-    ROLLOUT_DAG: (("plan",), "version"),
-    SCAN_DAG: (("scan", "scan_backfill"), "model_version"),
+    RETRAIN_DAG: ("gate",),
+    EXPORT_DAG: ("export",),
+    ROLLOUT_DAG: ("plan",),
+    SCAN_DAG: ("scan", "scan_backfill"),
 }
-"""For each DAG, the tasks one of whose results names the model version, and under which name."""
+"""For each DAG, the tasks one of whose results names the model version."""
 
 
 _WHO_SEES_PICTURES = (
@@ -60,17 +60,16 @@ def report_of_run(dag_id: str, run_id: str, *, with_pictures: bool) -> HTMLRespo
     """The report of the version that the run is about. The tab is on every run's page, also where there is none."""
     if dag_id not in _VERSION_IN:
         return message(200, "No model report", f"Runs of {dag_id} are not about one model version.")
-    tasks, name = _VERSION_IN[dag_id]
-    found = next(filter(None, (_result_of(dag_id, run_id, task) for task in tasks)), None)
-    version = found.get(name) if isinstance(found, dict) else None
-    if not isinstance(version, int):
+    tasks = _VERSION_IN[dag_id]
+    version = next(filter(None, (model_version_in(_result_of(dag_id, run_id, task)) for task in tasks)), None)
+    if version is None:
         named = " or ".join(tasks)
         text = f"The report appears here when the task {named} of this run has succeeded and names a model version."
         return message(200, "No model report yet", text)
     return report_of_version(version, with_pictures=with_pictures)
 
 
-def _result_of(dag_id: str, run_id: str, task_id: str) -> Any:
+def _result_of(dag_id: str, run_id: str, task_id: str) -> object:
     """What the task returned, None when nothing (yet)."""
     query = XComModel.get_many(run_id=run_id, key="return_value", task_ids=task_id, dag_ids=dag_id, limit=1)
     with create_session() as session:

@@ -17,7 +17,7 @@ from sniffer.core.model_metrics import MetricsSummary
 from sniffer.core.model_records import PublishedModel
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
-from sniffer_airflow.executors.results import result_of
+from sniffer_airflow.executors.results import model_version_in, result_of
 from sniffer_airflow.forms.fields import Json
 from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, name_of_run, report_url
 from sniffer_airflow.training.form import ExportForm, RetrainForm, WatchForm
@@ -37,8 +37,8 @@ class ReportLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """The report's address; empty when the task has ended without a verdict."""
-        verdict = XCom.get_value(ti_key=ti_key, key=BaseXCom.XCOM_RETURN_KEY)
-        return report_url(verdict["version"]) if verdict else ""
+        version = model_version_in(XCom.get_value(ti_key=ti_key, key=BaseXCom.XCOM_RETURN_KEY))
+        return "" if version is None else report_url(version)
 
 
 PROGRAMS = {

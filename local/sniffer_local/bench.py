@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -337,11 +337,7 @@ PROGRAM = Program(
     grace_s=None,
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; the exit status is 0 when every bound holds."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sniffer.adapters.mysql.database import Database
@@ -218,11 +218,7 @@ PROGRAM = Program(
     grace_s=None,
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; the exit status is 0 when the certificate holds."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from sniffer.core.program import Program
 from sniffer_local.layout import Layout, add_root_flag
@@ -44,11 +43,7 @@ PROGRAM = Program(
     grace_s=None,
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; the exit status is 0 also when nothing ran."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

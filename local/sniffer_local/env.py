@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -59,11 +59,7 @@ PROGRAM = Program(
     extra="dev",
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; 1 when the stack does not run."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

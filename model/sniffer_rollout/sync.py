@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -263,11 +263,7 @@ PROGRAM = Program(
     environment=("AWS_*", "SNIFFER_FETCH_PATIENCE_S", "SNIFFER_REQUESTER_PAYS", "SNIFFER_LOG_FORMAT"),
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program until SIGTERM, or once. Exit status of --once: 0 done, 1 try again, 2 wrong settings."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -59,9 +59,7 @@ PROGRAM = Program(
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; 0 after a clean end, 1 when it broke down, 2 for what only the user can fix."""
-    return PROGRAM.main(argv)
+main = PROGRAM.main
 
 
 def _serve(settings: ServeSettings) -> int:

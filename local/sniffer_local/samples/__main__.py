@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from sniffer.core.count_progress import StageProgress
@@ -55,11 +54,7 @@ PROGRAM = Program(
     extra="dev",
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw the images and print where they are; 0 when all are written, 1 when the disk refuses, 2 for wrong usage."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from sniffer.core.label_records import LabelCounts
@@ -64,11 +63,7 @@ PROGRAM = Program(
     hands_on=True,
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -117,7 +117,7 @@ class SplitImage:
 class Manifest:
     """A snapshot. The digest covers the entries; not the location, so that data may move, nor what was left out.
 
-    `former` is of images that earlier snapshots held and this one does not: models may have been trained on them.
+    `dropped` is of images that earlier snapshots held and this one does not: models may have been trained on them.
     `hash_name` says by which perceptual hash the splits were made, `skipped` what in the source was never an image.
     """
 
@@ -125,7 +125,7 @@ class Manifest:
     fractions: SplitFractions
     entries: tuple[ManifestEntry, ...]
     excluded: tuple[Exclusion, ...] = ()
-    former: tuple[SplitImage, ...] = ()
+    dropped: tuple[SplitImage, ...] = ()
     hash_name: str = ""
     skipped: tuple[str, ...] = ()
 
@@ -147,12 +147,16 @@ class Manifest:
         by_content = {entry.content_sha256: entry for entry in self.entries}
         for entry in by_content.values():
             yield SplitImage(entry.content_sha256, entry.perceptual_hash, entry.split)
-        yield from self.former
+        yield from self.dropped
 
     def sizes(self) -> Mapping[str, Mapping[str, int]]:
         """Number of images by split and label."""
         counts = Counter((entry.split, entry.label) for entry in self.entries)
         return {split: {label: counts[split, label] for label in LABELS} for split in Split}
+
+
+_RENAMED = {"former": "dropped"}
+"""Fields of the file by the names that they had in earlier releases."""
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
@@ -175,7 +179,7 @@ def read_manifest(path: Path) -> Manifest:
         raise ContractError(f"{path} is not JSON ({error}): {remedy}") from error
     # Header and manifest share one object, so each finds the fields of the other beside its own.
     header = parse_record(values, _Header, path, remedy, ignore_unknown=True)
-    manifest = parse_record(values, Manifest, path, remedy, ignore_unknown=True)
+    manifest = parse_record(values, Manifest, path, remedy, ignore_unknown=True, renamed=_RENAMED)
     if (header.format, header.digest) != (_FORMAT, manifest.digest()):
         raise ContractError(f"{path} does not match its own digest: it was altered; {remedy}")
     return manifest

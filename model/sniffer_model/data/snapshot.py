@@ -42,6 +42,7 @@ from sniffer_model.data.manifest import (
 from sniffer_model.data.near_duplicates import HASH_NAME, perceptual_hash
 from sniffer_model.data.source import ImageSource, open_source
 from sniffer_model.data.splitting import InspectedImage, split_images
+from sniffer_model.steps import ENVIRONMENT, add_workdir
 from sniffer_model.workdir import Workdir
 
 log = logging.getLogger(__name__)
@@ -79,8 +80,8 @@ def take_snapshot(
     excluded = (*labelled.left_out, *unreadable, *repeated, *contradicted)
     check_left_out(excluded, len(labelled.left_out) + len(labelled.images), source, left_out_budget)
     present = {entry.content_sha256 for entry in entries}
-    former = tuple(image for content, image in sorted(settled.items()) if content not in present)
-    manifest = Manifest(source.location, fractions, tuple(entries), excluded, former, HASH_NAME, labelled.skipped)
+    dropped = tuple(image for content, image in sorted(settled.items()) if content not in present)
+    manifest = Manifest(source.location, fractions, tuple(entries), excluded, dropped, HASH_NAME, labelled.skipped)
     _check_splits(manifest)
     return manifest
 
@@ -220,17 +221,15 @@ def _add_arguments(parser: Parser) -> None:
         metavar="DIR|s3://BUCKET/PREFIX|TABLE",
         help="what holds labels/<class>/… or <class>/…, or a table (a file, a folder of Spark's, or s3://…)",
     )
-    parser.add_argument(
-        "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run; made if missing"
-    )
-    former = parser.add_mutually_exclusive_group()
-    former.add_argument(
+    add_workdir(parser, "; made if missing")
+    earlier = parser.add_mutually_exclusive_group()
+    earlier.add_argument(
         "--previous",
         type=Path,
         metavar="MANIFEST",
         help="the last snapshot's manifest.json: what it knows keeps its split, near-duplicates follow it",
     )
-    former.add_argument(
+    earlier.add_argument(
         "--lineage",
         type=Path,
         metavar="MANIFEST",
@@ -283,24 +282,12 @@ PROGRAM = Program(
         "sniffer model snapshot --source s3://labels/2026 --workdir runs/2 --lineage lineage.json",
         "sniffer model snapshot --source labels.csv --workdir runs/3          # columns bucket, key, label",
     ),
-    environment=(
-        "AWS_*",
-        "SNIFFER_FETCH_THREADS",
-        "SNIFFER_FETCH_PATIENCE_S",
-        "SNIFFER_REQUESTER_PAYS",
-        "SNIFFER_MAX_IMAGE_BYTES",
-        "SNIFFER_MAX_IMAGE_PIXELS",
-        "SNIFFER_LOG_FORMAT",
-    ),
+    environment=ENVIRONMENT,
     extra="trainer",
     hands_on=True,
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from sniffer_model.release.model_card import model_card
 from sniffer_model.statistics.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, calibrated, fit_temperature
 from sniffer_model.statistics.metrics import Resampling
 from sniffer_model.statistics.review_load import ReviewPlan, ThresholdChoice, choose_threshold
+from sniffer_model.steps import ENVIRONMENT, add_feature_cache, add_workdir
 from sniffer_model.workdir import TrainingRecord, Workdir, read_training
 
 log = logging.getLogger(__name__)
@@ -114,12 +115,8 @@ def _sizes(images: ScoredImages) -> dict[str, int]:
 
 def _add_arguments(parser: Parser) -> None:
     default, draws = ReviewPlan(), Resampling()
-    parser.add_argument(
-        "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run, trained"
-    )
-    parser.add_argument(
-        "--feature-cache", required=True, type=Path, metavar="DIR", help="folder of cached features, shared by runs"
-    )
+    add_workdir(parser, ", trained")
+    add_feature_cache(parser)
     parser.add_argument(
         "--prevalence", type=float, default=default.prevalence, help="assumed share of drugs among a night's images"
     )
@@ -162,24 +159,12 @@ PROGRAM = Program(
     examples=(
         "sniffer model evaluate --workdir runs/1 --feature-cache features --nightly-volume 4000000 --capacity 3000",
     ),
-    environment=(
-        "AWS_*",
-        "SNIFFER_FETCH_THREADS",
-        "SNIFFER_FETCH_PATIENCE_S",
-        "SNIFFER_REQUESTER_PAYS",
-        "SNIFFER_MAX_IMAGE_BYTES",
-        "SNIFFER_MAX_IMAGE_PIXELS",
-        "SNIFFER_LOG_FORMAT",
-    ),
+    environment=ENVIRONMENT,
     extra="trainer",
     hands_on=True,
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError
@@ -21,15 +19,14 @@ from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings, image_settings
 from sniffer_model.export.build import export_model, read_blessed, register
 from sniffer_model.release.model_base import open_model_base
+from sniffer_model.steps import DATABASE_ENVIRONMENT, add_workdir
 from sniffer_model.workdir import Workdir
 
 log = logging.getLogger(__name__)
 
 
 def _add_arguments(parser: Parser) -> None:
-    parser.add_argument(
-        "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run, blessed by the gate"
-    )
+    add_workdir(parser, ", blessed by the gate")
     parser.add_argument(
         "--model-base-path",
         required=True,
@@ -65,25 +62,12 @@ PROGRAM = Program(
     run=_run,
     add_arguments=_add_arguments,
     examples=("sniffer model export --workdir runs/1 --model-base-path s3://models/drug_detector",),
-    environment=(
-        "SNIFFER_DATABASE_URL",
-        "SNIFFER_DATABASE_PATIENCE_S",
-        "AWS_*",
-        "SNIFFER_FETCH_PATIENCE_S",
-        "SNIFFER_REQUESTER_PAYS",
-        "SNIFFER_MAX_IMAGE_BYTES",
-        "SNIFFER_MAX_IMAGE_PIXELS",
-        "SNIFFER_LOG_FORMAT",
-    ),
+    environment=DATABASE_ENVIRONMENT,
     extra="trainer",
     hands_on=True,
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

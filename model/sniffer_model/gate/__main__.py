@@ -10,8 +10,6 @@ import argparse
 import dataclasses
 import logging
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError
@@ -21,6 +19,7 @@ from sniffer.core.settings import database_settings, image_settings
 from sniffer_model.gate.judge import GateOptions, judge, read_candidate
 from sniffer_model.gate.limits import Limits
 from sniffer_model.gate.verdict import Override
+from sniffer_model.steps import DATABASE_ENVIRONMENT, add_feature_cache, add_workdir
 from sniffer_model.workdir import Workdir
 
 log = logging.getLogger(__name__)
@@ -29,12 +28,8 @@ _NO_STABLE = "none"
 
 
 def _add_arguments(parser: Parser) -> None:
-    parser.add_argument(
-        "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run, evaluated"
-    )
-    parser.add_argument(
-        "--feature-cache", required=True, type=Path, metavar="DIR", help="folder of cached features, shared by runs"
-    )
+    add_workdir(parser, ", evaluated")
+    add_feature_cache(parser)
     parser.add_argument(
         "--model-base-path",
         metavar="DIR|s3://BUCKET/PREFIX",
@@ -139,26 +134,12 @@ PROGRAM = Program(
         "sniffer model gate --workdir runs/1 --feature-cache features --model-base-path s3://models/drug_detector",
         "sniffer model gate --workdir runs/1 --feature-cache features --no-register --stable-version none",
     ),
-    environment=(
-        "SNIFFER_DATABASE_URL",
-        "SNIFFER_DATABASE_PATIENCE_S",
-        "AWS_*",
-        "SNIFFER_FETCH_THREADS",
-        "SNIFFER_FETCH_PATIENCE_S",
-        "SNIFFER_REQUESTER_PAYS",
-        "SNIFFER_MAX_IMAGE_BYTES",
-        "SNIFFER_MAX_IMAGE_PIXELS",
-        "SNIFFER_LOG_FORMAT",
-    ),
+    environment=DATABASE_ENVIRONMENT,
     extra="trainer",
     hands_on=True,
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,7 +11,6 @@ import argparse
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from sniffer.core.settings import ImageSettings, image_settings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import ImageSource, open_source
 from sniffer_model.release.publish import digest_file
+from sniffer_model.steps import ENVIRONMENT, add_feature_cache, add_workdir
 from sniffer_model.training.checks import check_both_classes
 from sniffer_model.workdir import TrainingRecord, Workdir, write_training
 
@@ -147,12 +147,8 @@ def _save(workdir: Workdir, backbone: Backbone, head: TrainedHead) -> str:
 
 
 def _add_arguments(parser: Parser) -> None:
-    parser.add_argument(
-        "--workdir", required=True, type=Path, metavar="DIR", help="folder of this training run, with a snapshot in it"
-    )
-    parser.add_argument(
-        "--feature-cache", required=True, type=Path, metavar="DIR", help="folder of cached features, shared by runs"
-    )
+    add_workdir(parser, ", with a snapshot in it")
+    add_feature_cache(parser)
     parser.add_argument(
         "--backbone-weights",
         default="imagenet",
@@ -183,24 +179,12 @@ PROGRAM = Program(
         "sniffer model train --workdir runs/1 --feature-cache features",
         "sniffer model train --workdir runs/1 --feature-cache features --fine-tune",
     ),
-    environment=(
-        "AWS_*",
-        "SNIFFER_FETCH_THREADS",
-        "SNIFFER_FETCH_PATIENCE_S",
-        "SNIFFER_REQUESTER_PAYS",
-        "SNIFFER_MAX_IMAGE_BYTES",
-        "SNIFFER_MAX_IMAGE_PIXELS",
-        "SNIFFER_LOG_FORMAT",
-    ),
+    environment=ENVIRONMENT,
     extra="trainer",
     hands_on=True,
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,12 +18,22 @@ def json_values(record: object) -> Any:
 
 
 def parse_record(
-    values: object, kind: type[RecordT], where: object, remedy: str, *, ignore_unknown: bool = False
+    values: object,
+    kind: type[RecordT],
+    where: object,
+    remedy: str,
+    *,
+    ignore_unknown: bool = False,
+    renamed: Mapping[str, str] | None = None,
 ) -> RecordT:
     """The record of that type in parsed JSON. Fields that the type does not have are refused, or ignored if so wanted.
 
+    `renamed` has the names that fields of what is stored had in earlier releases, and what they are now.
+
     Raises ContractError, which names `where` the JSON comes from, the wrong field, and the remedy.
     """
+    if renamed and isinstance(values, dict):
+        values = {renamed.get(name, name): value for name, value in values.items()}
     try:
         record = msgspec.convert(values, kind)
     except msgspec.ValidationError as error:

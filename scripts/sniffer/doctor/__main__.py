@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from sniffer.core.errors import SnifferError
 from sniffer.core.parser import Parser
@@ -75,11 +75,7 @@ PROGRAM = Program(
     has_text=True,
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; the exit status is 0 when nothing is wrong."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -226,9 +226,7 @@ PROGRAM = Program(
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program. Exit status: 0 the certificate holds, 1 the scan is incomplete, 2 wrong usage or settings."""
-    return PROGRAM.main(argv)
+main = PROGRAM.main
 
 
 def _run(options: ScanOptions, arguments: argparse.Namespace, consumers: int) -> int:

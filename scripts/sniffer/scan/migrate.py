@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError
@@ -49,11 +48,7 @@ PROGRAM = Program(
     environment=("SNIFFER_DATABASE_URL", "SNIFFER_DATABASE_PATIENCE_S", "SNIFFER_LOG_FORMAT"),
 )
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; the exit status is 0 when the database is up to date."""
-    return PROGRAM.main(argv)
-
+main = PROGRAM.main
 
 if __name__ == "__main__":
     sys.exit(main())

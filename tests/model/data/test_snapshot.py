@@ -240,7 +240,7 @@ def test_with_the_previous_manifest_every_image_keeps_its_split(labelled: Path, 
     assert len(splits) == 110
     assert {e.key: e.split for e in first.entries if e is not gone}.items() <= splits.items()
     assert splits[f"labels/{gone.label}/moved-0001.png"] is Split.TEST
-    assert [image.content_sha256 for image in second.former] == [gone.content_sha256]
+    assert [image.content_sha256 for image in second.dropped] == [gone.content_sha256]
 
 
 def test_a_lineage_is_begun_followed_and_left_alone_by_a_rerun(labelled: Path, tmp_path: Path) -> None:
@@ -252,7 +252,10 @@ def test_a_lineage_is_begun_followed_and_left_alone_by_a_rerun(labelled: Path, t
     gone = first.of(Split.TEST)[0]
     (labelled / gone.key).unlink()
     assert run(labelled, tmp_path / "two", "--lineage", str(lineage)) == 0
-    assert [image.content_sha256 for image in read_manifest(lineage).former] == [gone.content_sha256]
+    second = read_manifest(lineage)
+    assert [image.content_sha256 for image in second.dropped] == [gone.content_sha256]
+    lineage.write_text(lineage.read_text().replace('"dropped"', '"former"'))  # as earlier releases called it
+    assert read_manifest(lineage) == second
 
 
 def test_a_snapshot_that_fails_leaves_the_lineage_as_it_was(labelled: Path, tmp_path: Path) -> None:
@@ -302,7 +305,7 @@ def test_what_was_forgotten_once_is_remembered_by_every_later_manifest(labelled:
     second = snapshot_of(labelled, first)
     third = snapshot_of(labelled, second)
     assert third == second
-    assert len(third.former) == 1
+    assert len(third.dropped) == 1
 
 
 @pytest.mark.parametrize(

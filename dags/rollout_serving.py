@@ -43,6 +43,8 @@ within 12 hours, fails the step and puts everything back.
 * **A step failed and you have fixed the cause**: clear it, with everything after it. Every step can be run again.
 * **A worker died**: the same. Until `promote` has changed `models`, no scan is affected.
 * **`restore` failed**: the servers could not be reached. Clear it when they can.
+* **Somebody changed by hand what the servers are told to serve**: the log of the step names who. Trigger a run with
+  *Take over manual changes* under *More options*, or take the change back.
 * **You want an older version**: trigger a run with its *Model version*. It must be blessed, stable or previous.
 
 #### Set it up

@@ -216,7 +216,8 @@ def _add_arguments(parser: Parser, step: Step) -> None:
     if step.changes:
         parser.add_argument(
             "--force-conflicts",
-            action="store_true",
+            action=argparse.BooleanOptionalAction,
+            default=False,
             help="take over a field of the target that somebody else has changed by hand",
         )
     if step.is_decided:

@@ -82,12 +82,17 @@ def test_a_step_that_fails_puts_the_servers_back_and_the_run_is_red(
 ) -> None:
     before = events("serving_model")
     results(**{failing: None})
-    ended = run("rollout_serving", version=4)
+    forced = failing == "promote"
+    ended = run("rollout_serving", version=4, force_conflicts=forced)
     assert ended["run"] == "failed"
     assert (ended["states"][failing], ended["states"]["restore"]) == ("failed", "success")
     assert ended["states"]["announce"] == "upstream_failed"
     assert calls.read_text().split()[-2:] == [failing, "restore"]
-    assert ended["results"]["restore"]["argv"] == ["restore", "--model-base-path=s3://models"]
+    assert ended["results"]["restore"]["argv"] == [
+        "restore",
+        "--model-base-path=s3://models",
+        "--force-conflicts" if forced else "--no-force-conflicts",
+    ]
     assert events("serving_model") == before
 
 

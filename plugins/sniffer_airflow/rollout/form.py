@@ -13,6 +13,7 @@ from sniffer_airflow.forms.values import checked
 from sniffer_airflow.names import APPROVAL_LIMIT, ROLLOUT_DAG, form_of
 
 ROLL_OUT, ROLL_BACK = "roll out", "roll back"
+FORCE_FIELD = "force_conflicts"
 LARGEST_VERSION = 9_999_999_999
 """A published version's folder has at most ten digits."""
 
@@ -42,6 +43,7 @@ class RolloutForm:
     version: int | None
     approval: bool
     limits: Mapping[str, float]
+    force_conflicts: bool
 
     @classmethod
     def parse(cls, params: Mapping[str, Json]) -> RolloutForm:
@@ -52,6 +54,7 @@ class RolloutForm:
             version=values.count("version"),
             approval=values.switch("approval"),
             limits=values.limits("limits"),
+            force_conflicts=values.switch(FORCE_FIELD),
         )
 
 
@@ -78,6 +81,12 @@ def rollout_params() -> dict[str, Param]:
             "Limits of verify",
             'Limits that differ from the defaults of verify, such as {"max_flips": 0.5}. *If empty:* the defaults.',
             VERIFY_LIMITS,
+            section=MORE_OPTIONS,
+        ),
+        FORCE_FIELD: switch_field(
+            "Take over manual changes",
+            "Overwrite what somebody changed by hand in what the model servers are told to serve. Without it, such a "
+            "change stops the run, whose log names who made it.",
             section=MORE_OPTIONS,
         ),
     }

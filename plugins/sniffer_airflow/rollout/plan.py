@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.flags import render_flags
-from sniffer_airflow.rollout.form import GOLDEN_LIMITS, ROLL_BACK, RolloutForm
+from sniffer_airflow.rollout.form import FORCE_FIELD, GOLDEN_LIMITS, ROLL_BACK, RolloutForm
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,14 @@ def plan_rollout(form: RolloutForm, exported: int | None, previous: int | None, 
         )
     named = render_flags({"version": version, "model_base_path": model_base})
     golden = render_flags({name: limit for name, limit in form.limits.items() if name in GOLDEN_LIMITS})
+    changing = [*named, *render_flags({FORCE_FIELD: form.force_conflicts})]
     return RolloutPlan(
         action=form.action,
         version=version,
         first="rollback" if back else "preflight",
         preflight=["preflight", *named],
-        load=["load", *named, *golden],
-        verify=["verify", *named, *render_flags(form.limits)],
-        promote=["promote", *named, *golden],
-        rollback=["rollback", *named],
+        load=["load", *changing, *golden],
+        verify=["verify", *changing, *render_flags(form.limits)],
+        promote=["promote", *changing, *golden],
+        rollback=["rollback", *changing],
     )

@@ -22,7 +22,7 @@ from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
 from sniffer_airflow.forms.variables import model_base
 from sniffer_airflow.names import APPROVAL_LIMIT, MODEL_BASE_VARIABLE, SAVEDMODEL, SERVING_MODEL
-from sniffer_airflow.rollout.form import ROLL_BACK, RolloutForm
+from sniffer_airflow.rollout.form import FORCE_FIELD, ROLL_BACK, RolloutForm
 from sniffer_airflow.rollout.plan import plan_rollout
 from sniffer_airflow.rollout.question import Asked, question, requester, summary
 
@@ -76,7 +76,9 @@ def restore() -> BaseOperator:
     """The servers go back to what `models` says, when a rollout or a roll-back has failed."""
     # Nothing from `plan`: it must run whatever became of that.
     base = f"{{{{ var.value.get('{MODEL_BASE_VARIABLE}', '') }}}}"
-    return _program("restore", ["restore", f"--model-base-path={base}"], trigger_rule=TriggerRule.ONE_FAILED)
+    no = f"{{{{ '' if params.get('{FORCE_FIELD}') else 'no-' }}}}"
+    words = ["restore", f"--model-base-path={base}", f"--{no}force-conflicts"]
+    return _program("restore", words, trigger_rule=TriggerRule.ONE_FAILED)
 
 
 def _program(name: str, arguments: str | list[str], **kwargs: Any) -> BaseOperator:

@@ -44,6 +44,15 @@ def test_every_step_that_proves_something_gets_its_limits() -> None:
     assert planned.rollback == ["rollback", *named]
 
 
+def test_manual_changes_are_taken_over_by_every_step_that_changes_something_and_only_if_asked() -> None:
+    planned = plan_rollout(form(force_conflicts=True), 7, 5, "/models")
+    for step in (planned.load, planned.verify, planned.promote, planned.rollback):
+        assert "--force-conflicts" in step
+    assert "--force-conflicts" not in planned.preflight
+    planned = plan_rollout(form(), 7, 5, "/models")
+    assert "--force-conflicts" not in [*planned.load, *planned.verify, *planned.promote, *planned.rollback]
+
+
 @pytest.mark.parametrize(
     ("action", "message"), [("roll out", "no version has been exported here yet"), (ROLL_BACK, "no previous version")]
 )

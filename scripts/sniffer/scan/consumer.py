@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 LINGER_S = 0.05
 """How long an incomplete batch waits for more images after the last one came."""
 
+ASKED_FOR = 2
+"""So many times what it has asked for a consumer takes; a producer that sends more does not keep to the credit."""
+
 END_GRACE_S = 1.5
 """How long the batch in hand may still take once the end has come; then it is handed back, whatever holds it up."""
 
@@ -75,6 +78,10 @@ class Consumer:
         self._on_welcome = on_welcome
         self._job: Welcome | None = None
         self._inbox: deque[Work] = deque()
+        self._inbox_bytes = 0
+        # What we ask for, twice: what is under way when we say hello again comes beside it.
+        self._most_images = ASKED_FOR * 2 * settings.batch_size
+        self._most_bytes = ASKED_FOR * max(settings.held_bytes, settings.max_image_bytes)
         self._batch: list[Work] = []
         self._working: Future[list[tuple[int, Outcome]]] | None = None
         self._is_decoded = self._decoded_is_told = False
@@ -194,7 +201,7 @@ class Consumer:
             case Reregister():
                 self.say_hello()
             case ScanFinished():
-                self._inbox.clear()
+                self._clear_inbox()
                 self._ending = True
             case Refused():
                 raise ContractError(f"the producer at {self._channel.endpoint} refuses us: {one_line(message.reason)}")
@@ -206,17 +213,30 @@ class Consumer:
         if self._session == welcome.session:
             return
         dropped, self._job = len(self._inbox), welcome
-        self._inbox.clear()
+        self._clear_inbox()
         self._on_welcome(welcome)
         log.info("working for model version %d", welcome.model_version)
         if dropped:
             self.say_hello()  # our last one did not ask for the room that they took
 
+    def _clear_inbox(self) -> None:
+        self._inbox.clear()
+        self._inbox_bytes = 0
+
     def _receive_work(self, work: Work) -> None:
         self._last_arrival = self._clock()
         # After we were taken for dead the same image may come a second time, and a late one from an earlier session.
-        if work.session == self._session and work.number not in self._holds:
-            self._inbox.append(work)
+        if self._job is None or work.session != self._session or work.number in self._holds:
+            return
+        images, size_bytes = len(self._inbox) + 1, self._inbox_bytes + len(work.body)
+        if images > self._most_images or size_bytes > self._most_bytes:
+            raise ContractError(
+                f"the producer at {self._channel.endpoint} sends more than it was asked for: {images} images of "
+                f"{size_bytes} bytes wait (at most {self._most_images} of {self._most_bytes}): give it and "
+                "its consumers the same SNIFFER_HELD_BYTES and SNIFFER_MAX_IMAGE_BYTES, and run the same release"
+            )
+        self._inbox.append(work)
+        self._inbox_bytes = size_bytes
 
     # ---- work -----------------------------------------------------------------------------------------------
 
@@ -227,6 +247,7 @@ class Consumer:
         if len(self._inbox) < size and self._clock() - self._last_arrival < LINGER_S:
             return
         self._batch = [self._inbox.popleft() for _ in range(min(size, len(self._inbox)))]
+        self._inbox_bytes -= sum(len(work.body) for work in self._batch)
         self._work_started_at = self._clock()
         self._is_decoded = self._decoded_is_told = False
         self._working = self._scorer.submit(self._score, self._job, self._batch, self._note_decoded)

@@ -88,10 +88,10 @@ class Line:
 class Bench:
     """A consumer with batches of two, its line and its thread."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, settings: FleetSettings | None = None) -> None:
         self.line, self.thread, self.now = Line(), Later(), 0.0
         self._error = error
-        settings = FleetSettings(batch_size=2, beat_s=20.0)
+        settings = settings or FleetSettings(batch_size=2, beat_s=20.0)
         self.consumer = Consumer(self.line, self._score, self.thread, settings, "c", lambda: self.now)
 
     def _score(self, _job: Welcome, batch: Sequence[Work], on_decoded: Callable[[], None]) -> list[tuple[int, Outcome]]:
@@ -166,6 +166,47 @@ def test_work_that_fails_is_handed_back_with_the_reason() -> None:
     with pytest.raises(TransientError):
         bench.turn()
     assert bench.line.said[-2:] == [HandBack("one", (0, 1, 2)), Leave("MySQL is away", fatal=False)]
+
+
+def test_a_producer_that_sends_without_being_asked_ends_it_with_bounded_memory() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"))
+    with pytest.raises(ContractError, match="sends more than it was asked for: 9 images"):
+        bench.turn(*(work("one", number) for number in range(1000)))
+        while bench.turn():
+            bench.thread.run()
+    (handed_back,) = bench.said(HandBack)
+    assert handed_back.numbers == tuple(range(8))
+    assert bench.said(Leave)[-1].fatal
+
+
+def test_so_does_one_whose_images_are_larger_than_was_agreed() -> None:
+    bench = Bench(settings=FleetSettings(batch_size=2, beat_s=20.0, held_bytes=100, max_image_bytes=100))
+    bench.turn(welcome("one"), work("one", 0), work("one", 1))
+    large = [Work("one", number, IMAGE, None, b"x" * 80) for number in range(2, 6)]
+    with pytest.raises(ContractError, match="3 images of 240 bytes wait"):
+        bench.turn(*large)
+        bench.now += END_GRACE_S
+        bench.turn()
+
+
+def test_room_is_counted_by_what_waits_not_by_what_has_come() -> None:
+    bench = Bench()
+    bench.turn(welcome("one"))
+    for number in range(0, 60, 2):
+        bench.turn(work("one", number), work("one", number + 1))
+        bench.thread.run()
+        bench.turn()
+    bench.turn(*(work("one", number) for number in range(60, 68)))
+    bench.turn(welcome("two"), *(work("two", number) for number in range(8)))
+    assert bench.consumer.done == 60
+
+
+def test_work_before_a_welcome_is_nobodys() -> None:
+    bench = Bench()
+    bench.turn(work("", 0))
+    bench.turn(Reregister())
+    assert bench.said(Hello)[-1].holds == ()
 
 
 def test_a_refusal_ends_it_after_the_batch_in_hand() -> None:

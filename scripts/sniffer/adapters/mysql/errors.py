@@ -170,9 +170,13 @@ def reaction(error: DBAPIError, place: str, *, was_connected: bool) -> SnifferEr
     return RetryLater(described(error))
 
 
-def packet_error(place: str, sent_bytes: int, limit_bytes: int) -> SettingsError:
+class StatementTooLarge(SettingsError):
+    """The server takes no statement of that size: give it less at once."""
+
+
+def packet_error(place: str, sent_bytes: int, limit_bytes: int) -> StatementTooLarge:
     """The error of a statement that is larger than the server takes."""
-    return SettingsError(
+    return StatementTooLarge(
         f"MySQL at {place}: a statement of {sent_bytes:,} bytes is above its max_allowed_packet of {limit_bytes:,}: "
         "set it to 64M on the server, or make SNIFFER_BATCH_SIZE smaller"
     )

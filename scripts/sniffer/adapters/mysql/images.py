@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select
 
+from sniffer.adapters.mysql.parts import Parts
 from sniffer.adapters.mysql.schema import images, models, predictions, scans
 from sniffer.adapters.mysql.storing import Writing, store_results
 from sniffer.adapters.mysql.transactions import Transactions
@@ -36,6 +37,7 @@ class ImageRepository:
     def __init__(self, transactions: Transactions) -> None:
         self._transact = transactions.transact
         self._writer = secrets.randbits(63)
+        self._look_ups, self._hashes, self._stores = Parts(), Parts(), Parts()
 
     def look_up(
         self, identities: Sequence[bytes], model_version: int, *, scan_id: str | None = None
@@ -47,6 +49,10 @@ class ImageRepository:
         """
         if not identities:
             return {}
+        rows = self._look_ups.each(identities, lambda part: self._found(part, model_version, scan_id))
+        return {row[0]: StoredOutcome(Outcome(row[1]), row[2] or "", row[3], row[4]) for row in rows}
+
+    def _found(self, identities: Sequence[bytes], model_version: int, scan_id: str | None) -> Sequence[Any]:
         # Driver-level SQL: compiling a thousand bound parameters costs more than the look-up itself.
         query = (
             "SELECT i.identity, p.outcome, p.error_code, p.score, p.decoder_version"
@@ -57,8 +63,7 @@ class ImageRepository:
         if scan_id is not None:
             query += " AND p.scan_number = (SELECT number FROM scans WHERE scan_id = %s)"
             parameters += (scan_id,)
-        found = self._transact(lambda connection: connection.exec_driver_sql(query, parameters).all())
-        return {row[0]: StoredOutcome(Outcome(row[1]), row[2] or "", row[3], row[4]) for row in found}
+        return self._transact(lambda connection: connection.exec_driver_sql(query, parameters).all())
 
     def settled(
         self, identities: Sequence[bytes], model_version: int, decoder_version: int, *, scan_id: str | None = None
@@ -86,12 +91,15 @@ class ImageRepository:
 
     def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, Score]:
         """Scores that this model version already gave to these very bytes, by content hash."""
-        if not content_hashes:
-            return {}
         query = select(predictions.c.scored_hash, predictions.c.score, predictions.c.rendering).where(
-            predictions.c.model_version == model_version, predictions.c.scored_hash.in_(content_hashes)
+            predictions.c.model_version == model_version
         )
-        return self._transact(lambda connection: {row[0]: Score(*row[1:]) for row in connection.execute(query)})
+
+        def found(part: Sequence[bytes]) -> Sequence[Any]:
+            asked = query.where(predictions.c.scored_hash.in_(part))
+            return self._transact(lambda connection: connection.execute(asked).all())
+
+        return {row[0]: Score(*row[1:]) for row in self._hashes.each(content_hashes, found)}
 
     def record(
         self,
@@ -104,6 +112,8 @@ class ImageRepository:
     ) -> list[Outcome]:
         """Store what became of these images in one transaction, and say for each how it now counts in this scan.
 
+        What is above the server's max_allowed_packet goes in several; SettingsError for one image that is.
+
         A settled result is never overwritten (with `rescan`: never one of this very scan), so a late duplicate
         changes nothing: it counts as what is stored, or as `unchanged` when another scan stored it first. An
         unreadable image is settled for the decoder that gave it up, and not for a newer one. Idempotent.
@@ -112,8 +122,11 @@ class ImageRepository:
         if not results:
             return []
         write = Writing(token, self._writer, rescan)
-        return self._transact(
-            lambda connection: store_results(connection, results, model_version, decoder_version, write)
+        return self._stores.each(
+            results,
+            lambda part: self._transact(
+                lambda connection: store_results(connection, part, model_version, decoder_version, write)
+            ),
         )
 
     def failed_objects(

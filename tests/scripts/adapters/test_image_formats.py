@@ -67,6 +67,28 @@ def test_heic_may_be_transparent_or_deep_or_a_sequence() -> None:
     assert mean_difference(decode(data), decode(encode(second, "PNG"))) < 3
 
 
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("count", [2, 5, 30])
+def test_all_frames_of_an_animated_jpeg_xl_are_looked_at(count: int, depth: type[np.generic]) -> None:
+    frames = np.zeros((count, 64, 80, 3), np.float32)
+    shown = count * 2 // 3  # neither the first, nor the middle, nor the last of many
+    frames[shown] = 0.8
+    whole = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[depth]
+    found = render(bytes(imagecodecs.jpegxl_encode((frames * whole).astype(depth))))
+    assert [(r.name, bool(r.pixels.max() > 150)) for r in found.renderings] == [
+        ("frame 1", False),
+        (f"frame {shown + 1}", True),
+    ]
+    assert not found.partial
+
+
+def test_an_animated_jpeg_xl_that_is_cut_says_that_it_is_partial() -> None:
+    frames = np.random.default_rng(1).integers(0, 255, (60, 64, 64, 3), np.uint8)
+    data = bytes(imagecodecs.jpegxl_encode(frames))
+    cut = render(data[: len(data) // 2])
+    assert cut.partial and len(cut.renderings) > 1
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA"])
 def test_jpeg_xl_of_any_mode(mode: str) -> None:
     image = picture(400, 300).convert(mode)

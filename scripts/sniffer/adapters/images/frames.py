@@ -13,6 +13,7 @@ from PIL import Image
 from sniffer.adapters.images.colours import straight
 from sniffer.adapters.images.formats.exif import orientation_of
 from sniffer.adapters.images.formats.jpeg import scale_of
+from sniffer.adapters.images.jxl_frames import JxlImage
 from sniffer.adapters.images.opening import opened
 from sniffer.adapters.images.refusals import DECODE_ERRORS
 from sniffer.adapters.images.squares import square
@@ -33,13 +34,17 @@ def frames_of(survey: Survey, max_pixels: int, *, first_only: bool = False) -> t
         survey = _with_frames(survey, image, max_pixels)
         if first_only or len(survey.frames) == 1:
             _go_to(image, survey, 0)
-            return [(survey.frames[0], shown(image, survey))], True
+            return [(survey.frames[0], shown(image, survey))], not _is_cut(image)
         frames, readable = _walk(image, survey)
     if readable == len(survey.frames):
-        return frames, True
+        return frames, not _is_cut(image)
     cut = dataclasses.replace(survey, frames=survey.frames[:readable])
     with closing(opened(survey, survey.data)) as image:
         return _walk(image, cut)[0], False
+
+
+def _is_cut(image: Image.Image) -> bool:
+    return isinstance(image, JxlImage) and image.is_cut
 
 
 def shown(image: Image.Image, survey: Survey) -> Image.Image:
@@ -53,7 +58,9 @@ def shown(image: Image.Image, survey: Survey) -> Image.Image:
 
 
 def _with_frames(survey: Survey, image: Image.Image, max_pixels: int) -> Survey:
-    """AVIF's frames and its orientation are known to its decoder only."""
+    """Frames of JPEG XL, and AVIF's and its orientation, are known to their decoders only."""
+    if isinstance(image, JxlImage):
+        return dataclasses.replace(survey, frames=tuple(range(1, image.n_frames + 1)))
     if survey.kind != "AVIF":
         return survey
     pixels = image.width * image.height

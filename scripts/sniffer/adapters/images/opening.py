@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import imagecodecs
-import numpy as np
 import pillow_heif
-from numpy.typing import NDArray
 
 # Each plugin registers its format on import. Left to itself, Pillow would import all of its forty or so.
 from PIL import (
@@ -26,6 +22,8 @@ from PIL import (
 )
 
 from sniffer.adapters.images.formats.jpeg2000 import reductions_of
+from sniffer.adapters.images.formats.jxl import is_animated
+from sniffer.adapters.images.jxl_frames import JxlImage
 from sniffer.adapters.images.survey import Survey
 from sniffer.core.model_records import IMAGE_SIDE
 
@@ -65,13 +63,8 @@ def _open_heic(file: io.BytesIO) -> Image.Image:
 
 
 def _open_jxl(file: io.BytesIO) -> Image.Image:
-    """The first frame, turned upright by its decoder, in 8 bits."""
-    pixels: NDArray[Any] = imagecodecs.jpegxl_decode(file.getvalue(), index=0, numthreads=1)
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    elif pixels.dtype != np.uint8:
-        pixels = np.rint(np.nan_to_num(pixels.astype(np.float32)).clip(0, 1) * 255).astype(np.uint8)
-    return Image.fromarray(pixels)
+    """Turned upright by its decoder, in 8 bits."""
+    return JxlImage(file.getvalue(), is_animated=is_animated(file.getvalue()))
 
 
 _OPENERS: Mapping[str, Callable[[io.BytesIO], Image.Image]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from support.database_servers import DatabaseServer
@@ -10,18 +10,17 @@ from support.stored_rows import listed, predicted, record, rows
 
 from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import SettingsError
+from sniffer.adapters.mysql.errors import StatementTooLarge
+from sniffer.adapters.mysql.parts import Parts
 from sniffer.core.records import Outcome
 from sniffer.core.settings import DatabaseSettings
-
-pytestmark = pytest.mark.both_servers
 
 
 @pytest.fixture
 def narrow(database: Database, database_server: DatabaseServer, database_url: str) -> Iterator[Database]:
-    """The database by a connection that takes statements of 16 KiB."""
+    """The database by a connection that takes statements of 1 MiB."""
     ((before,),) = database_server.site.rows("SELECT @@global.max_allowed_packet")
-    database_server.site.execute(f"SET GLOBAL max_allowed_packet = {16 << 10}")
+    database_server.site.execute(f"SET GLOBAL max_allowed_packet = {1 << 20}")
     try:
         with Database(DatabaseSettings(database_url, patience_s=5)) as narrow:
             yield narrow
@@ -29,32 +28,35 @@ def narrow(database: Database, database_server: DatabaseServer, database_url: st
         database_server.site.execute(f"SET GLOBAL max_allowed_packet = {before}")
 
 
+@pytest.mark.both_servers
 def test_a_batch_above_max_allowed_packet_is_stored_in_parts(
     narrow: Database, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    results = [predicted(f"{number:04}{'k' * 900}", number / 100, b"%d" % number) for number in range(64)]
-    assert record(narrow, results, model_version=1, scan_id="s") == [Outcome.PREDICTED] * 64
-    assert rows(database_url, "SELECT COUNT(*), COUNT(DISTINCT image_id) FROM predictions") == [(64, 64)]
-    assert rows(database_url, "SELECT SUM(images) FROM tallies") == [(64,)]
+    results = [predicted(f"{number:04}{'k' * 900}", number / 2000, b"%d" % number) for number in range(1100)]
+    assert record(narrow, results, model_version=1, scan_id="s") == [Outcome.PREDICTED] * 1100
+    assert rows(database_url, "SELECT COUNT(*), COUNT(DISTINCT image_id) FROM predictions") == [(1100, 1100)]
+    assert rows(database_url, "SELECT SUM(images) FROM tallies") == [(1100,)]
     refused = [text for text in caplog.messages if "at once from now on" in text]
-    assert len(refused) <= 4 and "max_allowed_packet of 16,384" in refused[0]
+    assert len(refused) == 1 and "max_allowed_packet of 1,048,576" in refused[0]
     # The next batch knows it.
     caplog.clear()
-    assert record(narrow, results, model_version=1, scan_id="s") == [Outcome.PREDICTED] * 64
+    assert record(narrow, results, model_version=1, scan_id="s") == [Outcome.PREDICTED] * 1100
     assert not caplog.messages
 
 
+@pytest.mark.both_servers
 def test_many_are_looked_up_in_parts(narrow: Database) -> None:
-    results = [predicted(f"k{number}", 0.5) for number in range(8)]
-    record(narrow, results, model_version=1, scan_id="s")
-    identities = [listed(f"k{number}").identity for number in range(2000)]
+    record(narrow, [predicted(f"k{number}", 0.5) for number in range(8)], model_version=1, scan_id="s")
+    identities = [*(b"%032d" % number for number in range(40_000)), *(listed(f"k{n}").identity for n in range(8))]
     assert len(narrow.images.settled(identities, 1, DECODER_VERSION)) == 8
-    hashes = [result.content_hash for result in results if result.content_hash] + [b"%032d" % n for n in range(2000)]
-    assert set(narrow.images.scored_bytes(hashes, 1)) == {result.content_hash for result in results}
 
 
-def test_one_image_that_is_above_it_alone_is_named(narrow: Database, database_server: DatabaseServer) -> None:
-    database_server.site.execute("SET GLOBAL max_allowed_packet = 1024")
-    narrow.close()
-    with pytest.raises(SettingsError, match=r"above its max_allowed_packet of 1,024: set it to 64M"):
-        record(narrow, [predicted("k" * 1024)], model_version=1, scan_id="s")
+def test_what_is_above_it_alone_is_an_error_and_nothing_else_is_left_out() -> None:
+    def work(part: Sequence[int]) -> list[int]:
+        if sum(part) > 10:
+            raise StatementTooLarge("too large")
+        return list(part)
+
+    assert Parts().each([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], work) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    with pytest.raises(StatementTooLarge):
+        Parts().each([1, 2, 11, 3], work)

@@ -1,4 +1,4 @@
-"""JPEG XL (ISO/IEC 18181): the size, out of the first bits."""
+"""JPEG XL (ISO/IEC 18181): the size, and whether it is animated, out of the first bits."""
 
 from __future__ import annotations
 
@@ -26,17 +26,33 @@ class _Bits:
             return 8 * (self.take(5) + 1)
         return 1 + self.take((9, 13, 18, 30)[self.take(2)])
 
+    def size(self) -> tuple[int, int]:
+        """Width and height (SizeHeader)."""
+        is_small = self.take(1)
+        height = self.side(is_small)
+        ratio = self.take(3)
+        width = height * _RATIOS[ratio - 1][0] // _RATIOS[ratio - 1][1] if ratio else self.side(is_small)
+        return width, height
+
+
+def is_animated(data: bytes) -> bool:
+    """Whether there may be more than one frame (ImageMetadata, have_animation)."""
+    bits = _Bits(_codestream(data)[2:])
+    bits.size()
+    if bits.take(1) or not bits.take(1):  # all as by default; no field beside the usual ones
+        return False
+    bits.take(3)  # orientation
+    if bits.take(1):
+        bits.size()  # the size that it is meant to be shown in
+    return bool(bits.take(1) or bits.take(1))  # behind a preview's header, it may be
+
 
 def survey_jxl(data: bytes) -> Survey:
     """Raises Malformed."""
     stream = _codestream(data)
     if not stream.startswith(b"\xff\x0a") or len(stream) < 4:
         raise Malformed("it has no codestream")
-    bits = _Bits(stream[2:])
-    is_small = bits.take(1)
-    height = bits.side(is_small)
-    ratio = bits.take(3)
-    width = height * _RATIOS[ratio - 1][0] // _RATIOS[ratio - 1][1] if ratio else bits.side(is_small)
+    width, height = _Bits(stream[2:]).size()
     pixels = width * height
     return Survey("JPEG XL", data, (width, height), Cost(pixels, pixels * _PIXEL_S, pixels * _PIXEL_BYTES))
 

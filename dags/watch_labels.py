@@ -12,7 +12,8 @@ Every day at 03:30 UTC, or when you press *Trigger*.
 
 1. `plan` works out what is counted.
 2. `count_labels` runs the program `python -m sniffer_model.data.count_labels`.
-3. `announce_labels` emits the event. If too few images are new, it is *skipped*, and its log gives the numbers.
+3. `announce_labels` emits the event. If too few images are new, it is *skipped*, and its log gives the numbers. The
+   retraining takes the source that was watched, also when the Variable has changed since.
 
 #### Set it up
 

@@ -37,7 +37,7 @@ SCANNED_IMAGES = Asset(name="scanned_images")
 """A scan whose certificate holds; an event's `extra` carries the scan's id, what was asked, and its counts."""
 
 LABELLED_IMAGES = Asset(name="labelled_images")
-"""Enough new labelled images have come in for a retraining; `extra` carries how many."""
+"""Enough new labelled images have come in for a retraining; `extra` carries how many, and their source."""
 
 BLESSED_MODEL = Asset(name="blessed_model")
 """A trained model that the gate lets pass; `extra` carries its workdir, digests, figures, and the reserved version."""

@@ -89,9 +89,10 @@ def test_a_wrong_variable_is_named_by_plan(
     plan: Any, variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"AIRFLOW_VAR_{variable.upper()}", value)
-    about: Mapping[str, Any] = (
-        {"dag_run": SimpleNamespace(dag_id="retrain_model", run_id="r")} if plan is training.plan_of_training else {}
-    )
+    about: Mapping[str, Any] = {}
+    if plan is training.plan_of_training:
+        run_of_it = SimpleNamespace(dag_id="retrain_model", run_id="r", triggering_user_name=None)
+        about = {"dag_run": run_of_it, "triggering_asset_events": {}}
     with pytest.raises(AirflowFailException, match=message):
         plan.function(params={}, **about)
 

@@ -141,6 +141,11 @@ def _override_fields() -> dict[str, Param]:
     }
 
 
+def source_field() -> Param:
+    """That of the labelled images, to check a source by."""
+    return _source(no_words)
+
+
 def _source(empty: Empty) -> Param:
     return text_field(
         "Labelled images",

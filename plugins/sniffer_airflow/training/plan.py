@@ -28,10 +28,11 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class WatchPlan:
-    """The flags of `count_labels`, and how many new labels start a retraining."""
+    """The flags of `count_labels`, how many new labels start a retraining, and of which source."""
 
     count_labels: list[str]
     enough: int
+    source: str
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,16 @@ class ExportPlan:
     export: list[str]
 
 
-def plan_training(run_name: str, form: RetrainForm, settings: TrainingSettings) -> TrainingPlan:
-    """Workdir, and the flags of snapshot, train, evaluate and gate."""
-    chosen = _chosen(form, settings.retraining)
+def plan_training(
+    run_name: str, form: RetrainForm, settings: TrainingSettings, watched: str | None = None
+) -> TrainingPlan:
+    """Workdir, and the flags of snapshot, train, evaluate and gate.
+
+    `watched` is the source whose new labels have started this run: it comes before the Variable's, which may be
+    another by now.
+    """
+    defaults = settings.retraining if watched is None else replace(settings.retraining, source=watched)
+    chosen = _chosen(form, defaults)
     workdir = workdir_of(settings.training_dir, run_name)
     at, cache = [f"--workdir={workdir}"], [f"--feature-cache={settings.features}"]
     training = {"backbone_weights": chosen.backbone_weights, "fine_tune": chosen.fine_tune}
@@ -68,7 +76,7 @@ def plan_watch(form: WatchForm, settings: TrainingSettings) -> WatchPlan:
     """What `count_labels` counts, and how many new ones are enough."""
     source = _source(form.source, settings.retraining)
     count = render_flags({"source": source, "lineage": settings.lineage})
-    return WatchPlan(count, form.new_labels or settings.retraining.new_labels)
+    return WatchPlan(count, form.new_labels or settings.retraining.new_labels, source)
 
 
 def plan_export(workdir: str | None, blessed: Sequence[str], settings: TrainingSettings) -> ExportPlan:

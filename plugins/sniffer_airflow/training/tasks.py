@@ -23,6 +23,7 @@ from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, na
 from sniffer_airflow.training.form import ExportForm, RetrainForm, WatchForm
 from sniffer_airflow.training.plan import plan_export, plan_training, plan_watch
 from sniffer_airflow.training.settings import settings_of_airflow
+from sniffer_airflow.training.watched import watched_source
 
 TRAININGS_AT_A_TIME = 1
 """Over all runs: a training fills its machine."""
@@ -77,22 +78,26 @@ def plan_of_watch(*, params: Any = None) -> dict[str, Json]:
 def announce_labels(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `labelled_images` when enough came in; skipped when not."""
     counts = result_of(ti, "count_labels", LabelCounts)
-    enough = ti.xcom_pull(task_ids="plan")["enough"]
+    planned = ti.xcom_pull(task_ids="plan")
+    enough = planned["enough"]
     found = f"{counts.new} of {counts.labelled} labelled images are new"
     if counts.new < enough:
         raise AirflowSkipException(f"{found}; {enough} start a retraining")
     log.info("%s: a retraining is due", found)
-    extra: dict[str, Json] = asdict(counts)
+    extra: dict[str, Json] = {**asdict(counts), "source": planned["source"]}
     outlet_events[LABELLED_IMAGES].extra = extra
     return extra
 
 
 @task(task_id="plan")
-def plan_of_training(*, dag_run: Any = None, params: Any = None) -> dict[str, Json]:
+def plan_of_training(
+    *, dag_run: Any = None, params: Any = None, triggering_asset_events: Any = None
+) -> dict[str, Json]:
     """What this run trains on and how: every default filled in, and the flags of each program."""
+    watched = watched_source(triggering_asset_events.get(LABELLED_IMAGES) or ())
     with errors_by_reaction():
         run_name = name_of_run(dag_run.dag_id, dag_run.run_id)
-        planned = asdict(plan_training(run_name, RetrainForm.parse(params), settings_of_airflow()))
+        planned = asdict(plan_training(run_name, RetrainForm.parse(params), settings_of_airflow(), watched))
     for name, value in planned.items():
         log.info("%-10s %s", name, value)
     return planned

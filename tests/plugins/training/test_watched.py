@@ -1,0 +1,63 @@
+"""The retraining that `watch_labels` starts uses the labels that were watched."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sniffer_airflow.names import LABELLED_IMAGES
+from sniffer_airflow.training.tasks import plan_of_training
+from sniffer_airflow.training.watched import watched_source
+
+COUNTS = {"labelled": 5000, "new": 600}
+
+
+def event(extra: Any) -> SimpleNamespace:
+    return SimpleNamespace(extra=extra)
+
+
+@pytest.fixture(autouse=True)
+def _variables(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_TRAINING_DIR", "/var/lib/sniffer")
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_MODEL_BASE", "s3://models")
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_RETRAINING", '{"source": "s3://variable/now"}')
+
+
+def source_of(*extras: Any, **form: Any) -> str:
+    run = SimpleNamespace(dag_id="retrain_model", run_id="asset_triggered__1", triggering_user_name=None)
+    events = {LABELLED_IMAGES: [event(extra) for extra in extras]} if extras else {}
+    planned: Any = plan_of_training.function(dag_run=run, params=form, triggering_asset_events=events)
+    [source] = [word.removeprefix("--source=") for word in planned["snapshot"] if word.startswith("--source=")]
+    return str(source)
+
+
+def test_the_run_of_an_event_takes_the_source_that_was_watched() -> None:
+    assert source_of({**COUNTS, "source": "s3://watched/a"}) == "s3://watched/a"
+    assert source_of({**COUNTS, "source": "s3://watched/a"}, {**COUNTS, "source": "s3://watched/b"}) == "s3://watched/b"
+    assert source_of() == "s3://variable/now"
+    assert source_of(source="/form") == "/form"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        None,
+        {},
+        COUNTS,
+        {"source": None},
+        {"source": 3},
+        {"source": ["s3://x"]},
+        {"source": " "},
+        {"source": "a\0b"},
+        {"source": "x" * 1025},
+    ],
+)
+def test_an_event_that_names_no_source_starts_one_by_the_variable_or_an_older_event(extra: Any) -> None:
+    assert source_of(extra) == "s3://variable/now"
+    assert watched_source([event({"source": "s3://watched/a"}), event(extra)]) == "s3://watched/a"
+
+
+def test_what_an_event_says_cannot_be_taken_for_a_flag() -> None:
+    assert source_of({"source": "--lineage=/etc/passwd"}) == "--lineage=/etc/passwd"

@@ -3,6 +3,8 @@
 Airflow has one run for each logical date of a DAG, whatever the run was asked to do: a backfill of another bucket would
 leave out every day that has a night, or take the night's run over. So the logical dates of a backfill are its days at
 the time of day at which it was made, which no night and no other backfill has. Their data intervals are the whole days.
+
+A DAG that is first let run begins with the night to come, where Airflow's own schedule would run the last one at once.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from pendulum import DateTime, instance
 from sniffer_airflow.forms.fields import Json
 
 _DAY = timedelta(days=1)
+_LATE = timedelta(hours=1)
+"""So late a first night is still run: the scheduler needs time for it, or was away for a moment."""
 _ZONE_STEP_S = 15 * 60
 """The offsets of all time zones are multiples of it."""
 _MOST_WEST = timedelta(hours=-10)
@@ -70,7 +74,11 @@ class NightsAndBackfills(CronDataIntervalTimetable):
             return _unless_past(following, restriction, last_dagrun_info.made_at)
         if last_dagrun_info is None and restriction.catchup and restriction.earliest and restriction.latest:
             return _unless_past(day_meant(restriction.earliest), restriction, _time_of_day(datetime.now(UTC)))
-        return super().next_dagrun_info_v2(last_dagrun_info=last_dagrun_info, restriction=restriction)
+        night = super().next_dagrun_info_v2(last_dagrun_info=last_dagrun_info, restriction=restriction)
+        is_first = last_dagrun_info is None and not restriction.catchup
+        if is_first and night is not None and night.run_after < datetime.now(UTC) - _LATE:
+            return DagRunInfo.interval(night.run_after, night.run_after + _DAY)
+        return night
 
 
 def day_meant(moment: datetime) -> date:

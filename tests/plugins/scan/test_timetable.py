@@ -1,0 +1,61 @@
+"""When scan_bucket runs by itself: every night, and for the first time in the night after it was let run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.timetables import interval
+from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
+from pendulum import DateTime, instance
+
+from sniffer_airflow.scan import timetable
+from sniffer_airflow.scan.timetable import NightsAndBackfills
+
+DAY = timedelta(days=1)
+MIDNIGHT = instance(datetime(2026, 11, 26, tzinfo=UTC))
+NIGHTLY = TimeRestriction(instance(datetime(2006, 1, 1, tzinfo=UTC)), None, catchup=False)
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[DateTime]:
+    """The time, in its only element."""
+    found = [MIDNIGHT]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return found[0]
+
+    monkeypatch.setattr(interval, "utcnow", lambda: found[0])
+    monkeypatch.setattr(timetable, "datetime", Clock)
+    return found
+
+
+def next_night(last: DateTime | None = None) -> DateTime:
+    """When the next run starts, after one that started then."""
+    before = None if last is None else DagRunInfo.interval(last - DAY, last)
+    found = NightsAndBackfills().next_dagrun_info_v2(last_dagrun_info=before, restriction=NIGHTLY)
+    assert found is not None and found.data_interval == DataInterval(found.run_after - DAY, found.run_after)
+    return found.run_after
+
+
+@pytest.mark.parametrize("hours", [1.1, 7, 23.9])
+def test_the_first_run_of_all_is_of_the_night_to_come(now: list[DateTime], hours: float) -> None:
+    now[0] = MIDNIGHT + timedelta(hours=hours)
+    assert next_night() == MIDNIGHT + DAY
+
+
+def test_a_first_night_that_has_come_is_not_put_off_for_ever(now: list[DateTime]) -> None:
+    now[0] = MIDNIGHT + timedelta(seconds=1)
+    assert next_night() == MIDNIGHT
+    now[0] = MIDNIGHT + timedelta(minutes=50)
+    assert next_night() == MIDNIGHT
+
+
+def test_later_nights_are_airflows_own(now: list[DateTime]) -> None:
+    now[0] = MIDNIGHT + timedelta(hours=7)
+    assert next_night(last=MIDNIGHT - DAY) == MIDNIGHT
+    assert next_night(last=MIDNIGHT) == MIDNIGHT + DAY
+    # Nobody catches up on a week in which it was paused, but for its last night.
+    assert next_night(last=MIDNIGHT - 7 * DAY) == MIDNIGHT

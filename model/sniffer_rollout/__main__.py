@@ -66,7 +66,11 @@ class StepRequest:
 
 
 def run_all(rollout: Rollout, asked: StepRequest, interruption: Interruption) -> RunReport:
-    """Preflight, load, verify, promote; restores and raises on any failure, also an interruption."""
+    """Preflight, load, verify, promote; restores and raises on any failure, also an interruption.
+
+    What an earlier rollout has left, which was killed, is taken back first.
+    """
+    rollout.tidy(keep=asked.version)
     preflight = rollout.preflight(asked.version)
     chosen = preflight.version
 

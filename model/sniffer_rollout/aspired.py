@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.errors import ContractError
 from sniffer.core.model_records import MODEL_NAME
+from sniffer.core.text import one_line
 
 ASPIRED_FILE = "aspired.json"
 CONFIG_FILE = "models.config"
@@ -20,14 +23,24 @@ STABLE = "stable"
 CANARY = "canary"
 VERIFIED = "verified"
 """Set beside CANARY once the loaded version has passed the step `verify`."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class UnreadableState(ContractError):
+    """A desired state that is of no use; `restore` and `rollback` replace it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aspired:
-    """The versions to keep loaded, ascending, and labels that each point to one of them. ContractError otherwise."""
+    """The versions to keep loaded, ascending, and labels that each point to one of them. ContractError otherwise.
+
+    `digests` are the versions' digests in the table `models`, hex SHA-256: what is served must have them. Only states
+    of an older release lack some.
+    """
 
     versions: tuple[int, ...] = ()
     labels: Mapping[str, int] = field(default_factory=dict)
+    digests: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if list(self.versions) != sorted(set(self.versions)) or any(version < 1 for version in self.versions):
@@ -35,20 +48,42 @@ class Aspired:
         for label, version in self.labels.items():
             if version not in self.versions:
                 raise ContractError(f"the label {label!r} names version {version}, which is not among {self.versions}")
+        for version, digest in self.digests.items():
+            if version not in self.versions:
+                raise ContractError(f"there is a digest of version {version}, which is not among {self.versions}")
+            if not _DIGEST.fullmatch(digest):
+                raise ContractError(f"the digest of version {version} must be 64 hexadecimal digits, not {digest!r}")
 
     @classmethod
-    def of(cls, versions: Iterable[int], **labels: int | None) -> Aspired:
+    def of(cls, versions: Iterable[int], /, **labels: int | None) -> Aspired:
         """The versions in order, and those labels that point to one."""
         named = {label: version for label, version in labels.items() if version is not None}
         return cls(tuple(sorted(set(versions) | set(named.values()))), named)
 
-    def beside(self, version: int) -> Aspired:
-        """The same, and that version loaded too."""
-        return Aspired.of({*self.versions, version}, **self.labels)
+    def with_digests(self, digests: Mapping[int, str]) -> Aspired:
+        """The same, with those of these digests that are of its versions, beside its own."""
+        known = {**self.digests, **digests}
+        return dataclasses.replace(self, digests={v: known[v] for v in self.versions if known.get(v)})
+
+    def beside(self, version: int, digest: str) -> Aspired:
+        """The same, and that version loaded too; `digest` is the one in `models`."""
+        return Aspired.of({*self.versions, version}, **self.labels).with_digests({**self.digests, version: digest})
 
     def labelled(self, **labels: int | None) -> Aspired:
         """The same versions with these labels alone."""
-        return Aspired.of(self.versions, **labels)
+        return Aspired.of(self.versions, **labels).with_digests(self.digests)
+
+    def without(self, versions: Collection[int]) -> Aspired:
+        """The same without these versions and the labels that point to them."""
+        labels = {label: version for label, version in self.labels.items() if version not in versions}
+        return Aspired.of(set(self.versions) - set(versions), **labels).with_digests(self.digests)
+
+    def tidied(self, needed: Collection[int], keep: int | None, stable: int | None) -> Aspired:
+        """Those of its versions that are needed, or `keep`; the label STABLE on `stable`, unless `keep` has it."""
+        kept = {version for version in self.versions if version in needed or version == keep}
+        pointed = {STABLE: stable} if stable in kept else {}
+        labels = {label: version for label, version in self.labels.items() if version == keep}
+        return Aspired.of(kept, **{**pointed, **labels}).with_digests(self.digests)
 
     @property
     def digest(self) -> str:
@@ -57,7 +92,11 @@ class Aspired:
 
     def json(self) -> str:
         """One line of JSON, the same for the same content."""
-        return json.dumps({"versions": list(self.versions), "labels": dict(self.labels)}, sort_keys=True)
+        parts: dict[str, object] = {"versions": list(self.versions), "labels": dict(self.labels)}
+        if self.digests:
+            # Releases that know no digests read the rest.
+            parts["digests"] = {str(version): digest for version, digest in self.digests.items()}
+        return json.dumps(parts, sort_keys=True)
 
     def server_config(self, base_path: Path) -> str:
         """A ModelServerConfig in text form that serves these versions of MODEL_NAME under `base_path`."""
@@ -86,29 +125,29 @@ class Aspired:
 
 
 def parse_aspired(text: str, where: object) -> Aspired:
-    """The state in JSON that comes from `where`; raises ContractError when it is of another form."""
+    """The state in JSON that comes from `where`; raises UnreadableState when it is of another form."""
     try:
         document = json.loads(text)
-        versions, labels = document["versions"], document["labels"]
+        versions, labels, digests = document["versions"], document["labels"], document.get("digests", {})
         whole = [*versions, *labels.values()]
         if any(type(version) is not int for version in whole):
             raise TypeError("versions must be whole numbers")
-        return Aspired(tuple(versions), dict(labels))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ContractError(
-            f'{where} must look like {{"versions":[3],"labels":{{"stable":3}}}}, not {text[:200]!r} ({error}): run '
-            "`sniffer rollout restore`"
+        return Aspired(tuple(versions), dict(labels), {int(version): digest for version, digest in digests.items()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ContractError) as error:
+        raise UnreadableState(
+            f'{where} must look like {{"versions":[3],"labels":{{"stable":3}}}}, not {one_line(text[:200])!r} '
+            f"({error}): run `sniffer rollout restore`"
         ) from error
 
 
 def read_aspired(path: Path) -> Aspired:
-    """The state in that file, empty when it is missing. Raises SettingsError or ContractError."""
+    """The state in that file, empty when it is missing; raises UnreadableState."""
     try:
         return parse_aspired(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         return Aspired()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read {path}: {error}") from error
+        raise UnreadableState(f"cannot read {path} ({error}): run `sniffer rollout restore`") from error
 
 
 def _quoted(text: str) -> str:

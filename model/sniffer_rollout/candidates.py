@@ -8,13 +8,16 @@ from pathlib import Path
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.errors import ContractError, SettingsError, SnifferError
 from sniffer.core.model_records import ModelFacts, ModelRecord, ModelStatus
 from sniffer_model.release.golden import GoldenExample, read_golden
 from sniffer_model.release.model_base import ModelBase, open_model_base
 from sniffer_model.release.publish import read_facts
 
 log = logging.getLogger(__name__)
+
+_LOOK_PATIENCE_S = 10.0
+"""How long a model base that fails is asked which versions it has: what serves must not wait for it."""
 
 _USABLE = (ModelStatus.BLESSED, ModelStatus.STABLE, ModelStatus.PREVIOUS)
 
@@ -46,8 +49,8 @@ class Candidates:
     def files(self, record: ModelRecord) -> Path:
         """The published version's folder, fetched once; raises ContractError unless it is the registered model."""
         if record.version not in self._fetched:
-            directory = self._base.fetch(record.version, self._downloads)
-            self._check_facts(record, read_facts(directory))
+            directory = self._base.fetch(record.version, self._downloads, record.digest)
+            _check_preprocessing(record, read_facts(directory))
             self._fetched[record.version] = directory
         return self._fetched[record.version]
 
@@ -55,12 +58,21 @@ class Candidates:
         """The golden examples that the version was published with."""
         return read_golden(self.files(record))
 
-    def missing(self, versions: Collection[int]) -> set[int]:
-        """Which of these versions the model base does not have (any more); asks it only if there are any."""
-        missing = set(versions) - set(self._base.versions()) if versions else set()
-        if missing:
-            log.warning("versions %s are asked for, but not in %s any more", sorted(missing), self._model_base)
-        return missing
+    def missing(self, versions: Collection[int]) -> set[int] | None:
+        """Which of these versions the model base does not have (any more); None when it does not say.
+
+        A base without any version says nothing: it is rather the wrong one, or not mounted.
+        """
+        try:
+            there = self._opened or open_model_base(self._model_base, _LOOK_PATIENCE_S)
+            found = there.versions()
+        except SnifferError as error:
+            log.warning("cannot see which versions are in %s: %s", self._model_base, error)
+            return None
+        if not found:
+            log.warning("there is no version at all in %s: check --model-base-path", self._model_base)
+            return None
+        return set(versions) - set(found)
 
     @property
     def _base(self) -> ModelBase:
@@ -80,15 +92,11 @@ class Candidates:
             f"{self._base.location}: train and export one, or name one by --version"
         )
 
-    def _check_facts(self, record: ModelRecord, facts: ModelFacts) -> None:
-        if facts.digest != record.digest:
+
+def _check_preprocessing(record: ModelRecord, facts: ModelFacts) -> None:
+    for where, found in (("published", facts.preprocessing_version), ("registered", record.preprocessing_version)):
+        if found != PREPROCESSING_VERSION:
             raise ContractError(
-                f"version {record.version} in {self._base.location} is not the one in `models`: its digest is "
-                f"{facts.digest[:12]}…, not {record.digest[:12]}…; check --model-base-path, or export a new version"
+                f"version {record.version} is {where} with preprocessing {found!r}, this release makes "
+                f"{PREPROCESSING_VERSION!r}: roll out with the release it was trained with, or retrain"
             )
-        for where, found in (("published", facts.preprocessing_version), ("registered", record.preprocessing_version)):
-            if found != PREPROCESSING_VERSION:
-                raise ContractError(
-                    f"version {record.version} is {where} with preprocessing {found!r}, this release makes "
-                    f"{PREPROCESSING_VERSION!r}: roll out with the release it was trained with, or retrain"
-                )

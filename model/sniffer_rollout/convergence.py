@@ -12,7 +12,7 @@ from sniffer.adapters.serving import ModelServer, ServedVersion
 from sniffer.core.errors import ContractError, TransientError
 from sniffer.core.redaction import SecretUrl
 from sniffer.core.settings import RolloutSettings
-from sniffer_rollout.aspired import CANARY, STABLE, Aspired
+from sniffer_rollout.aspired import CANARY, STABLE, Aspired, UnreadableState
 from sniffer_rollout.health import Health
 from sniffer_rollout.targets.open import serving_at
 from sniffer_rollout.targets.target import Replicas, Target
@@ -96,9 +96,22 @@ class Convergence:
         """The same for another target."""
         return Convergence(target, self._settings, self._pause)
 
+    def told(self) -> Aspired | None:
+        """What the servers were last told; None when that is not to be read, and is to be replaced."""
+        try:
+            return self._target.read_aspired()
+        except UnreadableState as error:
+            log.warning("%s", error)
+            return None
+
+    def serving(self, version: int) -> set[str]:
+        """The servers that answer for the version now, by base URL."""
+        urls = self._target.replicas().urls
+        return set(urls) - set(not_ready(urls, serves_version(version)))
+
     def tell(self, aspired: Aspired) -> None:
         """Tell the servers what to serve; returns before they do."""
-        before = self._target.read_aspired()
+        before = self.told()
         self._target.apply(aspired)
         if before != aspired:
             log.info("%s is told to serve %s", self._target.description, aspired.json())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord
@@ -12,11 +12,15 @@ from sniffer_rollout.aspired import Aspired
 
 @dataclass(frozen=True, slots=True)
 class ProductionState:
-    """The stable and the previous model, None before there is one; the versions that running scans are pinned to."""
+    """The stable and the previous model, None before there is one; the versions that running scans are pinned to.
+
+    `digests` are those in `models` of all of them.
+    """
 
     stable: ModelRecord | None
     previous: ModelRecord | None
     scanning: frozenset[int]
+    digests: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def stable_version(self) -> int | None:
@@ -29,6 +33,11 @@ class ProductionState:
         return self.previous.version if self.previous else None
 
     @property
+    def versions(self) -> frozenset[int]:
+        """All that production needs."""
+        return self.retained_versions | ({self.stable.version} if self.stable else set())
+
+    @property
     def retained_versions(self) -> frozenset[int]:
         """What stays loaded beside the stable version while it can be had: the previous one, those of running scans."""
         previous = {self.previous.version} if self.previous else set()
@@ -36,11 +45,14 @@ class ProductionState:
 
     def aspired(self, missing: Collection[int] = ()) -> Aspired:
         """What the model servers serve when no rollout is under way; `missing` versions cannot be had any more."""
-        return Aspired.of(self.retained_versions - set(missing), stable=self.stable_version)
+        everything = Aspired.of(self.retained_versions, stable=self.stable_version)
+        return everything.without(missing).with_digests(self.digests)
 
 
 def read_production_state(database: Database) -> ProductionState:
     """The state now."""
-    return ProductionState(
-        database.models.stable(), database.models.previous(), frozenset(database.scans.running_versions())
-    )
+    stable, previous = database.models.stable(), database.models.previous()
+    scanning = frozenset(database.scans.running_versions())
+    known = [stable, previous, *(database.models.get(version) for version in sorted(scanning))]
+    digests = {record.version: record.digest for record in known if record is not None}
+    return ProductionState(stable, previous, scanning, digests)

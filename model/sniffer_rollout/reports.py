@@ -43,11 +43,15 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What the database says is in production, and what the servers were told by it."""
+    """What the database says is in production, and what the servers were told by it.
+
+    That is without what is `lost`: versions that cannot be had any more, and why.
+    """
 
     stable: int | None
     previous: int | None
     aspired: Aspired
+    lost: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

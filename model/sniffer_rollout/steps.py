@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import SettingsError, SnifferError, TransientError
+from sniffer.core.errors import ContractError, SettingsError, SnifferError, TransientError
 from sniffer.core.model_records import NOBODY, Decision, ModelRecord
 from sniffer.core.redaction import SecretUrl
 from sniffer.core.rollout_records import VerifyReport
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 _ROLLBACK_LIMIT_S = 30.0
 """How long a rollback waits for every server, while some have the version."""
+_NOTICE_S = 5.0
+"""Within this time a server has noticed that a version's files are gone; it looks every second."""
 
 _NODE_LIMIT_S = 60.0
 """How long a canary waits for the node that seemed to have room for it."""
@@ -71,6 +73,7 @@ class Rollout:
         self._database = context.database
         self._target = context.target
         self._settings = context.settings
+        self._pause = context.pause
         self._servers = Convergence(context.target, context.settings, context.pause)
         self._candidates = Candidates(context.database, context.settings.model_base, context.downloads)
         self._verification = Verification(
@@ -88,23 +91,38 @@ class Rollout:
         log.info("version %d may be rolled out to %s", record.version, where)
         return PreflightReport(record.version, record.digest, stable, mode, _shown(servers), problems, aspired)
 
+    def tidy(self, keep: int | None = None) -> None:
+        """Take back what a rollout has left that was killed: its version, labels and canary, but not version `keep`."""
+        production, told = read_production_state(self._database), self._servers.told()
+        self._target.tidy()
+        if told is None:
+            self._tell_production()
+            return
+        needed = told.tidied(production.versions, keep, production.stable_version)
+        if needed != told:
+            log.warning("taking back what an earlier rollout has left: %s", told.json())
+            self._servers.tell(needed.with_digests(production.digests))
+
     def load(self, version: int) -> LoadReport:
         """Load the version beside what serves, and label it `canary` once every server answers for it.
 
         In two moves, since a server refuses a label of a version that it has not loaded, and the rest of the config
-        with it. In surge mode a server of its own proves the version first.
+        with it. In surge mode a server of its own proves the version first. What an earlier rollout has left is taken
+        back before.
         """
         record = self._candidates.find(version)
+        self.tidy(keep=version)
         production, started_at = read_production_state(self._database), time.monotonic()
-        aspired = self._aspired(production).beside(version)
+        aspired = self._aspired(production).beside(version, record.digest)
+        stable = aspired.labels.get(STABLE)
         is_new = version not in self._target.read_aspired().versions
         surge = self._prove_in_canary(record) if is_new else None
         stale = not_ready(self._target.replicas().urls, serves_version(version))
         self._servers.tell(aspired)
         servers = self._servers.wait_for_version(version, "loading", self._settings.load_limit_s, stale)
-        canary = None if version == production.stable_version else version
-        self._servers.tell(aspired.labelled(stable=production.stable_version, canary=canary))
-        self._servers.wait_for_labels(production.stable_version, canary, self._settings.label_limit_s)
+        canary = None if version == stable else version
+        self._servers.tell(aspired.labelled(stable=stable, canary=canary))
+        self._servers.wait_for_labels(stable, canary, self._settings.label_limit_s)
         seconds = time.monotonic() - started_at
         log.info("version %d answers on %d servers, after %.1f s", version, len(servers), seconds)
         return LoadReport(version, _shown(servers), seconds, surge)
@@ -116,12 +134,14 @@ class Rollout:
         """
         record = self._candidates.find(version)
         servers = self._loaded_on(version)
-        production = read_production_state(self._database)
-        report = self._verification.verify(record, production.stable, servers)
-        stable = production.stable_version
-        if stable != version:
-            aspired = self._target.read_aspired()
-            self._servers.tell(aspired.labelled(stable=stable, canary=version, verified=version))
+        production, aspired = read_production_state(self._database), self._target.read_aspired()
+        stable, why = production.stable, "there is no stable version yet"
+        if stable is not None and stable.version not in aspired.versions:
+            why, stable = f"the stable version {stable.version} cannot be had any more", None
+        report = self._verification.verify(record, stable, servers, why)
+        if production.stable_version != version:
+            pointed = None if stable is None else stable.version
+            self._servers.tell(aspired.labelled(stable=pointed, canary=version, verified=version))
         return report
 
     def promote(self, version: int, decision: Decision = NOBODY) -> PromotionReport:
@@ -142,14 +162,24 @@ class Rollout:
             servers = self._loaded_on(version)
             # The servers may be others than those that were verified.
             self._verification.prove_golden(record, servers)
-            self._servers.tell(self._aspired(production).beside(version).labelled(stable=version))
+            aspired = self._aspired(production).beside(version, record.digest)
+            self._servers.tell(aspired.labelled(stable=version))
             self._servers.wait_for_labels(version, None, self._settings.label_limit_s)
             self._database.models.promote(version, decision)
         return _promotion(production.stable_version, self.restore(), decision)
 
     def restore(self) -> RestoreReport:
-        """Bring the servers to what `models` says; returns when every server's label `stable` points there."""
+        """Bring the servers to what `models` says; returns when every server's label `stable` points there.
+
+        What neither the model base nor the servers have any more is left out. ContractError when that is the stable
+        version, once the servers are at the rest.
+        """
         report, stale = self._tell_production()
+        if report.stable is not None and report.stable in report.lost:
+            raise ContractError(
+                f"no server serves the stable version {report.stable} ({report.lost[report.stable]}): put its files "
+                "back, go back by `sniffer rollout rollback`, or roll out another version; all else is restored"
+            )
         if report.stable is not None:
             self._servers.wait_for_version(report.stable, "serving", self._settings.load_limit_s, stale)
         self._servers.wait_for_labels(report.stable, None, self._settings.label_limit_s)
@@ -171,7 +201,7 @@ class Rollout:
             )
         left_behind: tuple[str, ...] | None = None
         try:
-            self._go_back(production, previous)
+            self._go_back(production, self._candidates.find(previous))
         except (TransientError, LoadFailed) as error:
             left_behind = self._left_behind(previous, error)
         self._database.models.promote(previous, decision)
@@ -190,14 +220,38 @@ class Rollout:
             log.warning("the servers have problems already: %s", "; ".join(problems))
         return answering, problems
 
-    def _aspired(self, production: ProductionState) -> Aspired:
-        """What the database asks for, without versions that neither the servers nor the model base have.
+    def _aspired(self, production: ProductionState, *, leaving: bool = False) -> Aspired:
+        """What the database asks for, without what is lost; `leaving` the stable version, it may be lost, too."""
+        return production.aspired(self._lost(production, leaving=leaving))
 
-        One version that cannot be had must not keep the others away.
+    def _lost(self, production: ProductionState, *, leaving: bool = False) -> dict[int, str]:
+        """Versions that cannot be had any more, and why. One such version must not keep the others away.
+
+        Those are not where a server could load them from, nor on every server; the stable one is not lost as long as
+        one server has it, which may be all that there is.
         """
-        # The model base is asked only then: restore and rollback must work while S3 is away.
-        unknown = production.retained_versions - set(self._target.read_aspired().versions)
-        return production.aspired(self._candidates.missing(unknown))
+        lost = dict(self._target.unservable(production.aspired()))
+        replicas, stable = self._target.replicas(), production.stable_version
+        # The model base is asked only about what is not served: restore and rollback must work while S3 is away.
+        served = {version: self._servers.serving(version) for version in production.versions - set(lost)}
+        whole = len(replicas.urls) >= replicas.wanted
+        doubtful = [version for version, urls in served.items() if not whole or len(urls) < len(replicas.urls)]
+        missing = (self._candidates.missing(doubtful) if doubtful else None) or set()
+        lost |= {version: f"there is no version {version} in {self._settings.model_base}" for version in missing}
+        if stable in lost and not leaving and self._still_serves(stable):
+            del lost[stable]
+        for version, why in lost.items():
+            log.warning("version %d is left out, since it cannot be had: %s", version, why)
+        return lost
+
+    def _still_serves(self, version: int) -> bool:
+        """Whether a server still answers for it, after the moment in which a server notices that files are gone."""
+        deadline = time.monotonic() + _NOTICE_S
+        while self._servers.serving(version):
+            if time.monotonic() >= deadline:
+                return True
+            self._pause(self._settings.poll_s)
+        return False
 
     def _prove_in_canary(self, record: ModelRecord) -> CanaryReport | None:
         """In surge mode, load the version in a server of its own and prove its golden scores there."""
@@ -215,7 +269,7 @@ class Rollout:
             except NoNode as error:
                 log.warning("%s: %s; the version is loaded in place instead", mode.name, error)
                 return None
-            server.tell(Aspired.of([record.version]))
+            server.tell(Aspired().beside(record.version, record.digest))
             what = f"loading version {record.version} in the canary"
             urls = server.wait_for(serves_version(record.version), what, limit_s, crash_limit=_CRASHES)
             golden = self._verification.prove_golden(record, urls)
@@ -231,9 +285,11 @@ class Rollout:
             raise SettingsError(f"version {version} is not loaded: run the step `load` first")
         return self._servers.wait_for_version(version, "asking for", self._settings.label_limit_s)
 
-    def _go_back(self, production: ProductionState, version: int) -> None:
+    def _go_back(self, production: ProductionState, record: ModelRecord) -> None:
         """Wait until the version answers on every server, and the label points to it."""
-        aspired, urls = self._aspired(production).beside(version), self._target.replicas().urls
+        version = record.version
+        aspired = self._aspired(production, leaving=True).beside(version, record.digest)
+        urls = self._target.replicas().urls
         stale = not_ready(urls, serves_version(version))
         self._servers.tell(aspired)
         # Where no server has it, there is nothing to go back to before it is loaded.
@@ -257,12 +313,13 @@ class Rollout:
         Their failures are of an earlier try: even a server that was told before may not have read it yet.
         """
         production = read_production_state(self._database)
-        aspired, stable, previous = self._aspired(production), production.stable_version, production.previous_version
+        lost, stable, previous = self._lost(production), production.stable_version, production.previous_version
+        aspired = production.aspired(lost)
         stale = {} if stable is None else not_ready(self._target.replicas().urls, serves_version(stable))
         self._servers.tell(aspired)
         self._target.tidy()
         log.info("stable is %s, previous %s", stable or "none", previous or "none")
-        return RestoreReport(stable, previous, aspired), stale
+        return RestoreReport(stable, previous, aspired, lost), stale
 
 
 def _shown(urls: Iterable[SecretUrl]) -> tuple[str, ...]:

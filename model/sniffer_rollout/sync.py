@@ -1,8 +1,9 @@
 """`sniffer rollout sync`: beside each model server, keeps its disk and config at the desired serving state.
 
 In: the aspired file (a mounted ConfigMap) and the model base. Out: MODELS_DIR/<version>/, each complete and intact, and
-a config file that names a version only when its files are there. Failures are logged and retried; the previous config
-stays. Init container (`--once`) and side-car are the same program.
+a config file that names a version only when its files are there, and have the digest that the aspired file gives, which
+is that of the table `models`. Failures are logged and retried: without the stable version the previous config stays,
+any other version is left out meanwhile. Init container (`--once`) and side-car are the same program.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from sniffer.core.errors import ContractError, SettingsError, SnifferError, Tran
 from sniffer.core.parser import Parser, seconds
 from sniffer.core.program import Program
 from sniffer.core.retry import BackOff
-from sniffer_model.release.model_base import open_model_base
+from sniffer_model.release.model_base import check_registered, open_model_base
 from sniffer_model.release.publish import digest_directory, published_versions, read_facts, sync_path, sync_tree
-from sniffer_rollout.aspired import Aspired, read_aspired
+from sniffer_rollout.aspired import STABLE, Aspired, read_aspired
 
 log = logging.getLogger(__name__)
 
@@ -54,23 +55,39 @@ class Sync:
     def __init__(self, settings: SyncSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        self._intact: set[int] = set()
+        self._proven: dict[int, str | None] = {}
+        """Versions on the disk that were hashed, and the digest that they were found to have in the aspired state."""
         self._unwanted_since: dict[int, float] = {}
         self._failed: Aspired | None = None
         self._problem = ""
         self._back_off = BackOff(settings.poll_s, max(settings.poll_s, _LAST_PAUSE_S))
         self._retry_at = 0.0
+        self._swept = False
 
-    def step(self) -> None:
+    def step(self) -> str:
         """Bring the disk, then the config, to what the aspired file says. Run again, it does only what is left.
 
-        Raises SettingsError, ContractError or TransientError for what cannot be done; the previous config stays.
+        A version without the label `stable` that cannot be had is left out, so that it keeps no server from serving
+        the others: returns what is the matter with such ones, "" when all is there. Raises SettingsError, ContractError
+        or TransientError when the stable one cannot be had, or nothing that is to follow what is served, or anything
+        else is the matter; the previous config stays.
         """
         aspired = self._read()
-        for version in aspired.versions:
-            self._provide(version)
-        self._write_config(aspired)
+        self._sweep()
+        essential, left_out = aspired.labels.get(STABLE), dict[int, SnifferError]()
+        for version in sorted(aspired.versions, key=lambda version: version != essential):
+            try:
+                self._provide(version, aspired.digests.get(version))
+            except SnifferError as error:
+                if version == essential:
+                    raise
+                left_out[version] = error
+        served = aspired.without(left_out)
+        if left_out and not served.versions and self._serves_something():
+            raise next(iter(left_out.values()))
+        self._write_config(served)
         self._remove_unwanted(aspired)
+        return "; ".join(f"version {version} is left out: {problem}" for version, problem in left_out.items())
 
     def run(self) -> None:
         """Step forever. A failure is logged once, and retried with back-off, at once when the aspired file changes."""
@@ -87,16 +104,19 @@ class Sync:
 
     def _attempt(self) -> None:
         try:
-            self.step()
+            problem = self.step()
+        except SnifferError as error:
+            problem = f"the previous config stays: {error}"
+        if problem:
+            if problem != self._problem:
+                log.error("%s", problem)
+            self._failed, self._retry_at = self._aspired_or_none(), self._clock() + self._back_off.next_s()
+        else:
             if self._problem:
                 log.info("in step again")
-            self._problem, self._failed = "", None
+            self._failed = None
             self._back_off.reset()
-        except SnifferError as error:
-            if str(error) != self._problem:
-                log.error("the previous config stays: %s", error)
-            self._problem, self._failed = str(error), self._aspired_or_none()
-            self._retry_at = self._clock() + self._back_off.next_s()
+        self._problem = problem
 
     def _aspired_or_none(self) -> Aspired | None:
         try:
@@ -107,37 +127,58 @@ class Sync:
     def _read(self) -> Aspired:
         settings = self._settings
         # To serve nothing is written as such; a ConfigMap that was deleted must not unload what serves.
-        if not settings.aspired.exists() and _text(settings.config) not in ("", Aspired().server_config(Path("/"))):
+        if not settings.aspired.exists() and self._serves_something():
             raise TransientError(f"{settings.aspired} is gone: run `sniffer rollout restore`")
         return read_aspired(settings.aspired)
 
-    def _provide(self, version: int) -> None:
-        """Make sure that the version's directory is there and complete; what is there already is checked once."""
+    def _serves_something(self) -> bool:
+        return _text(self._settings.config) not in ("", Aspired().server_config(Path("/")))
+
+    def _sweep(self) -> None:
+        """Remove, once, what a killed run left half fetched or half removed: only one of us works in the folder."""
+        if not self._swept and self._settings.models_dir.is_dir():
+            for prefix in (_STAGING_PREFIX, _LEAVING_PREFIX):
+                for left in self._settings.models_dir.glob(f"{prefix}*"):
+                    shutil.rmtree(left, ignore_errors=True)
+        self._swept = True
+
+    def _provide(self, version: int, digest: str | None) -> None:
+        """Make sure that the version's directory is there and is the one of that digest; each is hashed once.
+
+        None, of an older release: it is compared with the facts beside it, which whoever swaps it can swap as well.
+        """
         directory = self._settings.models_dir / str(version)
-        if version in self._intact and directory.is_dir():
+        if version in self._proven and self._proven[version] == digest and directory.is_dir():
             return
         try:
-            if directory.is_dir() and not _is_intact(directory):
-                log.error("%s is damaged: it is fetched again", directory)
+            if directory.is_dir() and (problem := _problem(version, directory, digest)):
+                log.error("%s: it is taken away and fetched again", problem)
                 self._remove(version)
             if not directory.is_dir():
-                self._fetch(version, directory)
+                self._fetch(version, directory, digest)
         except OSError as error:
             raise TransientError(f"cannot bring version {version} to {directory}: {error}") from error
-        self._intact.add(version)
+        if digest is None:
+            log.warning(
+                "%s has no digest of version %d, so it was compared with the facts beside it alone: `sniffer rollout "
+                "restore` writes the digests of `models` there",
+                self._settings.aspired,
+                version,
+            )
+        self._proven[version] = digest
 
-    def _fetch(self, version: int, directory: Path) -> None:
+    def _fetch(self, version: int, directory: Path, digest: str | None) -> None:
         started_at = self._clock()
         staging = self._settings.models_dir / f"{_STAGING_PREFIX}{version}"
         # Left by an interruption: one file too many would make every later digest wrong.
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         try:
-            fetched = open_model_base(self._settings.model_base).fetch(version, staging)
+            fetched = open_model_base(self._settings.model_base).fetch(version, staging, digest)
             if fetched.parent != staging:
                 fetched = Path(shutil.copytree(fetched, staging / str(version)))
-            if not _is_intact(fetched):
-                raise ContractError(f"version {version} was damaged on its way to {staging}")
+                if problem := _problem(version, fetched, digest):
+                    raise ContractError(f"damaged on its way to {staging}: {problem}")
             sync_tree(fetched)
             os.rename(fetched, directory)
             sync_path(directory.parent)
@@ -178,14 +219,20 @@ class Sync:
         shutil.rmtree(leaving, ignore_errors=True)
         os.rename(self._settings.models_dir / str(version), leaving)
         shutil.rmtree(leaving, ignore_errors=True)
-        self._intact.discard(version)
+        self._proven.pop(version, None)
 
 
-def _is_intact(directory: Path) -> bool:
+def _problem(version: int, directory: Path, digest: str | None) -> str:
+    """Why the directory is not that version; "" when it is. Without a digest its own facts say what it must be."""
     try:
-        return read_facts(directory).digest == digest_directory(directory)
-    except (SettingsError, ContractError):
-        return False
+        found = digest_directory(directory)
+        check_registered(version, found, digest, directory)
+        facts = read_facts(directory)
+        if found != facts.digest:
+            return f"{directory} is damaged: its digest is {found}, not {facts.digest}"
+    except (SettingsError, ContractError) as error:
+        return str(error)
+    return ""
 
 
 def _text(path: Path) -> str:
@@ -217,7 +264,11 @@ def _add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--served-base-path", type=Path, metavar="DIR", help="--models-dir as the model server sees it, if different"
     )
-    parser.add_argument("--once", action="store_true", help="bring everything up to date and end: an init container")
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        help="bring everything up to date and end: an init container; done when the stable version is there",
+    )
     parser.add_argument("--poll-s", type=seconds, default=POLL_S, metavar="SECONDS", help="how often to look")
     parser.add_argument(
         "--grace-s",
@@ -241,7 +292,8 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     )
     if arguments.once:
-        sync.step()
+        if problem := sync.step():
+            log.error("%s", problem)
     else:
         # At once, even during a download: the next start removes what is left of it.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

@@ -42,11 +42,16 @@ class Verification:
     images: ImageSettings
     pause: Callable[[float], None]
 
-    def verify(self, record: ModelRecord, stable: ModelRecord | None, replicas: Sequence[SecretUrl]) -> VerifyReport:
-        """All proofs of a version that is loaded on these servers; raises ContractError for the first that fails."""
+    def verify(
+        self, record: ModelRecord, stable: ModelRecord | None, replicas: Sequence[SecretUrl], alone: str
+    ) -> VerifyReport:
+        """All proofs of a version that is loaded on these servers; raises ContractError for the first that fails.
+
+        `alone` says why, when there is no stable version to compare with.
+        """
         golden = self.prove_golden(record, replicas)
         if stable is None or stable.version == record.version:
-            why = "there is no stable version yet" if stable is None else "it is the stable version"
+            why = alone if stable is None else "it is the stable version"
             log.info("version %d: %s, so only its golden examples are checked", record.version, why)
             return VerifyReport(record.version, golden, note=why)
         latency = self._compare_latency(record, stable, replicas)

@@ -22,11 +22,11 @@ from sniffer_rollout import sync
 from sniffer_rollout.aspired import Aspired
 
 
-def publish_files(base: Path, version: int) -> None:
-    """A version that need not be loadable: golden examples and a file that differs by version."""
+def publish_files(base: Path, version: int, text: str = "model") -> str:
+    """A version that need not be loadable, golden examples and a file that differs by version; its digest."""
     with staging(base) as staged:
         write_golden(golden_examples(1.0, [20]), staged)
-        (staged / "saved_model.pb").write_text(f"model {version}")
+        (staged / "saved_model.pb").write_text(f"{text} {version}")
         digest = digest_directory(staged)
         publish(
             staged,
@@ -34,6 +34,13 @@ def publish_files(base: Path, version: int) -> None:
             ModelFacts(0, digest, "b", "random", "h", "p", 0.5, "m", LABELS, SIGNATURES, "tests"),
             [version],
         )
+    return digest
+
+
+def swap_files(base: Path, version: int) -> str:
+    """Another whole version in the place of that one, its facts beside it; its digest."""
+    shutil.rmtree(base / str(version))
+    return publish_files(base, version, "swapped")
 
 
 class Places:
@@ -46,7 +53,11 @@ class Places:
         self.config = folder / "models" / "models.config"
 
     def wish(self, *versions: int, **labels: int) -> Aspired:
-        aspired = Aspired.of(versions, **labels)
+        return self.wish_registered({}, *versions, **labels)
+
+    def wish_registered(self, digests: dict[int, str], *versions: int, **labels: int) -> Aspired:
+        """As a rollout writes it: with the digests in `models`."""
+        aspired = Aspired.of(versions, **labels).with_digests(digests)
         self.aspired.write_text(aspired.json())
         return aspired
 
@@ -91,7 +102,7 @@ def test_the_config_names_a_version_only_when_its_files_are_there(places: Places
     assert places.on_disk() == ["1"]
     assert digest_directory(places.models / "1") == digest_directory(places.base / "1")
     places.wish(1, 2, stable=1)
-    places.once(status=2)
+    places.once()
     assert places.asks_for(aspired)
     publish_files(places.base, 2)
     places.once()
@@ -101,11 +112,101 @@ def test_the_config_names_a_version_only_when_its_files_are_there(places: Places
 def test_a_damaged_version_is_never_offered(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
     publish_files(places.base, 1)
     (places.base / "1" / "saved_model.pb").write_text("something else")
-    places.wish(1)
+    places.wish(1, stable=1)
     places.once(status=2)
     assert "digest differs" in capsys.readouterr().err
     assert places.on_disk() == []
     assert not places.config.exists()
+    places.wish(1, canary=1)
+    places.once()
+    assert "version 1 is left out: " in capsys.readouterr().err
+    assert places.asks_for(Aspired())
+
+
+def test_a_version_that_was_swapped_with_its_facts_is_never_served(
+    places: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registered = publish_files(places.base, 1)
+    swapped = swap_files(places.base, 1)
+    places.wish_registered({1: registered}, 1, stable=1)
+    places.once(status=2)
+    told = capsys.readouterr().err
+    assert f"version 1 in {places.base / '1'} is not the one in `models`" in told
+    assert registered in told and swapped in told and "`sniffer rollout rollback`" in told
+    assert places.on_disk() == [] and not places.config.exists()
+    # Swapped on the server's own disk, as long as the model base is right.
+    shutil.rmtree(places.base / "1")
+    assert publish_files(places.base, 1) == registered
+    places.once()
+    swap_files(places.models, 1)
+    places.once()
+    assert "it is taken away and fetched again" in capsys.readouterr().err
+    assert digest_directory(places.models / "1") == registered
+
+
+def test_a_swapped_version_in_s3_is_not_even_fetched(
+    places: Places, bucket: ScratchBucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registered = publish_files(places.base, 1)
+    swapped = swap_files(places.base, 1)
+    for path in (path for path in (places.base / "1").rglob("*") if path.is_file()):
+        bucket.put(f"models/{path.relative_to(places.base)}", path.read_bytes())
+    places.wish_registered({1: registered}, 1, stable=1)
+    assert sync.main(places.argv("--once", base=f"s3://{bucket.name}/models")) == 2
+    told = capsys.readouterr().err
+    assert registered in told and swapped in told and f"version 1 in s3://{bucket.name}/models" in told
+    assert places.on_disk() == []
+
+
+def test_a_state_without_digests_is_served_and_says_so(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    registered = publish_files(places.base, 1)
+    places.wish(1, stable=1)
+    program = places.step()
+    for _ in range(3):
+        program.step()
+    told = capsys.readouterr().err
+    assert told.count("has no digest of version 1") == 1 and "`sniffer rollout restore` writes the digests" in told
+    # Once the digest comes, what is there already is compared with it.
+    swap_files(places.models, 1)
+    program.step()
+    aspired = places.wish_registered({1: registered}, 1, stable=1)
+    program.step()
+    assert places.asks_for(aspired) and digest_directory(places.models / "1") == registered
+
+
+@pytest.mark.parametrize("trouble", ["missing", "damaged", "swapped", "no version at all"])
+def test_whatever_is_the_matter_with_the_others_the_stable_version_is_served(places: Places, trouble: str) -> None:
+    digests = {version: publish_files(places.base, version) for version in (1, 2)}
+    if trouble == "damaged":
+        (places.base / "1" / "saved_model.pb").unlink()
+    elif trouble == "swapped":
+        swap_files(places.base, 1)
+    else:
+        shutil.rmtree(places.base / "1")
+    if trouble == "no version at all":
+        (places.base / "1").write_text("a file")
+    places.wish_registered(digests, 1, 2, stable=2, canary=1)
+    places.once()
+    assert places.asks_for(Aspired.of([2], stable=2))
+    # The side-car goes on trying, and brings it once it can be had.
+    program = places.step()
+    assert program.step().startswith("version 1 is left out: ")
+    shutil.rmtree(places.base / "1", ignore_errors=True)
+    (places.base / "1").unlink(missing_ok=True)
+    publish_files(places.base, 1)
+    assert program.step() == ""
+    assert places.asks_for(Aspired.of([1, 2], stable=2, canary=1))
+
+
+def test_without_the_stable_version_nothing_new_is_told(places: Places) -> None:
+    digests = {version: publish_files(places.base, version) for version in (1, 2)}
+    before = places.wish_registered(digests, 1, stable=1)
+    places.once()
+    shutil.rmtree(places.base / "2")
+    for labels in ({"stable": 2}, {}):
+        places.wish_registered(digests, 2, **labels)
+        places.once(status=2)
+        assert places.asks_for(before)
 
 
 def test_what_is_damaged_on_the_disk_or_half_fetched_is_fetched_again(places: Places) -> None:
@@ -114,6 +215,8 @@ def test_what_is_damaged_on_the_disk_or_half_fetched_is_fetched_again(places: Pl
     (places.models / "1" / "saved_model.pb").write_text("bits rot")
     (places.models / ".fetch-1" / "1").mkdir(parents=True)
     (places.models / ".fetch-1" / "1" / "left over").touch()
+    for left in (".fetch-7", ".leaving-8"):
+        (places.models / left / "variables").mkdir(parents=True)
     places.wish(1)
     places.once()
     assert places.on_disk() == ["1"]

@@ -80,7 +80,15 @@ class KubernetesServer(HttpServer):
         self.refuse = lambda _method, _path: _status(code, message) if time.monotonic() < until else None
 
     def aspired(self) -> dict[str, Any]:
-        """What the servers' ConfigMap says."""
+        """What the servers' ConfigMap says, without the digests."""
+        return {name: value for name, value in self._aspired().items() if name != "digests"}
+
+    def digests(self) -> dict[str, str]:
+        """The digests of the versions, as the servers' ConfigMap says."""
+        found: dict[str, str] = self._aspired().get("digests", {})
+        return found
+
+    def _aspired(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.config_maps["tf-serving-aspired"]["data"]["aspired.json"])
         return found
 

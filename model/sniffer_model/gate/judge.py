@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.errors import SettingsError
 from sniffer.core.files import read_text, write_json, write_text
 from sniffer.core.gate_records import GateEvidence, GateFigures, GateVerdict, ModelComparison
 from sniffer.core.model_metrics import Confusion, IntervalEstimate, ModelMetrics
@@ -196,13 +196,8 @@ def find_stable(
         return None
     if base is None:
         raise SettingsError(f"version {version} is stable: --model-base-path must say where it is published")
-    directory = open_model_base(base).fetch(version, into)
+    directory = open_model_base(base).fetch(version, into, None if record is None else record.digest)
     facts = read_facts(directory)
-    if record is not None and record.digest != facts.digest:
-        raise ContractError(
-            f"version {version} in {base} is not the stable model that is registered: check --model-base-path, or "
-            "publish that version again"
-        )
     if facts.preprocessing_version != preprocessing_version:
         log.warning(
             "stable version %d was made for preprocessing %s; it is judged on today's pixels, of %s",

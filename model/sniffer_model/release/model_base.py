@@ -64,18 +64,25 @@ class ModelBase(Protocol):
         Raises ContractError when none is free.
         """
 
-    def fetch(self, version: int, into: Path) -> Path:
+    def fetch(self, version: int, into: Path, digest: str | None = None) -> Path:
         """A local directory with that version, intact; downloaded below `into` if need be.
 
-        Raises SettingsError when it is not there, ContractError when it is not what its facts say.
+        Raises SettingsError when it is not there, ContractError when it is not what its facts say, or not the one of
+        that digest, which is the one in `models`.
         """
 
 
-def open_model_base(location: str) -> ModelBase:
-    """The place at that location, `s3://bucket/prefix` or a folder; raises SettingsError or TransientError."""
+def open_model_base(location: str, patience_s: float | None = None) -> ModelBase:
+    """The place at that location, `s3://bucket/prefix` or a folder; raises SettingsError or TransientError.
+
+    `patience_s` bounds how long an S3 that fails is asked again; None: as the settings say.
+    """
     if location.startswith(S3_SCHEME):
         name, prefix = split_s3(location)
-        return S3Base(open_bucket(name, fetch_settings(), _LARGEST_FILE_BYTES), prefix)
+        fetch = fetch_settings()
+        if patience_s is not None:
+            fetch = dataclasses.replace(fetch, patience_s=min(patience_s, fetch.patience_s))
+        return S3Base(open_bucket(name, fetch, _LARGEST_FILE_BYTES), prefix)
     if "://" in location:
         raise SettingsError(f"the model base path must be a folder or s3://bucket/prefix, not {location!r}")
     return LocalBase(Path(location))
@@ -108,12 +115,12 @@ class LocalBase:
         """Rename the staged directory into place."""
         return publish(staged, self._root, facts, versions)
 
-    def fetch(self, version: int, into: Path) -> Path:  # noqa: ARG002 - nothing is downloaded here
+    def fetch(self, version: int, into: Path, digest: str | None = None) -> Path:  # noqa: ARG002 - nothing is downloaded
         """The version's own directory."""
         directory = self._root / str(version)
         if not directory.is_dir():
             raise _absent(version, self.location)
-        return _intact(directory, read_facts(directory))
+        return _intact(directory, read_facts(directory), digest)
 
 
 class S3Base:
@@ -154,7 +161,7 @@ class S3Base:
                 return self._complete(version, facts)
         raise all_taken(self.location)
 
-    def fetch(self, version: int, into: Path) -> Path:
+    def fetch(self, version: int, into: Path, digest: str | None = None) -> Path:
         """Download the version to `into`/VERSION, unless it is there intact already.
 
         Every name is checked before the first file is written.
@@ -163,11 +170,13 @@ class S3Base:
         if FACTS_FILE not in names:
             raise _absent(version, self.location)
         directory, facts = path_inside(into, str(version)), self._facts(version)
+        # Before gigabytes are fetched.
+        check_registered(version, facts.digest, digest, self.location)
         paths = {name: path_inside(directory, name) for name in names if name != CLAIM_FILE}
         if not (directory.is_dir() and digest_directory(directory) == facts.digest):
             for name, path in paths.items():
                 self._download(version, name, path)
-        return _intact(directory, facts)
+        return _intact(directory, facts, digest)
 
     def _key(self, version: int, name: str) -> str:
         return f"{self._prefix}{version}/{name}"
@@ -217,11 +226,26 @@ class S3Base:
             ) from error
 
 
+def check_registered(version: int, found: str, registered: str | None, where: object) -> None:
+    """Raise ContractError unless the digest found is the registered one; nothing is checked when that is None."""
+    if registered is not None and found != registered:
+        raise ContractError(
+            f"version {version} in {where} is not the one in `models`: its digest is {found}, not {registered}; put "
+            "the published files back, check --model-base-path, or export a new version; `sniffer rollout rollback` "
+            "goes back to the previous version"
+        )
+
+
 def _absent(version: int, location: str) -> SettingsError:
     return SettingsError(f"there is no complete version {version} in {location}: check --model-base-path")
 
 
-def _intact(directory: Path, facts: ModelFacts) -> Path:
-    if digest_directory(directory) != facts.digest:
-        raise ContractError(f"{directory} is not what was published as version {facts.version}: its digest differs")
+def _intact(directory: Path, facts: ModelFacts, registered: str | None) -> Path:
+    found = digest_directory(directory)
+    if found != facts.digest:
+        raise ContractError(
+            f"{directory} is not what was published as version {facts.version}: its digest differs, it is {found}, not "
+            f"{facts.digest}; put the published files back, or export a new version"
+        )
+    check_registered(facts.version, found, registered, directory)
     return directory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +11,18 @@ from functools import partial
 
 from sniffer.adapters.images import decode
 from sniffer.adapters.s3.bucket import Bucket
-from sniffer.adapters.s3.errors import NotFetched
+from sniffer.adapters.s3.errors import NoBucket, NotFetched
 from sniffer.adapters.s3.locations import open_bucket
 from sniffer.adapters.serving import ModelServer
-from sniffer.core.errors import ContractError, TransientError, UnreadableImage
+from sniffer.core.errors import ContractError, SettingsError, TransientError, UnreadableImage
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.records import ListedObject, Outcome
 from sniffer.core.redaction import SecretUrl
 from sniffer.core.rollout_records import Flip, ShadowReport
 from sniffer.core.settings import FetchSettings, ImageSettings
 from sniffer_rollout.targets.open import serving_at
+
+log = logging.getLogger(__name__)
 
 _SAMPLES = 20
 _BATCH = 32
@@ -60,20 +63,38 @@ def fetch_pixels(
 ) -> tuple[dict[ListedObject, bytes], Counter[str]]:
     """Raw pixels of the objects that have not changed, and how many have, by reason.
 
-    Raises SettingsError or TransientError when S3 refuses or does not answer.
+    A bucket that was deleted, or is closed to us, must not keep a version away: its images are left out. Raises
+    SettingsError when S3 refuses every bucket that there is, TransientError when it does not answer.
     """
     pixels: dict[ListedObject, bytes] = {}
     left_out: Counter[str] = Counter()
+    refused: SettingsError | None = None
+    opened = 0
     for name in sorted({image.bucket for image in sample}):
-        bucket = open_bucket(name, fetch, limits.max_bytes)
         images = [image for image in sample if image.bucket == name]
-        with ThreadPoolExecutor(fetch.threads, "fetch") as threads:
-            for image, found in zip(images, threads.map(partial(_pixels, bucket, limits), images), strict=True):
-                if isinstance(found, str):
-                    left_out[found] += 1
-                else:
-                    pixels[image] = found
+        try:
+            found = _pixels_of(open_bucket(name, fetch, limits.max_bytes), images, fetch.threads, limits)
+            opened += 1
+        except SettingsError as error:
+            log.warning("%d of the images that were scanned last cannot be compared: %s", len(images), error)
+            is_gone = isinstance(error, NoBucket)
+            found = ["no_bucket" if is_gone else "inaccessible"] * len(images)
+            refused = refused if is_gone else error
+        for image, one in zip(images, found, strict=True):
+            if isinstance(one, str):
+                left_out[one] += 1
+            else:
+                pixels[image] = one
+    if refused is not None and not opened:
+        raise refused
     return pixels, left_out
+
+
+def _pixels_of(
+    bucket: Bucket, images: Sequence[ListedObject], threads: int, limits: ImageSettings
+) -> list[bytes | str]:
+    with ThreadPoolExecutor(threads, "fetch") as pool:
+        return list(pool.map(partial(_pixels, bucket, limits), images))
 
 
 def _pixels(bucket: Bucket, limits: ImageSettings, image: ListedObject) -> bytes | str:

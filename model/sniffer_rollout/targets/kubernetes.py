@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,6 +63,10 @@ class KubernetesTarget:
         found = self._api.find(f"{self._core}/configmaps/{self._config_map}")
         text = ((found or {}).get("data") or {}).get(ASPIRED_FILE)
         return Aspired() if text is None else parse_aspired(text, f"{ASPIRED_FILE} in ConfigMap {self._config_map}")
+
+    def unservable(self, aspired: Aspired) -> Mapping[int, str]:  # noqa: ARG002 - the side-cars fetch, and compare
+        """Nothing that we see from here."""
+        return {}
 
     def apply(self, aspired: Aspired) -> None:
         """Write the ConfigMap, and have each kubelet look at it at once."""

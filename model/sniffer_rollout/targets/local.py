@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from sniffer.core.errors import SettingsError
+from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import write_text
 from sniffer.core.redaction import SecretUrl
+from sniffer_model.release.model_base import check_registered
+from sniffer_model.release.publish import digest_directory, published_versions
 from sniffer_rollout.aspired import ASPIRED_FILE, CONFIG_FILE, Aspired, read_aspired
 from sniffer_rollout.targets.target import IN_PLACE, Mode, Replicas, Target
 
@@ -31,6 +34,7 @@ class LocalTarget:
         self._folder = folder
         self._base = Path(model_base)
         self._replicas = replicas
+        self._proven: set[tuple[int, str]] = set()
 
     @property
     def config(self) -> Path:
@@ -45,13 +49,42 @@ class LocalTarget:
         """What the servers were last told."""
         return read_aspired(self._folder / ASPIRED_FILE)
 
+    def unservable(self, aspired: Aspired) -> Mapping[int, str]:
+        """Versions that are not in the model base, or not the registered ones; nothing for a base without any version.
+
+        That one is rather the wrong one, and to unload everything because of it would be worse.
+        """
+        if not published_versions(self._base):
+            return {}
+        problems = {version: self._problem(version, aspired.digests.get(version)) for version in aspired.versions}
+        return {version: problem for version, problem in problems.items() if problem}
+
     def apply(self, aspired: Aspired) -> None:
-        """Replace both files, each as a whole. SettingsError when a version is not in the model base."""
+        """Replace both files, each as a whole. ContractError when a version is not in the model base as registered."""
         for version in aspired.versions:
-            if not (self._base / str(version)).is_dir():
-                raise SettingsError(f"there is no version {version} in {self._base}: check --model-base-path")
+            if problem := self._problem(version, aspired.digests.get(version)):
+                raise ContractError(problem)
         write_text(self._folder / ASPIRED_FILE, aspired.json() + "\n")
         write_text(self.config, aspired.server_config(self._base))
+
+    def _problem(self, version: int, digest: str | None) -> str:
+        """Why the servers must not load that version; "" when nothing is wrong with it."""
+        directory = self._base / str(version)
+        if not directory.is_dir():
+            return (
+                f"there is no version {version} in {self._base}: check --model-base-path, put its files back, or go "
+                "back to the previous version by `sniffer rollout rollback`"
+            )
+        if digest is None or (version, digest) in self._proven:
+            return ""
+        try:
+            check_registered(version, digest_directory(directory), digest, self._base)
+        except ContractError as error:
+            return str(error)
+        except OSError as error:
+            return f"cannot read version {version} in {self._base}: {error}"
+        self._proven.add((version, digest))
+        return ""
 
     def replicas(self) -> Replicas:
         """The servers that the settings name."""

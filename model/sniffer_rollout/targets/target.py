@@ -52,12 +52,15 @@ class Target(Protocol):
         """How a new version is loaded first here."""
 
     def read_aspired(self) -> Aspired:
-        """What the servers were last told; nothing before the first rollout."""
+        """What the servers were last told; nothing before the first rollout. Raises UnreadableState."""
+
+    def unservable(self, aspired: Aspired) -> Mapping[int, str]:
+        """Versions of it that the servers could not load from where they look, and why; as far as we see that."""
 
     def apply(self, aspired: Aspired) -> None:
         """Tell the servers; returns before they serve it. Idempotent.
 
-        Raises ContractError when somebody else has changed what only a rollout writes.
+        Raises ContractError when somebody else has changed what only a rollout writes, or for an unservable version.
         """
 
     def replicas(self) -> Replicas:

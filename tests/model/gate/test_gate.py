@@ -207,7 +207,7 @@ def test_another_model_under_the_stable_version_is_refused(
 ) -> None:
     make_stable(database, weak_base, 4, digest="0" * 64)
     assert refused(run, "--model-base-path", str(weak_base))
-    assert "is not the stable model that is registered" in capsys.readouterr().err
+    assert "is not the one in `models`: its digest is" in capsys.readouterr().err
 
 
 def test_half_an_override_is_refused(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

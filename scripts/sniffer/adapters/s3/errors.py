@@ -106,6 +106,10 @@ class NotFetched(SnifferError):
         self.verdict = verdict
 
 
+class NoBucket(SettingsError):
+    """S3 says that there is no such bucket (any more)."""
+
+
 class Reaction(Enum):
     """What to do about a refusal."""
 
@@ -193,7 +197,8 @@ class Refusal:
     def stopped(self, where: str) -> SettingsError:
         """Why nothing at all can be done there."""
         if self.code in _BUCKET_CODES:
-            return SettingsError(f"{where} {_BUCKET_CODES[self.code]} ({self})")
+            kind = NoBucket if self.code == "NoSuchBucket" else SettingsError
+            return kind(f"{where} {_BUCKET_CODES[self.code]} ({self})")
         return SettingsError(f"{where} refuses these credentials ({self}): {_CREDENTIAL_CODES[self.code]}")
 
 

@@ -104,7 +104,7 @@ class Convergence:
             log.warning("%s", error)
             return None
 
-    def serving(self, version: int) -> set[str]:
+    def serving(self, version: int) -> set[SecretUrl]:
         """The servers that answer for the version now, by base URL."""
         urls = self._target.replicas().urls
         return set(urls) - set(not_ready(urls, serves_version(version)))

@@ -174,7 +174,7 @@ class Rollout:
         What neither the model base nor the servers have any more is left out. ContractError when that is the stable
         version, once the servers are at the rest.
         """
-        report, stale = self._tell_production()
+        report, stale = self._tell_production(in_two_moves=True)
         if report.stable is not None and report.stable in report.lost:
             raise ContractError(
                 f"no server serves the stable version {report.stable} ({report.lost[report.stable]}): put its files "
@@ -182,6 +182,7 @@ class Rollout:
             )
         if report.stable is not None:
             self._servers.wait_for_version(report.stable, "serving", self._settings.load_limit_s, stale)
+            self._servers.tell(report.aspired)
         self._servers.wait_for_labels(report.stable, None, self._settings.label_limit_s)
         return report
 
@@ -307,16 +308,20 @@ class Rollout:
         log.error("going back without %s: %s", ", ".join(_shown(sorted(waiting))) or "some labels", error)
         return _shown(sorted(waiting))
 
-    def _tell_production(self) -> tuple[RestoreReport, dict[SecretUrl, NotReady]]:
+    def _tell_production(self, *, in_two_moves: bool = False) -> tuple[RestoreReport, dict[SecretUrl, NotReady]]:
         """Tell the servers what `models` says; also returns the servers that did not serve it before.
 
-        Their failures are of an earlier try: even a server that was told before may not have read it yet.
+        Their failures are of an earlier try: even a server that was told before may not have read it yet. In two moves,
+        the labels are left for the caller as long as `stable` has to move to a version that a server has not loaded: it
+        would refuse that.
         """
         production = read_production_state(self._database)
         lost, stable, previous = self._lost(production), production.stable_version, production.previous_version
         aspired = production.aspired(lost)
         stale = {} if stable is None else not_ready(self._target.replicas().urls, serves_version(stable))
-        self._servers.tell(aspired)
+        told = self._servers.told()
+        pointed = None if told is None else told.labels.get(STABLE)
+        self._servers.tell(aspired.labelled() if in_two_moves and stale and pointed != stable else aspired)
         self._target.tidy()
         log.info("stable is %s, previous %s", stable or "none", previous or "none")
         return RestoreReport(stable, previous, aspired, lost), stale

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.kubernetes_api import KubernetesServer, Pod
-from support.programs import Program
+from support.programs import Program, eventually
 from support.replicas import Site
 from support.scratch_bucket import ScratchBucket
 from support.side_cars import LABELS, SideCar, sync_settings
+
+from sniffer.core.model_records import ModelStatus
 
 
 @pytest.mark.slow
@@ -59,6 +62,30 @@ def test_every_step_can_be_run_again(api: KubernetesServer, cluster: Site, side_
     assert api.aspired() == {"versions": [1], "labels": {"stable": 1}}
     cluster.step("rollback", status=2)
     cluster.step("rollback", "--version=1")
+
+
+def test_a_new_pod_starts_without_a_previous_version_that_is_gone_and_restore_drops_it(
+    api: KubernetesServer, cluster: Site, pods: list[Pod], side_cars: list[SideCar]
+) -> None:
+    for version in (1, 2):
+        cluster.publish(version, status=ModelStatus.STABLE)
+    cluster.step("restore")
+    assert api.aspired() == {"versions": [1, 2], "labels": {"stable": 2}}
+    assert {len(digest) for digest in api.digests().values()} == {64} and set(api.digests()) == {"1", "2"}
+    cluster.eventually_served([1, 2], stable=2)
+    shutil.rmtree(cluster.base / "1")
+    # Every pod has it on its disk: a roll-back is still possible.
+    cluster.step("restore")
+    assert api.aspired()["versions"] == [1, 2]
+    side_cars[1].stop()
+    shutil.rmtree(sync_settings(pods[1], cluster.replicas[1], "").models_dir)
+    cluster.replicas[1].reset()
+    new = SideCar(sync_settings(pods[1], cluster.replicas[1], str(cluster.base)))
+    eventually(lambda: cluster.replicas[1].available() == [2], "the new pod serves what is stable")
+    assert list(cluster.step("restore")["lost"]) == ["1"]
+    assert api.aspired() == {"versions": [2], "labels": {"stable": 2}}
+    cluster.eventually_served([2], stable=2)
+    new.stop()
 
 
 def test_a_version_that_cannot_be_loaded_is_taken_back(

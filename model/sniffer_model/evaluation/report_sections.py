@@ -1,7 +1,6 @@
-"""Parts of the report that change after it was made.
+"""The part of the report that changes after it was made.
 
-The first part tells what the gate decided of the model, why, and how it compares with the stable one. The mistakes,
-with pictures and keys of users, stay out of a published version.
+It tells what the gate decided of the model, why, and how it compares with the stable one.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ from datetime import datetime
 
 from sniffer.core.errors import ContractError
 from sniffer.core.model_metrics import IntervalEstimate
-from sniffer.core.report_page import without_mistakes
 from sniffer_model.evaluation.report import template_environment
 
 _SECTION = re.compile(r"<!-- verdict -->.*<!-- /verdict -->", re.DOTALL)
-_NOT_PUBLISHED = "<p>The worst mistakes, with their pictures, are in the report of the training run only.</p>"
 _TEMPLATE = "verdict.html.j2"
 
 
@@ -60,8 +57,3 @@ def with_verdict(page: str, judged: Judged) -> str:
     if found != 1:
         raise ContractError("the report has no place for a verdict: run `sniffer model evaluate`")
     return changed
-
-
-def published(page: str) -> str:
-    """The report as it may be published: no picture and no key; ContractError for a page of an older release."""
-    return without_mistakes(page, _NOT_PUBLISHED)

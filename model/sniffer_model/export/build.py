@@ -16,7 +16,7 @@ import numpy as np
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.count_progress import StageProgress
 from sniffer.core.errors import ContractError, SettingsError
-from sniffer.core.files import read_json, read_text, write_json, write_text
+from sniffer.core.files import read_json, write_json
 from sniffer.core.gate_records import GateVerdict
 from sniffer.core.model_metrics import ModelMetrics
 from sniffer.core.model_records import LABELS, PIXELS_SIGNATURE, ModelFacts, ModelRecord, ModelStatus
@@ -24,7 +24,6 @@ from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics
-from sniffer_model.evaluation.report_sections import published
 from sniffer_model.release.model_base import ModelBase
 from sniffer_model.release.publish import ENCODED_SIGNATURE, SIGNATURES, all_taken, digest_directory
 from sniffer_model.workdir import TrainingRecord, Workdir, read_training
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 
 PARITY_TOLERANCE = 1e-5
 LABELS_FILE = "labels.json"
-EXPORT_FORM = 3
+EXPORT_FORM = 4
 """Raise it when the exported files change for one and the same training, so that a rerun exports again."""
 
 
@@ -153,7 +152,7 @@ def _prove(network: Any, chosen: Sequence[ChosenImage], staged: Path) -> float:
     encoded = _served(signatures[ENCODED_SIGNATURE], image_bytes=[image.encoded for image in images])
     rows = zip(images, trained, encoded, strict=True)
     write_golden([GoldenExample(image, float(a), float(b)) for image, a, b in rows], staged)
-    write_warmup(images, staged)
+    write_warmup(staged)
     log.info("%d warm-up records run", replay_warmup(staged, signatures))
     originals = _served(signatures[ENCODED_SIGNATURE], image_bytes=[one.original for one in chosen])
     difference = float(np.max(np.abs(originals - trained)))
@@ -183,10 +182,9 @@ def _served(signature: Any, **inputs: Sequence[bytes]) -> Any:
 
 def _copy_metadata(workdir: Workdir, staged: Path) -> None:
     write_json(staged / LABELS_FILE, {"labels": LABELS, "score_of": LABELS[1]})
+    # Not the report: it shows users' pictures, and is in MySQL with the verdict.
     for path in (workdir.metrics, workdir.model_card, workdir.verdict):
         shutil.copyfile(path, staged / path.name)
-    report = read_text(workdir.report, made_by="sniffer model evaluate")
-    write_text(staged / workdir.report.name, published(report))
 
 
 def register(facts: ModelFacts, blessed: Blessed, database: Database) -> None:

@@ -1,7 +1,8 @@
 """Warm-up records: requests that TensorFlow Serving replays before it calls a version available.
 
-The first run of a batch size is the slow one, so there is a record for each size in use. A record that fails
-stops the server from loading the version, so they are replayed before a version is published.
+The first run of a batch size is the slow one, so there is a record for each size in use. Their pictures are drawn, so
+that no user's picture lies beside a model: only shapes and sizes have to be real. A record that fails stops the server
+from loading the version, so they are replayed before a version is published.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from sniffer.core.errors import ContractError
-from sniffer.core.model_records import MODEL_NAME, PIXELS_SIGNATURE
-from sniffer_model.release.golden import GoldenImage
+from sniffer.core.model_records import IMAGE_SIDE, MODEL_NAME, PIXELS_SIGNATURE
 from sniffer_model.release.publish import ENCODED_SIGNATURE
 from sniffer_model.training.network import ENCODED_INPUT, PIXELS_INPUT, SCORE_OUTPUT, LoadedSignature
 
@@ -24,16 +26,30 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 """What the fleet sends: full batches, and the powers of two that a server's batching pads to."""
 
 
-def write_warmup(images: Sequence[GoldenImage], directory: Path) -> None:
+_PHOTO_SIDES = (768, 1024)
+"""Height and width in pixels of the encoded record: larger than the model's input, as what people send is."""
+
+
+def drawn_picture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    """Colours that change slowly over the picture, with a little noise: uint8 [height, width, 3], same for a seed."""
+    draw = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:height, 0:width]
+    angles = draw.uniform(0, 2 * np.pi, 3)
+    waves = np.stack([np.sin(rows / height * 5 + columns / width * 7 + angle) for angle in angles], axis=-1)
+    noisy = 127.5 + 110 * waves + draw.normal(0, 4, waves.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def write_warmup(directory: Path) -> None:
     """Write a record for each of BATCH_SIZES by `pixels`, and one of a single image by `serving_default`."""
     path = directory / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)
-    raw = [image.pixels.tobytes() for image in images]
+    raw = [drawn_picture(IMAGE_SIDE, IMAGE_SIDE, seed).tobytes() for seed in range(max(BATCH_SIZES))]
+    photo = tf.io.encode_jpeg(drawn_picture(*_PHOTO_SIDES, seed=0)).numpy()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for size in BATCH_SIZES:
-            batch = [raw[row % len(raw)] for row in range(size)]
-            writer.write(_record(PIXELS_SIGNATURE, PIXELS_INPUT, batch))
-        writer.write(_record(ENCODED_SIGNATURE, ENCODED_INPUT, [images[0].encoded]))
+            writer.write(_record(PIXELS_SIGNATURE, PIXELS_INPUT, raw[:size]))
+        writer.write(_record(ENCODED_SIGNATURE, ENCODED_INPUT, [photo]))
 
 
 def replay_warmup(directory: Path, signatures: Mapping[str, LoadedSignature]) -> int:

@@ -10,7 +10,7 @@ import pytest
 from sniffer.core.errors import ContractError
 from sniffer.core.gate_records import Check, ModelComparison, PairedFigure
 from sniffer.core.model_metrics import IntervalEstimate
-from sniffer_model.evaluation.report_sections import FigureBeside, Judged, published, with_verdict
+from sniffer_model.evaluation.report_sections import FigureBeside, Judged, with_verdict
 from sniffer_model.gate.verdict import GateDecision, Override
 from sniffer_model.gate.verdict_for_report import judged_for_report
 
@@ -93,16 +93,3 @@ def test_the_gates_decision_is_told_in_full() -> None:
         "flags per night",
     ]
     assert judged_for_report(decision, None, None, 7, JUDGED.judged_at).figures == ()
-
-
-def test_a_published_report_has_no_mistakes_and_keeps_the_rest() -> None:
-    page = "<h2>Worst</h2><!-- mistakes --><img src='data:x'>labels/drugs/kim-1.jpg<!-- /mistakes --><p>origin</p>"
-    public = published(with_verdict(PAGE, JUDGED) + page)
-    assert "Version 7: accepted" in public
-    assert public.endswith("the training run only.</p><p>origin</p>")
-    assert "<img" not in public and "kim" not in public
-
-
-def test_a_report_that_does_not_mark_its_mistakes_is_not_published() -> None:
-    with pytest.raises(ContractError, match="does not mark its mistakes"):
-        published(PAGE)

@@ -18,6 +18,7 @@ from support.training import Run
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from sniffer.adapters.images import decode
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError
 from sniffer.core.files import read_json, write_json
@@ -179,20 +180,36 @@ def test_the_decoder_s_difference_is_that_of_the_original_images(
     assert read_facts(version).decoder_difference == pytest.approx(float(np.max(np.abs(by_file - by_pixels))), abs=1e-5)
 
 
-def test_a_version_holds_no_more_of_a_picture_than_a_model_sees_of_it(version: Path) -> None:
+def test_a_version_holds_no_more_of_a_picture_than_a_model_sees_of_it(version: Path, trained_run: Run) -> None:
     for example in read_golden(version):
         with Image.open(io.BytesIO(example.image.encoded)) as picture:
             assert picture.size == (IMAGE_SIDE, IMAGE_SIDE)
             assert not picture.getexif() and "exif" not in picture.info
             distance = np.abs(np.asarray(picture.convert("RGB")).astype(int) - example.image.pixels).mean()
             assert distance < (1e-9 if example.image.suffix == ".png" else 8)
-    encoded = {example.image.encoded for example in read_golden(version)}
+    assert not (version / "report.html").exists()
+    manifest = read_manifest(trained_run.workdir.manifest)
+    keys = [entry.key.encode() for split in Split for entry in manifest.of(split)]
+    for path in (path for path in version.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        assert b"data:image" not in data and not any(key in data for key in keys), path
+
+
+def test_warm_up_records_are_drawn_and_have_the_shapes_that_are_served(version: Path, trained_run: Run) -> None:
+    manifest = read_manifest(trained_run.workdir.manifest)
+    source = open_source(manifest.source)
+    originals = [source.read(entry.key) for split in Split for entry in manifest.of(split)]
+    users = {decode(data).tobytes() for data in originals} | set(originals)
+    users |= {example.image.encoded for example in read_golden(version)}
     for request in read_warmup(version):
         ((name, tensor),) = request.inputs.items()
-        assert all(len(one) == PIXEL_BYTES if name == "pixels" else one in encoded for one in tensor.string_val)
-    report = (version / "report.html").read_text()
-    assert "data:image" not in report and "labels/" not in report
-    assert "in the report of the training run only" in report
+        assert not users & set(tensor.string_val)
+        if name == "pixels":
+            assert {len(one) for one in tensor.string_val} == {PIXEL_BYTES}
+            assert len(set(tensor.string_val)) == len(tensor.string_val)
+        else:
+            with Image.open(io.BytesIO(tensor.string_val[0])) as picture:
+                assert (picture.size, picture.format) == ((1024, 768), "JPEG")
 
 
 @pytest.mark.parametrize("served", [[0.5, 0.50002], [0.5, float("nan")]])

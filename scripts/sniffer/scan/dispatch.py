@@ -8,17 +8,18 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 
 from sniffer.adapters.s3.errors import NotFetched
-from sniffer.core.errors import ContractError, IncompleteScan, SettingsError, SnifferError, SupersededRun
+from sniffer.core.errors import IncompleteScan, SupersededRun
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.core.settings import FleetSettings
 from sniffer.core.text import one_line, printable
 from sniffer.scan.certificate import over_budget
 from sniffer.scan.channel import Clock, ConsumerLost, ProducerChannel
+from sniffer.scan.holdings import Entry
 from sniffer.scan.lease import LeaseKeeper
-from sniffer.scan.ledger import Entry, Ledger
+from sniffer.scan.ledger import Ledger
 from sniffer.scan.lister import Lister
 from sniffer.scan.messages import (
     PROTOCOL,
@@ -38,6 +39,7 @@ from sniffer.scan.messages import (
 )
 from sniffer.scan.peers import MAX_CONSUMERS, PeerLog, RefusedPeers, shown
 from sniffer.scan.progress import ScanProgress
+from sniffer.scan.recheck import Recheck
 from sniffer.scan.turns import TurnWatch
 
 log = logging.getLogger(__name__)
@@ -50,9 +52,6 @@ ALIVE_S = 4.5
 
 FAREWELL_S = 2.0
 """How long the end waits for the consumers' goodbyes."""
-
-RECHECK_AFTER_S = 30.0
-"""However many consumers call an error fatal: we check for ourselves at most this often."""
 
 
 class Dispatcher:
@@ -91,10 +90,8 @@ class Dispatcher:
         self._last_consumer = self._last_progress = clock()
         self._seen = -1
         self._complaint = ""
-        self._recheck = recheck
+        self._recheck = Recheck(recheck, fetchers, clock, channel.wake)
         self._keeper = keeper
-        self._rechecking: Future[None] | None = None
-        self._rechecked_at = clock() - RECHECK_AFTER_S
         self._refused = RefusedPeers(clock)
         self._peer_log = PeerLog(log, clock)
         self._stopping = False
@@ -153,7 +150,7 @@ class Dispatcher:
         self._start_fetches()
         self._hand_out()
         self._requeue_expired()
-        self._take_recheck()
+        self._recheck.take()
         self._beat()
         self._progress.report(self.ledger.done, self.ledger.in_flight, len(self.ledger.alive))
         self._keeper.keep(self._job.token)
@@ -293,23 +290,8 @@ class Dispatcher:
         error = one_line(bye.error)
         self._peer_log.say(logging.INFO, "%s leaves%s", shown(name), f": {error}" if error else "")
         self._complaint = error or self._complaint
-        now = self._clock()
-        if bye.fatal and self._rechecking is None and now - self._rechecked_at >= RECHECK_AFTER_S:
-            self._rechecked_at = now
-            self._rechecking = self._fetchers.submit(self._recheck)
-            self._rechecking.add_done_callback(lambda _: self._channel.wake())
-
-    def _take_recheck(self) -> None:
-        """See whether we find wrong ourselves what a consumer called a fatal error."""
-        if self._rechecking is None or not self._rechecking.done():
-            return
-        rechecking, self._rechecking = self._rechecking, None
-        try:
-            rechecking.result()
-        except (ContractError, SettingsError):
-            raise
-        except SnifferError as error:
-            log.warning("while checking what a consumer called fatal: %s", error)
+        if bye.fatal:
+            self._recheck.ask()
 
     def _hand_out(self) -> None:
         while grant := self.ledger.next_grant(self._clock()):

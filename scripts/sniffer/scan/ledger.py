@@ -8,85 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from sniffer.core.records import GIVEN_UP, ListedObject, ListingDigest, Outcome, Unscored
+from sniffer.scan.holdings import Consumer, Entry
 from sniffer.scan.messages import MAX_HELD
-
-DEATHS_BEFORE_QUARANTINE = 2
-"""An image is handed out alone once so many consumers died before they had decoded it."""
-DEATHS_BEFORE_FAILURE = 5
-"""An image is recorded as failed once so many died before they had decoded it and held nothing else. A consumer may die
-of a dozen causes; this many in a row, each within a moment, are the image's doing."""
-
-MAX_OWED = 20_000
-"""Answers that one consumer may still owe: far more than an honest one ever does."""
-
-
-@dataclass(slots=True)
-class Entry:
-    """One image on its way: when ready, with its encoded bytes or with a verdict that needs none.
-
-    `deaths` counts the consumers that died when they held it and had not said that it is decoded; `lone_deaths` those
-    of them that held nothing else.
-    """
-
-    number: int
-    image: ListedObject
-    body: bytes = b""
-    verdict: Unscored | None = None
-    deaths: int = 0
-    lone_deaths: int = 0
-    is_decoded: bool = False
-    size_bytes: int = 0
-    granted_at: float = 0.0
-    grants: int = 0
-    """How often it was handed out."""
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it may be what kills consumers, so that it must be handed out alone."""
-        return self.deaths >= DEATHS_BEFORE_QUARANTINE and self.verdict is None
-
-    @property
-    def is_poison(self) -> bool:
-        """Whether it must not be decoded again."""
-        return self.lone_deaths >= DEATHS_BEFORE_FAILURE
-
-    def release(self) -> bytes:
-        """Its bytes, which are no longer kept here."""
-        body, self.body = self.body, b""
-        return body
-
-
-@dataclass(slots=True)
-class _Consumer:
-    credit: int = 0
-    last_heard: float = 0.0
-    alive: bool = True
-    held: dict[int, Entry] = field(default_factory=dict)
-    held_bytes: int = 0
-    blamed: list[tuple[Entry, bool]] = field(default_factory=list)
-    """What it may have died of, and whether it held nothing else."""
-    owed: dict[int, None] = field(default_factory=dict)
-    """Every image that it was given and has not answered for, also those that went to others meanwhile."""
-    answered_at: float = 0.0
-    """When it last answered for an image, or was given one while it held none."""
-
-    def take(self, entry: Entry, now: float) -> None:
-        if not self.held:
-            self.answered_at = now
-        self.held[entry.number] = entry
-        self.held_bytes += entry.size_bytes
-        self.credit -= 1
-        self.owed[entry.number] = None
-        if len(self.owed) > MAX_OWED:
-            del self.owed[next(iter(self.owed))]
-
-    def drop(self, number: int) -> Entry:
-        entry = self.held.pop(number)
-        self.held_bytes -= entry.size_bytes
-        return entry
 
 
 class Ledger:
@@ -104,7 +29,7 @@ class Ledger:
         self._suspects: deque[Entry] = deque()
         self._fetching: dict[int, Entry] = {}
         self._ready: deque[Entry] = deque()
-        self._consumers: dict[bytes, _Consumer] = {}
+        self._consumers: dict[bytes, Consumer] = {}
         self._holder: dict[int, bytes] = {}
         self._given_up: dict[int, tuple[Outcome, bytes]] = {}
         self.counts: Counter[Outcome] = Counter()
@@ -237,7 +162,7 @@ class Ledger:
 
         What it was given and does not hold yet is under way, and takes of the credit.
         """
-        consumer = self._consumers.setdefault(name, _Consumer())
+        consumer = self._consumers.setdefault(name, Consumer())
         self._revive(consumer, now)
         under_way = consumer.held.keys() - set(holds)
         consumer.credit = credit - len(under_way)
@@ -255,7 +180,7 @@ class Ledger:
         return was_dead
 
     @staticmethod
-    def _revive(consumer: _Consumer, now: float) -> None:
+    def _revive(consumer: Consumer, now: float) -> None:
         consumer.alive, consumer.last_heard = True, now
         for entry, was_alone in consumer.blamed:
             entry.deaths -= 1

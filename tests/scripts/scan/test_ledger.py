@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sniffer.core.records import ListedObject, Outcome, Unscored
-from sniffer.scan.ledger import Entry, Ledger
+from sniffer.scan.holdings import Entry
+from sniffer.scan.ledger import Ledger
 
 WHEN = datetime(2026, 11, 20, tzinfo=UTC)
 FAILED = Unscored(Outcome.FAILED, "kills_consumers", "poison")

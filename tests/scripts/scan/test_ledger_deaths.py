@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from sniffer.core.records import ListedObject, Outcome, Unscored
-from sniffer.scan.ledger import DEATHS_BEFORE_FAILURE, DEATHS_BEFORE_QUARANTINE, Entry, Ledger
+from sniffer.scan.holdings import DEATHS_BEFORE_FAILURE, DEATHS_BEFORE_QUARANTINE, Entry
+from sniffer.scan.ledger import Ledger
 
 WHEN = datetime(2026, 11, 20, tzinfo=UTC)
 

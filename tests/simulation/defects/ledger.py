@@ -5,6 +5,7 @@ from __future__ import annotations
 from simulation.defects.defect import Defect
 
 LEDGER = "sniffer/scan/ledger.py"
+HOLDINGS = "sniffer/scan/holdings.py"
 DISPATCH = "sniffer/scan/dispatch.py"
 
 DEFECTS = (
@@ -74,21 +75,21 @@ DEFECTS = (
     ),
     Defect(
         "poison-goes-on",
-        LEDGER,
+        HOLDINGS,
         "DEATHS_BEFORE_FAILURE = 5",
         "DEATHS_BEFORE_FAILURE = 6",
         "One hostile image takes down one consumer more than the documents say.",
     ),
     Defect(
         "poison-never-ends",
-        LEDGER,
+        HOLDINGS,
         "        return self.lone_deaths >= DEATHS_BEFORE_FAILURE\n",
         "        return False\n",
         "One hostile image kills consumers for ever; the scan never ends.",
     ),
     Defect(
         "suspects-in-company",
-        LEDGER,
+        HOLDINGS,
         "        return self.deaths >= DEATHS_BEFORE_QUARANTINE and self.verdict is None\n",
         "        return False\n",
         "A hostile image that always has company kills consumers for ever; the scan never ends.",
@@ -145,7 +146,7 @@ DEFECTS = (
     ),
     Defect(
         "every-death-is-blamed",
-        LEDGER,
+        HOLDINGS,
         "        return self.lone_deaths >= DEATHS_BEFORE_FAILURE\n",
         "        return self.deaths >= 3\n",
         "Images that happened to be in the hands of consumers that were preempted are given up as `kills_consumers`.",

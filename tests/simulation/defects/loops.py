@@ -55,7 +55,7 @@ DEFECTS = (
     Defect(
         "fatal-is-believed",
         DISPATCH,
-        "            self._rechecking = self._fetchers.submit(self._recheck)\n",
+        "            self._recheck.ask()\n",
         "            raise ContractError(bye.error)\n",
         "One bad consumer ends the scan of forty million images by one word.",
     ),
@@ -120,7 +120,7 @@ DEFECTS = (
     Defect(
         "inbox-outlives-the-session",
         CONSUMER,
-        "        self._inbox.clear()\n        self._on_welcome(welcome)\n",
+        "        self._clear_inbox()\n        self._on_welcome(welcome)\n",
         "        self._on_welcome(welcome)\n",
         "After a rerun a consumer scores what the first run sent it, and nobody counts it.",
     ),

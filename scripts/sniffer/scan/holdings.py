@@ -53,7 +53,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Consumer:
+class Holdings:
     """A consumer as the ledger knows it: what it holds, owes and would take. Times as in the ledger."""
 
     credit: int = 0

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 from sniffer.core.records import GIVEN_UP, ListedObject, ListingDigest, Outcome, Unscored
-from sniffer.scan.holdings import Consumer, Entry
+from sniffer.scan.holdings import Entry, Holdings
 from sniffer.scan.messages import MAX_HELD
 
 
@@ -29,7 +29,7 @@ class Ledger:
         self._suspects: deque[Entry] = deque()
         self._fetching: dict[int, Entry] = {}
         self._ready: deque[Entry] = deque()
-        self._consumers: dict[bytes, Consumer] = {}
+        self._consumers: dict[bytes, Holdings] = {}
         self._holder: dict[int, bytes] = {}
         self._given_up: dict[int, tuple[Outcome, bytes]] = {}
         self.counts: Counter[Outcome] = Counter()
@@ -162,7 +162,7 @@ class Ledger:
 
         What it was given and does not hold yet is under way, and takes of the credit.
         """
-        consumer = self._consumers.setdefault(name, Consumer())
+        consumer = self._consumers.setdefault(name, Holdings())
         self._revive(consumer, now)
         under_way = consumer.held.keys() - set(holds)
         consumer.credit = credit - len(under_way)
@@ -180,7 +180,7 @@ class Ledger:
         return was_dead
 
     @staticmethod
-    def _revive(consumer: Consumer, now: float) -> None:
+    def _revive(consumer: Holdings, now: float) -> None:
         consumer.alive, consumer.last_heard = True, now
         for entry, was_alone in consumer.blamed:
             entry.deaths -= 1

@@ -6,18 +6,20 @@ version keeps answering all the time, and running scans keep the version they st
 
 #### When it runs
 
-When `export_model` has published a version (Asset `savedmodel`), or when you press *Trigger*.
+When `export_model` has published a version (Asset `savedmodel`), or when you press *Trigger*. Which version is what the
+table `models` says, not the event: a run without anything new to roll out is *skipped*.
 
 #### Steps
 
 1. `plan` decides which version.
-2. `preflight`: the files are complete, the digest is right, the gate accepted it, the servers can be reached.
-3. `load`: every server loads the version beside the others, with the label `canary`.
-4. `verify`: golden examples, latency, and decisions on scanned images.
-5. `review` logs the figures.
-6. `approve` waits for a person, if the form asks for that.
-7. `promote`: the label `stable` moves to the version, then the table `models` follows.
-8. `announce` emits an event of the Asset `serving_model`.
+2. `tidy_up` takes back what a run has left that was marked as failed.
+3. `preflight`: the files are complete, the digest is right, the gate accepted it, the servers can be reached.
+4. `load`: every server loads the version beside the others, with the label `canary`.
+5. `verify`: golden examples, latency, and decisions on scanned images.
+6. `review` logs the figures.
+7. `approve` waits for a person, if one must approve the version.
+8. `promote` checks the approval once more; the label `stable` moves to the version, then the table `models` follows.
+9. `announce` emits an event of the Asset `serving_model`.
 
 Each step is `python -m sniffer_rollout STEP`.
 
@@ -30,13 +32,21 @@ Trigger a run with the action *Roll back*. The previous version, which stays loa
 files are needed. Results of scans are kept per version, so those of the earlier model are all still there.
 
 Only one run works at a time. If another run is at work or waits for an approval, *mark it as failed* and the roll-back
-starts at once. It also takes back what that run had started.
+starts at once. It also takes back what that run had started. A roll-back needs no approval.
+
+**A run that you mark as failed does not run its `restore`**: the version that it loaded stays beside the others, unused,
+until the next run tidies up. To do that at once, clear `restore` in the run that you marked.
 
 #### Approval
 
 With *Ask for approval*, the run waits at `approve` until a person answers under *Required Actions*. The question shows
-the report, who asked, the deadline, and what would change. It holds no worker meanwhile. A rejection, or no answer
-within 12 hours, fails the step and puts everything back.
+the report, warnings of the gate, who asked, the deadline, and what would change. It holds no worker meanwhile. A
+rejection, or no answer within 12 hours, fails the step and puts everything back.
+
+**Four eyes**, in Kubernetes unless `SNIFFER_FOUR_EYES=no`: what a person asked for (this run, the export or the
+training before it, or an override of the gate) waits for an approval even without that switch, and an approval by one
+of those people does not count; the question is asked again. With `SNIFFER_APPROVE_AUTOMATIC=yes`, rollouts that nobody
+asked for wait, too. Who asked, who approved and the reason are recorded in the table `models`.
 
 #### If something goes wrong
 
@@ -61,8 +71,9 @@ from datetime import timedelta
 from airflow.sdk import TaskGroup, chain, dag
 
 from sniffer_airflow.names import SAVEDMODEL, TASK_DEFAULTS
+from sniffer_airflow.rollout.approval import approval_operator
 from sniffer_airflow.rollout.form import rollout_params
-from sniffer_airflow.rollout.tasks import announce, approve, choose, plan, restore, review, step
+from sniffer_airflow.rollout.tasks import announce, choose, plan, promote, restore, review, roll_back, step, tidy_up
 
 
 @dag(
@@ -80,8 +91,8 @@ from sniffer_airflow.rollout.tasks import announce, approve, choose, plan, resto
 def rollout_serving() -> None:
     """Prove a published version beside the stable one, and make it stable; or go back to the previous one."""
     with TaskGroup("roll_out", prefix_group_id=False, tooltip="Load, prove and promote the version") as roll_out:
-        chain(step("preflight"), step("load"), step("verify"), review(), approve(), step("promote"))
-    rollback = step("rollback")
+        chain(tidy_up(), step("preflight"), step("load"), step("verify"), review(), approval_operator(), promote())
+    rollback = roll_back()
 
     plan() >> choose() >> [roll_out, rollback]
     [roll_out, rollback] >> announce()

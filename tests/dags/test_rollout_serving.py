@@ -40,7 +40,7 @@ RESULTS = {
     "restore": {"stable": 3, "previous": 2},
     "rollback": {"former": 4, "stable": 3, "previous": 4},
 }
-STEPS = ("preflight", "load", "verify", "review", "approve", "promote")
+STEPS = ("tidy_up", "preflight", "load", "verify", "review", "approve", "promote")
 
 
 @pytest.fixture
@@ -60,11 +60,12 @@ def test_a_proved_version_becomes_stable_and_is_told(results: Callable[..., None
     states = ended["states"]
     assert {name: states[name] for name in (*STEPS, "announce")} == dict.fromkeys((*STEPS, "announce"), "success")
     assert (states["rollback"], states["restore"]) == ("skipped", "skipped")
-    assert calls.read_text().split() == ["preflight", "load", "verify", "promote"]
+    assert calls.read_text().split() == ["restore", "preflight", "load", "verify", "promote"]
     named = ["--version=4", "--model-base-path=s3://models"]
-    assert ended["results"]["promote"]["argv"] == ["promote", *named]
+    assert ended["results"]["promote"]["argv"] == ["promote", *named, "--requested-by=dag_test"]
     assert ended["results"]["verify"]["argv"] == ["verify", *named, "--max-flips=0.5"]
-    told = {"version": 4, "former": 3, "previous": 3, "action": "roll out"}
+    decision = {"requested_by": None, "approved_by": None, "approval_reason": None}  # the stand-in records nothing
+    told = {"version": 4, "former": 3, "previous": 3, "action": "roll out", **decision}
     assert ended["results"]["announce"] == events("serving_model")[-1] == told
     for figure in (
         "What changes with version 4",
@@ -101,7 +102,7 @@ def test_figures_that_cannot_be_read_put_the_servers_back(results: Callable[...,
     results(verify={"version": 4})
     ended = run("rollout_serving", version=4)
     assert (ended["run"], ended["states"]["review"]) == ("failed", "failed")
-    assert calls.read_text().split() == ["preflight", "load", "verify", "restore"]
+    assert calls.read_text().split() == ["restore", "preflight", "load", "verify", "restore"]
 
 
 @pytest.mark.slow
@@ -109,7 +110,7 @@ def test_an_announcement_that_fails_takes_nothing_back(results: Callable[..., No
     results(promote={"version": 4})
     ended = run("rollout_serving", version=4)
     assert (ended["run"], ended["states"]["announce"]) == ("failed", "failed")
-    assert calls.read_text().split() == ["preflight", "load", "verify", "promote"]
+    assert calls.read_text().split() == ["restore", "preflight", "load", "verify", "promote"]
 
 
 def test_what_preflight_refuses_is_never_loaded(results: Callable[..., None], calls: Path) -> None:
@@ -130,7 +131,12 @@ def test_a_roll_back_goes_to_the_previous_version_and_restores_only_when_it_fail
     ended = run("rollout_serving", action="roll back")
     assert ended["run"] == "success"
     assert calls.read_text().split() == ["rollback"]
-    assert ended["results"]["rollback"]["argv"] == ["rollback", "--version=3", "--model-base-path=s3://models"]
+    assert ended["results"]["rollback"]["argv"] == [
+        "rollback",
+        "--version=3",
+        "--model-base-path=s3://models",
+        "--requested-by=dag_test",
+    ]
     assert {ended["states"][name] for name in (*STEPS, "restore")} == {"skipped"}
     assert ended["results"]["announce"]["version"] == 3
     results(rollback=None)

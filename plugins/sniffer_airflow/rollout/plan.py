@@ -39,7 +39,7 @@ def plan_rollout(form: RolloutForm, exported: int | None, previous: int | None, 
     return RolloutPlan(
         action=form.action,
         version=version,
-        first="rollback" if back else "preflight",
+        first="rollback" if back else "tidy_up",
         preflight=["preflight", *named],
         load=["load", *changing, *golden],
         verify=["verify", *changing, *render_flags(form.limits)],

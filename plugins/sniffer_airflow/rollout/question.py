@@ -8,37 +8,83 @@ from datetime import datetime
 from urllib.parse import quote, urlencode
 
 from sniffer.core.rollout_records import Flip, GoldenDifferences, LatencyComparison, ShadowReport, VerifyReport
-from sniffer.core.text import code_span
+from sniffer.core.text import code_span, markdown_text
 from sniffer_airflow.names import CHANGES_PICTURE, page_path, report_url
+
+AUTOMATIC_RUN = "asset_triggered"
+"""The type of a run that an event of an Asset has started."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Who wants the rollout, and until when it may be answered."""
+    """Who wants the rollout, until when it may be answered and by whom, and what the gate said of the version.
+
+    `cannot_approve` are those whose approval does not count; `refused` says why the last one did not.
+    """
 
     requester: str
     deadline: datetime
+    cannot_approve: tuple[str, ...] = ()
+    refused: str | None = None
+    warnings: tuple[str, ...] = ()
+    overridden_by: str | None = None
+    override_reason: str | None = None
 
 
 def requester(user: str | None, run_type: str) -> str:
-    """Who started the run, in words."""
+    """Who wants the rollout, in words."""
     if user:
         return user
-    return "nobody, an export started this run" if run_type == "asset_triggered" else f"unknown ({run_type} run)"
+    return "nobody, an export started this run" if run_type == AUTOMATIC_RUN else f"unknown ({run_type} run)"
 
 
 def question(found: VerifyReport, asked: Asked) -> str:
     """The body of the approval."""
     lines = [
-        f"* **Report:** [version {found.version}]({report_url(found.version)})",
-        f"* **Requested by:** {asked.requester}",
+        *([f"**The last approval did not count: {markdown_text(asked.refused)}.**", ""] if asked.refused else []),
+        f"* **Report:** [{_report_label(found.version, asked)}]({report_url(found.version)})",
+        f"* **Requested by:** {markdown_text(asked.requester)}",
+        *_four_eyes(asked),
         f"* **Answer by:** {asked.deadline:%A, %d %B %Y, %H:%M} UTC. No answer counts as *Reject*.",
         f"* **Approve** makes version {found.version} stable. **Reject** puts the model servers back as they were.",
         "",
+        *_gate(asked),
         *_picture(found.shadow),
         summary(found),
     ]
     return "\n".join(lines)
+
+
+def _report_label(version: int, asked: Asked) -> str:
+    remarks = [
+        *(["rejected by the gate, which was overridden"] if asked.overridden_by else []),
+        *([with_warnings(len(asked.warnings))] if asked.warnings else []),
+    ]
+    return ", ".join([f"version {version}", *remarks])
+
+
+def with_warnings(number: int) -> str:
+    """How a verdict is told from one that has nothing to be read."""
+    return f"with {number} warning{'' if number == 1 else 's'} of the gate"
+
+
+def _four_eyes(asked: Asked) -> Iterator[str]:
+    if asked.cannot_approve:
+        names = " and ".join(markdown_text(name) for name in dict.fromkeys(asked.cannot_approve))
+        yield f"* **Who may approve:** anybody but {names}, whose approval does not count. Everybody may reject."
+
+
+def _gate(asked: Asked) -> Iterator[str]:
+    """What the gate found, before all figures: a verdict with warnings looks like any other elsewhere."""
+    if asked.overridden_by:
+        reason = markdown_text(asked.override_reason or "none given")
+        yield f"**The gate rejected this version; {markdown_text(asked.overridden_by)} accepted it:** {reason}"
+        yield ""
+    if asked.warnings:
+        yield f"#### The gate accepted it {with_warnings(len(asked.warnings))}"
+        yield ""
+        yield from (f"* {markdown_text(warning)}" for warning in asked.warnings)
+        yield ""
 
 
 def summary(found: VerifyReport) -> str:

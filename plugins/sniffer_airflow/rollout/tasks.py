@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
-from airflow.providers.standard.exceptions import HITLRejectException
-from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import BaseOperator, Context, TriggerRule, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import BaseOperator, TriggerRule, task
+from airflow.sdk.exceptions import AirflowSkipException
 
+from sniffer.core.json_records import json_values
 from sniffer.core.rollout_records import Promotion, VerifyReport
-from sniffer.core.settings import database_settings
+from sniffer_airflow.asset_events import SavedmodelExtra, source_task, told
 from sniffer_airflow.executors.choose import from_plan, program
-from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
 from sniffer_airflow.forms.variables import model_base
-from sniffer_airflow.names import APPROVAL_LIMIT, MODEL_BASE_VARIABLE, SAVEDMODEL, SERVING_MODEL
+from sniffer_airflow.names import MODEL_BASE_VARIABLE, SAVEDMODEL, SERVING_MODEL
+from sniffer_airflow.rollout.approval import say_who_asked, say_who_decided
 from sniffer_airflow.rollout.form import FORCE_FIELD, ROLL_BACK, RolloutForm
 from sniffer_airflow.rollout.plan import plan_rollout
-from sniffer_airflow.rollout.question import Asked, question, requester, summary
+from sniffer_airflow.rollout.policy import ApprovalPolicy
+from sniffer_airflow.rollout.question import AUTOMATIC_RUN, summary
+from sniffer_airflow.rollout.versions import read_versions
 
 log = logging.getLogger(__name__)
 
@@ -33,31 +33,46 @@ log = logging.getLogger(__name__)
 def plan(
     *,
     params: Any = None,
+    dag_run: Any = None,
     triggering_asset_events: Any = None,
-    inlet_events: Any = None,
     task_state_store: Any = None,
 ) -> dict[str, Json]:
-    """Which version is rolled out, or back to, and the flags of each step. The same however often it is cleared."""
-    events = triggering_asset_events.get(SAVEDMODEL) or inlet_events[SAVEDMODEL]
-    exported = events[-1].extra["version"] if len(events) else None
+    """Which version is rolled out, or back to, and the flags of each step. The same however often it is cleared.
+
+    It is the form's, or what the table `models` says, and never what an event says. Skipped, with everything after it,
+    when an event started the run and there is nothing new.
+    """
+    is_automatic = str(dag_run.run_type) == AUTOMATIC_RUN
+    told(triggering_asset_events.get(SAVEDMODEL) or (), SavedmodelExtra)  # names in the log what is no fact
     with errors_by_reaction():
         form = RolloutForm.parse(params)
+        if is_automatic and ApprovalPolicy.read().four_eyes:
+            _require_known_source(triggering_asset_events.get(SAVEDMODEL) or ())
         # After a roll-back the version that was stable is the previous one: asked again, it would swap back.
-        previous = task_state_store.get("previous") or (_previous() if form.action == ROLL_BACK else None)
-        if previous is not None:
-            task_state_store.set("previous", previous)
-        planned = plan_rollout(form, exported, previous, model_base())
+        chosen = task_state_store.get("version") or form.version or _chosen(form, is_automatic=is_automatic)
+        task_state_store.set("version", chosen)
+        planned = plan_rollout(form, chosen, chosen, model_base())
     log.info("%s: version %s", planned.action, planned.version)
     return asdict(planned)
 
 
-def _previous() -> int | None:
-    from sniffer.adapters.mysql.database import Database  # SQLAlchemy: 0.5 s that parsing a DAG file must not pay
+def _chosen(form: RolloutForm, *, is_automatic: bool) -> int:
+    known = read_versions()
+    if is_automatic and not known.newest_is_new:
+        raise AirflowSkipException(
+            f"version {known.newest}, the newest exported one, is or was stable already: there is nothing to roll out"
+            if known.newest
+            else "no version has been exported yet: there is nothing to roll out"
+        )
+    return plan_rollout(form, known.newest, known.previous, "").version
 
-    environ = program_environ(os.environ, fetch(aws=False, serving=False))
-    with Database(database_settings(environ)) as database:
-        record = database.models.previous()
-    return None if record is None else record.version
+
+def _require_known_source(events: Sequence[Any]) -> None:
+    if events and not any(source_task(event) for event in events):
+        raise AirflowSkipException(
+            "this run was started by an event of an Asset that was created by hand, and Airflow does not record by "
+            "whom: who asks could then be who approves. Trigger rollout_serving instead"
+        )
 
 
 @task.branch
@@ -72,13 +87,31 @@ def step(name: str) -> BaseOperator:
     return _program(name, from_plan(name))
 
 
+def promote() -> BaseOperator:
+    """The step `promote`, which first checks the approval once more, and records who decided."""
+    return _program("promote", from_plan("promote"), inlets=[SAVEDMODEL], pre_execute=say_who_decided)
+
+
+def roll_back() -> BaseOperator:
+    """The step `rollback`, which records who asked for it."""
+    return _program("rollback", from_plan("rollback"), pre_execute=say_who_asked)
+
+
+def tidy_up() -> BaseOperator:
+    """Takes back what an earlier run has left that was marked as failed, which skips its `restore`."""
+    return _program("tidy_up", _restore_arguments())
+
+
 def restore() -> BaseOperator:
     """The servers go back to what `models` says, when a rollout or a roll-back has failed."""
+    return _program("restore", _restore_arguments(), trigger_rule=TriggerRule.ONE_FAILED)
+
+
+def _restore_arguments() -> list[str]:
     # Nothing from `plan`: it must run whatever became of that.
     base = f"{{{{ var.value.get('{MODEL_BASE_VARIABLE}', '') }}}}"
     no = f"{{{{ '' if params.get('{FORCE_FIELD}') else 'no-' }}}}"
-    words = ["restore", f"--model-base-path={base}", f"--{no}force-conflicts"]
-    return _program("restore", words, trigger_rule=TriggerRule.ONE_FAILED)
+    return ["restore", f"--model-base-path={base}", f"--{no}force-conflicts"]
 
 
 def _program(name: str, arguments: str | list[str], **kwargs: Any) -> BaseOperator:
@@ -93,44 +126,9 @@ def review(*, ti: Any = None) -> str:
     return text
 
 
-class Approval(ApprovalOperator):
-    """Waits for a person without holding a worker, if the form asks for one.
-
-    A rejection, or no answer, fails it for good, so that all is put back.
-    """
-
-    def execute(self, context: Context) -> Any:
-        """Ask, or pass at once."""
-        if not RolloutForm.parse(context["params"]).approval:
-            self.log.info("no approval is asked for")
-            return None
-        run = context["dag_run"]
-        asked = Asked(requester(run.triggering_user_name, str(run.run_type)), datetime.now(UTC) + APPROVAL_LIMIT)
-        self.body = question(result_of(context["ti"], "verify", VerifyReport), asked)
-        return super().execute(context)
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on with an approval."""
-        try:
-            return super().execute_complete(context, event)
-        except HITLRejectException as error:
-            raise AirflowFailException("rejected, or not answered in time: everything is put back") from error
-
-
-def approve() -> BaseOperator:
-    """The approval, with the figures of `verify`."""
-    return Approval(
-        task_id="approve",
-        subject="Make model version {{ ti.xcom_pull(task_ids='plan')['version'] }} stable?",
-        defaults=ApprovalOperator.REJECT,
-        response_timeout=APPROVAL_LIMIT,
-        fail_on_reject=True,
-    )
-
-
 @task(outlets=[SERVING_MODEL], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def announce(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
-    """An event of the Asset `serving_model` with the version that is stable now, and the one before it."""
+    """An event of the Asset `serving_model`: the version that is stable now, the one before it, and who decided."""
     action = ti.xcom_pull(task_ids="plan")["action"]
     found = result_of(ti, "rollback" if action == ROLL_BACK else "promote", Promotion)
     extra: dict[str, Json] = {
@@ -138,6 +136,7 @@ def announce(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
         "former": found.former,
         "previous": found.previous,
         "action": action,
+        **json_values(found.decision),
     }
     log.info("stable is version %s, before it was %s", found.stable, found.former)
     outlet_events[SERVING_MODEL].extra = extra

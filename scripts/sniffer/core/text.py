@@ -13,6 +13,7 @@ _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SHAPELESS = re.compile(
     "[\u00a0\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+_MARKDOWN = re.compile(r"[^\w\s/:.,'-]|_|^[-+]|(?<=^\d)\.")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -33,6 +34,11 @@ def code_span(text: object) -> str:
     shown = printable(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
     return f"{fence}{shown}{fence}" if len(fence) == 1 else f"{fence} {shown} {fence}"
+
+
+def markdown_text(text: object) -> str:
+    """The text as Markdown that shows it as it is: a person's name or reason is no link, picture, tag or heading."""
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text, 2000))
 
 
 def one_line(text: object, longest: int = 300) -> str:

@@ -44,7 +44,7 @@ class Setting(Generic[T]):
         try:
             value = self.parse(text)
         except ValueError:
-            kind = "yes or no" if isinstance(self.default, bool) else "a number"
+            kind = "yes or no" if self.parse is _yes_or_no else "a number"
             raise SettingsError(f"{self.name} must be {kind}, not {text!r}") from None
         # A comparison with NaN is false, so NaN is refused here too.
         if isinstance(value, int | float) and not self.minimum <= value <= self.maximum:
@@ -286,6 +286,22 @@ AIRFLOW_URL = _text(
     "Airflow's address with a user's name and password, for `sniffer doctor`",
     example="http://user:password@host:8080",
     secret=True,
+)
+FOUR_EYES: Setting[bool | None] = Setting(
+    _AIRFLOW,
+    "SNIFFER_FOUR_EYES",
+    None,
+    "of Airflow's processes: whoever asked for a rollout cannot approve it, and what a person asked for is approved by "
+    "another person before it becomes stable (yes or no)",
+    _yes_or_no,
+    shown="yes where SNIFFER_RUN_IN is pods or SNIFFER_ROLLOUT_TARGET is in Kubernetes, else no",
+)
+APPROVE_AUTOMATIC: Setting[bool] = Setting(
+    _AIRFLOW,
+    "SNIFFER_APPROVE_AUTOMATIC",
+    False,
+    "of Airflow's processes: a rollout that an export started waits for an approval too (yes or no)",
+    _yes_or_no,
 )
 RUN_IN = _text(_AIRFLOW, "SNIFFER_RUN_IN", "of Airflow's processes: where programs run, processes or pods", "processes")
 TRAINER_GPU = _text(_AIRFLOW, "SNIFFER_TRAINER_GPU", "of Airflow's processes: 1 lets training pods ask for a GPU")

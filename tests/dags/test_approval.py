@@ -1,0 +1,80 @@
+"""Who asks is not who approves: the rollout's DAG with people who answer by Airflow's own API, under their own names.
+
+`dag_test` is the name of the user that Airflow gives to a run of `DAG.test()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.airflow_people import Person, meanwhile
+from support.dag_runs import connection_of, run, stand_in
+from support.judged import gate_verdict
+
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.gate_records import Check
+from sniffer.core.model_records import ModelRecord, ModelStatus
+
+GOLDEN = {"http://one:8501": {"pixels": 1e-6, "serving_default": 0.001}}
+RESULTS = {
+    "preflight": {"version": 4},
+    "load": {"version": 4},
+    "verify": {"version": 4, "golden": GOLDEN, "note": "there is no stable version yet"},
+    "promote": {"former": 3, "stable": 4, "previous": 3},
+    "restore": {"stable": 3, "previous": 2},
+}
+DAG = "rollout_serving"
+PROMOTE = ["promote", "--version=4", "--model-base-path=s3://models", "--requested-by=dag_test"]
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    return tmp_path / "calls"
+
+
+@pytest.fixture
+def results(
+    airflow_database: None, calls: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_MODEL_BASE", "s3://models")
+    change = stand_in(RESULTS, calls, monkeypatch)
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
+    monkeypatch.setenv("SNIFFER_FOUR_EYES", "yes")
+    register(database)
+    return change
+
+
+def register(database: Database, **verdict: Any) -> None:
+    record = ModelRecord(4, "4" * 64, "b" * 64, "1", 0.5, ModelStatus.BLESSED)
+    database.models.register(record, verdict=replace(gate_verdict(), **verdict))
+
+
+def test_only_somebody_else_approves_and_it_is_recorded_who_and_why(results: Callable[..., None], calls: Path) -> None:
+    asker, other = Person("dag_test"), Person("ben")
+
+    def people() -> None:
+        question = asker.question(DAG)
+        assert "anybody but dag\\_test, whose approval does not count" in question["body"]
+        asker.answer(question, "Approve", "I am sure")
+        again = other.question(DAG, words="did not count")
+        assert "dag\\_test asked for this rollout, so somebody else must approve it" in again["body"]
+        other.answer(again, "Approve", "figures hold")
+
+    with meanwhile(people):
+        ended = run(DAG, version=4)
+    assert ended["run"] == "success"
+    assert ended["results"]["promote"]["argv"] == [*PROMOTE, "--approved-by=ben", "--approval-reason=figures hold"]
+    assert calls.read_text().split() == ["restore", "preflight", "load", "verify", "promote"]
+
+
+def test_whoever_asked_may_take_it_back(results: Callable[..., None], calls: Path) -> None:
+    asker = Person("dag_test")
+    with meanwhile(lambda: asker.answer(asker.question(DAG), "Reject", "too early")):
+        ended = run(DAG, version=4)
+    assert (ended["run"], ended["states"]["approve"]) == ("failed", "failed")
+    assert calls.read_text().split()[-1] == "restore"
+    assert "promote" not in calls.read_text().split()

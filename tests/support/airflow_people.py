@@ -1,0 +1,91 @@
+"""People who use Airflow's real REST API, each logged in under a name of their own, while a DAG runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+LIMIT_S = 20.0
+_POLL_S = 0.05
+
+
+class Person:
+    """A user of Airflow's simple auth manager."""
+
+    def __init__(self, name: str, role: str = "USER") -> None:
+        from airflow.api_fastapi.app import create_app, get_auth_manager
+        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+        from fastapi.testclient import TestClient
+
+        self.name = name
+        app = create_app("core")
+        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=name, role=role))
+        self._api = TestClient(app, headers={"Authorization": f"Bearer {token}"}, base_url="http://airflow")
+
+    def call(self, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
+        """The answer's JSON; AssertionError for any other status."""
+        answer = self._api.request(method, f"/api/v2{path}", json=body)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    def question(self, dag_id: str, *, words: str = "") -> dict[str, Any]:
+        """The question that waits for an answer and has these words in it, once there is one."""
+        path = f"/dags/{dag_id}/dagRuns/~/hitlDetails?response_received=false&state=awaiting_input&order_by=-created_at"
+        return wait_for(
+            lambda: next((one for one in self.call("GET", path)["hitl_details"] if words in one["body"]), None),
+            f"a question with {words!r}",
+        )
+
+    def answer(self, question: dict[str, Any], option: str, reason: str | None = None) -> None:
+        """Answer it."""
+        task = question["task_instance"]
+        run = quote(task["dag_run_id"], safe="")
+        path = f"/dags/{task['dag_id']}/dagRuns/{run}/taskInstances/{task['task_id']}/-1/hitlDetails"
+        self.call("PATCH", path, {"chosen_options": [option], "params_input": {"reason": reason}})
+
+
+def wait_for(look: Callable[[], Any], what: str) -> Any:
+    """What `look` returns, as soon as it is true."""
+    end = time.monotonic() + LIMIT_S
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(_POLL_S)
+    raise AssertionError(f"{what} did not come within {LIMIT_S:.0f} s")
+
+
+@contextmanager
+def meanwhile(act: Callable[[], None]) -> Iterator[None]:
+    """Run `act` in a thread beside the block; its failure is the block's."""
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            act()
+        except BaseException as error:
+            failures.append(error)
+            _give_up()
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    yield
+    thread.join(LIMIT_S)
+    if failures:
+        raise failures[0]
+
+
+def _give_up() -> None:
+    """Fail every task that waits for an answer, for which `DAG.test()` would wait for ever."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from airflow.utils.state import TaskInstanceState
+    from sqlalchemy import select
+
+    with create_session() as session:
+        waiting = select(TaskInstance).where(TaskInstance.state == TaskInstanceState.AWAITING_INPUT)
+        for task in session.scalars(waiting):
+            task.state = TaskInstanceState.FAILED

@@ -34,8 +34,8 @@ files are needed. Results of scans are kept per version, so those of the earlier
 Only one run works at a time. If another run is at work or waits for an approval, *mark it as failed* and the roll-back
 starts at once. It also takes back what that run had started. A roll-back needs no approval.
 
-**A run that you mark as failed does not run its `restore`**: the version that it loaded stays beside the others, unused,
-until the next run tidies up. To do that at once, clear `restore` in the run that you marked.
+**A run that you mark as failed does not run its `restore`**: the version that it loaded stays beside the others,
+unused, until the next run tidies up. To do that at once, clear `restore` in the run that you marked.
 
 #### Approval
 

@@ -97,6 +97,16 @@ def report_url(version: int) -> str:
     return f"{_base_url()}{PAGES_PREFIX}/reports/{version}/"
 
 
+def report_label(version: int, *, warnings: int = 0, is_overridden: bool = False) -> str:
+    """The text of a link to that report: what the gate's `blessed` alone does not tell apart."""
+    remarks = [f"version {version}"]
+    if is_overridden:
+        remarks.append("rejected by the gate and accepted by a person")
+    if warnings:
+        remarks.append(f"with {warnings} warning{'' if warnings == 1 else 's'} of the gate")
+    return ", ".join(remarks)
+
+
 def page_path(name: str) -> str:
     """Where the UI has that page of ours, without host: for links and pictures inside the UI."""
     return f"{urlsplit(_base_url()).path}{PAGES_PREFIX}/{name}"

@@ -20,7 +20,7 @@ from sniffer.core.gate_records import Check
 from sniffer.core.model_records import ModelRecord, ModelStatus
 
 GOLDEN = {"http://one:8501": {"pixels": 1e-6, "serving_default": 0.001}}
-RESULTS = {
+RESULTS: dict[str, dict[str, Any]] = {
     "preflight": {"version": 4},
     "load": {"version": 4},
     "verify": {"version": 4, "golden": GOLDEN, "note": "there is no stable version yet"},
@@ -48,8 +48,8 @@ def results(
     return change
 
 
-def register(database: Database, **verdict: Any) -> None:
-    record = ModelRecord(4, "4" * 64, "b" * 64, "1", 0.5, ModelStatus.BLESSED)
+def register(database: Database, *, version: int = 4, **verdict: Any) -> None:
+    record = ModelRecord(version, f"{version}" * 64, "b" * 64, "1", 0.5, ModelStatus.BLESSED)
     database.models.register(record, verdict=replace(gate_verdict(), **verdict))
 
 
@@ -60,9 +60,7 @@ def test_only_somebody_else_approves_and_it_is_recorded_who_and_why(results: Cal
         question = asker.question(DAG)
         assert "anybody but dag\\_test, whose approval does not count" in question["body"]
         asker.answer(question, "Approve", "I am sure")
-        again = other.question(DAG, words="did not count")
-        assert "dag\\_test asked for this rollout, so somebody else must approve it" in again["body"]
-        other.answer(again, "Approve", "figures hold")
+        other.answer(other.question(DAG), "Approve", "figures hold")
 
     with meanwhile(people):
         ended = run(DAG, version=4)
@@ -78,3 +76,52 @@ def test_whoever_asked_may_take_it_back(results: Callable[..., None], calls: Pat
     assert (ended["run"], ended["states"]["approve"]) == ("failed", "failed")
     assert calls.read_text().split()[-1] == "restore"
     assert "promote" not in calls.read_text().split()
+
+
+def test_whoever_overrode_the_gate_cannot_approve_and_its_words_are_shown(
+    results: Callable[..., None], database: Database
+) -> None:
+    register(
+        database,
+        version=5,
+        overridden_by="cleo",
+        override_reason="the *only* one",
+        checks=(Check("a rule", True, "few images of | mules", warning=True),),
+    )
+    results(verify={**RESULTS["verify"], "version": 5})
+    cleo, ben = Person("cleo"), Person("ben")
+
+    def people() -> None:
+        question = cleo.question(DAG)
+        for words in (
+            "[version 5, rejected by the gate and accepted by a person, with 1 warning of the gate](",
+            "**The gate rejected this version; cleo accepted it:** the \\*only\\* one",
+            "* few images of \\| mules",
+            "anybody but dag\\_test and cleo",
+        ):
+            assert words in question["body"]
+        cleo.answer(question, "Approve")
+        ben.answer(ben.question(DAG), "Approve")
+
+    with meanwhile(people):
+        ended = run(DAG, version=5)
+    assert ended["run"] == "success"
+    assert ended["results"]["promote"]["argv"][-1] == "--approved-by=ben"
+
+
+def test_marking_the_approval_as_successful_is_no_approval(results: Callable[..., None], calls: Path) -> None:
+    ended = run(DAG, version=4, marked_as_success="approve")
+    assert ended["run"] == "failed"
+    states = {name: ended["states"][name] for name in ("approve", "promote", "restore")}
+    assert states == {"approve": "success", "promote": "failed", "restore": "success"}
+    assert "promote" not in calls.read_text().split()
+
+
+def test_without_four_eyes_whoever_asked_may_approve(
+    results: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNIFFER_FOUR_EYES", "no")
+    asker = Person("dag_test")
+    with meanwhile(lambda: asker.answer(asker.question(DAG), "Approve")):
+        ended = run(DAG, version=4, approval=True)
+    assert ended["results"]["promote"]["argv"] == [*PROMOTE, "--approved-by=dag_test"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
-from support.dag_runs import events, run, stand_in
+from support.dag_runs import create_event, events, run, stand_in
 from support.facts import FACTS
 from support.judged import gate_verdict, model_metrics
 
@@ -95,13 +95,29 @@ def test_a_step_that_fails_fails_the_run_and_nothing_after_it_runs(results: Call
     assert ended["states"]["bless"] == "upstream_failed"
 
 
-def test_an_override_reaches_the_gate_from_the_form_alone(results: Callable[..., None]) -> None:
-    ended = run("retrain_model", override_by="Ana", override_reason="the only one", limits={"min_recall": 0.5})
+def test_an_override_is_that_of_the_user_who_triggered_the_run(results: Callable[..., None]) -> None:
+    ended = run("retrain_model", override_reason="the only one", limits={"min_recall": 0.5})
     assert ended["results"]["gate"]["argv"][-3:] == [
         "--min-recall=0.5",
-        "--override-by=Ana",
+        "--override-by=dag_test",
         "--override-reason=the only one",
     ]
+
+
+def test_a_typed_name_overrides_nothing(results: Callable[..., None]) -> None:
+    ended = run("retrain_model", override_by="Ana", override_reason="the only one")
+    assert (ended["run"], ended["states"]["plan"], ended["states"]["gate"]) == ("failed", "failed", "upstream_failed")
+
+
+def test_events_that_say_nothing_block_no_export_and_are_not_taken(results: Callable[..., None]) -> None:
+    blessed = run("retrain_model")["results"]["bless"]
+    assert blessed["requested_by"] == ["dag_test"]
+    for extra in ({}, {"from_rest_api": True}, {"workdir": 7, "version": 3}, {"workdir": " ", "version": 3}):
+        create_event("blessed_model", extra)
+    ended = run("export_model")
+    assert ended["run"] == "success"
+    assert ended["results"]["export"]["argv"][0] == f"--workdir={blessed['workdir']}"
+    assert ended["results"]["announce_savedmodel"]["requested_by"] == ["dag_test"]
 
 
 def test_a_missing_variable_fails_the_plan(results: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:

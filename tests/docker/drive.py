@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 LIMIT_S = 1800.0
 POLL_S = 5.0
-OVERRIDE = {"override_by": "run-with-standins", "override_reason": "shows the way, goes to no production"}
+OVERRIDE = {"override_reason": "shows the way, goes to no production"}
 
 
 class Airflow:

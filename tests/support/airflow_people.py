@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-LIMIT_S = 20.0
-_POLL_S = 0.05
+LIMIT_S = 200.0
+_POLL_S = 0.3
 
 
 class Person:
@@ -32,13 +32,13 @@ class Person:
         assert answer.status_code == status, answer.text
         return answer.json() if answer.content else None
 
-    def question(self, dag_id: str, *, words: str = "") -> dict[str, Any]:
-        """The question that waits for an answer and has these words in it, once there is one."""
+    def question(self, dag_id: str) -> dict[str, Any]:
+        """The question that waits for an answer, once there is one."""
         path = f"/dags/{dag_id}/dagRuns/~/hitlDetails?response_received=false&state=awaiting_input&order_by=-created_at"
-        return wait_for(
-            lambda: next((one for one in self.call("GET", path)["hitl_details"] if words in one["body"]), None),
-            f"a question with {words!r}",
+        found: dict[str, Any] = wait_for(
+            lambda: next(iter(self.call("GET", path)["hitl_details"]), None), f"a question of {dag_id}"
         )
+        return found
 
     def answer(self, question: dict[str, Any], option: str, reason: str | None = None) -> None:
         """Answer it."""
@@ -62,24 +62,30 @@ def wait_for(look: Callable[[], Any], what: str) -> Any:
 def meanwhile(act: Callable[[], None]) -> Iterator[None]:
     """Run `act` in a thread beside the block; its failure is the block's."""
     failures: list[BaseException] = []
+    ended = threading.Event()
 
     def guarded() -> None:
         try:
             act()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread of the test
             failures.append(error)
-            _give_up()
+            # `DAG.test()` would wait for ever for an answer that nobody gives now.
+            while not ended.wait(_POLL_S):
+                _give_up()
 
     thread = threading.Thread(target=guarded)
     thread.start()
-    yield
-    thread.join(LIMIT_S)
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(LIMIT_S)
     if failures:
         raise failures[0]
 
 
 def _give_up() -> None:
-    """Fail every task that waits for an answer, for which `DAG.test()` would wait for ever."""
+    """Fail every task that waits for an answer."""
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from airflow.utils.state import TaskInstanceState

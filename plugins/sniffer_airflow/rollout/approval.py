@@ -68,7 +68,8 @@ def approval_operator() -> ApprovalOperator:
 class Approval(ApprovalOperator):
     """Waits for a person without holding a worker, if one must approve the version.
 
-    An approval by somebody who cannot give it does not count: the question is asked again, and says so. A rejection, or
+    An approval by somebody who cannot give it does not count: that try fails and says so, and the next one asks again.
+    Airflow keeps a question's text from try to try, so that it says from the start who cannot approve. A rejection, or
     no answer, fails the task for good, so that all is put back.
     """
 
@@ -81,13 +82,12 @@ class Approval(ApprovalOperator):
         if not needs_approval(proposal, policy):
             self.log.info("no approval is asked for")
             return None
-        deadline, refused = self._deadline(context)
+        deadline = self._deadline(context)
         self.response_timeout = max(deadline - datetime.now(UTC), timedelta(seconds=1))
         asked = Asked(
             requester(proposal.requester, str(context["dag_run"].run_type)),
             deadline,
             cannot_approve=proposal.involved() if policy.four_eyes else (),
-            refused=refused,
             warnings=remarks.warnings,
             overridden_by=remarks.overridden_by,
             override_reason=remarks.override_reason,
@@ -113,16 +113,16 @@ class Approval(ApprovalOperator):
             values = _approval(context, version, by, reason or None)
             return {**values, "signature": sign(values, database_secret())}
 
-    def _deadline(self, context: Context) -> tuple[datetime, str | None]:
-        """Until when it may be answered, and why the last approval did not count, which moves no deadline."""
+    def _deadline(self, context: Context) -> datetime:
+        """Until when it may be answered, which an approval that did not count does not move."""
         store = context["task_state_store"]
-        refused, kept = store.get(_REFUSED), store.get(_DEADLINE)
-        if refused and kept:
+        kept = store.get(_DEADLINE)
+        if kept and store.get(_REFUSED):
             store.delete(_REFUSED)
-            return datetime.fromisoformat(str(kept)), str(refused)
+            return datetime.fromisoformat(str(kept))
         deadline = datetime.now(UTC) + APPROVAL_LIMIT
         store.set(_DEADLINE, deadline.isoformat())
-        return deadline, None
+        return deadline
 
 
 def say_who_decided(context: Context) -> None:

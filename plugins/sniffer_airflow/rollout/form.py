@@ -7,10 +7,20 @@ from dataclasses import dataclass
 
 from airflow.sdk import Param
 
-from sniffer_airflow.forms.fields import MORE_OPTIONS, Json, choice_field, count_field, limits_field, switch_field
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.forms.fields import (
+    MORE_OPTIONS,
+    Json,
+    choice_field,
+    count_field,
+    limits_field,
+    literally,
+    switch_field,
+)
 from sniffer_airflow.forms.limits import SHARE, Bounds, Limits
 from sniffer_airflow.forms.values import checked
 from sniffer_airflow.names import APPROVAL_LIMIT, ROLLOUT_DAG, form_of
+from sniffer_airflow.rollout.policy import ApprovalPolicy
 
 ROLL_OUT, ROLL_BACK = "roll out", "roll back"
 FORCE_FIELD = "force_conflicts"
@@ -75,7 +85,7 @@ def rollout_params() -> dict[str, Param]:
         "approval": switch_field(
             "Ask for approval",
             "Wait for a person to look at the figures before the version becomes stable. No answer within "
-            f"{APPROVAL_LIMIT.total_seconds() / 3600:.0f} hours counts as a rejection.",
+            f"{APPROVAL_LIMIT.total_seconds() / 3600:.0f} hours counts as a rejection. {_in_any_case()}",
         ),
         "limits": limits_field(
             "Limits of verify",
@@ -90,3 +100,16 @@ def rollout_params() -> dict[str, Param]:
             section=MORE_OPTIONS,
         ),
     }
+
+
+def _in_any_case() -> str:
+    """What the settings of Airflow's processes ask for, whatever the form says."""
+    try:
+        policy = ApprovalPolicy.read()
+    except SettingsError as error:  # `plan` fails by it; the form must not be lost with it
+        return f"Who must approve is unknown: {literally(str(error))}."
+    wait = [
+        *(["what a person asked for, until another person approves it"] if policy.four_eyes else []),
+        *(["what an export started"] if policy.approve_automatic else []),
+    ]
+    return f"Here **{' and '.join(wait)}** waits in any case." if wait else "Here nothing else waits for an approval."

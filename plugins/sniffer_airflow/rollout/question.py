@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from sniffer.core.rollout_records import Flip, GoldenDifferences, LatencyComparison, ShadowReport, VerifyReport
 from sniffer.core.text import code_span, markdown_text
-from sniffer_airflow.names import CHANGES_PICTURE, page_path, report_url
+from sniffer_airflow.names import CHANGES_PICTURE, page_path, report_label, report_url
 
 AUTOMATIC_RUN = "asset_triggered"
 """The type of a run that an event of an Asset has started."""
@@ -19,13 +19,12 @@ AUTOMATIC_RUN = "asset_triggered"
 class Asked:
     """Who wants the rollout, until when it may be answered and by whom, and what the gate said of the version.
 
-    `cannot_approve` are those whose approval does not count; `refused` says why the last one did not.
+    `cannot_approve` are those whose approval does not count.
     """
 
     requester: str
     deadline: datetime
     cannot_approve: tuple[str, ...] = ()
-    refused: str | None = None
     warnings: tuple[str, ...] = ()
     overridden_by: str | None = None
     override_reason: str | None = None
@@ -40,9 +39,9 @@ def requester(user: str | None, run_type: str) -> str:
 
 def question(found: VerifyReport, asked: Asked) -> str:
     """The body of the approval."""
+    label = report_label(found.version, warnings=len(asked.warnings), is_overridden=bool(asked.overridden_by))
     lines = [
-        *([f"**The last approval did not count: {markdown_text(asked.refused)}.**", ""] if asked.refused else []),
-        f"* **Report:** [{_report_label(found.version, asked)}]({report_url(found.version)})",
+        f"* **Report:** [{label}]({report_url(found.version)})",
         f"* **Requested by:** {markdown_text(asked.requester)}",
         *_four_eyes(asked),
         f"* **Answer by:** {asked.deadline:%A, %d %B %Y, %H:%M} UTC. No answer counts as *Reject*.",
@@ -55,23 +54,13 @@ def question(found: VerifyReport, asked: Asked) -> str:
     return "\n".join(lines)
 
 
-def _report_label(version: int, asked: Asked) -> str:
-    remarks = [
-        *(["rejected by the gate, which was overridden"] if asked.overridden_by else []),
-        *([with_warnings(len(asked.warnings))] if asked.warnings else []),
-    ]
-    return ", ".join([f"version {version}", *remarks])
-
-
-def with_warnings(number: int) -> str:
-    """How a verdict is told from one that has nothing to be read."""
-    return f"with {number} warning{'' if number == 1 else 's'} of the gate"
-
-
 def _four_eyes(asked: Asked) -> Iterator[str]:
     if asked.cannot_approve:
         names = " and ".join(markdown_text(name) for name in dict.fromkeys(asked.cannot_approve))
-        yield f"* **Who may approve:** anybody but {names}, whose approval does not count. Everybody may reject."
+        yield (
+            f"* **Who may approve:** anybody but {names}, whose approval does not count: it asks again. "
+            "Everybody may reject."
+        )
 
 
 def _gate(asked: Asked) -> Iterator[str]:
@@ -81,7 +70,7 @@ def _gate(asked: Asked) -> Iterator[str]:
         yield f"**The gate rejected this version; {markdown_text(asked.overridden_by)} accepted it:** {reason}"
         yield ""
     if asked.warnings:
-        yield f"#### The gate accepted it {with_warnings(len(asked.warnings))}"
+        yield "#### Warnings of the gate"
         yield ""
         yield from (f"* {markdown_text(warning)}" for warning in asked.warnings)
         yield ""

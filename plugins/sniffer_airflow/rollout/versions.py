@@ -60,8 +60,7 @@ def read_remarks(version: int) -> GateRemarks:
         verdict = database.models.verdict(version)
     if verdict is None:
         return GateRemarks()
-    warnings = tuple(check.reason for check in verdict.checks if check.warning)
-    return GateRemarks(warnings, verdict.overridden_by, verdict.override_reason)
+    return GateRemarks(verdict.warnings, verdict.overridden_by, verdict.override_reason)
 
 
 def _number(record: ModelRecord | None) -> int | None:
@@ -70,7 +69,7 @@ def _number(record: ModelRecord | None) -> int | None:
 
 def database_secret() -> str:
     """The address of the database with its password: whoever knows it could write into `models` himself."""
-    return database_settings(_environ()).url
+    return database_settings(_environ()).url.reveal()
 
 
 def _environ() -> dict[str, str]:

@@ -125,16 +125,10 @@ def _more_fields(empty: Empty) -> dict[str, Param]:
 
 def _override_fields() -> dict[str, Param]:
     return {
-        "override_by": text_field(
-            "Your name",
-            "Accepts the candidate even if the gate rejects it. Name and reason are both needed, and both are recorded "
-            "with the verdict. *If empty:* the gate decides.",
-            longest=200,
-            section=OVERRIDE,
-        ),
         "override_reason": text_field(
             "Reason",
-            "Why this candidate may replace the stable model although the gate rejects it.",
+            "Accepts the candidate even if the gate rejects it: why it may replace the stable model. Recorded with the "
+            "verdict, under the name by which you are logged in. *If empty:* the gate decides.",
             longest=2000,
             section=OVERRIDE,
         ),

@@ -11,7 +11,7 @@ from sniffer.core.errors import SettingsError
 from sniffer_airflow.forms.fields import Json, literally
 from sniffer_airflow.forms.values import checked
 from sniffer_airflow.names import EXPORT_DAG, RETRAIN_DAG, RETRAINING_VARIABLE, WATCH_DAG, form_of
-from sniffer_airflow.training.fields import OVERRIDE, export_fields, no_words, retrain_fields, watch_fields
+from sniffer_airflow.training.fields import export_fields, no_words, retrain_fields, watch_fields
 from sniffer_airflow.training.settings import Retraining, retraining_now
 
 
@@ -27,14 +27,18 @@ class RetrainForm:
     nightly_volume: int | None = None
     backbone_weights: str | None = None
     limits: Mapping[str, float] | None = None
-    override_by: str | None = None
     override_reason: str | None = None
 
     @classmethod
     def parse(cls, params: Mapping[str, Json]) -> RetrainForm:
         """From a DAG run's params; SettingsError names the field that is wrong."""
+        if "override_by" in params:
+            raise SettingsError(
+                "override_by is no field of the form any more: an override is recorded under the name of the Airflow "
+                "user who triggers the run. Leave it out; override_reason alone accepts a rejected model"
+            )
         values = checked(params, retrain_fields(no_words, fine_tuned=None), form_of(RETRAIN_DAG))
-        form = cls(
+        return cls(
             source=values.text("source"),
             capacity=values.count("capacity"),
             target_precision=values.share("target_precision"),
@@ -43,12 +47,8 @@ class RetrainForm:
             nightly_volume=values.count("nightly_volume"),
             backbone_weights=values.text("backbone_weights"),
             limits=values.limits("limits"),
-            override_by=values.text("override_by"),
             override_reason=values.text("override_reason"),
         )
-        if bool(form.override_by) != bool(form.override_reason):
-            raise SettingsError(f"fill in both fields of {OVERRIDE!r}, your name and the reason, or neither")
-        return form
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.flags import render_flags
+from sniffer.core.model_records import NAME_CHARS
+from sniffer.core.text import one_line
 from sniffer_airflow.names import RETRAINING_VARIABLE, workdir_of
 from sniffer_airflow.training.form import RetrainForm, WatchForm
 from sniffer_airflow.training.settings import Retraining, TrainingSettings
@@ -61,15 +63,26 @@ def plan_training(
         "capacity": chosen.capacity,
         "target_precision": chosen.target_precision,
     }
-    override = {"override_by": form.override_by, "override_reason": form.override_reason}
     limits = {"model_base_path": settings.model_base, **chosen.limits}
     return TrainingPlan(
         workdir=workdir,
         snapshot=[*at, *render_flags({"source": chosen.source, "lineage": settings.lineage})],
         train=[*at, *cache, *render_flags(training)],
         evaluate=[*at, *cache, *render_flags(night)],
-        gate=[*at, *cache, *render_flags(limits), *render_flags(override)],
+        gate=[*at, *cache, *render_flags(limits)],
     )
+
+
+def override_flags(form: RetrainForm, user: str | None) -> list[str]:
+    """The flags of gate for an override, which is that of the user who triggered the run; none without a reason."""
+    if form.override_reason is None:
+        return []
+    if not user:
+        raise SettingsError(
+            "override_reason accepts a rejected model, and Airflow knows of nobody who triggered this run: trigger it "
+            "by the form or the API, logged in under your own name"
+        )
+    return render_flags({"override_by": one_line(user, NAME_CHARS), "override_reason": form.override_reason})
 
 
 def plan_watch(form: WatchForm, settings: TrainingSettings) -> WatchPlan:

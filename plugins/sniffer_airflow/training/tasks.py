@@ -6,22 +6,33 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
-from airflow.sdk import BaseOperator, BaseOperatorLink, task
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context, task
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.xcom import XCom
 
+from sniffer.core.errors import SettingsError
 from sniffer.core.gate_records import GateVerdict
 from sniffer.core.label_records import LabelCounts
 from sniffer.core.model_metrics import MetricsSummary
 from sniffer.core.model_records import PublishedModel
+from sniffer_airflow.asset_events import BlessedExtra, told
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
+from sniffer_airflow.executors.program import words_of
 from sniffer_airflow.executors.results import model_version_in, result_of
 from sniffer_airflow.forms.fields import Json
-from sniffer_airflow.names import BLESSED_MODEL, LABELLED_IMAGES, SAVEDMODEL, name_of_run, report_url
+from sniffer_airflow.names import (
+    BLESSED_MODEL,
+    LABELLED_IMAGES,
+    RETRAIN_DAG,
+    SAVEDMODEL,
+    name_of_run,
+    report_label,
+    report_url,
+)
 from sniffer_airflow.training.form import ExportForm, RetrainForm, WatchForm
-from sniffer_airflow.training.plan import plan_export, plan_training, plan_watch
+from sniffer_airflow.training.plan import override_flags, plan_export, plan_training, plan_watch
 from sniffer_airflow.training.settings import settings_of_airflow
 from sniffer_airflow.training.watched import watched_source
 
@@ -61,10 +72,25 @@ def training_program(step: str, *, mysql: bool = False) -> BaseOperator:
         arguments=from_plan(step),
         needs=("aws", "mysql") if mysql else ("aws",),
         max_active_tis_per_dag=TRAININGS_AT_A_TIME,
+        pre_execute=say_who_overrides if step == "gate" else None,
     )
     if step == "gate":
         operator.operator_extra_links = (ReportLink(),)
     return operator
+
+
+def say_who_overrides(context: Context) -> None:
+    """Before `gate` runs: add the override, if the form has one, under the name that Airflow authenticated.
+
+    It comes from the run itself: the result of `plan`, which people can edit, must not carry a name.
+    """
+    operator: Any = context["task"]
+    words = words_of(operator.arguments)
+    with errors_by_reaction():
+        if any(word.startswith("--override") for word in words):
+            raise SettingsError("the result of `plan` has an override that `plan` does not write: clear `plan`")
+        form = RetrainForm.parse(context["params"])
+        operator.arguments = [*words, *override_flags(form, context["dag_run"].triggering_user_name)]
 
 
 @task(task_id="plan")
@@ -97,14 +123,16 @@ def plan_of_training(
     watched = watched_source(triggering_asset_events.get(LABELLED_IMAGES) or ())
     with errors_by_reaction():
         run_name = name_of_run(dag_run.dag_id, dag_run.run_id)
-        planned = asdict(plan_training(run_name, RetrainForm.parse(params), settings_of_airflow(), watched))
+        form = RetrainForm.parse(params)
+        override_flags(form, dag_run.triggering_user_name)  # refused now, not after hours of training
+        planned = asdict(plan_training(run_name, form, settings_of_airflow(), watched))
     for name, value in planned.items():
         log.info("%-10s %s", name, value)
     return planned
 
 
 @task(outlets=[BLESSED_MODEL])
-def bless(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
+def bless(*, ti: Any = None, dag_run: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `blessed_model` if the gate let the model pass; skipped with its reasons if not."""
     verdict = result_of(ti, "gate", GateVerdict)
     if not verdict.blessed:
@@ -116,7 +144,13 @@ def bless(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
         )
     workdir = ti.xcom_pull(task_ids="plan")["workdir"]
     extra = blessed_extra(workdir, result_of(ti, "evaluate", MetricsSummary), verdict)
-    log.info("blessed as version %s; report: %s", extra["version"], extra["report"])
+    extra["requested_by"] = _names(dag_run.triggering_user_name)
+    label = report_label(
+        _version(verdict), warnings=len(verdict.warnings), is_overridden=verdict.overridden_by is not None
+    )
+    log.info("blessed: %s; report: %s", label, extra["report"])
+    for warning in verdict.warnings:
+        log.warning("%s", warning)
     outlet_events[BLESSED_MODEL].extra = extra
     return extra
 
@@ -132,6 +166,7 @@ def blessed_extra(workdir: str, metrics: MetricsSummary, verdict: GateVerdict) -
         "candidate_digest": verdict.candidate_digest,
         "stable_version": verdict.stable_version,
         "overridden_by": verdict.overridden_by,
+        "override_reason": verdict.override_reason,
         "reasons": list(verdict.reasons),
         "threshold": metrics.threshold,
         "metrics": {
@@ -155,20 +190,28 @@ def _version(verdict: GateVerdict) -> int:
 def plan_of_export(
     *, params: Any = None, triggering_asset_events: Any = None, inlet_events: Any = None
 ) -> dict[str, Json]:
-    """Which blessed model is exported: the form's, else the newest."""
-    events = triggering_asset_events.get(BLESSED_MODEL) or inlet_events[BLESSED_MODEL]
-    extras = [event.extra for event in events]
-    for extra in extras[:-1]:
-        log.info("version %s is superseded by a model that was blessed after it", extra["version"])
+    """Which blessed model is exported: the form's, else the newest of all events, whichever of them started the run.
+
+    Airflow loses events that come while a run waits, and anybody may create one by hand.
+    """
+    blessed = [one.extra for one in told(inlet_events[BLESSED_MODEL], BlessedExtra)]
+    for event in triggering_asset_events.get(BLESSED_MODEL) or ():
+        version = (event.extra or {}).get("version")
+        if blessed and version not in (None, blessed[-1].version):
+            log.info("version %s is superseded by a model that was blessed after it", version)
     with errors_by_reaction():
-        workdirs = [extra["workdir"] for extra in extras]
+        workdirs = [one.workdir for one in blessed]
         return asdict(plan_export(ExportForm.parse(params).workdir, workdirs, settings_of_airflow()))
 
 
-@task(outlets=[SAVEDMODEL])
-def announce_savedmodel(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
-    """An event of the Asset `savedmodel` with the published version."""
+@task(outlets=[SAVEDMODEL], inlets=[BLESSED_MODEL])
+def announce_savedmodel(
+    *, ti: Any = None, dag_run: Any = None, inlet_events: Any = None, outlet_events: Any = None
+) -> dict[str, Json]:
+    """An event of the Asset `savedmodel` with the published version, and who asked for it or for its training."""
     published = result_of(ti, "export", PublishedModel)
+    trainings = [one.extra for one in told(inlet_events[BLESSED_MODEL], BlessedExtra) if one.is_by(RETRAIN_DAG)]
+    trained_for = [name for one in trainings if one.version == published.version for name in one.requested_by]
     extra: dict[str, Json] = {
         "version": published.version,
         "digest": published.digest,
@@ -177,7 +220,13 @@ def announce_savedmodel(*, ti: Any = None, outlet_events: Any = None) -> dict[st
         "preprocessing_version": published.preprocessing_version,
         "threshold": published.threshold,
         "decoder_difference": published.decoder_difference,
+        "requested_by": _names(dag_run.triggering_user_name, *trained_for),
     }
     log.info("version %d is published at %s", published.version, published.path)
     outlet_events[SAVEDMODEL].extra = extra
     return extra
+
+
+def _names(*users: str | None) -> list[str]:
+    """The users, each once; Airflow knows of none behind a schedule or an event."""
+    return list(dict.fromkeys(user for user in users if user))

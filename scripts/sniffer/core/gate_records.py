@@ -114,3 +114,8 @@ class GateVerdict:
     training_digest: str
     figures: GateFigures
     candidate_digest: str = ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be read even where every rule is kept."""
+        return tuple(check.reason for check in self.checks if check.warning)

@@ -8,7 +8,7 @@ import pytest
 from sniffer.core.errors import SettingsError
 from sniffer_airflow.training.fields import GATE_LIMITS
 from sniffer_airflow.training.form import RetrainForm, WatchForm, retrain_params, watch_params
-from sniffer_airflow.training.plan import TrainingPlan, plan_export, plan_training, plan_watch
+from sniffer_airflow.training.plan import TrainingPlan, override_flags, plan_export, plan_training, plan_watch
 from sniffer_airflow.training.settings import Retraining, TrainingSettings
 from sniffer_model.gate.limits import Limits
 
@@ -54,8 +54,9 @@ def test_a_run_keeps_its_workdir_however_often_it_is_tried() -> None:
 
 
 def test_no_value_can_be_taken_for_a_flag() -> None:
-    words = plan(source="--rescan", override_by="-x", override_reason="--override-by=me").gate
-    assert words[-2:] == ["--override-by=-x", "--override-reason=--override-by=me"]
+    assert "--source=--rescan" in plan(source="--rescan").snapshot
+    words = override_flags(RetrainForm(override_reason="--override-by=me"), "-x")
+    assert words == ["--override-by=-x", "--override-reason=--override-by=me"]
 
 
 @pytest.mark.parametrize(
@@ -100,10 +101,15 @@ def test_the_newest_of_several_blessed_models_is_exported() -> None:
         plan_export(None, [], settings())
 
 
-@pytest.mark.parametrize("half", [{"override_by": "Ana"}, {"override_reason": "the only one"}])
-def test_an_override_needs_name_and_reason(half: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match="your name and the reason, or neither"):
-        plan(**half)
+def test_an_override_needs_a_reason_and_a_user() -> None:
+    assert override_flags(RetrainForm(), "ana") == []
+    with pytest.raises(SettingsError, match="Airflow knows of nobody who triggered this run"):
+        override_flags(RetrainForm(override_reason="the only one"), None)
+
+
+def test_no_form_takes_a_name() -> None:
+    with pytest.raises(SettingsError, match="under the name of the Airflow user who triggers the run"):
+        plan(override_by="Ana", override_reason="the only one")
 
 
 def test_the_form_knows_every_limit_of_the_gate_and_its_kind_of_number() -> None:

@@ -95,7 +95,7 @@ class Approval(ApprovalOperator):
         self.body = question(found, asked)
         return super().execute(context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+    def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on with an approval that counts."""
         chosen, by = event.get("chosen_options"), _user(event)
         reason = one_line((event.get("params_input") or {}).get(_REASON) or "", REASON_CHARS)

@@ -9,17 +9,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
 
 _PURPOSE = b"approval of a rollout\0"
 
 
-def sign(values: Mapping[str, object], secret: str) -> str:
+def sign(values: object, secret: str) -> str:
     """The signature of JSON-ready values, as hexadecimal digits."""
     key = hashlib.sha256(_PURPOSE + secret.encode()).digest()
     return hmac.new(key, json.dumps(values, sort_keys=True).encode(), hashlib.sha256).hexdigest()
 
 
-def is_signed(values: Mapping[str, object], signature: object, secret: str) -> bool:
+def is_signed(values: object, signature: object, secret: str) -> bool:
     """Whether it is the signature of just these values."""
     return isinstance(signature, str) and hmac.compare_digest(sign(values, secret), signature)

@@ -33,12 +33,16 @@ class CanaryReport:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """The servers that answer for the version, and after how long; `surge` is None if there was no canary."""
+    """The servers that answer for the version, and after how long; `surge` is None if there was no canary.
+
+    `unplaced` are those that no machine has room for: of them nothing is known.
+    """
 
     version: int
     servers: tuple[str, ...]
     seconds: float
     surge: CanaryReport | None
+    unplaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class Rollout:
         self._servers.wait_for_labels(stable, canary, self._settings.label_limit_s)
         seconds = time.monotonic() - started_at
         log.info("version %d answers on %d servers, after %.1f s", version, len(servers), seconds)
-        return LoadReport(version, _shown(servers), seconds, surge)
+        return LoadReport(version, _shown(servers), seconds, surge, self._target.replicas().unplaced)
 
     def verify(self, version: int) -> VerifyReport:
         """Prove the loaded version on every server: golden scores, latency and decisions beside the stable version.

@@ -142,6 +142,7 @@ def test_rollout_and_restore_go_on_without_the_replica_that_has_no_node(
     report = cluster.step("run")
     assert len(report["load"]["servers"]) == len(report["verify"]["golden"]) == 2
     assert "has no node" in report["preflight"]["problems"][0]
+    assert "has no node" in report["load"]["unplaced"][0]
     cluster.step("restore")
     assert cluster.statuses() == {1: "stable"}
 

@@ -10,7 +10,7 @@ from support.replicas import Site
 
 from sniffer.adapters.mysql.models import ModelRegistry
 from sniffer.core.errors import TransientError
-from sniffer.core.model_records import ModelStatus
+from sniffer.core.model_records import Decision, ModelStatus
 from sniffer.core.records import ScanRequest
 
 
@@ -53,9 +53,9 @@ def promote_and_die(site: Site, *, committed: bool) -> None:
     """Promote version 2, but die before or after the database has it."""
     promote = ModelRegistry.promote
 
-    def dying(registry: ModelRegistry, version: int) -> None:
+    def dying(registry: ModelRegistry, version: int, decision: Decision) -> None:
         if committed:
-            promote(registry, version)
+            promote(registry, version, decision)
         raise Killed
 
     with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
@@ -169,7 +169,7 @@ def test_a_database_that_is_away_stops_a_promotion_before_it_counts(
 ) -> None:
     prove(second)
 
-    def away(registry: ModelRegistry, version: int) -> None:
+    def away(registry: ModelRegistry, version: int, decision: Decision) -> None:
         raise TransientError("MySQL does not answer")
 
     with monkeypatch.context() as patched:

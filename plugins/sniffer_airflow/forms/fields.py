@@ -7,14 +7,13 @@ form would replace a number out of bounds by the nearest one, and cut a long tex
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from airflow.sdk import Param
 from jsonschema import FormatChecker
 
-from sniffer.core.text import one_line
+from sniffer.core.text import markdown_text
 from sniffer_airflow.forms.limits import Limits
 
 MORE_OPTIONS = "More options"
@@ -24,8 +23,6 @@ MOST = 10**12
 """A count above it is a slip of the keyboard."""
 TEXT_CHARS = 1024
 _MOST_LINES = 100
-
-_MARKDOWN = re.compile(r"[^\w\s/:.,-]|_")
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -137,5 +134,4 @@ def _field(
 
 def literally(value: str) -> str:
     """The text as Markdown that shows it as it is, in bold and on one line."""
-    escaped = _MARKDOWN.sub(r"\\\g<0>", one_line(value))
-    return f"**{escaped}**"
+    return f"**{markdown_text(value, 300)}**"

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from sniffer.core.rollout_records import Flip, GoldenDifferences, LatencyComparison, ShadowReport, VerifyReport
 from sniffer.core.text import code_span, markdown_text
+from sniffer_airflow.forms.fields import literally
 from sniffer_airflow.names import CHANGES_PICTURE, page_path, report_label, report_url
 
 AUTOMATIC_RUN = "asset_triggered"
@@ -86,7 +87,7 @@ def _what_changes(found: VerifyReport) -> Iterator[str]:
     yield ""
     if found.stable is None:
         note = found.note or "there is no stable version yet"
-        yield f"**{note[0].upper()}{note[1:]}**, so nothing can be compared. Only golden examples were checked."
+        yield f"{literally(note[0].upper() + note[1:])}, so nothing can be compared. Only golden examples were checked."
     elif found.shadow is None:
         yield (
             f"Compared with the stable version {found.stable}: decisions were **not compared**, because no image has "
@@ -97,7 +98,7 @@ def _what_changes(found: VerifyReport) -> Iterator[str]:
 
 
 def _decisions(found: ShadowReport, version: int, stable: int) -> Iterator[str]:
-    gone = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
+    gone = ", ".join(f"{count} {code_span(reason)}" for reason, count in found.left_out.items())
     yield f"On the newest {found.compared} scanned images{f' (left out: {gone})' if gone else ''}:"
     yield ""
     yield f"| | stable version {stable} | version {version} |"
@@ -147,7 +148,8 @@ def _flip(flip: Flip) -> str:
 
 def _checks(found: VerifyReport) -> Iterator[str]:
     for server, differences in found.golden.items():
-        yield f"* `{server}`: golden examples differ from the published scores by at most {_golden(differences)}"
+        found_there = _golden(differences)
+        yield f"* {code_span(server)}: golden examples differ from the published scores by at most {found_there}"
     yield from (_latency(server, one) for server, one in (found.latency or {}).items())
 
 
@@ -158,6 +160,6 @@ def _golden(found: GoldenDifferences) -> str:
 def _latency(server: str, found: LatencyComparison) -> str:
     candidate, stable = found.candidate, found.stable
     return (
-        f"* `{server}`: a batch of {found.batch} takes {candidate.median_ms:.1f} ms (median; stable: "
+        f"* {code_span(server)}: a batch of {found.batch} takes {candidate.median_ms:.1f} ms (median; stable: "
         f"{stable.median_ms:.1f} ms) and {candidate.p95_ms:.1f} ms (95th percentile; stable: {stable.p95_ms:.1f} ms)"
     )

@@ -36,9 +36,12 @@ def code_span(text: object) -> str:
     return f"{fence}{shown}{fence}" if len(fence) == 1 else f"{fence} {shown} {fence}"
 
 
-def markdown_text(text: object) -> str:
-    """The text as Markdown that shows it as it is: a person's name or reason is no link, picture, tag or heading."""
-    return _MARKDOWN.sub(r"\\\g<0>", one_line(text, 2000))
+def markdown_text(text: object, longest: int = 2000) -> str:
+    """The text as Markdown that shows it as it is: a person's name or reason is no link, picture, tag or heading.
+
+    It is on one line, and of the text itself, without what escapes it, at most `longest` characters are shown.
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text, longest))
 
 
 def one_line(text: object, longest: int = 300) -> str:

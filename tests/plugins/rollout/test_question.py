@@ -35,7 +35,7 @@ def test_the_summary_begins_with_what_changes_and_gives_figures_with_units() -> 
     assert summary(FOUND).splitlines() == [
         "#### What changes with version 2",
         "",
-        "On the newest 199 scanned images (left out: 1 deleted):",
+        "On the newest 199 scanned images (left out: 1 `deleted`):",
         "",
         "| | stable version 1 | version 2 |",
         "|---|---|---|",
@@ -99,3 +99,10 @@ def test_who_asked(user: str | None, run_type: str, words: str) -> None:
 
 def test_the_pictures_address_holds_its_figures_only() -> None:
     assert "k.jpg" not in picture_path(SHADOW)
+
+
+def test_no_foreign_text_of_the_summary_is_markdown() -> None:
+    golden = {"http://a`[x](//y)": GoldenDifferences(0.0, 0.0)}
+    text = summary(VerifyReport(5, golden, note="no *stable*\n# version <b>"))
+    assert "* ``http://a`[x](//y)``: golden" in text or "* `` http://a`[x](//y) ``: golden" in text
+    assert r"**No \*stable\* \# version \<b\>**, so nothing can be compared" in text

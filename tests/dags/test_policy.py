@@ -41,6 +41,8 @@ def test_every_dag_has_an_owner_a_runbook_tags_and_no_catch_up(bag: DagBag) -> N
 def test_every_task_is_retried_with_pauses_that_grow(bag: DagBag) -> None:
     for dag in bag.dags.values():
         for task in dag.tasks:
+            if task.task_id == "approve":
+                continue  # asked again at once after an answer of somebody who may not give it
             assert task.retries is not None and 1 <= task.retries <= 5, f"{dag.dag_id}.{task.task_id}"
             assert task.retry_delay >= timedelta(seconds=30), f"{dag.dag_id}.{task.task_id}"
             # A factor: True would count as 1, which is no back-off.
@@ -105,10 +107,9 @@ def test_no_edge_of_a_graph_is_there_for_data_alone(bag: DagBag) -> None:
     )
     for dag_id in ("watch_labels", "retrain_model", "export_model"):
         assert len(edges[dag_id]) == len(bag.dags[dag_id].tasks) - 1, dag_id
-    steps = ["preflight", "load", "verify", "review", "approve", "promote"]
+    steps = ["choose", "tidy_up", "preflight", "load", "verify", "review", "approve", "promote"]
     assert edges["rollout_serving"] == {
         ("plan", "choose"),
-        ("choose", "preflight"),
         ("choose", "rollback"),
         *itertools.pairwise(steps),
         *itertools.product(("promote", "rollback"), ("announce", "restore")),

@@ -84,7 +84,7 @@ def test_every_program_of_every_dag_is_a_pod(pods: Pods) -> None:
         "export_model": ["export"],
         "rollout_serving": found["rollout_serving"],
     }
-    assert set(found["rollout_serving"]) == {"preflight", "load", "verify", "promote", "rollback", "restore"}
+    assert set(found["rollout_serving"]) == {"preflight", "load", "verify", "promote", "rollback", "restore", "tidy_up"}
 
 
 def test_every_pod_keeps_to_the_schema_and_is_restricted(pods: Pods, schemas: str) -> None:

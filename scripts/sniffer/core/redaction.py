@@ -121,6 +121,7 @@ class KnownSecrets:
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._values: dict[str, None] = {}
+        self._users: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
         self._lock = threading.Lock()
         if environ is not None:
@@ -151,6 +152,11 @@ class KnownSecrets:
 
     def _learn_password(self, user: str, password: str) -> None:
         self.learn(password, unquote(password))
+        if user and len(unquote(password)) >= SHORTEST:
+            # With the user, too, which begins further left than the password, as its first part below does.
+            self.learn(f"{user}:{password}", f"{unquote(user)}:{unquote(password)}")
+            with self._lock:
+                self._users.add(f"{unquote(user)}:")
         for one, other in ((user, password), (unquote(user), unquote(password))):
             self._add(_base64(f"{one}:{other}"))
         # One with such characters is taken apart by whoever parses the URL badly, and named in parts: its first part
@@ -181,10 +187,14 @@ class KnownSecrets:
     def hide(self, text: str) -> str:
         """The text with every secret, the user parts of all its URLs, and what authorizes in headers, hidden."""
         if self._values:
-            text = self._compiled().sub(HIDDEN, text)
+            text = self._compiled().sub(self._hidden, text)
         if "://" in text:
             text = _URL_IN_TEXT.sub(lambda found: _shown_in_text(found[0]), text)
         return _HEADER.sub(lambda found: f"{found[1]}{found[2]}{HIDDEN}", text)
+
+    def _hidden(self, found: re.Match[str]) -> str:
+        """The user before a password is no secret, and tells whose it is."""
+        return next((f"{user}{HIDDEN}" for user in self._users if found[0].startswith(user)), HIDDEN)
 
     def _add(self, value: str) -> None:
         with self._lock:

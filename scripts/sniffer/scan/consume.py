@@ -149,7 +149,7 @@ def _consume(endpoint: str, name: str, scan: str | None, *, check: bool) -> int:
                     log.info("scan %s is complete, and its producer has ended: nothing is left to do", ended)
         if consumer.has_joined:
             log.info("ended after %d images", consumer.done)
-        else:
+        elif check:
             log.info("ended before any producer had work for us")
     return 0
 

@@ -210,7 +210,8 @@ def test_missing_servers_and_rights_are_wrong(kubernetes: tuple[KubernetesServer
     servers, rights = about(checks.KUBERNETES, environ)
     assert (servers.state, rights.state) == (WRONG, WRONG)
     assert "1 of 2 model servers" in servers.text
-    assert "patch configmaps tf-serving-aspired, create deployments: apply k8s/base/rbac.yaml" in rights.text
+    denied = "patch configmaps tf-serving-aspired, patch configmaps tf-serving-aspired-canary, create deployments"
+    assert f"{denied}: apply k8s/base/rbac.yaml" in rights.text
 
 
 def test_a_deployment_that_is_not_there_is_wrong(kubernetes: tuple[KubernetesServer, dict[str, str]]) -> None:

@@ -48,3 +48,23 @@ def test_crashes_are_counted_from_the_first_look() -> None:
         health.look(restarted(count), number)
     health.look(Replicas(URL, 1, restarts={"new/c": 2}), 9)
     assert health.crashes == 3
+
+
+def test_a_crash_loop_is_not_over_because_it_crashes_slowly() -> None:
+    """Ready for longer than a problem takes to be over, again and again; ten minutes without a crash end it."""
+    health = Health(recovery_s=30)
+    looks = [(0, 0), (100, 1), (150, 1), (200, 2), (250, 2), (300, 3)]
+    assert [health.look(restarted(count), now) for now, count in looks] == [0, 0, 0, 0, 0, 100]
+    assert health.look(restarted(3), 850) == 0
+    assert health.look(restarted(4), 899) == 699
+    assert health.look(restarted(4), 1499) == 0
+    assert health.look(restarted(5), 1500) == 0
+
+
+def test_single_crashes_of_several_servers_are_no_loop() -> None:
+    health = Health(recovery_s=30)
+    looks = [({"a": 0, "b": 0}, 0), ({"a": 1, "b": 0}, 100), ({"a": 1, "b": 0}, 150), ({"a": 1, "b": 1}, 200)]
+    found = [health.look(Replicas(URL, 2, restarts=restarts), now) for restarts, now in looks]
+    assert found == [0, 0, 0, 0]
+    assert health.look(Replicas(URL, 2, restarts={"a": 1, "b": 1}), 240) == 0
+    assert health.look(Replicas(URL, 2, restarts={"a": 1, "b": 2}), 250) == 0

@@ -195,10 +195,9 @@ def plan_of_export(
     Airflow loses events that come while a run waits, and anybody may create one by hand.
     """
     blessed = [one.extra for one in told(inlet_events[BLESSED_MODEL], BlessedExtra)]
-    for event in triggering_asset_events.get(BLESSED_MODEL) or ():
-        version = (event.extra or {}).get("version")
-        if blessed and version not in (None, blessed[-1].version):
-            log.info("version %s is superseded by a model that was blessed after it", version)
+    for one in told(triggering_asset_events.get(BLESSED_MODEL) or (), BlessedExtra):
+        if blessed and one.extra.version != blessed[-1].version:
+            log.info("version %d is superseded by a model that was blessed after it", one.extra.version)
     with errors_by_reaction():
         workdirs = [one.workdir for one in blessed]
         return asdict(plan_export(ExportForm.parse(params).workdir, workdirs, settings_of_airflow()))

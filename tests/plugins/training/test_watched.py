@@ -6,16 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.asset_events import event, triggering
 
 from sniffer_airflow.names import LABELLED_IMAGES
 from sniffer_airflow.training.tasks import plan_of_training
-from sniffer_airflow.training.watched import watched_source
 
 COUNTS = {"labelled": 5000, "new": 600}
-
-
-def event(extra: Any) -> SimpleNamespace:
-    return SimpleNamespace(extra=extra)
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +23,7 @@ def _variables(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def source_of(*extras: Any, **form: Any) -> str:
     run = SimpleNamespace(dag_id="retrain_model", run_id="asset_triggered__1", triggering_user_name=None)
-    events = {LABELLED_IMAGES: [event(extra) for extra in extras]} if extras else {}
+    events = triggering(*(event(LABELLED_IMAGES, extra) for extra in extras))
     planned: Any = plan_of_training.function(dag_run=run, params=form, triggering_asset_events=events)
     [source] = [word.removeprefix("--source=") for word in planned["snapshot"] if word.startswith("--source=")]
     return str(source)
@@ -52,11 +48,17 @@ def test_the_run_of_an_event_takes_the_source_that_was_watched() -> None:
         {"source": " "},
         {"source": "a\0b"},
         {"source": "x" * 1025},
+        {"source": "s3://x", "requested_by": 3},
+        ["s3://x"],
+        "s3://x",
     ],
 )
-def test_an_event_that_names_no_source_starts_one_by_the_variable_or_an_older_event(extra: Any) -> None:
+def test_an_event_that_names_no_source_starts_one_by_the_variable_or_an_older_event(
+    extra: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     assert source_of(extra) == "s3://variable/now"
-    assert watched_source([event({"source": "s3://watched/a"}), event(extra)]) == "s3://watched/a"
+    assert "an event of the Asset labelled_images, of 2026-11-26 00:00:00+00:00, is left out: its " in caplog.text
+    assert source_of({"source": "s3://watched/a"}, extra) == "s3://watched/a"
 
 
 def test_what_an_event_says_cannot_be_taken_for_a_flag() -> None:

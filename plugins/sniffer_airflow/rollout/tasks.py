@@ -17,7 +17,7 @@ from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
-from sniffer_airflow.forms.variables import model_base
+from sniffer_airflow.forms.variables import model_base, read_variable
 from sniffer_airflow.names import MODEL_BASE_VARIABLE, SAVEDMODEL, SERVING_MODEL
 from sniffer_airflow.rollout.approval import say_who_asked, say_who_decided
 from sniffer_airflow.rollout.form import FORCE_FIELD, ROLL_BACK, RolloutForm
@@ -51,7 +51,9 @@ def plan(
         # After a roll-back the version that was stable is the previous one: asked again, it would swap back.
         chosen = task_state_store.get("version") or form.version or _chosen(form, is_automatic=is_automatic)
         task_state_store.set("version", chosen)
-        planned = plan_rollout(form, chosen, chosen, model_base())
+        # Like `restore`, a roll-back needs no files: a wrong Variable must not keep it from its work.
+        base = read_variable(MODEL_BASE_VARIABLE) if form.action == ROLL_BACK else model_base()
+        planned = plan_rollout(form, chosen, chosen, base)
     log.info("%s: version %s", planned.action, planned.version)
     return asdict(planned)
 

@@ -41,8 +41,8 @@ and the worst mistakes. The button *Report* on `gate` opens the same page. The r
 * **A step failed or was stopped**: clear it. The workdir belongs to the run: training continues after the last
   finished epoch, and cached features are reused. Exit status 2 (wrong settings or data) fails at once.
 * **The labels have changed since the snapshot**: trigger a new run; a snapshot never changes.
-* **You want a rejected candidate anyway**: trigger a run and fill in *Accept a rejected model*. Name and reason are
-  recorded with the verdict.
+* **You want a rejected candidate anyway**: trigger a run and give the reason under *Accept a rejected model*. It is
+  recorded with the verdict, under the name by which you are logged in.
 * **The disk is full**: a workdir takes about 100 MB. Delete workdirs of runs that nobody will export. Keep
   `lineage.json`; `features/` saves hours.
 """

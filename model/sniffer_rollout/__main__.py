@@ -12,11 +12,9 @@ import argparse
 import dataclasses
 import logging
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sniffer.adapters.mysql.database import Database
@@ -27,6 +25,7 @@ from sniffer.core.model_records import NOBODY, Decision
 from sniffer.core.parser import Parser, amount, count, model_version, seconds
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings, fetch_settings, image_settings, rollout_settings
+from sniffer.core.temporary import temporary_folder
 from sniffer_rollout.interruption import Interruption
 from sniffer_rollout.proofs.golden_check import GoldenLimits
 from sniffer_rollout.proofs.latency import LatencyLimits
@@ -273,7 +272,7 @@ def _perform(step: Step, arguments: argparse.Namespace) -> tuple[str, StepReport
     interruption = Interruption()
     interruption.listen()
     target = open_target(settings, force_conflicts=step.changes and arguments.force_conflicts)
-    with Database(database_settings()) as database, tempfile.TemporaryDirectory(prefix="sniffer-rollout-") as downloads:
+    with Database(database_settings()) as database, temporary_folder("sniffer-rollout-") as downloads:
         database.check()
         context = RolloutContext(
             database,
@@ -282,7 +281,7 @@ def _perform(step: Step, arguments: argparse.Namespace) -> tuple[str, StepReport
             limits,
             fetch_settings(),
             image_settings(),
-            Path(downloads),
+            downloads,
             interruption.pause,
         )
         return target.description, step.perform(Rollout(context), asked, interruption)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from sniffer.core.gate_records import GateEvidence, GateFigures, GateVerdict, Mo
 from sniffer.core.model_metrics import Confusion, IntervalEstimate, ModelMetrics
 from sniffer.core.model_records import LABELS, ModelRecord, ModelStatus
 from sniffer.core.settings import ImageSettings
+from sniffer.core.temporary import temporary_folder
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics, score_splits
@@ -213,8 +213,8 @@ def _compare(
 ) -> tuple[int | None, ModelComparison | None]:
     """The stable version and the comparison with it, or neither when there is none yet."""
     base, preprocessing = options.model_base, candidate.training.preprocessing_version
-    with tempfile.TemporaryDirectory(prefix="stable-model-") as into:
-        stable = find_stable(database, options.stable_version, base, Path(into), preprocessing)
+    with temporary_folder("stable-model-") as into:
+        stable = find_stable(database, options.stable_version, base, into, preprocessing)
         if stable is None:
             return None, None
         return stable.version, _compare_with(stable, candidate, options)

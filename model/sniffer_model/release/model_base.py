@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from sniffer.core.inside import path_inside
 from sniffer.core.json_records import json_values
 from sniffer.core.model_records import ModelFacts
 from sniffer.core.settings import fetch_settings
+from sniffer.core.temporary import temporary_folder
 from sniffer_model.release.publish import (
     FACTS_FILE,
     all_taken,
@@ -134,8 +134,8 @@ class S3Base:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """A temporary directory of this machine."""
-        with tempfile.TemporaryDirectory(prefix="sniffer-export-") as folder:
-            yield Path(folder)
+        with temporary_folder("sniffer-export-") as folder:
+            yield folder
 
     def versions(self) -> list[int]:
         """The versions with a FACTS_FILE."""

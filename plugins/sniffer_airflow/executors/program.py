@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from airflow.sdk.log import mask_secret
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.redaction import KnownSecrets
+from sniffer.core.temporary import temporary_folder
 from sniffer_airflow.executors.connections import Connections, fetch, program_environ
 from sniffer_airflow.executors.failures import failure
 from sniffer_airflow.executors.process import ProgramProcess
@@ -83,8 +83,8 @@ class ProgramOperator(BaseOperator):
         secrets = KnownSecrets(environ)
         for secret in secrets.forms():
             mask_secret(secret)
-        with tempfile.TemporaryDirectory(prefix="sniffer-") as folder:
-            result, progress = Path(folder, "result.json"), Path(folder, "progress.json")
+        with temporary_folder("sniffer-task-") as folder:
+            result, progress = folder / "result.json", folder / "progress.json"
             command = self._command(result, progress)
             self.log.info("Running %s", secrets.hide(" ".join(command)))
             shown = _ShownProgress(progress, context, self.log)

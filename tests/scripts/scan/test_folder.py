@@ -57,7 +57,7 @@ def test_what_a_killed_scan_left_is_removed_by_the_next_and_what_lives_is_kept(b
             assert not Path(killed.out[0]).exists()
             assert Path(living.out[0], "fleet").exists()
             assert other.exists() and link.is_symlink()
-    os.utime(other, (time.time() - 7200, time.time() - 7200))
+    os.utime(other, (time.time() - 2 * 86400, time.time() - 2 * 86400))
     with private_folder("fleet"):
         assert not other.exists()
     assert link.is_symlink() and script.exists()

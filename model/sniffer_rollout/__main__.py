@@ -125,6 +125,8 @@ class Step:
     proofs: tuple[str, ...] = ()
     """Those of _GROUPS that it runs, whose limits are its flags."""
     changes: bool = True
+    needs_files: bool = True
+    """Whether it reads the version's files."""
     is_decided: bool = False
     """Whether it changes which version is stable, which somebody decides."""
     examples: tuple[str, ...] = ()
@@ -177,6 +179,7 @@ STEPS: Mapping[str, Step] = {
         "the version to go back to (default: the previous one; name it where a retry may come, or a second run swaps "
         "back)",
         loads=True,
+        needs_files=False,
         is_decided=True,
         examples=("sniffer rollout rollback --version 6",),
     ),
@@ -184,6 +187,7 @@ STEPS: Mapping[str, Step] = {
         "Let the model servers serve again what the database says: undoes a rollout that was not finished.",
         lambda rollout, _asked, _interruption: rollout.restore(),
         loads=True,
+        needs_files=False,
         examples=("sniffer rollout restore",),
     ),
     "run": Step(
@@ -264,7 +268,9 @@ def _asked(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _perform(step: Step, arguments: argparse.Namespace) -> tuple[str, StepReport]:
     """The description of the target, and what the step reports."""
-    settings = rollout_settings(target=arguments.target, model_base=arguments.model_base_path)
+    settings = rollout_settings(
+        target=arguments.target, model_base=arguments.model_base_path, needs_files=step.needs_files
+    )
     if step.loads and arguments.load_limit_s is not None:
         settings = dataclasses.replace(settings, load_limit_s=arguments.load_limit_s)
     limits = _limits(arguments, step.proofs)

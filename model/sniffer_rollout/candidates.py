@@ -63,6 +63,9 @@ class Candidates:
 
         A base without any version says nothing: it is rather the wrong one, or not mounted.
         """
+        if not self._model_base:
+            log.warning("cannot see which versions are published: no model base is named")
+            return None
         try:
             there = self._opened or open_model_base(self._model_base, _LOOK_PATIENCE_S)
             found = there.versions()

@@ -74,9 +74,12 @@ def test_a_new_pod_starts_without_a_previous_version_that_is_gone_and_restore_dr
     assert {len(digest) for digest in api.digests().values()} == {64} and set(api.digests()) == {"1", "2"}
     cluster.eventually_served([1, 2], stable=2)
     shutil.rmtree(cluster.base / "1")
-    # Every pod has it on its disk: a roll-back is still possible.
+    # Every pod has it on its disk: a roll-back is still possible, and back, whether a model base is named or not.
     cluster.step("restore")
-    assert api.aspired()["versions"] == [1, 2]
+    for stable in (1, 2):
+        assert cluster.step("rollback", "--model-base-path=")["stable"] == stable
+    cluster.step("restore", "--model-base-path=")
+    assert api.aspired() == {"versions": [1, 2], "labels": {"stable": 2}}
     side_cars[1].stop()
     shutil.rmtree(sync_settings(pods[1], cluster.replicas[1], "").models_dir)
     cluster.replicas[1].reset()

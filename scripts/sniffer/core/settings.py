@@ -234,12 +234,22 @@ def fleet_settings(environ: Mapping[str, str] = os.environ) -> FleetSettings:
 
 
 def rollout_settings(
-    environ: Mapping[str, str] = os.environ, *, target: str | None = None, model_base: str | None = None
+    environ: Mapping[str, str] = os.environ,
+    *,
+    target: str | None = None,
+    model_base: str | None = None,
+    needs_files: bool = True,
 ) -> RolloutSettings:
-    """Read where and how to roll out; `target` and `model_base`, from flags, take precedence."""
+    """Read where and how to roll out; `target` and `model_base`, from flags, take precedence.
+
+    In Kubernetes, where each model server fetches its own files, a step that needs none itself needs no model base.
+    """
+    chosen = target or var.ROLLOUT_TARGET.required(environ)
+    may_lack_base = not needs_files and chosen.startswith("kubernetes:")
+    of_environ = var.MODEL_BASE_PATH.read if may_lack_base else var.MODEL_BASE_PATH.required
     return RolloutSettings(
-        target=target or var.ROLLOUT_TARGET.required(environ),
-        model_base=model_base or var.MODEL_BASE_PATH.required(environ),
+        target=chosen,
+        model_base=model_base or of_environ(environ),
         replicas=_replicas(environ),
         patience_s=var.ROLLOUT_PATIENCE_S.read(environ),
         load_limit_s=var.ROLLOUT_LOAD_LIMIT_S.read(environ),

@@ -18,6 +18,15 @@ def test_flags_stand_above_the_environment() -> None:
     assert (chosen.target, chosen.model_base) == ("kubernetes:a/b", "/models")
 
 
+def test_only_in_kubernetes_a_step_without_files_of_its_own_needs_no_model_base() -> None:
+    cluster = {"SNIFFER_ROLLOUT_TARGET": "kubernetes:a/b"}
+    assert rollout_settings(cluster, needs_files=False, model_base="").model_base == ""
+    assert rollout_settings(cluster | {"SNIFFER_MODEL_BASE_PATH": "s3://m"}, needs_files=False).model_base == "s3://m"
+    for target, needs_files in (("local:/srv", False), ("kubernetes:a/b", True)):
+        with pytest.raises(SettingsError, match="SNIFFER_MODEL_BASE_PATH"):
+            rollout_settings({}, target=target, needs_files=needs_files)
+
+
 @pytest.mark.parametrize(
     ("environ", "replicas"),
     [

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sniffer.core.model_metrics import ModelMetrics
 from sniffer.core.model_records import LABELS, MODEL_NAME
+from sniffer.core.text import markdown_text
 from sniffer_model.data.manifest import Split
 
 _FIGURES = {
@@ -89,7 +90,7 @@ def _origin(metrics: ModelMetrics) -> list[str]:
         *rows,
         "",
         f"- Manifest: `{metrics.manifest_digest}`; {metrics.images_left_out} of its images could not be used",
-        f"- Backbone weights: **{metrics.backbone.weights}**, digest `{metrics.backbone.digest}`",
+        f"- Backbone weights: **{markdown_text(metrics.backbone.weights)}**, digest `{metrics.backbone.digest}`",
         f"- Preprocessing: `{metrics.preprocessing_version}`; seed {metrics.seed}; "
         f"bootstrap: {metrics.bootstrap.resamples} draws, seed {metrics.bootstrap.seed}",
     ]

@@ -6,8 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 LIMIT_S = 200.0
 _POLL_S = 0.3
@@ -17,12 +21,12 @@ class Person:
     """A user of Airflow's simple auth manager."""
 
     def __init__(self, name: str, role: str = "USER") -> None:
-        from airflow.api_fastapi.app import create_app, get_auth_manager
+        from airflow.api_fastapi.app import get_auth_manager
         from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
         from fastapi.testclient import TestClient
 
         self.name = name
-        app = create_app("core")
+        app = _api_server()
         token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=name, role=role))
         self._api = TestClient(app, headers={"Authorization": f"Bearer {token}"}, base_url="http://airflow")
 
@@ -46,6 +50,14 @@ class Person:
         run = quote(task["dag_run_id"], safe="")
         path = f"/dags/{task['dag_id']}/dagRuns/{run}/taskInstances/{task['task_id']}/-1/hitlDetails"
         self.call("PATCH", path, {"chosen_options": [option], "params_input": {"reason": reason}})
+
+
+@cache
+def _api_server() -> FastAPI:
+    """One for all people: making it takes seconds."""
+    from airflow.api_fastapi.app import create_app
+
+    return create_app("core")
 
 
 def wait_for(look: Callable[[], Any], what: str) -> Any:

@@ -200,6 +200,7 @@ def test_a_consumer_after_the_end_and_a_producer_without_any_say_so(fleet: Fleet
     with Program("sniffer.scan.consume", f"--endpoint={endpoint}", environ=fleet.environ | quick) as consumer:
         assert consumer.wait() == 1
     assert f"no word from a producer at {endpoint}" in consumer.text()
+    assert "one whose scan has ended is known by --scan-id" in consumer.text()
     assert counted(fleet.scan()) == {"predicted": 3}
 
 

@@ -78,7 +78,7 @@ def test_whoever_asked_may_take_it_back(results: Callable[..., None], calls: Pat
     assert "promote" not in calls.read_text().split()
 
 
-def test_whoever_overrode_the_gate_cannot_approve_and_its_words_are_shown(
+def test_the_question_tells_who_overrode_the_gate_and_cannot_approve_and_its_words(
     results: Callable[..., None], database: Database
 ) -> None:
     register(
@@ -89,10 +89,11 @@ def test_whoever_overrode_the_gate_cannot_approve_and_its_words_are_shown(
         checks=(Check("a rule", True, "few images of | mules", warning=True),),
     )
     results(verify={**RESULTS["verify"], "version": 5})
-    cleo, ben = Person("cleo"), Person("ben")
+    ben = Person("ben")
 
     def people() -> None:
-        question = cleo.question(DAG)
+        # That cleo's own approval would not count is the rule that the first test runs, for whoever asked.
+        question = ben.question(DAG)
         for words in (
             "[version 5, rejected by the gate and accepted by a person, with 1 warning of the gate](",
             "**The gate rejected this version; cleo accepted it:** the \\*only\\* one",
@@ -100,8 +101,7 @@ def test_whoever_overrode_the_gate_cannot_approve_and_its_words_are_shown(
             "anybody but dag\\_test and cleo",
         ):
             assert words in question["body"]
-        cleo.answer(question, "Approve")
-        ben.answer(ben.question(DAG), "Approve")
+        ben.answer(question, "Approve")
 
     with meanwhile(people):
         ended = run(DAG, version=5)

@@ -17,6 +17,7 @@ from support.training import Run
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.settings import ImageSettings
+from sniffer.core.text import markdown_text
 from sniffer_model.data.manifest import Split, read_manifest
 from sniffer_model.data.source import LocalSource
 from sniffer_model.evaluation import evaluate
@@ -116,7 +117,7 @@ def test_the_model_card_names_where_the_figures_come_from(trained_run: Run) -> N
     document = json.loads(trained_run.workdir.metrics.read_text())
     assert document["manifest_digest"] in card
     assert document["backbone"]["digest"] in card
-    assert "random (never trained" in card
+    assert markdown_text("random (never trained") in card
     assert f"{document['test']['roc_auc']:.4f}" in card
 
 

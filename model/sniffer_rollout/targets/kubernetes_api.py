@@ -196,6 +196,6 @@ def _message(error: Any) -> object:
 def _learn_credentials(configuration: Any) -> None:
     """Whatever authorizes this request is a secret of this process; a pod's token is renewed every hour."""
     prefixed = configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
-    KNOWN.learn(prefixed.rpartition(" ")[2], configuration.password)
+    KNOWN.renew("Kubernetes", prefixed.rpartition(" ")[2], configuration.password)
     for url in (configuration.host, configuration.proxy):
         KNOWN.learn_url(url or "")

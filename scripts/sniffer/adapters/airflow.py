@@ -85,7 +85,7 @@ class AirflowApi:
                 "the password percent-encoded"
             )
         token = str(self._json(answer)["access_token"])
-        KNOWN.learn(token)
+        KNOWN.renew("Airflow", token)
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def _json(self, answer: requests.Response) -> Mapping[str, Any]:

@@ -19,6 +19,9 @@ HIDDEN = "***"
 SHORTEST = 5
 """As in Airflow: what is shorter cannot be told from the words around it, and is hidden in its own URL alone."""
 
+_LAST_KEPT = 3
+"""Of secrets that are renewed so many of one place are known: what answers late may still quote those before."""
+
 LONGEST = 8192
 """Characters that a secret takes at most, encoded: so much more of a text is looked at before it is cut."""
 
@@ -122,6 +125,7 @@ class KnownSecrets:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._values: dict[str, None] = {}
         self._users: set[str] = set()
+        self._renewed: dict[str, list[tuple[str, ...]]] = {}
         self._pattern: re.Pattern[str] | None = None
         self._lock = threading.Lock()
         if environ is not None:
@@ -133,6 +137,20 @@ class KnownSecrets:
             if secret and len(secret) >= SHORTEST and secret != HIDDEN:
                 self._add(secret)
                 self._add(_base64(secret))
+
+    def renew(self, place: str, *secrets: str | None) -> None:
+        """The secrets that a place gives now, in the place of those that it gave long ago.
+
+        For what is renewed every hour: to know all of them for days would make each line of the log slower to write.
+        Costs next to nothing while they are the same.
+        """
+        given = tuple(secret for secret in secrets if secret and len(secret) >= SHORTEST)
+        with self._lock:
+            known = self._renewed.setdefault(place, [])
+            if given not in known:
+                known.append(given)
+                del known[:-_LAST_KEPT]
+                self._pattern = None
 
     def learn_url(self, text: str) -> None:
         """What that URL holds of secrets: its user part, also as an Authorization header has it, and its parameters."""
@@ -181,12 +199,14 @@ class KnownSecrets:
 
     def forms(self) -> list[str]:
         """Every secret as it is and as URLs have it, for another masker, longest first."""
-        found = {form for value in self._values for form in (value, quote(value, safe=""), quote_plus(value))}
+        with self._lock:
+            values = self._all()
+        found = {form for value in values for form in (value, quote(value, safe=""), quote_plus(value))}
         return sorted(found, key=lambda form: (-len(form), form))
 
     def hide(self, text: str) -> str:
         """The text with every secret, the user parts of all its URLs, and what authorizes in headers, hidden."""
-        if self._values:
+        if self._values or self._renewed:
             text = self._compiled().sub(self._hidden, text)
         if "://" in text:
             text = _URL_IN_TEXT.sub(lambda found: _shown_in_text(found[0]), text)
@@ -202,10 +222,14 @@ class KnownSecrets:
                 self._values[value] = None
                 self._pattern = None
 
+    def _all(self) -> set[str]:
+        renewed = {secret for kept in self._renewed.values() for given in kept for secret in given}
+        return {*self._values, *renewed, *map(_base64, renewed)}
+
     def _compiled(self) -> re.Pattern[str]:
         with self._lock:
             if self._pattern is None:
-                longest_first = sorted(self._values, key=len, reverse=True)
+                longest_first = sorted(self._all(), key=len, reverse=True)
                 self._pattern = re.compile("|".join("".join(map(_encoded, value)) for value in longest_first))
             return self._pattern
 

@@ -159,3 +159,18 @@ def test_our_errors_quote_none() -> None:
     error = TransientError("the server said hunter-22")
     assert str(error) == "the server said ***"
     assert f"{error}" == "the server said ***"
+
+
+def test_what_is_renewed_is_hidden_and_only_the_last_ones_are_kept() -> None:
+    known = KnownSecrets()
+    tokens = [f"token-{number:03}-{'x' * 900}" for number in range(100)]
+    for token in tokens:
+        known.renew("S3 uploads", "the-key-of-all", token)
+        known.renew("S3 uploads", "the-key-of-all", token)
+        assert known.hide(f"sent {token}, the-key-of-all") == "sent ***, ***"
+    said = " ".join(tokens)
+    assert all(token not in known.hide(said) for token in tokens[-3:]), "a late answer may quote it"
+    assert tokens[0] in known.hide(said)
+    known.renew("S3 models", "another-key", None)
+    assert known.hide(f"{tokens[-1]} another-key") == "*** ***"
+    assert base64.b64encode(tokens[-1].encode()).decode().rstrip("=") in known.forms()

@@ -72,7 +72,15 @@ class BucketClient:
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"S3: {one_line(error)}: check the AWS_* variables") from error
         KNOWN.learn_url(self.s3.meta.endpoint_url)
-        self.s3.meta.events.register("before-sign.s3", _learn_credentials)
+        self.s3.meta.events.register("before-sign.s3", self._learn_credentials)
+
+    def _learn_credentials(self, request_signer: Any, **_: object) -> None:
+        """Whatever a request is signed with is a secret of this process: of a variable, a file, a role or a service."""
+        # boto3 has no public name for it. Reading it costs nothing: the signature needs the same.
+        credentials = request_signer._credentials
+        if credentials is not None:
+            frozen = credentials.get_frozen_credentials()
+            KNOWN.renew(f"S3 {self.name}", frozen.secret_key, frozen.token)
 
     @property
     def place(self) -> str:
@@ -156,15 +164,6 @@ class BucketClient:
                 return TransientError(f"{self.place} does not answer ({refusal}): try again later")
             case _:
                 return SettingsError(f"{self.place} cannot be listed ({refusal})")
-
-
-def _learn_credentials(request_signer: Any, **_: object) -> None:
-    """Whatever a request is signed with is a secret of this process: from a variable, a file, a role or a service."""
-    # boto3 has no public name for it. Reading it costs nothing: the signature needs the same.
-    credentials = request_signer._credentials
-    if credentials is not None:
-        frozen = credentials.get_frozen_credentials()
-        KNOWN.learn(frozen.secret_key, frozen.token)
 
 
 def _is_about_credentials(error: ClientError) -> bool:

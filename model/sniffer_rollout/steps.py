@@ -221,15 +221,15 @@ class Rollout:
             log.warning("the servers have problems already: %s", "; ".join(problems))
         return answering, problems
 
-    def _aspired(self, production: ProductionState, *, leaving: bool = False) -> Aspired:
-        """What the database asks for, without what is lost; `leaving` the stable version, it may be lost, too."""
-        return production.aspired(self._lost(production, leaving=leaving))
+    def _aspired(self, production: ProductionState) -> Aspired:
+        """What the database asks for, without what is lost."""
+        return production.aspired(self._lost(production))
 
     def _lost(self, production: ProductionState, *, leaving: bool = False) -> dict[int, str]:
         """Versions that cannot be had any more, and why. One such version must not keep the others away.
 
         Those are not where a server could load them from, nor on every server; the stable one is not lost as long as
-        one server has it, which may be all that there is.
+        one server has it, which may be all that there is, unless it is what is being left.
         """
         lost = dict(self._target.unservable(production.aspired()))
         replicas, stable = self._target.replicas(), production.stable_version
@@ -289,7 +289,13 @@ class Rollout:
     def _go_back(self, production: ProductionState, record: ModelRecord) -> None:
         """Wait until the version answers on every server, and the label points to it."""
         version = record.version
-        aspired = self._aspired(production, leaving=True).beside(version, record.digest)
+        lost = self._lost(production, leaving=True)
+        if version in lost and not self._still_serves(version):
+            raise ContractError(
+                f"cannot go back to version {version}, which no server serves and none can load ({lost[version]}): put "
+                "its files back, or roll out another version"
+            )
+        aspired = production.aspired(lost).beside(version, record.digest)
         urls = self._target.replicas().urls
         stale = not_ready(urls, serves_version(version))
         self._servers.tell(aspired)

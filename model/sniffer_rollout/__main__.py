@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.command_group import answer
+from sniffer.core.ending import GRACE_S
 from sniffer.core.errors import SnifferError
 from sniffer.core.json_records import json_values
 from sniffer.core.model_records import NOBODY, Decision
@@ -130,7 +131,12 @@ class Step:
     is_decided: bool = False
     """Whether it changes which version is stable, which somebody decides."""
     examples: tuple[str, ...] = ()
+    grace_s: float = GRACE_S
+    """From a signal to its end."""
 
+
+_RESTORE_S = 60.0
+"""What `run` has to put the servers back after a signal; a second one ends it at once."""
 
 _CHOSEN = "the model version (default: the newest blessed one)"
 _NAMED = "the model version; named, so that all steps of one rollout are about the same one"
@@ -198,6 +204,7 @@ STEPS: Mapping[str, Step] = {
         proofs=_ALL_PROOFS,
         is_decided=True,
         examples=("sniffer rollout run", "sniffer rollout run --version 7 --load-limit-s 1800"),
+        grace_s=_RESTORE_S,
     ),
 }
 
@@ -322,6 +329,7 @@ PROGRAMS: Mapping[str, Program] = {
         environment=_ENVIRONMENT,
         hands_on=True,
         failure=partial(_failure, name),
+        grace_s=step.grace_s,
     )
     for name, step in STEPS.items()
 }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 
 import pytest
 from support.programs import Program, eventually
 from support.replicas import Site
 
 from sniffer.adapters.mysql.models import ModelRegistry
+from sniffer.core.ending import GRACE_S
 from sniffer.core.errors import TransientError
 from sniffer.core.model_records import Decision, ModelStatus
 from sniffer.core.records import ScanRequest
@@ -89,7 +92,14 @@ def test_restore_follows_the_database_after_a_promotion_that_died(second: Site, 
 def test_a_run_that_is_told_to_end_restores_first(second: Site) -> None:
     with start(second, "run", "--version=2", "--latency-rounds=100000") as program:
         eventually(lambda: any("golden examples as published" in line for line in program.err), "it verifies")
-        program.signal(signal.SIGTERM)
+        # A server that answers late: longer than a program without such a duty has.
+        os.kill(second.replicas[0].pid, signal.SIGSTOP)
+        try:
+            program.signal(signal.SIGTERM)
+            time.sleep(GRACE_S + 1.5)
+            assert program.process.poll() is None, program.text()
+        finally:
+            os.kill(second.replicas[0].pid, signal.SIGCONT)
         assert program.wait() == 1
         assert "ended by SIGTERM" in program.text()
     assert second.statuses() == {1: "stable", 2: "blessed"}

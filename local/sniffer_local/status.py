@@ -111,9 +111,7 @@ PROGRAM = Program(
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; 0 when everything runs."""
-    return PROGRAM.main(argv)
+main = PROGRAM.main
 
 
 if __name__ == "__main__":

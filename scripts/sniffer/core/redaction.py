@@ -145,6 +145,8 @@ class KnownSecrets:
         Costs next to nothing while they are the same.
         """
         given = tuple(secret for secret in secrets if secret and len(secret) >= SHORTEST)
+        if not given:
+            return
         with self._lock:
             known = self._renewed.setdefault(place, [])
             if given not in known:

@@ -174,3 +174,9 @@ def test_what_is_renewed_is_hidden_and_only_the_last_ones_are_kept() -> None:
     known.renew("S3 models", "another-key", None)
     assert known.hide(f"{tokens[-1]} another-key") == "*** ***"
     assert base64.b64encode(tokens[-1].encode()).decode().rstrip("=") in known.forms()
+
+
+def test_a_place_that_gives_no_secret_hides_nothing() -> None:
+    known = KnownSecrets()
+    known.renew("Kubernetes", "", None)
+    assert known.hide("all of it") == "all of it"

@@ -144,8 +144,11 @@ def _renamed(staged: Path, target: Path) -> bool:
 def _remove_abandoned(base: Path) -> None:
     """Remove what publishers left behind that were killed long ago; a living one is done in minutes."""
     for path in base.glob(f"{_STAGING_PREFIX}*"):
-        with_age_s = time.time() - path.stat().st_mtime
-        if with_age_s > _STAGING_LIFETIME_S:
+        try:
+            age_s = time.time() - path.stat().st_mtime
+        except FileNotFoundError:
+            continue  # its publisher is done with it just now
+        if age_s > _STAGING_LIFETIME_S:
             shutil.rmtree(path, ignore_errors=True)
 
 

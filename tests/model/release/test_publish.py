@@ -93,6 +93,14 @@ def test_a_version_is_one_of_those_it_may_be_or_none(tmp_path: Path) -> None:
     assert published_versions(tmp_path) == [4]
 
 
+def test_a_folder_that_goes_while_it_is_looked_at_is_nobodys_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What glob gives a publisher of another one that is just done.
+    monkeypatch.setattr(Path, "glob", lambda folder, _pattern: iter([folder / ".staging-gone"]))
+    assert publish_text(tmp_path, "a", [1]).version == 1
+
+
 def test_a_failure_while_staging_leaves_the_folder_empty(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), staging(tmp_path) as staged:
         (staged / "saved_model.pb").write_text("half")

@@ -98,10 +98,10 @@ def start_stack(demo: Demo) -> None:
 
 
 def _tell_of_sqlite(demo: Demo) -> None:
-    former = demo.stack.airflow.home / "airflow.db"
-    if former.is_file():
+    unused = demo.stack.airflow.home / "airflow.db"
+    if unused.is_file():
         demo.story.tell(
-            f"Airflow starts with an empty database in PostgreSQL. Its past runs are in {former}, which nothing reads "
+            f"Airflow starts with an empty database in PostgreSQL. Its past runs are in {unused}, which nothing reads "
             "any more: remove it when you like. Images, scores, models and certificates, in MariaDB, are untouched"
         )
 

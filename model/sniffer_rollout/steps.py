@@ -338,6 +338,8 @@ def _shown(urls: Iterable[SecretUrl]) -> tuple[str, ...]:
 
 
 def _promotion(
-    former: int | None, restored: RestoreReport, decision: Decision, left_behind: tuple[str, ...] = ()
+    previous_stable: int | None, restored: RestoreReport, decision: Decision, left_behind: tuple[str, ...] = ()
 ) -> PromotionReport:
-    return PromotionReport(former, restored.stable, restored.previous, decision, left_behind, aspired=restored.aspired)
+    return PromotionReport(
+        previous_stable, restored.stable, restored.previous, decision, left_behind, aspired=restored.aspired
+    )

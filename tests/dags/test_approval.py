@@ -24,7 +24,7 @@ RESULTS: dict[str, dict[str, Any]] = {
     "preflight": {"version": 4},
     "load": {"version": 4},
     "verify": {"version": 4, "golden": GOLDEN, "note": "there is no stable version yet"},
-    "promote": {"former": 3, "stable": 4, "previous": 3},
+    "promote": {"previous_stable": 3, "stable": 4, "previous": 3},
     "restore": {"stable": 3, "previous": 2},
 }
 DAG = "rollout_serving"

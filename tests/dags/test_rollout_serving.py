@@ -36,9 +36,9 @@ RESULTS = {
     "preflight": {"version": 4},
     "load": {"version": 4},
     "verify": {"version": 4, "stable": 3, "golden": GOLDEN, "latency": LATENCY, "shadow": SHADOW},
-    "promote": {"former": 3, "stable": 4, "previous": 3},
+    "promote": {"previous_stable": 3, "stable": 4, "previous": 3},
     "restore": {"stable": 3, "previous": 2},
-    "rollback": {"former": 4, "stable": 3, "previous": 4},
+    "rollback": {"former": 4, "stable": 3, "previous": 4},  # as a task of an earlier release has left it
 }
 STEPS = ("tidy_up", "preflight", "load", "verify", "review", "approve", "promote")
 
@@ -65,7 +65,7 @@ def test_a_proved_version_becomes_stable_and_is_told(results: Callable[..., None
     assert ended["results"]["promote"]["argv"] == ["promote", *named, "--requested-by=dag_test"]
     assert ended["results"]["verify"]["argv"] == ["verify", *named, "--max-flips=0.5"]
     decision = {"requested_by": None, "approved_by": None, "approval_reason": None}  # the stand-in records nothing
-    told = {"version": 4, "former": 3, "previous": 3, "action": "roll out", **decision}
+    told = {"version": 4, "previous_stable": 3, "previous": 3, "action": "roll out", **decision}
     assert ended["results"]["announce"] == events("serving_model")[-1] == told
     for figure in (
         "What changes with version 4",
@@ -138,7 +138,11 @@ def test_a_roll_back_goes_to_the_previous_version_and_restores_only_when_it_fail
         "--requested-by=dag_test",
     ]
     assert {ended["states"][name] for name in (*STEPS, "restore")} == {"skipped"}
-    assert ended["results"]["announce"]["version"] == 3
+    assert {name: ended["results"]["announce"].get(name) for name in ("version", "previous_stable", "former")} == {
+        "version": 3,
+        "previous_stable": 4,
+        "former": None,
+    }
     results(rollback=None)
     ended = run("rollout_serving", action="roll back")
     assert (ended["run"], ended["states"]["rollback"]) == ("failed", "failed")

@@ -100,7 +100,7 @@ def test_without_the_stable_version_the_rest_is_restored_and_a_rollback_heals_it
     assert "`sniffer rollout rollback`" in error
     promoted.eventually_served([1], stable=None)
     report = promoted.step("rollback")
-    assert (report["former"], report["stable"], report["previous"]) == (2, 1, 2)
+    assert (report["previous_stable"], report["stable"], report["previous"]) == (2, 1, 2)
     promoted.eventually_served([1], stable=1)
     assert promoted.statuses()[1] == "stable"
 

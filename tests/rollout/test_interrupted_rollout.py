@@ -111,7 +111,7 @@ def test_a_rollback_swaps_stable_and_previous_and_a_pinned_scan_goes_on(second: 
     with second.database() as database:
         database.scans.open(ScanRequest("scan-1", "bkt"), 2, 0.5)
     found = second.step("rollback", "--version=1")
-    assert (found["former"], found["stable"], found["previous"]) == (2, 1, 2)
+    assert (found["previous_stable"], found["stable"], found["previous"]) == (2, 1, 2)
     assert second.served() == [([1, 2], 1, None)] * 2
     assert second.step("rollback", "--version=1")["stable"] == 1
     assert second.statuses() == {1: "stable", 2: "previous"}

@@ -41,11 +41,11 @@ def test_a_second_version_step_by_step_each_run_twice(site: Site) -> None:
         assert found["stable"] == 1
         assert found["latency"][site.replicas[0].url]["rounds"] == 30
         assert found["shadow"] is None
-    for former in (1, 2):
+    for before in (1, 2):
         promoted = site.step(
             "promote", "--version=2", "--requested-by=ana", "--approved-by=ben", "--approval-reason=ok"
         )
-        assert promoted["former"] == former
+        assert promoted["previous_stable"] == before
         assert promoted["decision"] == {"requested_by": "ana", "approved_by": "ben", "approval_reason": "ok"}
         assert site.statuses() == {1: "previous", 2: "stable"}
         assert site.served() == [([1, 2], 2, None)] * 2

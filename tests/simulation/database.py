@@ -218,9 +218,9 @@ class Session:
         def fenced() -> FencingToken:
             self._wait_for(lambda: not any(other.is_open for _, other in database.sharing))
             number = database.scan_numbers.get(request.scan_id, 0)
-            former, until = database.leases.get(number, (holder, 0.0))
+            holding, until = database.leases.get(number, (holder, 0.0))
             ends_at = datetime(2026, 11, 20, tzinfo=UTC) + timedelta(seconds=until)
-            refuse_leased(Lease(request.scan_id, former, ends_at, until - database.clockwork.now), holder)
+            refuse_leased(Lease(request.scan_id, holding, ends_at, until - database.clockwork.now), holder)
             database.check_lease(number, holder)
             token = database.open(request.scan_id)
             database.leases[token.scan_number] = holder, database.clockwork.now + lease_s

@@ -123,9 +123,9 @@ class Truth:
 
     def check_lease(self, number: int, holder: str) -> None:
         """Nobody takes over what another holds."""
-        former, until = self._database.leases.get(number, (holder, 0.0))
+        before, until = self._database.leases.get(number, (holder, 0.0))
         left_s = until - self._database.clockwork.now
-        _must(former == holder or left_s <= 0, f"{holder} takes over from {former}, which has {left_s:.1f} s left")
+        _must(before == holder or left_s <= 0, f"{holder} takes over from {before}, which has {left_s:.1f} s left")
 
     def check_token(self, token: FencingToken, newest: int) -> None:
         """Only the newest run writes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,12 +13,15 @@ from sniffer_airflow.executors.errors import errors_by_reaction
 ResultT = TypeVar("ResultT")
 
 
-def result_of(ti: Any, task_id: str, kind: type[ResultT]) -> ResultT:
-    """The result of the program that the task ran; AirflowFailException when it has another form."""
+def result_of(ti: Any, task_id: str, kind: type[ResultT], renamed: Mapping[str, str] | None = None) -> ResultT:
+    """The result of the program that the task ran; AirflowFailException when it has another form.
+
+    `renamed` has the names that fields had in earlier releases, and what they are now: a run may have begun with one.
+    """
     where, remedy = f"the result of the task {task_id}", "clear that task, so that it runs again"
     with errors_by_reaction():
         # A step of a rollout hands on more than the record, such as its target.
-        return parse_record(ti.xcom_pull(task_ids=task_id), kind, where, remedy, ignore_unknown=True)
+        return parse_record(ti.xcom_pull(task_ids=task_id), kind, where, remedy, ignore_unknown=True, renamed=renamed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, TriggerRule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sniffer.core.json_records import json_values
-from sniffer.core.rollout_records import Promotion, VerifyReport
+from sniffer.core.rollout_records import PROMOTION_RENAMED, Promotion, VerifyReport
 from sniffer_airflow.asset_events import SavedmodelExtra, source_task, told
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
@@ -132,14 +132,14 @@ def review(*, ti: Any = None) -> str:
 def announce(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `serving_model`: the version that is stable now, the one before it, and who decided."""
     action = ti.xcom_pull(task_ids="plan")["action"]
-    found = result_of(ti, "rollback" if action == ROLL_BACK else "promote", Promotion)
+    found = result_of(ti, "rollback" if action == ROLL_BACK else "promote", Promotion, PROMOTION_RENAMED)
     extra: dict[str, Json] = {
         "version": found.stable,
-        "former": found.former,
+        "previous_stable": found.previous_stable,
         "previous": found.previous,
         "action": action,
         **json_values(found.decision),
     }
-    log.info("stable is version %s, before it was %s", found.stable, found.former)
+    log.info("stable is version %s, before it was %s", found.stable, found.previous_stable)
     outlet_events[SERVING_MODEL].extra = extra
     return extra

@@ -77,10 +77,10 @@ NOBODY = Decision()
 
 @dataclass(frozen=True, slots=True)
 class StableChange:
-    """A version became stable in the place of `former`, at a time in UTC, by that decision."""
+    """A version became stable in the place of `previous_stable`, at a time in UTC, by that decision."""
 
     version: int
-    former: int | None
+    previous_stable: int | None
     at: datetime
     decision: Decision
 

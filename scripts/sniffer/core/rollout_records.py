@@ -82,10 +82,14 @@ class VerifyReport:
 class Promotion:
     """Which versions are stable and previous after `promote` or `rollback`, and which was stable before it.
 
-    `former` of a rollback that found nothing to do is None. `decision` is what was recorded with the change.
+    `previous_stable` of a rollback that found nothing to do is None. `decision` is what was recorded with the change.
     """
 
-    former: int | None
+    previous_stable: int | None
     stable: int | None
     previous: int | None
     decision: Decision = NOBODY
+
+
+PROMOTION_RENAMED = {"former": "previous_stable"}
+"""Fields of a Promotion by the names that they had in earlier releases."""

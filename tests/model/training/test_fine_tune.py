@@ -125,9 +125,9 @@ def test_a_fine_tuned_resnet_is_evaluated_and_exported_as_it_was_trained(
     # A head that has hardly begun to learn leaves something to gain.
     monkeypatch.setattr("sniffer_model.training.head.HeadOptions", functools.partial(HeadOptions, max_epochs=1))
     assert train.main([*run.flags, "--backbone-weights", "random", "--fine-tune"]) == 0
-    training, former = read_training(run.workdir), read_training(trained_run.workdir)
+    training, before = read_training(run.workdir), read_training(trained_run.workdir)
     assert training.fine_tuned_epochs > 0
-    assert training.backbone_digest != former.backbone_digest
+    assert training.backbone_digest != before.backbone_digest
     assert training.backbone_weights.endswith("last block fine-tuned")
     assert evaluate.main(run.flags) == 0
     override = ["--override-by", "the tests", "--override-reason", "trained on few images"]

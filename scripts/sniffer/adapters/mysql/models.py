@@ -241,7 +241,7 @@ def _short(digest: str | None) -> str:
 
 def _change(row: Row[Any]) -> StableChange:
     decision = Decision(row.requested_by, row.approved_by, row.approval_reason)
-    return StableChange(row.version, row.former, row.promoted_at.replace(tzinfo=UTC), decision)
+    return StableChange(row.version, row.previous_stable, row.promoted_at.replace(tzinfo=UTC), decision)
 
 
 def _promote(connection: Connection, version: int, decision: Decision) -> None:
@@ -254,7 +254,7 @@ def _promote(connection: Connection, version: int, decision: Decision) -> None:
         raise ContractError(f"model version {version} was rejected: it cannot become stable")
     if status == ModelStatus.STABLE:
         return
-    former = connection.execute(select(models.c.version).where(models.c.status == ModelStatus.STABLE)).scalar()
+    previous_stable = connection.execute(select(models.c.version).where(models.c.status == ModelStatus.STABLE)).scalar()
     # Who was previous before is simply blessed again; who was stable is what a rollback goes back to.
     for old, new in (
         (ModelStatus.PREVIOUS, ModelStatus.BLESSED),
@@ -264,5 +264,5 @@ def _promote(connection: Connection, version: int, decision: Decision) -> None:
     decided = json_values(decision)
     stable = {"status": ModelStatus.STABLE, **decided}
     connection.execute(update(models).where(models.c.version == version).values(stable))
-    change = {"version": version, "former": former, "promoted_at": utc_now(), **decided}
+    change = {"version": version, "previous_stable": previous_stable, "promoted_at": utc_now(), **decided}
     connection.execute(insert(promotions).values(change))

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
@@ -85,7 +85,7 @@ promotions = Table(
     metadata,
     Column("number", BigInteger, primary_key=True, doc="counts up"),
     Column("version", Integer, doc="the version that became stable, as in `models`"),
-    Column("former", Integer, doc="the version that was stable before; empty: none"),
+    Column("previous_stable", Integer, doc="the version that was stable before; empty: none"),
     Column("promoted_at", DATETIME(fsp=6), doc="UTC"),
     *_who_decided(),
     info={"doc": "Every change of the stable version, by rollout or roll-back, and who decided: rows are only added."},

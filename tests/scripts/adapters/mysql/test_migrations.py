@@ -67,6 +67,20 @@ def test_a_version_reserved_before_thresholds_counted_has_to_be_judged_again(dat
         assert database.models.reserve(candidate("a")) == 5
 
 
+def test_changes_of_the_stable_version_of_before_keep_what_was_stable_then(database_url: str) -> None:
+    with Database(DatabaseSettings(database_url, patience_s=30)) as database:
+        database.migrate("0007")
+        change(
+            database_url,
+            "INSERT INTO promotions (version, former, promoted_at) VALUES (1, NULL, NOW(6)), (2, 1, NOW(6))",
+        )
+        database.migrate()
+        change(database_url, "UPDATE alembic_version SET version_num = '0007'")  # as if it had been interrupted
+        database.migrate()
+        database.check()
+        assert [(one.version, one.previous_stable) for one in database.models.stable_changes()] == [(1, None), (2, 1)]
+
+
 @pytest.mark.parametrize("kept", ["metrics", "verdict"])
 def test_records_of_another_form_keep_no_version_from_being_used(
     database: Database, database_url: str, kept: str

@@ -23,9 +23,9 @@ def test_a_promotion_moves_stable_and_remembers_previous(database: Database) -> 
     database.models.promote(1)
     database.models.promote(2)
     database.models.promote(2)
-    stable, former = database.models.stable(), database.models.get(1)
+    stable, previous = database.models.stable(), database.models.get(1)
     assert stable is not None and stable.version == 2
-    assert former is not None and former.status is ModelStatus.PREVIOUS
+    assert previous is not None and previous.status is ModelStatus.PREVIOUS
     with pytest.raises(ContractError, match="not registered"):
         database.models.promote(9)
 
@@ -176,7 +176,7 @@ def test_who_decided_is_kept_with_every_change_of_the_stable_version(database: D
     database.models.promote(2, Decision("mallory", "mallory"))  # it is stable already: nothing is decided
     database.models.promote(1, rolled_back)
     changes = database.models.stable_changes()
-    assert [(one.version, one.former, one.decision) for one in changes] == [
+    assert [(one.version, one.previous_stable, one.decision) for one in changes] == [
         (1, None, Decision()),
         (2, 1, asked),
         (1, 2, rolled_back),

@@ -26,7 +26,8 @@ changes nothing in production.
 * **Failed**: a step did not finish. Nothing was published.
 
 The tab *Model report* of the run shows the verdict with its reasons, the comparison with the stable model, the curves
-and the worst mistakes. The button *Report* on `gate` opens the same page. The reasons are in the log of `bless`, too.
+and the worst mistakes. The button on `gate`, which opens the same page, says in short: *Report: accepted*, *accepted,
+with warnings*, *rejected*, or *rejected by the gate, accepted by a person*. The reasons are in the log of `bless`, too.
 
 #### Set it up
 

@@ -112,7 +112,8 @@ def test_a_typed_name_overrides_nothing(results: Callable[..., None]) -> None:
 def test_events_that_say_nothing_block_no_export_and_are_not_taken(results: Callable[..., None]) -> None:
     blessed = run("retrain_model")["results"]["bless"]
     assert blessed["requested_by"] == ["dag_test"]
-    for extra in ({}, {"from_rest_api": True}, {"workdir": 7, "version": 3}, {"workdir": " ", "version": 3}):
+    by_hand = {"workdir": "/nowhere", "version": 9}
+    for extra in ({}, {"from_rest_api": True}, {"workdir": 7, "version": 3}, {"workdir": " ", "version": 3}, by_hand):
         create_event("blessed_model", extra)
     ended = run("export_model")
     assert ended["run"] == "success"
@@ -163,7 +164,11 @@ def test_enough_new_labels_start_a_retraining(new: int, state: str, results: Cal
         "--lineage=/var/lib/sniffer/lineage.json",
     ]
     told = events("labelled_images")[len(before) :]
-    assert told == ([{"labelled": 5000, "new": new, "source": "s3://labels/2026"}] if state == "success" else [])
+    assert told == (
+        [{"labelled": 5000, "new": new, "source": "s3://labels/2026", "requested_by": ["dag_test"]}]
+        if state == "success"
+        else []
+    )
 
 
 def test_what_starts_what(airflow_database: None) -> None:

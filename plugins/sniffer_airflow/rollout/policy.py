@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sniffer.core import variables as var
-
-_IN_KUBERNETES = "kubernetes:"
-_PODS = "pods"
+from sniffer_airflow.four_eyes import asks_for_four_eyes
 
 
 @dataclass(frozen=True)
@@ -24,11 +22,8 @@ class ApprovalPolicy:
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> ApprovalPolicy:
-        """From the environment of Airflow's process; Kubernetes is production. SettingsError for nonsense."""
-        four_eyes = var.FOUR_EYES.read(environ)
-        target = var.ROLLOUT_TARGET.read(environ)
-        in_production = var.RUN_IN.read(environ) == _PODS or target.startswith(_IN_KUBERNETES)
-        return cls(in_production if four_eyes is None else four_eyes, var.APPROVE_AUTOMATIC.read(environ))
+        """From the environment of Airflow's process. SettingsError for nonsense."""
+        return cls(asks_for_four_eyes(environ), var.APPROVE_AUTOMATIC.read(environ))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from sniffer_airflow.forms.variables import model_base, read_variable
 from sniffer_airflow.names import MODEL_BASE_VARIABLE, SAVEDMODEL, SERVING_MODEL
 from sniffer_airflow.rollout.approval import say_who_asked, say_who_decided
 from sniffer_airflow.rollout.form import FORCE_FIELD, ROLL_BACK, RolloutForm
-from sniffer_airflow.rollout.plan import plan_rollout
+from sniffer_airflow.rollout.plan import RolloutPlan, plan_rollout
 from sniffer_airflow.rollout.policy import ApprovalPolicy
 from sniffer_airflow.rollout.question import AUTOMATIC_RUN, summary
 from sniffer_airflow.rollout.versions import read_versions
@@ -80,8 +80,7 @@ def _require_known_source(events: Sequence[Any]) -> None:
 @task.branch
 def choose(*, ti: Any = None) -> str:
     """To the first step of what is asked for."""
-    first: str = ti.xcom_pull(task_ids="plan")["first"]
-    return first
+    return result_of(ti, "plan", RolloutPlan).first
 
 
 def step(name: str) -> BaseOperator:
@@ -131,7 +130,7 @@ def review(*, ti: Any = None) -> str:
 @task(outlets=[SERVING_MODEL], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def announce(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `serving_model`: the version that is stable now, the one before it, and who decided."""
-    action = ti.xcom_pull(task_ids="plan")["action"]
+    action = result_of(ti, "plan", RolloutPlan).action
     found = result_of(ti, "rollback" if action == ROLL_BACK else "promote", Promotion, PROMOTION_RENAMED)
     extra: dict[str, Json] = {
         "version": found.stable,

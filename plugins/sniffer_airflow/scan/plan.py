@@ -80,6 +80,15 @@ class ScanPlan:
         )
 
 
+@dataclass(frozen=True)
+class PlannedScan:
+    """What the tasks after the scan need of its plan's document."""
+
+    scan_id: str
+    dry_run: bool
+    retry_failed: bool
+
+
 def plan_scan(*, run_name: str, dag_run: str, dates: RunDates, form: ScanForm, nightly: NightlyTarget) -> ScanPlan:
     """Resolve target, day and window, and check what no single field can show."""
     bucket, template = _target(form, nightly)

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
+from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
 from sniffer_airflow.forms.variables import read_variable
 from sniffer_airflow.names import (
@@ -22,7 +23,7 @@ from sniffer_airflow.names import (
 )
 from sniffer_airflow.scan.certify import asset_extra, judge, log_in_words, stored_certificate
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm
-from sniffer_airflow.scan.plan import advice, plan_scan
+from sniffer_airflow.scan.plan import PlannedScan, advice, plan_scan
 from sniffer_airflow.scan.window import RunDates
 
 SCANS_AT_A_TIME = 2
@@ -80,14 +81,14 @@ def _scan(task_id: str, at_a_time: int) -> BaseOperator:
 @task(outlets=[SCANNED_IMAGES], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def certify(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """Judge the certificate in MySQL; an event of the Asset `scanned_images` if it holds, failure if not."""
-    planned = ti.xcom_pull(task_ids="plan")
-    if planned["dry_run"]:
+    planned = result_of(ti, "plan", PlannedScan)
+    if planned.dry_run:
         raise AirflowSkipException(
             "dry run: nothing was scanned, so there is nothing to certify; see the XCom of `scan`"
         )
     with errors_by_reaction():
-        certificate = judge(planned["scan_id"], stored_certificate(planned["scan_id"]))
-    log_in_words(certificate, retried=planned["retry_failed"])
+        certificate = judge(planned.scan_id, stored_certificate(planned.scan_id))
+    log_in_words(certificate, retried=planned.retry_failed)
     extra = asset_extra(certificate)
     outlet_events[SCANNED_IMAGES].extra = extra
     return extra

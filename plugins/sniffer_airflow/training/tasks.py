@@ -6,22 +6,22 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
-from airflow.sdk import BaseOperator, BaseOperatorLink, Context, task
-from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk import BaseOperator, Context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from airflow.sdk.execution_time.xcom import XCom
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.gate_records import GateVerdict
 from sniffer.core.label_records import LabelCounts
 from sniffer.core.model_metrics import MetricsSummary
 from sniffer.core.model_records import PublishedModel
+from sniffer.core.text import one_line
 from sniffer_airflow.asset_events import BlessedExtra, told
 from sniffer_airflow.executors.choose import from_plan, program
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.program import words_of
-from sniffer_airflow.executors.results import model_version_in, result_of
+from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
+from sniffer_airflow.four_eyes import asks_for_four_eyes
 from sniffer_airflow.names import (
     BLESSED_MODEL,
     LABELLED_IMAGES,
@@ -32,25 +32,22 @@ from sniffer_airflow.names import (
     report_url,
 )
 from sniffer_airflow.training.form import ExportForm, RetrainForm, WatchForm
-from sniffer_airflow.training.plan import override_flags, plan_export, plan_training, plan_watch
+from sniffer_airflow.training.plan import (
+    TrainingPlan,
+    WatchPlan,
+    override_flags,
+    plan_export,
+    plan_training,
+    plan_watch,
+)
+from sniffer_airflow.training.report_links import REPORT_LINKS
 from sniffer_airflow.training.settings import settings_of_airflow
-from sniffer_airflow.training.watched import watched_source
+from sniffer_airflow.training.watched import watched_for, watched_source
 
 TRAININGS_AT_A_TIME = 1
 """Over all runs: a training fills its machine."""
 
 log = logging.getLogger(__name__)
-
-
-class ReportLink(BaseOperatorLink):
-    """The button that opens the report of the version that `gate` judged."""
-
-    name = "Report"
-
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        """The report's address; empty when the task has ended without a verdict."""
-        version = model_version_in(XCom.get_value(ti_key=ti_key, key=BaseXCom.XCOM_RETURN_KEY))
-        return "" if version is None else report_url(version)
 
 
 PROGRAMS = {
@@ -75,7 +72,7 @@ def training_program(step: str, *, mysql: bool = False) -> BaseOperator:
         pre_execute=say_who_overrides if step == "gate" else None,
     )
     if step == "gate":
-        operator.operator_extra_links = (ReportLink(),)
+        operator.operator_extra_links = REPORT_LINKS
     return operator
 
 
@@ -101,16 +98,19 @@ def plan_of_watch(*, params: Any = None) -> dict[str, Json]:
 
 
 @task(outlets=[LABELLED_IMAGES])
-def announce_labels(*, ti: Any = None, outlet_events: Any = None) -> dict[str, Json]:
+def announce_labels(*, ti: Any = None, dag_run: Any = None, outlet_events: Any = None) -> dict[str, Json]:
     """An event of the Asset `labelled_images` when enough came in; skipped when not."""
     counts = result_of(ti, "count_labels", LabelCounts)
-    planned = ti.xcom_pull(task_ids="plan")
-    enough = planned["enough"]
+    planned = result_of(ti, "plan", WatchPlan)
     found = f"{counts.new} of {counts.labelled} labelled images are new"
-    if counts.new < enough:
-        raise AirflowSkipException(f"{found}; {enough} start a retraining")
+    if counts.new < planned.enough:
+        raise AirflowSkipException(f"{found}; {planned.enough} start a retraining")
     log.info("%s: a retraining is due", found)
-    extra: dict[str, Json] = {**asdict(counts), "source": planned["source"]}
+    extra: dict[str, Json] = {
+        **asdict(counts),
+        "source": planned.source,
+        "requested_by": _names(dag_run.triggering_user_name),
+    }
     outlet_events[LABELLED_IMAGES].extra = extra
     return extra
 
@@ -120,8 +120,9 @@ def plan_of_training(
     *, dag_run: Any = None, params: Any = None, triggering_asset_events: Any = None
 ) -> dict[str, Json]:
     """What this run trains on and how: every default filled in, and the flags of each program."""
-    watched = watched_source(triggering_asset_events.get(LABELLED_IMAGES) or ())
     with errors_by_reaction():
+        events = triggering_asset_events.get(LABELLED_IMAGES) or ()
+        watched = watched_source(events, four_eyes=asks_for_four_eyes())
         run_name = name_of_run(dag_run.dag_id, dag_run.run_id)
         form = RetrainForm.parse(params)
         override_flags(form, dag_run.triggering_user_name)  # refused now, not after hours of training
@@ -132,7 +133,9 @@ def plan_of_training(
 
 
 @task(outlets=[BLESSED_MODEL])
-def bless(*, ti: Any = None, dag_run: Any = None, outlet_events: Any = None) -> dict[str, Json]:
+def bless(
+    *, ti: Any = None, dag_run: Any = None, triggering_asset_events: Any = None, outlet_events: Any = None
+) -> dict[str, Json]:
     """An event of the Asset `blessed_model` if the gate let the model pass; skipped with its reasons if not."""
     verdict = result_of(ti, "gate", GateVerdict)
     if not verdict.blessed:
@@ -142,9 +145,10 @@ def bless(*, ti: Any = None, dag_run: Any = None, outlet_events: Any = None) -> 
             f"the candidate is rejected, the stable model stays: {'; '.join(verdict.reasons)}. "
             f"Report: {report_url(_version(verdict))}"
         )
-    workdir = ti.xcom_pull(task_ids="plan")["workdir"]
+    workdir = result_of(ti, "plan", TrainingPlan).workdir
     extra = blessed_extra(workdir, result_of(ti, "evaluate", MetricsSummary), verdict)
-    extra["requested_by"] = _names(dag_run.triggering_user_name)
+    watched_for_them = watched_for(triggering_asset_events.get(LABELLED_IMAGES) or ())
+    extra["requested_by"] = _names(dag_run.triggering_user_name, *watched_for_them)
     label = report_label(
         _version(verdict), warnings=len(verdict.warnings), is_overridden=verdict.overridden_by is not None
     )
@@ -192,9 +196,17 @@ def plan_of_export(
 ) -> dict[str, Json]:
     """Which blessed model is exported: the form's, else the newest of all events, whichever of them started the run.
 
-    Airflow loses events that come while a run waits, and anybody may create one by hand.
+    Airflow loses events that come while a run waits. What an event created by hand names is left out: a workdir that is
+    not there, or is an older one, would keep every later run from its work.
     """
-    blessed = [one.extra for one in told(inlet_events[BLESSED_MODEL], BlessedExtra)]
+    found = told(inlet_events[BLESSED_MODEL], BlessedExtra)
+    blessed = [one.extra for one in found if one.is_by(RETRAIN_DAG)]
+    for one in found:
+        if not one.is_by(RETRAIN_DAG):
+            log.warning(
+                "the workdir %s is left out, whose event was created by hand: enter it in the form",
+                one_line(one.extra.workdir),
+            )
     for one in told(triggering_asset_events.get(BLESSED_MODEL) or (), BlessedExtra):
         if blessed and one.extra.version != blessed[-1].version:
             log.info("version %d is superseded by a model that was blessed after it", one.extra.version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from support.dag_runs import connection_of, run, stand_in
 from support.judged import gate_verdict
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.json_records import json_values
 from sniffer.core.model_records import ModelRecord, ModelStatus
 
 
@@ -103,8 +105,8 @@ def test_without_a_database_the_page_says_so_at_once_and_shows_no_password(
 
 @pytest.fixture
 def training_run(judged: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A run of retrain_model whose gate has judged that version, and accepted it."""
-    verdict = {"blessed": False, "reasons": ["worse"], "version": judged}
+    """A run of retrain_model whose gate has judged that version, and rejected it."""
+    verdict = json_values(replace(gate_verdict(blessed=False), version=judged))
     stand_in({"snapshot": {}, "train": {}, "evaluate": {}, "gate": verdict}, tmp_path / "calls", monkeypatch)
     for name, value in (("TRAINING_DIR", "/t"), ("MODEL_BASE", "/m"), ("RETRAINING", '{"source": "/s"}')):
         monkeypatch.setenv(f"AIRFLOW_VAR_SNIFFER_{name}", value)
@@ -119,6 +121,9 @@ def test_the_tab_of_a_run_shows_the_report_of_its_model(
     assert (answer.status_code, answer.text) == (200, REPORT)
     seen = get(client, f"/sniffer/run-report/?dag_id=retrain_model&run_id={quote(training_run)}").text
     assert PUBLIC in seen and PRIVATE not in seen
+    path = f"/api/v2/dags/retrain_model/dagRuns/{quote(training_run)}/taskInstances/gate/links"
+    buttons = {name: url for name, url in get(client, path).json()["extra_links"].items() if url}
+    assert [*buttons] == ["Report: rejected"] and buttons["Report: rejected"].endswith(f"/sniffer/reports/{judged}/")
 
 
 @pytest.mark.parametrize(

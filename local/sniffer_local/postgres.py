@@ -14,14 +14,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import psutil
 import psycopg2
 
-from sniffer.core.errors import SettingsError
+from sniffer.core.errors import SettingsError, TransientError
 from sniffer_local.processes import Service, run_checked
 
 ROLE = DATABASE = "airflow"
@@ -33,6 +35,8 @@ OUTSIDE = Path("/var/lib/sniffer-bot")
 """Where the data of a stack are whose own folder that user cannot enter, such as one below /root."""
 
 CONNECT_TIMEOUT_S = 3
+FAST_SHUTDOWN_S = 10.0
+KILLED_S = 5.0
 SOCKET_FILE = ".s.PGSQL.5432"
 
 
@@ -121,7 +125,50 @@ def postgres_service(site: PostgresSite, log: Path) -> Service:
         address=str(site.socket_folder),
         user=site.user,
         stop_signal=signal.SIGINT,  # at SIGTERM it would wait for the last client to leave
+        before_start=lambda: clear_way(site),
     )
+
+
+def clear_way(site: PostgresSite) -> None:
+    """End what is left of a server whose first process was killed, and remove locks that name somebody else's process.
+
+    Its other processes, each in a session of its own, may go on for as long as their queries take, and no server starts
+    over memory that they share. A lock's process is taken for a server when one of that number is there, whatever it is.
+    """
+    left = _processes_of(site)
+    for process in left:
+        if process.pid == _locked_by(site.folder / "data" / "postmaster.pid"):
+            process.send_signal(signal.SIGINT)
+            psutil.wait_procs([process], FAST_SHUTDOWN_S)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs(left, KILLED_S)
+    if alive:
+        raise TransientError(f"processes {[p.pid for p in alive]} of an earlier PostgreSQL do not end: kill them")
+    for lock in (site.folder / "data" / "postmaster.pid", site.socket_folder / f"{SOCKET_FILE}.lock"):
+        # One that names nobody is left to the server, which then sees to the memory as well.
+        if lock.exists() and ((pid := _locked_by(lock)) is None or psutil.pid_exists(pid)):
+            lock.unlink()
+
+
+def _processes_of(site: PostgresSite) -> list[psutil.Process]:
+    """What runs the server's program in the folder of its data, where its processes stay all their life."""
+    data, found = str((site.folder / "data").resolve()), []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            program = os.readlink(f"/proc/{process.pid}/exe").removesuffix(" (deleted)")
+            if Path(program).name == "postgres" and process.cwd() == data:
+                found.append(process)
+    return found
+
+
+def _locked_by(lock: Path) -> int | None:
+    """The process that a lock names: its first line, negative for a server of one user; None without a number."""
+    try:
+        return abs(int(lock.read_text().partition("\n")[0]))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _account() -> str:

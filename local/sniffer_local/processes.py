@@ -39,6 +39,8 @@ class Service:
     """Whom the server runs as, where that is not us."""
     stop_signal: signal.Signals = signal.SIGTERM
     """What asks the server to end cleanly."""
+    before_start: Callable[[], None] = lambda: None
+    """Clears away what an earlier process has left that would keep this one from starting."""
 
 
 def free_port() -> int:
@@ -58,6 +60,7 @@ def answers_on(port: int) -> bool:
 
 def launch(service: Service) -> subprocess.Popen[bytes]:
     """Start the service in a session of its own, output appended to its log, and return without waiting."""
+    service.before_start()
     service.log.parent.mkdir(parents=True, exist_ok=True)
     with service.log.open("ab") as log:
         return subprocess.Popen(

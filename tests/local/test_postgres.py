@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 
@@ -92,6 +93,59 @@ def test_a_killed_server_keeps_what_it_had(server: Child, site: PostgresSite) ->
         assert cursor.fetchall() == [(7,)]
     connection.close()
     again.close()
+
+
+def test_it_starts_again_at_once_whatever_a_killed_one_has_left(server: Child, site: PostgresSite) -> None:
+    """Processes that are busy, or frozen, hold the memory over which no other server starts."""
+    left = psutil.Process(server.pid).children()
+    left[0].suspend()
+    server.kill()
+    server.start()
+    assert [process.pid for process in psutil.wait_procs(left, 5)[1]] == []
+    assert site.answers()
+
+
+@pytest.fixture
+def stranger(site: PostgresSite) -> Iterator[int]:
+    """A process of the server's user that is no server."""
+    user = site.user
+    process = subprocess.Popen(("sleep", "600"), user=user, group=user, extra_groups=[] if user else None, cwd="/")
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("text", ["{stranger}\n", ""])
+def test_it_starts_over_locks_that_name_a_stranger_or_nobody(
+    server: Child, site: PostgresSite, stranger: int, text: str
+) -> None:
+    """After a machine's restart numbers are given out anew; a machine that lost power may leave empty files."""
+    server.kill()
+    postgres.clear_way(site)
+    locks = [site.folder / "data" / "postmaster.pid", site.socket_folder / f"{postgres.SOCKET_FILE}.lock"]
+    for lock in locks:
+        lock.write_text(text.format(stranger=stranger))
+        os.chown(lock, site.folder.joinpath("data").stat().st_uid, -1)
+    server.start()
+    assert psutil.pid_exists(stranger)
+    assert [int(lock.read_text().partition("\n")[0]) for lock in locks] == [server.pid] * 2
+
+
+def test_a_server_that_nobody_remembers_makes_way_in_order(server: Child, site: PostgresSite) -> None:
+    log = server.service.log
+    before = log.read_text().count("database system is shut down")
+    postgres.clear_way(site)
+    assert log.read_text().count("database system is shut down") == before + 1
+    server.kill()
+    server.start()
+
+
+def test_a_person_who_works_in_its_folder_is_left_alone(server: Child, site: PostgresSite) -> None:
+    server.stop()
+    with subprocess.Popen(("sleep", "600"), cwd=site.folder / "data") as person:
+        server.start()
+        assert person.poll() is None
+        person.kill()
 
 
 def test_data_of_a_version_that_is_not_installed_are_left_alone(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ MIGRATED = "airflow-release"
 
 START_LIMIT_S = 240.0
 REQUEST_TIMEOUT_S = 20.0
+HEALTH_TIMEOUT_S = 10.0
 PATIENCE_S = 60.0
 """How long an Airflow that is too busy to answer is asked again."""
 
@@ -189,7 +190,7 @@ class AirflowClient:
     def is_healthy(self, component: str) -> bool:
         """Whether that part of Airflow is up; the API server answers for all."""
         try:
-            answer = self._session.get(f"{self._site.url}/api/v2/monitor/health", timeout=REQUEST_TIMEOUT_S)
+            answer = self._session.get(f"{self._site.url}/api/v2/monitor/health", timeout=HEALTH_TIMEOUT_S)
             health = answer.json()
         except (requests.RequestException, ValueError):
             return False

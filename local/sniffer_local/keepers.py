@@ -1,4 +1,6 @@
-"""Keeps services running: what has ended is started again, more slowly each time, and given up in the end.
+"""Keeps services running: what has ended, or no longer answers, is started again, more slowly each time.
+
+What does not last again and again is given up in the end.
 
 In: services. Out: what is said of them (`sniffer_local.supervision`). One thread for each service; the services are
 processes of their own, which outlive these threads.
@@ -7,6 +9,7 @@ processes of their own, which outlive these threads.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import signal
@@ -46,6 +49,13 @@ class RestartPace:
     steady_s: float = 60.0
     """A service that has answered and lived so long has started well."""
     poll_s: float = 0.5
+    ask_s: float = 10.0
+    """How often a service that has answered is asked again."""
+    silence_s: float = 180.0
+    """A living service that has not answered for so long is ended, to be started again; one that starts has its own
+    `start_limit_s` more."""
+    frozen_stop_s: float = 5.0
+    """How long what does not answer has to end by itself, before it is killed."""
 
     def delay_s(self, failures: int) -> float | None:
         """How long to wait after so many failures in a row before the next start; None: no more starts."""
@@ -60,6 +70,8 @@ class Task:
 
     service: Service
     waits_for: Callable[[], str | None] = lambda: None
+    can_be_judged: Callable[[], bool] = lambda: True
+    """Whether its silence says anything of itself: not while what it answers by, or cannot answer without, is away."""
 
 
 class Board:
@@ -102,12 +114,58 @@ def _inherited(before: ServiceStatus, fresh: ServiceStatus) -> ServiceStatus:
     return before if before.state is ServiceState.RUNNING else replace(fresh, restarts=before.restarts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How one run of a service went: whether it lasted, and how it ended."""
+
+    has_lasted: bool
+    ending: str
+
+
+class _Health:
+    """Asks a service now and then whether it answers, and knows for how long it has not."""
+
+    def __init__(self, task: Task, pace: RestartPace) -> None:
+        self._task, self._pace = task, pace
+        self._started_at = self._heard_at = time.monotonic()
+        self._asked_at = -math.inf
+        self.has_answered = False
+        self.is_silent = False
+        """Whether it has answered before, and did not the last time."""
+
+    def ask(self) -> bool:
+        """Whether the service was asked now: every `poll_s` while it starts, then every `ask_s`."""
+        if self.has_answered and time.monotonic() - self._asked_at < self._pace.ask_s:
+            return False
+        answers = self._task.service.is_ready()
+        if answers or not self._task.can_be_judged():
+            self._heard_at = time.monotonic()
+        self.has_answered = self.has_answered or answers
+        self.is_silent = self.has_answered and not answers
+        self._asked_at = time.monotonic()
+        return True
+
+    @property
+    def limit_s(self) -> float:
+        """How long it may be silent."""
+        return self._pace.silence_s + (0 if self.has_answered else self._task.service.start_limit_s)
+
+    def is_over(self) -> bool:
+        """Whether it was silent for too long."""
+        return time.monotonic() - self._heard_at >= self.limit_s
+
+    def has_lasted(self) -> bool:
+        """Whether it has answered, and been well for a while."""
+        well_until = self._heard_at if self.is_silent else time.monotonic()
+        return self.has_answered and well_until - self._started_at >= self._pace.steady_s
+
+
 class Keeper(threading.Thread):
     """Keeps one service running until told to stop; the service itself is not stopped then."""
 
     def __init__(self, task: Task, registry: Registry, board: Board, stop: threading.Event, pace: RestartPace) -> None:
         super().__init__(name=task.service.name)
-        self._service, self._waits_for = task.service, task.waits_for
+        self._task, self._service = task, task.service
         self._registry, self._board, self._stop_asked, self._pace = registry, board, stop, pace
         self._log_checked = time.monotonic()
 
@@ -133,36 +191,54 @@ class Keeper(threading.Thread):
                 if is_restart:
                     self._board.restarted(self.name)
             is_restart = True
-            has_lasted = self._watch(failures)
-            if self._stop_asked.is_set():
+            run = self._watch(failures)
+            if run is None:
                 return
-            failures = 1 if has_lasted else failures + 1
-            if not self._back_off(failures):
+            failures = 1 if run.has_lasted else failures + 1
+            if not self._back_off(failures, run.ending):
                 return
 
     def _hold(self) -> None:
-        while (reason := self._waits_for()) and not self._stop_asked.wait(self._pace.poll_s):
+        while (reason := self._task.waits_for()) and not self._stop_asked.wait(self._pace.poll_s):
             self._board.say(self.name, ServiceState.HELD, note=f"waits for {reason}")
 
-    def _watch(self, failures: int) -> bool:
-        """Return when the process has ended, or we have to; whether it had answered, and lived for a while."""
-        started, is_ready = time.monotonic(), False
-        while self._registry.is_alive(self.name):
-            if not is_ready and self._service.is_ready() and self._registry.is_alive(self.name):
-                is_ready = True
-                self._board.say(self.name, ServiceState.RUNNING, failures=failures)
-                logger.info("%s: answers", self.name)
-            if failures and is_ready and time.monotonic() - started >= self._pace.steady_s:
+    def _watch(self, failures: int) -> _Run | None:
+        """How the run went, once the process has ended or was ended since it did not answer; None when we have to."""
+        health, ending = _Health(self._task, self._pace), ""
+        while self._registry.is_alive(self.name) and not ending:
+            was_new, was_silent = not health.has_answered, health.is_silent
+            if health.ask() and self._registry.is_alive(self.name):
+                self._say_heard(health, failures, was_new=was_new, was_silent=was_silent)
+            if failures and health.has_lasted() and not health.is_silent:
                 failures = 0
                 self._board.say(self.name, ServiceState.RUNNING, failures=0)
             self._limit_log()
-            if self._stop_asked.wait(self._pace.poll_s):
-                break
-        return is_ready and time.monotonic() - started >= self._pace.steady_s
+            if health.is_over():
+                ending = f"it did not answer for {health.limit_s:.0f} s and was ended"
+                self._registry.stop([self.name], self._pace.frozen_stop_s)
+            elif self._stop_asked.wait(self._pace.poll_s):
+                return None
+        if self._stop_asked.is_set():
+            return None
+        return _Run(health.has_lasted(), ending or self._ending())
 
-    def _back_off(self, failures: int) -> bool:
+    def _say_heard(self, health: _Health, failures: int, *, was_new: bool, was_silent: bool) -> None:
+        """Say what has changed: it answers for the first time, no longer, or again."""
+        if health.has_answered and was_new:
+            self._board.say(self.name, ServiceState.RUNNING, failures=failures)
+            logger.info("%s: answers", self.name)
+        elif health.is_silent and not was_silent:
+            since = time.strftime("%H:%M:%S")
+            note = f"has not answered since {since}; started again after {health.limit_s:.0f} s of it"
+            self._board.say(self.name, ServiceState.RUNNING, failures=failures, note=note)
+            logger.warning("%s: %s", self.name, note)
+        elif was_silent and not health.is_silent:
+            self._board.say(self.name, ServiceState.RUNNING, failures=failures)
+            logger.info("%s: answers again", self.name)
+
+    def _back_off(self, failures: int, ending: str) -> bool:
         """Wait before the next start; False when there is to be none."""
-        ending, delay = self._ending(), self._pace.delay_s(failures)
+        delay = self._pace.delay_s(failures)
         if delay is None:
             note = f"{ending}, {failures} times in a row; see its log, then `make demo` tries again"
             logger.error("%s: %s", self.name, note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 from sniffer.core.errors import TransientError
 
 LOG_TAIL_LINES = 20
+ANSWER_LIMIT_S = 5.0
 FOREIGN_SETTINGS = ("AIRFLOW_", "AWS_", "SNIFFER_")
 """Variables of the user's that would send a part of the stack somewhere else."""
 
@@ -56,6 +58,19 @@ def answers_on(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def answers_http(port: int, path: str = "/") -> bool:
+    """Whether something answers HTTP there, whatever it says: the system accepts connections for a frozen one, too."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_LIMIT_S)
+    try:
+        connection.request("GET", path)
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def launch(service: Service) -> subprocess.Popen[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from sniffer_local.processes import Child, Service, answers_on, free_port
+from sniffer_local.processes import Child, Service, answers_http, free_port
 
 REGION = "us-east-1"
 ACCESS_KEY = "local"
@@ -37,14 +37,20 @@ def aws_environ(port: int) -> Mapping[str, str]:
 def s3_service(port: int, log: Path) -> Service:
     """moto's server on that port of the loopback. Objects are in memory: they live as long as the process."""
     command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
-    return Service("s3", command, log, lambda: answers_on(port))
+    return Service("s3", command, log, lambda: answers_http(port))
 
 
 def kept_s3_service(port: int, folder: Path, log: Path) -> Service:
     """The same server, which keeps its objects in a folder; it answers once they are all back."""
     command = (sys.executable, "-m", "sniffer_local.s3_server", f"--port={port}", f"--folder={folder}")
     return Service(
-        "s3", command, log, lambda: answers_on(port), start_limit_s=120.0, stop_limit_s=60.0, address=endpoint_url(port)
+        "s3",
+        command,
+        log,
+        lambda: answers_http(port),
+        start_limit_s=120.0,
+        stop_limit_s=60.0,
+        address=endpoint_url(port),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sniffer_serve
 from sniffer.core.model_records import MODEL_NAME
-from sniffer_local.processes import Service, answers_on
+from sniffer_local.processes import Service, answers_http
 from sniffer_serve.command import model_server_command
 
 
@@ -22,7 +22,7 @@ def serving_service(models: Sequence[str], port: int, log: Path) -> Service:
         "model-server",
         tuple(model_server_command(models, port)),
         log,
-        lambda: answers_on(port),
+        lambda: answers_http(port, f"/v1/models/{MODEL_NAME}"),
         start_limit_s=120.0,
         address=f"127.0.0.1:{port}",
         code=(Path(sniffer_serve.__file__).parent,),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sniffer.core.redaction import SecretUrl
 from sniffer_local import airflow, mariadb, postgres, s3, serving
 from sniffer_local.airflow import AirflowConnection
+from sniffer_local.keepers import Task
 from sniffer_local.layout import CHECKOUT, Layout
 from sniffer_local.processes import Service
 from sniffer_local.registry import Registry
@@ -55,6 +56,18 @@ class Stack:
         if not airflow.is_migrated(self.metadata):
             return "its database to be made by `make demo`"
         return None if self.metadata.answers() else self.metadata_service.name
+
+    def tasks(self) -> list[Task]:
+        """What the supervisor keeps running. Airflow's API server answers for Airflow's other parts, and none of them
+
+        is well while their database is away.
+        """
+        api = next(service for service in self.airflow_services if service.name == API_SERVER)
+        found = [Task(service) for service in self.servers]
+        for service in self.airflow_services:
+            judge = self.metadata_service if service is api else api
+            found.append(Task(service, self.airflow_waits_for, judge.is_ready))
+        return found
 
     def program_environ(self) -> Mapping[str, str]:
         """What a program of ours needs to work with this stack. Holds the database's password."""

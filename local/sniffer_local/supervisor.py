@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 
 from sniffer.core.errors import SnifferError
-from sniffer_local.keepers import Task, logger, supervise
+from sniffer_local.keepers import logger, supervise
 from sniffer_local.layout import Layout, add_root_flag
 from sniffer_local.registry import Registry, only_one
 from sniffer_local.stack import prepare_stack
@@ -37,10 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     registry = Registry(layout.state, chooses_ports=False)
     try:
         with only_one(layout.supervision.with_suffix(".lock"), "another supervisor"):
-            stack = prepare_stack(layout, registry)
-            tasks = [Task(service) for service in stack.servers]
-            tasks += [Task(service, stack.airflow_waits_for) for service in stack.airflow_services]
-            supervise(tasks, registry, layout.supervision, stop)
+            supervise(prepare_stack(layout, registry).tasks(), registry, layout.supervision, stop)
     except SnifferError as error:
         logger.error("%s", error)
         return 1

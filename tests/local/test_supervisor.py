@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,12 +17,14 @@ from support.programs import eventually
 from support.sleepers import QUICK, sleeper, supervised
 
 from sniffer_local.keepers import RestartPace, Task
+from sniffer_local.processes import Service, answers_http, free_port
 from sniffer_local.registry import Registry
 from sniffer_local.supervision import ServiceState, ServiceStatus, read_supervision
 
 SUPERVISOR = """
 import signal, sys, threading
 from pathlib import Path
+from sniffer_local.processes import Service, answers_http, free_port
 from sniffer_local.registry import Registry
 from sniffer_local.keepers import Task, supervise
 from support.sleepers import QUICK, sleeper
@@ -118,6 +121,80 @@ def test_a_service_that_lasted_starts_from_the_first_pause_again(tmp_path: Path,
             eventually(lambda: time.time() - started > QUICK.steady_s + 0.2, "it has lasted")  # noqa: B023
             os.kill(pid(registry, "one"), signal.SIGKILL)
         eventually(is_running(tmp_path, "one", QUICK.most_failures + 2), "it runs, more often than it may fail")
+
+
+ATTENTIVE = replace(QUICK, ask_s=0.02, silence_s=0.6, frozen_stop_s=0.1)
+"""Notices within a second what does not answer."""
+
+
+def web_server(folder: Path) -> Service:
+    """A server that accepts connections while it is frozen, as the system does that for it."""
+    port = free_port()
+    command = (sys.executable, "-m", "http.server", "--bind=127.0.0.1", f"--directory={folder}", str(port))
+    return Service("one", command, folder / "one.log", lambda: answers_http(port), start_limit_s=20.0)
+
+
+def test_a_frozen_service_is_ended_and_started_again(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sniffer_local.processes.ANSWER_LIMIT_S", 0.2)
+    caplog.set_level("INFO")
+    with supervised(tmp_path, Task(web_server(tmp_path)), pace=ATTENTIVE):
+        eventually(is_running(tmp_path, "one"), "it runs")
+        first, since = pid(registry, "one"), said(tmp_path, "one").since
+        os.kill(first, signal.SIGSTOP)
+        eventually(lambda: "has not answered since" in said(tmp_path, "one").note, "its silence is told")
+        assert said(tmp_path, "one").since == since
+        eventually(is_running(tmp_path, "one", restarts=1), "it runs again")
+        assert pid(registry, "one") != first
+        assert said(tmp_path, "one").note == ""
+    assert "it did not answer for 1 s and was ended; started again in 0 s" in caplog.text
+
+
+def test_a_service_that_answers_again_in_time_is_left_alone(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sniffer_local.processes.ANSWER_LIMIT_S", 0.2)
+    with supervised(tmp_path, Task(web_server(tmp_path)), pace=replace(ATTENTIVE, silence_s=60.0)):
+        eventually(is_running(tmp_path, "one"), "it runs")
+        first = pid(registry, "one")
+        os.kill(first, signal.SIGSTOP)
+        eventually(lambda: "started again after 60 s of it" in said(tmp_path, "one").note, "its silence is told")
+        os.kill(first, signal.SIGCONT)
+        eventually(lambda: said(tmp_path, "one").note == "", "it is heard again")
+        assert (pid(registry, "one"), said(tmp_path, "one").restarts) == (first, 0)
+
+
+def test_a_service_that_never_answers_is_given_up_in_the_end(tmp_path: Path, registry: Registry) -> None:
+    mute = replace(sleeper(tmp_path, "one", "echo try; exec sleep 600"), is_ready=lambda: False, start_limit_s=0.1)
+    with supervised(tmp_path, Task(mute), pace=replace(ATTENTIVE, silence_s=0.1)):
+        eventually(lambda: said(tmp_path, "one").state is ServiceState.GIVEN_UP, "it is given up")
+        assert "it did not answer for 0 s and was ended, 4 times in a row" in said(tmp_path, "one").note
+    assert registry.pid("one") is None
+
+
+def test_silence_counts_only_while_it_says_something(tmp_path: Path, registry: Registry) -> None:
+    """What asks the service, or what it needs, is away; once that is back, the service has its whole time again."""
+    talks, judge = tmp_path / "talks", tmp_path / "judge"
+    for file in (talks, judge):
+        file.touch()
+    asked: list[float] = []
+
+    def is_ready() -> bool:
+        asked.append(time.monotonic())
+        return talks.exists()
+
+    service = replace(sleeper(tmp_path, "one"), is_ready=is_ready)
+    with supervised(tmp_path, Task(service, can_be_judged=judge.exists), pace=ATTENTIVE):
+        eventually(is_running(tmp_path, "one"), "it runs")
+        first = pid(registry, "one")
+        judge.unlink()
+        talks.unlink()
+        start = time.monotonic()
+        eventually(lambda: asked[-1] - start > 2 * ATTENTIVE.silence_s, "it was asked for long enough")
+        assert pid(registry, "one") == first
+        judge.touch()
+        eventually(lambda: registry.pid("one") != first, "it is ended")
 
 
 def test_a_service_waits_for_what_it_needs_at_each_start(tmp_path: Path, registry: Registry) -> None:

@@ -133,7 +133,7 @@ def clear_way(site: PostgresSite) -> None:
     """End what is left of a server whose first process was killed, and remove locks that name somebody else's process.
 
     Its other processes, each in a session of its own, may go on for as long as their queries take, and no server starts
-    over memory that they share. A lock's process is taken for a server when one of that number is there, whatever it is.
+    over memory that they share. A lock keeps it from starting, too, when any process has the number that is in it.
     """
     left = _processes_of(site)
     for process in left:

@@ -1,6 +1,9 @@
 # sniffer-bot's entry points. `make help` lists them.
 python := .venv/bin/python
 
+# The stack and the tests start thousands of short processes: all but the first read what that one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo status env down test coverage test-all simulate bench lint format lock docs pictures
 

@@ -85,8 +85,12 @@ def prepare_site(folder: Path, port: int) -> DatabaseSite:
     return site
 
 
+QUICK = ("--innodb-flush-method=nosync", "--skip-innodb-doublewrite")
+"""Leaves it to the system when to write to the disk, which makes migrations five times as fast."""
+
+
 def mariadb_service(site: DatabaseSite, log: Path, *options: str, durable: bool = True) -> Service:
-    """The server over a prepared site. Without `durable` a power cut may cost a second, a crash nothing."""
+    """The server over a prepared site. Without `durable` a power cut may cost its data, a crash of it nothing."""
     command = (
         _program("mariadbd"),
         "--no-defaults",
@@ -105,6 +109,7 @@ def mariadb_service(site: DatabaseSite, log: Path, *options: str, durable: bool 
         "--innodb-flush-log-at-trx-commit=" + ("1" if durable else "2"),
         "--max-allowed-packet=64M",
         "--performance-schema=OFF",
+        *(() if durable else QUICK),
         *options,
     )
     return Service("mariadb", command, log, site.answers, address=f"127.0.0.1:{site.port}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sniffer.core.errors import SettingsError
-from sniffer_local.mariadb import DatabaseSite, run_as, socket_path, write_initial_sql
+from sniffer_local.mariadb import QUICK, DatabaseSite, run_as, socket_path, write_initial_sql
 from sniffer_local.processes import Child, Service, free_port, run_checked
 
 SCRIPT = "local/mysql.sh"
@@ -67,6 +67,7 @@ def _service(mysqld: Sequence[str], site: DatabaseSite, options: Sequence[str]) 
         "--skip-log-bin",
         "--innodb-buffer-pool-size=64M",
         "--innodb-flush-log-at-trx-commit=2",
+        *QUICK,
         *options,
     )
     return Service("mysql", command, site.folder / "mysqld.log", site.answers)

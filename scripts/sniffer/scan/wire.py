@@ -1,7 +1,8 @@
 """ZeroMQ: the channels between the producer (ROUTER) and its consumers (DEALER). ZeroMQ is touched here only.
 
 Nothing here blocks but the two `wait` methods, and those only as long as they are told. What a peer can make us keep is
-bounded by ZeroMQ itself, before anybody is asked for a key: the size of a frame, the messages of one connection.
+bounded by ZeroMQ itself, before anybody is asked for a key: the size of a frame, the messages of one connection. The
+frames of one message are not; whoever sends them without an end is cut off.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.settings import CurveKeys
 from sniffer.core.variables import MAX_IMAGE_BYTES
 from sniffer.scan.channel import ConsumerLost
+from sniffer.scan.connections import ConnectionGuard, most_unread_bytes
 from sniffer.scan.endpoint import check_folder, parse_endpoint
 from sniffer.scan.messages import (
     MAX_HEADER_BYTES,
@@ -149,6 +151,7 @@ class ProducerSocket(_Socket):
             raise SettingsError("CURVE needs the consumers' public keys: set SNIFFER_CURVE_CLIENTS_FILE")
         self._allowed = allowed
         self._authenticator: ThreadAuthenticator | None = None
+        self._guard: ConnectionGuard | None = None
 
     def open(self) -> None:
         """Bind; afterwards `endpoint` names the port that was chosen for `*`. Raises SettingsError."""
@@ -172,9 +175,15 @@ class ProducerSocket(_Socket):
         finally:
             os.umask(umask)
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        if not self._place.path:
+            port = int(self.endpoint.rpartition(":")[2])
+            self._guard = ConnectionGuard(port, most_unread_bytes(UNREAD_MESSAGES))
+            self._guard.start()
 
     def close(self) -> None:
         """Stop listening and give everything back."""
+        if self._guard is not None:
+            self._guard.stop()
         if self._authenticator is not None:
             self._authenticator.stop()
         super().close()
@@ -201,6 +210,8 @@ class ProducerSocket(_Socket):
                 frames.append(frame)
             else:
                 frames[-1] = frame
+        if self._guard is not None:
+            self._guard.count(frames[-1].get(zmq.SRCFD))
         return frames
 
     def send(self, name: bytes, message: FromProducer) -> None:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import MySQLdb
-import MySQLdb.connections
-
+from sniffer.adapters.mysql.driver import load_driver
 from sniffer.core.errors import SettingsError
 from sniffer_local.processes import Child, Service, free_port, run_checked
 
@@ -38,7 +36,7 @@ class DatabaseSite:
         return f"mysql+mysqldb://{USER}:{self.password}@127.0.0.1:{self.port}/{database}?charset=utf8mb4"
 
     def execute(self, *statements: str) -> None:
-        """Run statements as our user, each committed; raises MySQLdb.Error when one fails."""
+        """Run statements as our user, each committed; raises the driver's Error when one fails."""
         connection = self._connect()
         try:
             for statement in statements:
@@ -59,12 +57,13 @@ class DatabaseSite:
         """Whether the server accepts our user."""
         try:
             self._connect().close()
-        except MySQLdb.OperationalError:
+        except load_driver().OperationalError:
             return False
         return True
 
-    def _connect(self) -> MySQLdb.connections.Connection:
-        return MySQLdb.connect(
+    def _connect(self) -> Any:
+        # Loaded as the programs do it: with TensorFlow in the process, a plain import cannot log in to MySQL.
+        return load_driver().connect(
             host="127.0.0.1",
             port=self.port,
             user=USER,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib
 import logging
 import os
@@ -103,6 +104,7 @@ def _check_query(url: URL) -> None:
             raise SettingsError(f"SNIFFER_DATABASE_URL: {name}: cannot read the file {str(value)!r}")
 
 
+@functools.cache
 def load_driver() -> Any:
     """The module MySQLdb, loaded so that it and its login methods call OpenSSL, whatever else the process imports.
 

@@ -18,7 +18,7 @@ from support.tcp_proxy import TcpProxy
 from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.settings import DatabaseSettings
-from sniffer_local.mariadb import MariaDb, create_database
+from sniffer_local.mariadb import DatabaseSite, MariaDb, create_database
 from sniffer_local.mysql import MySql, mysql_folder
 
 CLIENT_SSL = 0x0800
@@ -66,9 +66,15 @@ def server_of(kind: str, repository: Path, folder: Path, options: tuple[str, ...
 
 
 @pytest.fixture
-def unencrypted(mariadb: MariaDb) -> str:
-    """The URL of a server that offers no encryption."""
-    return create_database(mariadb.site, "sniffer").replace("charset=utf8mb4", "")
+def unencrypted(database_server: DatabaseServer) -> Iterator[str]:
+    """The URL of a server that offers no encryption, as MariaDB does by itself."""
+    site = database_server.site
+    if isinstance(database_server, MySql):
+        ((offered,),) = site.rows("SELECT @@global.tls_version")
+        site.execute("SET GLOBAL tls_version = ''", "ALTER INSTANCE RELOAD TLS")
+    yield create_database(site, "sniffer").replace("charset=utf8mb4", "")
+    if isinstance(database_server, MySql):
+        site.execute(f"SET GLOBAL tls_version = '{offered}'", "ALTER INSTANCE RELOAD TLS")
 
 
 def cipher(url: str) -> str:
@@ -156,6 +162,7 @@ def test_what_was_encrypted_once_is_never_unencrypted_later(encrypted: Encrypted
         assert stripping.from_client == 0
 
 
+@pytest.mark.both_servers
 def test_a_server_without_encryption_is_refused_where_it_is_required(unencrypted: str) -> None:
     assert cipher(unencrypted) == ""
     for query in ("ssl_mode=REQUIRED", "ssl_mode=VERIFY_CA", "ssl_mode=VERIFY_IDENTITY"):
@@ -191,16 +198,39 @@ print(database.facts().server_version)
 """
 
 
+@pytest.fixture
+def not_cached(mysql_server: MySql) -> DatabaseSite:
+    """A MySQL to which nobody has logged in yet: the first login is the one that encrypts the password."""
+    mysql_server.start()
+    create_database(mysql_server.site, "login")
+    mysql_server.site.execute("FLUSH PRIVILEGES")
+    return mysql_server.site
+
+
+def logged_in(code: str, argument: str, given: str) -> str:
+    """What the code prints in a process of its own."""
+    command = [sys.executable, "-c", code, argument]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
 @pytest.mark.slow
-@pytest.mark.both_servers
 @pytest.mark.parametrize("tensorflow", ["before", "after"])
 @pytest.mark.parametrize("query", ["", "?ssl_mode=DISABLED"])
-def test_programs_with_tensorflow_log_in(
-    database_server: DatabaseServer, database_url: str, tensorflow: str, query: str
-) -> None:
-    url = database_url.partition("?")[0] + query
-    # A first login, which the server has nothing cached for, is the one that encrypts the password.
-    database_server.site.execute("FLUSH PRIVILEGES")
-    command = [sys.executable, "-c", LOGIN, tensorflow]
-    done = subprocess.run(command, input=url, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+def test_programs_with_tensorflow_log_in(not_cached: DatabaseSite, tensorflow: str, query: str) -> None:
+    assert logged_in(LOGIN, tensorflow, not_cached.url("login").partition("?")[0] + query)
+
+
+LOCAL_LOGIN = """
+import sys
+from pathlib import Path
+import tensorflow
+from sniffer_local.mariadb import DatabaseSite
+print(DatabaseSite(Path(), int(sys.argv[1]), sys.stdin.read()).answers())
+"""
+
+
+@pytest.mark.slow
+def test_so_do_those_that_drive_a_server_of_the_local_stack(not_cached: DatabaseSite) -> None:
+    assert logged_in(LOCAL_LOGIN, str(not_cached.port), not_cached.password) == "True\n"

@@ -62,6 +62,8 @@ class MemoryBucket:
         self._patience_s = patience_s
         self.bodies: dict[str, bytes] = {}
         self.versions: dict[str, list[bytes]] = {}
+        self.largest_bytes = 0
+        """The size of the largest body that was ever there."""
         self.denied: set[str] = set()
         self.all_denied_until = 0.0
         self.given: set[str] = set()
@@ -73,6 +75,7 @@ class MemoryBucket:
         """Put an object, or other bytes in its place."""
         self.bodies[key] = body
         self.versions.setdefault(key, []).append(body)
+        self.largest_bytes = max(self.largest_bytes, len(body))
 
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""

@@ -106,7 +106,7 @@ class Truth:
         new = tally.listed - tally.decided
         _must(accounted <= new, f"an image is doubled: {new} are to be scored, {accounted} are accounted for")
         self._accounted = accounted
-        most = self._plan.held_bytes + max((len(body) for body in self._plan.bodies), default=0)
+        most = self._plan.held_bytes + self._bucket.largest_bytes
         _must(ledger.on_hand_bytes <= most, f"{ledger.on_hand_bytes} bytes are kept ready, {most} is the most")
         for outcome, count in ledger.counts.items():
             _must(count >= 0, f"{count} images count as {outcome}")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from sniffer.adapters.mysql.database import Database
@@ -30,6 +31,7 @@ def test_there_are_some() -> None:
     assert {"operate.md", "troubleshooting.md"} <= {page for page, _ in QUERIES}
 
 
+@pytest.mark.both_servers
 def test_they_run(database: Database, database_url: str) -> None:
     engine = create_engine(database_url)
     with engine.connect() as connection:

@@ -6,14 +6,18 @@ import dataclasses
 
 import pytest
 from sqlalchemy import create_engine, inspect
+from support.database_servers import DatabaseServer
 from support.judged import gate_verdict, model_metrics
 from support.stored_rows import candidate, change, model
+from support.table_structure import name_of, structure
 
 from sniffer.adapters.mysql import schema
 from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.mysql.upgrade import MIGRATIONS
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.model_records import ModelRecord, ModelStatus
 from sniffer.core.settings import DatabaseSettings
+from sniffer_local.mariadb import create_database, drop_database
 
 pytestmark = pytest.mark.both_servers
 
@@ -25,6 +29,28 @@ def test_the_migrations_make_the_tables_that_the_code_knows(database: Database, 
         found = {column["name"] for column in inspect(engine).get_columns(table.name)}
         assert found == set(table.columns.keys()), table.name
     engine.dispose()
+
+
+def revisions() -> list[str]:
+    """The numbers of all migrations, oldest first."""
+    return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def test_a_database_of_any_release_becomes_the_same_as_a_new_one(
+    database_url: str, database_server: DatabaseServer
+) -> None:
+    found = {}
+    for revision in reversed(revisions()):
+        drop_database(database_server.site, name_of(database_url))
+        create_database(database_server.site, name_of(database_url))
+        with Database(DatabaseSettings(database_url, patience_s=30)) as database:
+            database.migrate(revision)
+            database.migrate()
+            database.check()
+        found[revision] = structure(database_url)
+    new = found[revisions()[-1]]
+    assert len(found) >= 7
+    assert [revision for revision, tables in found.items() if tables != new] == []
 
 
 def test_versions_of_before_the_verdicts_survive_the_migration(database_url: str) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 from support.database_servers import DatabaseServer
-from support.stored_rows import rows
+from support.table_structure import name_of, structure
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.upgrade import lock_name
@@ -28,23 +28,6 @@ def migrate(url: str, *, patience_s: float = 0) -> None:
     with Database(DatabaseSettings(url, patience_s=patience_s)) as database:
         database.migrate()
         database.check()
-
-
-def name_of(url: str) -> str:
-    return url.rsplit("/", 1)[1].partition("?")[0]
-
-
-def schema_of(url: str) -> list[list[tuple[object, ...]]]:
-    """Columns, indexes and constraints of every table, and the views, as the server tells them."""
-    where = f"WHERE table_schema = '{name_of(url)}'"
-    queries = (
-        "SELECT table_name, ordinal_position, column_name, column_type, is_nullable, column_key, extra "
-        f"FROM information_schema.columns {where}",
-        f"SELECT table_name, index_name, seq_in_index, column_name FROM information_schema.statistics {where}",
-        f"SELECT table_name, constraint_type, COUNT(*) FROM information_schema.table_constraints {where} GROUP BY 1, 2",
-        "SELECT version_num FROM alembic_version",
-    )
-    return [sorted(rows(url, query)) for query in queries]
 
 
 class Statements:
@@ -75,7 +58,7 @@ def test_a_migration_interrupted_after_any_statement_can_be_run_again(
     database_url: str, database_server: DatabaseServer, statements: Statements
 ) -> None:
     migrate(database_url)
-    whole, total = schema_of(database_url), statements.count
+    whole, total = structure(database_url), statements.count
     assert total > 10
     for last in range(1, total + 1):
         drop_database(database_server.site, name_of(database_url))
@@ -85,7 +68,7 @@ def test_a_migration_interrupted_after_any_statement_can_be_run_again(
             migrate(database_url)
         statements.last = None
         migrate(database_url)
-        assert schema_of(database_url) == whole, f"interrupted after statement {last}"
+        assert structure(database_url) == whole, f"interrupted after statement {last}"
 
 
 def test_migrations_at_once_wait_for_each_other(database_url: str) -> None:

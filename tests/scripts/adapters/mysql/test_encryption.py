@@ -71,7 +71,7 @@ def unencrypted(database_server: DatabaseServer) -> Iterator[str]:
     site = database_server.site
     if isinstance(database_server, MySql):
         ((offered,),) = site.rows("SELECT @@global.tls_version")
-        site.execute("SET GLOBAL tls_version = ''", "ALTER INSTANCE RELOAD TLS")
+        site.execute("SET GLOBAL tls_version = ''", "ALTER INSTANCE RELOAD TLS NO ROLLBACK ON ERROR")
     yield create_database(site, "sniffer").replace("charset=utf8mb4", "")
     if isinstance(database_server, MySql):
         site.execute(f"SET GLOBAL tls_version = '{offered}'", "ALTER INSTANCE RELOAD TLS")

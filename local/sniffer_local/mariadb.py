@@ -9,11 +9,14 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sniffer.adapters.mysql.driver import load_driver
 from sniffer.core.errors import SettingsError
 from sniffer_local.processes import Child, Service, free_port, run_checked
+
+if TYPE_CHECKING:
+    from MySQLdb.connections import Connection
 
 USER = "sniffer"
 SYSTEM_TABLES = "mysql/global_priv.MAD"
@@ -61,7 +64,7 @@ class DatabaseSite:
             return False
         return True
 
-    def _connect(self) -> Any:
+    def _connect(self) -> Connection:
         # Loaded as the programs do it: with TensorFlow in the process, a plain import cannot log in to MySQL.
         return load_driver().connect(
             host="127.0.0.1",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from support.admission import Write, compiled, refusals
-from support.manifests import Manifests, Render, Resource
+from support.manifests import DIGEST, Manifests, Render, Resource, pinned
 
 from sniffer_rollout.targets.kubernetes import DIGEST_ANNOTATION, canary_deployment
 
@@ -17,7 +17,7 @@ NAMES = ("tf-serving-aspired", "tf-serving-aspired-canary")
 
 @pytest.fixture(scope="module", params=["overlays/gpu", "overlays/cpu"])
 def cluster(request: pytest.FixtureRequest, render: Render) -> Manifests:
-    return render(request.param)
+    return pinned(render(request.param))
 
 
 @pytest.fixture
@@ -59,6 +59,8 @@ def test_every_expression_compiles_and_every_policy_is_bound_and_fails_closed(cl
             for each in policy["spec"].get(part, []):
                 kind = compiled(each["expression"]).return_type().name()
                 assert kind == "BOOL" or part == "variables", each
+                if "messageExpression" in each:
+                    assert compiled(each["messageExpression"]).return_type().name() in ("STRING", "DYN")
     bound = [each["spec"]["policyName"] for each in cluster.of_kind("ValidatingAdmissionPolicyBinding")]
     assert sorted(bound) == sorted(each["metadata"]["name"] for each in policies) and policies
 
@@ -131,9 +133,9 @@ SECRET = {"name": "x", "valueFrom": {"secretKeyRef": {"name": "sniffer-database-
             ),
             "no other Secret",
         ),
-        (lambda body: container(body).update(image="elsewhere/server:1"), "images"),
+        (lambda body: container(body).update(image=f"elsewhere/server{DIGEST}"), "images"),
         (
-            lambda body: body["spec"]["template"]["spec"]["initContainers"][0].update(image="elsewhere/fleet:1"),
+            lambda body: body["spec"]["template"]["spec"]["initContainers"][0].update(image=f"elsewhere/fleet{DIGEST}"),
             "images",
         ),
     ],
@@ -159,7 +161,7 @@ def test_it_may_delete_only_the_canary(cluster: Manifests) -> None:
         lambda pod: pod["metadata"]["annotations"].update({"other": "1"}),
         lambda pod: pod["metadata"]["annotations"].update({"prometheus.io/port": "1"}),
         lambda pod: pod["metadata"]["annotations"].pop("prometheus.io/port"),
-        lambda pod: pod["spec"]["containers"][0].update(image="elsewhere/server:1"),
+        lambda pod: pod["spec"]["containers"][0].update(image=f"elsewhere/server{DIGEST}"),
         lambda pod: pod["spec"].update(activeDeadlineSeconds=1),
         lambda pod: pod["metadata"].pop("ownerReferences"),
         lambda pod: pod["metadata"].update(finalizers=["x/y"]),

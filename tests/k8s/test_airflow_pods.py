@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
+from support.admission import Write, refusals
 from support.imports import CHECKOUT
-from support.manifests import Resource
+from support.manifests import DIGEST, Render, Resource
 from support.pod_security import violations
 
 DAGS = CHECKOUT / "dags"
@@ -91,6 +93,17 @@ def test_every_pod_keeps_to_the_schema_and_is_restricted(pods: Pods, schemas: st
     for name, pod in pods.items():
         kubernetes_validate.validate(pod, schemas, strict=True)
         assert violations(pod["spec"]) == [], name
+
+
+def test_the_cluster_takes_every_pod_from_airflow(pods: Pods, render: Render) -> None:
+    """By the admission policies, once the images are pinned."""
+    cluster = render("overlays/gpu")
+    for name, pod in pods.items():
+        made = copy.deepcopy(pod)
+        for each in made["spec"]["containers"]:
+            each["image"] = f"{each['image'].partition(':')[0]}{DIGEST}"
+        write = Write("system:serviceaccount:airflow:airflow-scheduler", "CREATE", "", "pods", "x", made)
+        assert refusals(cluster, write) == [], name
 
 
 def test_every_pod_keeps_its_template(pods: Pods, k8s: Path) -> None:

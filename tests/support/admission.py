@@ -79,9 +79,20 @@ def compiled(expression: str) -> Any:
 
 def refusals(manifests: Manifests, write: Write) -> list[str]:
     """Why the policies that are bound refuse the request; empty: it is admitted."""
+    return _objections(manifests, write, "Deny")
+
+
+def warnings(manifests: Manifests, write: Write) -> list[str]:
+    """What the policies that only warn say of the request."""
+    return _objections(manifests, write, "Warn")
+
+
+def _objections(manifests: Manifests, write: Write, action: str) -> list[str]:
     found: list[str] = []
     for binding in manifests.of_kind("ValidatingAdmissionPolicyBinding"):
-        assert binding["spec"]["validationActions"] == ["Deny"]
+        assert binding["spec"]["validationActions"] in (["Deny"], ["Warn"])
+        if binding["spec"]["validationActions"] != [action]:
+            continue
         policy = manifests.get("ValidatingAdmissionPolicy", binding["spec"]["policyName"])
         if any(_matches(rule, write) for rule in policy["spec"]["matchConstraints"]["resourceRules"]):
             found += _refusals(policy, binding, write, manifests)
@@ -113,5 +124,14 @@ def _refusals(policy: Resource, binding: Resource, write: Write, manifests: Mani
             assert spec["failurePolicy"] == "Fail"
             found.append(f"{policy['metadata']['name']}: {error}")
         else:
-            found += [] if admitted is True else [validation["message"]]
+            found += [] if admitted is True else [_message(evaluation, validation)]
     return found
+
+
+def _message(evaluation: _Evaluation, validation: Resource) -> str:
+    if "messageExpression" not in validation:
+        return str(validation["message"])
+    said = evaluation.value(validation["messageExpression"])
+    # Kubernetes takes one line, else it says only which expression failed.
+    assert isinstance(said, str) and said.strip() and "\n" not in said
+    return said

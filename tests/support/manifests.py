@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +52,18 @@ class Manifests:
 
 Render = Callable[[str], Manifests]
 """Renders a folder of k8s/ by its name."""
+
+
+DIGEST = "@sha256:" + "0" * 64
+"""Of some image."""
+
+
+def pinned(manifests: Manifests) -> Manifests:
+    """The same with a digest for each image, as `docker/pin_images.py` sees to it."""
+    found = Manifests(copy.deepcopy(manifests.resources))
+    for container in found.containers():
+        container["image"] = re.split("[@:]", container["image"])[0] + DIGEST
+    return found
 
 
 @functools.cache

@@ -40,8 +40,9 @@ unused, until the next run tidies up. To do that at once, clear `restore` in the
 #### Approval
 
 With *Ask for approval*, the run waits at `approve` until a person answers under *Required Actions*. The question shows
-the report, warnings of the gate, who asked, the deadline, and what would change. It holds no worker meanwhile. A
-rejection, or no answer within 12 hours, fails the step and puts everything back.
+the report, warnings of the gate, who asked, the deadline, and what would change, with pictures of up to eight test
+images whose verdict changes, for those who may start `retrain_model`. It holds no worker meanwhile. A rejection, or no
+answer within 12 hours, fails the step and puts everything back.
 
 **Four eyes**, in Kubernetes unless `SNIFFER_FOUR_EYES=no`: what a person asked for (this run, the export or the
 training before it, or an override of the gate) waits for an approval even without that switch, and an approval by one

@@ -59,6 +59,7 @@ TASK_DEFAULTS = {
 PAGES_PREFIX = "/sniffer"
 """Under which the API server has our pages."""
 CHANGES_PICTURE = "changes.svg"
+CHANGED_IMAGES = "changed-images"
 RUN_REPORT_PAGE = "run-report/"
 
 _RUN_NAME_CHARS = 120

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sniffer.core.changed_images import PICTURE_PREFIX, ChangedImage, ChangedImages
 from sniffer.core.gate_records import Check, GateEvidence, GateFigures, GateVerdict
 from sniffer.core.model_metrics import (
     BackboneOrigin,
@@ -18,6 +19,11 @@ from sniffer.core.model_metrics import (
     ThresholdFigures,
 )
 
+PIXEL = (
+    "/9j/4AAQSkZJRgABAQEASABIAAD/2wBDAP//////////////////////////////////////////////////////////////////////////////"
+    "////////wAALCAABAAEBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAA//EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AN//Z"
+)
+"""A JPEG, in base64."""
 EVIDENCE = GateEvidence(
     class_images={split: {"other": 500, "drugs": 120} for split in ("validation", "test")},
     recall=IntervalEstimate(0.8, 0.7, 0.9),
@@ -84,6 +90,16 @@ def model_metrics(pr_auc: float = 0.9) -> ModelMetrics:
         validation=split_metrics(pr_auc),
         test=split_metrics(pr_auc),
     )
+
+
+def changed_images(*scores: tuple[float, float], stable_version: int = 1) -> ChangedImages:
+    """A version that decides images with these scores differently: by the stable version, and by the candidate."""
+    images = tuple(
+        ChangedImage("drugs", "<pills & more>", stable, candidate, candidate > stable, f"{PICTURE_PREFIX}{PIXEL}")
+        for stable, candidate in scores
+    )
+    now = sum(one.flagged_now for one in images)
+    return ChangedImages(stable_version, 200, now, len(images) - now, images)
 
 
 def gate_verdict(*, blessed: bool = True, reason: str = "better") -> GateVerdict:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sniffer.adapters.images import decode
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.settings import ImageSettings
 from sniffer_model.data.source import ImageSource
 from sniffer_model.evaluation.figures import SplitFigures
+from sniffer_model.evaluation.thumbnails import jpeg_uri
 
 log = logging.getLogger(__name__)
 
 _SHRINK = 2
-_JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +56,4 @@ def _picture(key: str, source: ImageSource, limits: ImageSettings) -> str | None
     except (OSError, UnreadableImage) as error:
         log.warning("no thumbnail of %s: %s", key, error)
         return None
-    return f"data:image/jpeg;base64,{base64.b64encode(_thumbnail(pixels)).decode()}"
-
-
-def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
-    # Imported here: it takes seconds, and the gate writes its verdict into the report without a thumbnail.
-    import tensorflow as tf
-
-    height, width, channels = pixels.shape
-    blocks = pixels.reshape(height // _SHRINK, _SHRINK, width // _SHRINK, _SHRINK, channels)
-    small = np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
-    encoded: bytes = tf.io.encode_jpeg(small, quality=_JPEG_QUALITY).numpy()
-    return encoded
+    return jpeg_uri(pixels, _SHRINK)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.changed_images import ChangedImages
 from sniffer.core.errors import SettingsError
 from sniffer.core.files import read_text, write_json, write_text
 from sniffer.core.gate_records import GateEvidence, GateFigures, GateVerdict, ModelComparison
@@ -20,6 +21,7 @@ from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics, score_splits
 from sniffer_model.evaluation.report_sections import with_verdict
+from sniffer_model.gate.changed_images import changed_images
 from sniffer_model.gate.comparison import Rival, compare
 from sniffer_model.gate.limits import Limits
 from sniffer_model.gate.verdict import GateDecision, Override, decide
@@ -77,6 +79,15 @@ class StableModel:
 
 
 @dataclass(frozen=True, slots=True)
+class BesideStable:
+    """The candidate beside the stable version: the figures of both, and the images that they decide differently."""
+
+    stable_version: int
+    comparison: ModelComparison
+    changed: ChangedImages
+
+
+@dataclass(frozen=True, slots=True)
 class GateOptions:
     """How a candidate is judged. `model_base` is where the stable model is published, None while there is none.
 
@@ -103,7 +114,10 @@ def judge(candidate: Candidate, options: GateOptions, database: Database | None)
 
     Without a database no version is reserved, and only the workdir gets the verdict. Idempotent.
     """
-    stable_version, comparison = _compare(candidate, options, database)
+    beside = _compare(candidate, options, database)
+    stable_version, comparison, changed = (
+        (None, None, None) if beside is None else (beside.stable_version, beside.comparison, beside.changed)
+    )
     figures = gate_figures(candidate, comparison)
     decision = decide(figures, options.limits, options.override)
     record = candidate.record()
@@ -117,7 +131,7 @@ def judge(candidate: Candidate, options: GateOptions, database: Database | None)
     if database is not None and version is not None:
         status = ModelStatus.BLESSED if verdict.blessed else ModelStatus.REJECTED
         judged = dataclasses.replace(record, status=status)
-        if not database.models.record_verdict(version, judged, candidate.metrics, verdict, report):
+        if not database.models.record_verdict(version, judged, candidate.metrics, verdict, report, changed):
             log.warning(
                 "version %d is exported: the verdict of then stays in force, this one is kept beside it", version
             )
@@ -208,19 +222,15 @@ def find_stable(
     return StableModel(version, directory, facts.threshold if record is None else record.threshold)
 
 
-def _compare(
-    candidate: Candidate, options: GateOptions, database: Database | None
-) -> tuple[int | None, ModelComparison | None]:
-    """The stable version and the comparison with it, or neither when there is none yet."""
+def _compare(candidate: Candidate, options: GateOptions, database: Database | None) -> BesideStable | None:
+    """The comparison with the stable version, None when there is none yet."""
     base, preprocessing = options.model_base, candidate.training.preprocessing_version
     with temporary_folder("stable-model-") as into:
         stable = find_stable(database, options.stable_version, base, into, preprocessing)
-        if stable is None:
-            return None, None
-        return stable.version, _compare_with(stable, candidate, options)
+        return None if stable is None else _compare_with(stable, candidate, options)
 
 
-def _compare_with(stable: StableModel, candidate: Candidate, options: GateOptions) -> ModelComparison:
+def _compare_with(stable: StableModel, candidate: Candidate, options: GateOptions) -> BesideStable:
     """Both models on the candidate's test split, with the bootstrap draws that the candidate was evaluated with."""
     # TensorFlow takes seconds to import: not before the inputs are known to be right.
     from sniffer_model.gate.stable_scores import stable_scores
@@ -230,13 +240,17 @@ def _compare_with(stable: StableModel, candidate: Candidate, options: GateOption
     source = open_source(candidate.manifest.source)
     theirs, readable = stable_scores(stable.directory, test.entries, source, options.images)
     metrics, draws = candidate.metrics, candidate.metrics.bootstrap
-    return compare(
-        test.truth[readable],
-        [kind for kind, kept in zip(test.kinds(), readable, strict=True) if kept],
+    entries = [entry for entry, kept in zip(test.entries, readable, strict=True) if kept]
+    rivals = (
         Rival(calibrated(test.scores, metrics.temperature)[readable], metrics.threshold),
         Rival(theirs[readable], stable.threshold),
-        candidate.plan,
-        Resampling(draws.seed, draws.resamples),
+    )
+    kinds = [(entry.label, entry.slice) for entry in entries]
+    resampling = Resampling(draws.seed, draws.resamples)
+    return BesideStable(
+        stable.version,
+        compare(test.truth[readable], kinds, *rivals, candidate.plan, resampling),
+        changed_images(entries, *rivals, stable.version, source, options.images),
     )
 
 

@@ -14,10 +14,12 @@ from airflow.models.dag import DagModel
 from fastapi import Depends, FastAPI, Query, Response
 from fastapi.responses import HTMLResponse
 
-from sniffer_airflow.names import CHANGES_PICTURE, RETRAIN_DAG, RUN_REPORT_PAGE
+from sniffer.core.errors import SnifferError
+from sniffer_airflow.names import CHANGED_IMAGES, CHANGES_PICTURE, RETRAIN_DAG, RUN_REPORT_PAGE
 from sniffer_airflow.pages.changes import FLIPS_PATTERN, ChangedScore, draw_changes
-from sniffer_airflow.pages.message import HEADERS
-from sniffer_airflow.pages.report import report_of_run, report_of_version
+from sniffer_airflow.pages.contact_sheet import draw_contact_sheet
+from sniffer_airflow.pages.message import HEADERS, message
+from sniffer_airflow.pages.report import WHO_SEES_PICTURES, ask_registry, report_of_run, report_of_version
 
 _MOST_FLIPS_CHARS = 1000
 
@@ -51,6 +53,20 @@ def changes(
     """The picture of what a rollout changes, of the figures in the address."""
     picture = draw_changes(compared, stable, candidate, ChangedScore.parse_all(flips))
     return Response(picture, media_type="image/svg+xml", headers=HEADERS)
+
+
+@app.get(f"/{CHANGED_IMAGES}/{{version}}.svg")
+def changed_images(version: int, user: GetUserDep) -> Response:
+    """Test images that the version decides differently, as the gate kept them in MySQL: pictures of users."""
+    if not _may_see_pictures(user):
+        return message(403, "Pictures of users", f"These pictures {WHO_SEES_PICTURES}")
+    try:
+        found = ask_registry(lambda models: models.changed_images(version))
+    except SnifferError as error:
+        return message(503, "The pictures cannot be read", f"The pictures of version {version} cannot be read: {error}")
+    if found is None:
+        return message(404, "No pictures", f"Version {version} was not compared with a stable version.")
+    return Response(draw_contact_sheet(found, version), media_type="image/svg+xml", headers=HEADERS)
 
 
 def _may_see_pictures(user: GetUserDep) -> bool:

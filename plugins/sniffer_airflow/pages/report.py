@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from fastapi.responses import HTMLResponse
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.mysql.models import ModelRegistry
 from sniffer.core.errors import ContractError, SnifferError
 from sniffer.core.report_page import without_mistakes
 from sniffer.core.settings import database_settings
@@ -26,10 +29,13 @@ _VERSION_IN = {
 """For each DAG, the tasks one of whose results names the model version."""
 
 
-_WHO_SEES_PICTURES = (
-    f"The worst mistakes, with their pictures, are shown to those who may start {RETRAIN_DAG} (the roles User, Op and "
-    "Admin): ask the administrator of this Airflow."
+AnswerT = TypeVar("AnswerT")
+
+WHO_SEES_PICTURES = (
+    f"are shown to those who may start {RETRAIN_DAG} (the roles User, Op and Admin): ask the administrator of this "
+    "Airflow."
 )
+_WHO_SEES_MISTAKES = f"The worst mistakes, with their pictures, {WHO_SEES_PICTURES}"
 
 
 def report_of_version(version: int, *, with_pictures: bool) -> HTMLResponse:
@@ -38,10 +44,7 @@ def report_of_version(version: int, *, with_pictures: bool) -> HTMLResponse:
     Without pictures the keys of users' images are left out, too; 403 for an older release's, which does not mark them.
     """
     try:
-        environ = program_environ(os.environ, fetch(aws=False, serving=False))
-        # A page is not worth minutes of patience.
-        with Database(database_settings({**environ, "SNIFFER_DATABASE_PATIENCE_S": "0"})) as database:
-            page = database.models.report(version)
+        page = ask_registry(lambda models: models.report(version))
     except SnifferError as error:
         return message(503, "The report cannot be read", f"The report of version {version} cannot be read: {error}")
     if page is None:
@@ -49,11 +52,19 @@ def report_of_version(version: int, *, with_pictures: bool) -> HTMLResponse:
         return message(404, "No report", text)
     if not with_pictures:
         try:
-            page = without_mistakes(page, f"<p>{_WHO_SEES_PICTURES}</p>")
+            page = without_mistakes(page, f"<p>{_WHO_SEES_MISTAKES}</p>")
         except ContractError:
-            text = f"This report is of an older release, and shows pictures of users. {_WHO_SEES_PICTURES}"
+            text = f"This report is of an older release, and shows pictures of users. {_WHO_SEES_MISTAKES}"
             return message(403, "The report has pictures of users", text)
     return HTMLResponse(page, headers=HEADERS)
+
+
+def ask_registry(question: Callable[[ModelRegistry], AnswerT]) -> AnswerT:
+    """What the table `models` and those beside it say; SnifferError without waiting when MySQL does not answer."""
+    environ = program_environ(os.environ, fetch(aws=False, serving=False))
+    # A page is not worth minutes of patience.
+    with Database(database_settings({**environ, "SNIFFER_DATABASE_PATIENCE_S": "0"})) as database:
+        return question(database.models)
 
 
 def report_of_run(dag_id: str, run_id: str, *, with_pictures: bool) -> HTMLResponse:

@@ -30,7 +30,7 @@ from sniffer_airflow.rollout.form import RolloutForm
 from sniffer_airflow.rollout.policy import ApprovalPolicy, Proposal, needs_approval, objection
 from sniffer_airflow.rollout.question import AUTOMATIC_RUN, Asked, question, requester
 from sniffer_airflow.rollout.signature import is_signed, sign
-from sniffer_airflow.rollout.versions import GateRemarks, database_secret, read_remarks
+from sniffer_airflow.rollout.versions import GateRemarks, database_secret, read_changed_images, read_remarks
 
 APPROVE_TASK = "approve"
 
@@ -92,7 +92,9 @@ class Approval(ApprovalOperator):
             overridden_by=remarks.overridden_by,
             override_reason=remarks.override_reason,
         )
-        self.body = question(found, asked)
+        with errors_by_reaction():
+            changed = read_changed_images(found.version)
+        self.body = question(found, asked, changed)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: Any) -> Any:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
+from sniffer.core.changed_images import ChangedImages
 from sniffer.core.rollout_records import Flip, GoldenDifferences, LatencyComparison, ShadowReport, VerifyReport
 from sniffer.core.text import code_span, markdown_text
 from sniffer_airflow.forms.fields import literally
-from sniffer_airflow.names import CHANGES_PICTURE, page_path, report_label, report_url
+from sniffer_airflow.names import CHANGED_IMAGES, CHANGES_PICTURE, RETRAIN_DAG, page_path, report_label, report_url
 
 AUTOMATIC_RUN = "asset_triggered"
 """The type of a run that an event of an Asset has started."""
@@ -38,8 +39,8 @@ def requester(user: str | None, run_type: str) -> str:
     return "nobody, an export started this run" if run_type == AUTOMATIC_RUN else f"unknown ({run_type} run)"
 
 
-def question(found: VerifyReport, asked: Asked) -> str:
-    """The body of the approval."""
+def question(found: VerifyReport, asked: Asked, changed: ChangedImages | None = None) -> str:
+    """The body of the approval. Airflow keeps it, so of `changed` it has counts and an address, and no picture."""
     label = report_label(found.version, warnings=len(asked.warnings), is_overridden=bool(asked.overridden_by))
     lines = [
         f"* **Report:** [{label}]({report_url(found.version)})",
@@ -50,6 +51,7 @@ def question(found: VerifyReport, asked: Asked) -> str:
         "",
         *_gate(asked),
         *_picture(found.shadow),
+        *_changed_images(found, changed),
         summary(found),
     ]
     return "\n".join(lines)
@@ -130,6 +132,26 @@ def _picture(found: ShadowReport | None) -> list[str]:
     if found is None or not found.flips:
         return []
     return [f"![{_picture_in_words(found)}]({picture_path(found)})", ""]
+
+
+def _changed_images(found: VerifyReport, changed: ChangedImages | None) -> Iterator[str]:
+    if changed is None:
+        return
+    yield "#### Test images that are decided differently"
+    yield ""
+    if not changed.count:
+        yield f"No test image changes its verdict: both versions decide alike on all {changed.compared}."
+    else:
+        yield (
+            f"{changed.count} of {changed.compared}: {changed.flagged_now} flagged now, {changed.no_longer_flagged} no "
+            f"longer flagged. Below those with the largest change in score, shown to those who may start {RETRAIN_DAG}."
+        )
+        yield ""
+        yield f"![Pictures of test images whose verdict changes]({page_path(f'{CHANGED_IMAGES}/{found.version}.svg')})"
+    if changed.stable_version != found.stable:
+        yield ""
+        yield f"The gate compared with version {changed.stable_version}, which was stable then."
+    yield ""
 
 
 def _picture_in_words(found: ShadowReport) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from sniffer.core.changed_images import ChangedImages
 from sniffer.core.model_records import ModelRecord, ModelStatus
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
@@ -61,6 +62,14 @@ def read_remarks(version: int) -> GateRemarks:
     if verdict is None:
         return GateRemarks()
     return GateRemarks(verdict.warnings, verdict.overridden_by, verdict.override_reason)
+
+
+def read_changed_images(version: int) -> ChangedImages | None:
+    """Ask which test images the gate saw change, None when it had no stable version to compare with."""
+    from sniffer.adapters.mysql.database import Database
+
+    with Database(database_settings(_environ())) as database:
+        return database.models.changed_images(version)
 
 
 def _number(record: ModelRecord | None) -> int | None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.saved_models import save_mean_of_red
 from support.scratch_bucket import ScratchBucket
 from support.training import FEW_IMAGES, NIGHT, Run
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.changed_images import PICTURE_PREFIX
 from sniffer.core.files import read_json, write_json
 from sniffer.core.gate_records import GateVerdict
 from sniffer.core.model_records import LABELS, ModelFacts, ModelRecord, ModelStatus
 from sniffer_model.evaluation import evaluate
 from sniffer_model.gate import __main__ as gate
+from sniffer_model.gate.changed_images import SHOWN
 from sniffer_model.release.publish import FACTS_FILE, SIGNATURES, digest_directory, read_facts
 from sniffer_model.workdir import Workdir
 
@@ -99,6 +104,7 @@ def test_the_first_model_is_judged_by_its_limits_alone_and_keeps_its_version(
     assert (row.status, row.digest, database.models.verdict(5)) == (ModelStatus.BLESSED, "", verdict)
     assert row.candidate_digest == verdict.candidate_digest
     assert database.models.report(5) == run.workdir.report.read_text()
+    assert database.models.changed_images(5) is None
 
     strict = judged(run, "--min-pr-auc", "1.01")
     assert (strict.blessed, strict.version) == (False, 5)
@@ -131,6 +137,19 @@ def test_a_better_candidate_is_blessed(run: Run, database: Database, weak_base: 
     assert comparison is not None and comparison.pr_auc.difference is not None
     assert comparison.pr_auc.difference.low > 0
     assert comparison.images == sum(one.images for one in comparison.slices)
+
+    changed = database.models.changed_images(5)
+    assert changed is not None
+    assert (changed.stable_version, changed.compared) == (4, comparison.images)
+    assert changed.count >= len(changed.images) > 0
+    assert len(changed.images) <= SHOWN
+    for one in changed.images:
+        assert one.flagged_now == (one.stable_score < 0.5)  # the threshold of the stable version
+        assert one.picture is not None and one.picture.startswith(PICTURE_PREFIX)
+        with Image.open(io.BytesIO(base64.b64decode(one.picture.removeprefix(PICTURE_PREFIX)))) as picture:
+            assert (picture.format, picture.size, dict(picture.getexif())) == ("JPEG", (224, 224), {})
+    moved = [abs(one.candidate_score - one.stable_score) for one in changed.images]
+    assert moved == sorted(moved, reverse=True)
 
 
 @pytest.mark.slow

@@ -15,9 +15,10 @@ from airflow.api_fastapi.app import create_app, get_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi.testclient import TestClient
 from support.dag_runs import connection_of, run, stand_in
-from support.judged import gate_verdict
+from support.judged import changed_images, gate_verdict
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.changed_images import PICTURE_PREFIX
 from sniffer.core.json_records import json_values
 from sniffer.core.model_records import ModelRecord, ModelStatus
 
@@ -79,7 +80,7 @@ def test_a_report_that_does_not_mark_its_pictures_is_for_them_alone(
 
 def test_nobody_sees_anything_without_login(client: TestClient, judged: int) -> None:
     run = "dag_id=retrain_model&run_id=r"
-    for path in (f"reports/{judged}/", f"run-report/?{run}", PICTURE):
+    for path in (f"reports/{judged}/", f"run-report/?{run}", PICTURE, f"changed-images/{judged}.svg"):
         assert client.get(f"/sniffer/{path}").status_code == 401
     for path in ("/sniffer/docs", "/sniffer/openapi.json"):
         assert client.get(path).status_code in (401, 404)
@@ -101,6 +102,31 @@ def test_without_a_database_the_page_says_so_at_once_and_shows_no_password(
     assert answer.status_code == 503
     assert "cannot be read" in answer.text
     assert "secret-1" not in answer.text
+
+
+@pytest.mark.parametrize("role", ["VIEWER", "USER"])
+def test_pictures_of_changed_images_are_for_those_who_may_start_a_training(
+    client: TestClient, judged: int, database: Database, role: str
+) -> None:
+    record = ModelRecord(0, "", "b" * 64, "1", 0.5, ModelStatus.REJECTED, "t" * 64)
+    found = changed_images((0.1, 0.9), (0.8, 0.2), (0.1, 0.7))
+    database.models.record_verdict(judged, record, None, gate_verdict(blessed=False), REPORT, found)
+    answer = get(client, f"/sniffer/changed-images/{judged}.svg", role=role)
+    assert answer.headers["cache-control"] == "private, no-store"
+    if role == "VIEWER":
+        assert (answer.status_code, PICTURE_PREFIX in answer.text) == (403, False)
+        return
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+    sheet = ElementTree.fromstring(answer.text)
+    assert sum(element.tag.endswith("image") for element in sheet.iter()) == 3
+    words = [" ".join(element.itertext()) for element in sheet.iter() if element.tag.endswith("text")]
+    assert f"3 of 200 test images are decided differently by version {judged}" in words
+    assert "0.80 → 0.20  not any more" in words and "drugs, <pills & more>" in words
+
+
+def test_a_version_without_pictures_of_changed_images_says_so(client: TestClient, judged: int) -> None:
+    answer = get(client, f"/sniffer/changed-images/{judged}.svg", role="USER")
+    assert (answer.status_code, "not compared with a stable version" in answer.text) == (404, True)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from support.judged import changed_images
 
 from sniffer.core.rollout_records import Flip, GoldenDifferences, Latency, LatencyComparison, ShadowReport, VerifyReport
 from sniffer_airflow.rollout.question import Asked, picture_path, question, requester, summary
@@ -83,6 +84,22 @@ def test_the_question_names_report_requester_and_deadline() -> None:
         "(/sniffer/changes.svg?compared=199&stable=41&candidate=42&flips=0.200-0.900-1)\n"
     ) in text
     assert text.endswith(summary(FOUND))
+
+
+def test_changed_test_images_are_counted_and_their_pictures_are_an_address_alone() -> None:
+    text = question(FOUND, ASKED, changed_images((0.1, 0.9), (0.8, 0.2), (0.1, 0.7)))
+    assert "3 of 200: 2 flagged now, 1 no longer flagged." in text
+    assert "\n![Pictures of test images whose verdict changes](/sniffer/changed-images/2.svg)\n" in text
+    assert "data:" not in text and "which was stable then" not in text
+    assert "compared with version 3, which was stable then" in question(
+        FOUND, ASKED, changed_images((0.1, 0.9), stable_version=3)
+    )
+
+
+def test_no_changed_test_image_needs_no_picture() -> None:
+    text = question(FOUND, ASKED, changed_images())
+    assert "No test image changes its verdict: both versions decide alike on all 200." in text
+    assert "changed-images" not in text and "Test images" not in question(FOUND, ASKED)
 
 
 @pytest.mark.parametrize(

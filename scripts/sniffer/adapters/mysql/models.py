@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from sqlalchemy.dialects.mysql import insert
 
 from sniffer.adapters.mysql.schema import models, promotions, reports, verdicts
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
+from sniffer.core.changed_images import ChangedImages
 from sniffer.core.errors import ContractError
 from sniffer.core.gate_records import GateVerdict
 from sniffer.core.json_records import json_values, parse_record
@@ -59,20 +61,38 @@ class ModelRegistry:
         metrics: ModelMetrics | None,
         verdict: GateVerdict,
         report: str,
+        changed: ChangedImages | None = None,
     ) -> bool:
         """Add the verdict on a reserved version to all of them, and put it in force; whether it is in force.
 
-        With it come status, figures and the report as HTML. A version that is exported keeps all of these: what is or
-        was served stays as it was judged. Idempotent. ContractError unless it is that candidate's version.
+        With it come status, figures, the report as HTML, and what changes against the stable version. A version that
+        is exported keeps all of these: what is or was served stays as it was judged. Idempotent. ContractError unless
+        it is that candidate's version.
         """
-        row, page = _model_row(record, metrics, verdict), zlib.compress(report.encode())
-        return self._transact(lambda connection: _record_verdict(connection, version, row, page))
+        row = _model_row(record, metrics, verdict)
+        kept = {
+            "page": zlib.compress(report.encode()),
+            "changed_images": None if changed is None else zlib.compress(json.dumps(json_values(changed)).encode()),
+        }
+        return self._transact(lambda connection: _record_verdict(connection, version, row, kept))
 
     def report(self, version: int) -> str | None:
         """The report of that version, as HTML; None when it was never judged."""
         query = select(reports.c.page).where(reports.c.version == version)
         page = self._transact(lambda connection: connection.execute(query).scalar())
         return None if page is None else zlib.decompress(page).decode()
+
+    def changed_images(self, version: int) -> ChangedImages | None:
+        """The test images that this version and the stable one of then decide differently.
+
+        None when they were not compared. Raises ContractError when another release stored them in another form.
+        """
+        query = select(reports.c.changed_images).where(reports.c.version == version)
+        kept = self._transact(lambda connection: connection.execute(query).scalar())
+        if kept is None:
+            return None
+        what = f"the changed images of model version {version}"
+        return _stored(json.loads(zlib.decompress(kept)), ChangedImages, what, "reports")
 
     def metrics(self, version: int) -> ModelMetrics | None:
         """The figures of that version; None for one that is unknown or was registered without them.
@@ -152,8 +172,8 @@ def _read(row: Row[Any]) -> ModelRecord:
     )
 
 
-def _stored(values: object, kind: type[_RecordT], what: str) -> _RecordT:
-    where = f"{what} in the table `models`"
+def _stored(values: object, kind: type[_RecordT], what: str, table: str = "models") -> _RecordT:
+    where = f"{what} in the table `{table}`"
     # What another release stored may have more fields; those that we know are all that we need.
     return parse_record(values, kind, where, "evaluate and judge that model again", ignore_unknown=True)
 
@@ -198,7 +218,7 @@ def _reserve_model(connection: Connection, row: _Row, above: int) -> int:
     return int(version)
 
 
-def _record_verdict(connection: Connection, version: int, row: _Row, page: bytes) -> bool:
+def _record_verdict(connection: Connection, version: int, row: _Row, report: Mapping[str, bytes | None]) -> bool:
     known = connection.execute(select(models).where(models.c.version == version).with_for_update()).first()
     if known is None or known.candidate_digest != row["candidate_digest"]:
         raise ContractError(f"model version {version} is not reserved for {_short(row['candidate_digest'])}")
@@ -209,7 +229,7 @@ def _record_verdict(connection: Connection, version: int, row: _Row, page: bytes
     if known.digest == "":
         fresh |= {name: row[name] for name in ("status", *_FIGURE_COLUMNS)}
     connection.execute(update(models).where(models.c.version == version).values(fresh))
-    connection.execute(insert(reports).values(version=version, page=page).on_duplicate_key_update(page=page))
+    connection.execute(insert(reports).values(version=version, **report).on_duplicate_key_update(**report))
     return True
 
 

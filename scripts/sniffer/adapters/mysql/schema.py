@@ -20,7 +20,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0009"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
@@ -110,6 +110,12 @@ reports = Table(
     Column("version", Integer, primary_key=True, autoincrement=False, doc="as in `models`"),
     # Not in `models`, which every scan reads.
     Column("page", LargeBinary, doc="the HTML page, compressed with zlib"),
+    Column(
+        "changed_images",
+        LargeBinary,
+        doc="small pictures of test images that this version and the stable one decide differently, as JSON compressed "
+        "with zlib; empty: there was no stable version to compare with",
+    ),
     info={"doc": "The page with the figures of each version that was judged, for Airflow's UI and for audits."},
 )
 

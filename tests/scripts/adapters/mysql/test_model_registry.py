@@ -6,7 +6,7 @@ import dataclasses
 import threading
 
 import pytest
-from support.judged import gate_verdict, model_metrics
+from support.judged import changed_images, gate_verdict, model_metrics
 from support.stored_rows import candidate, model, rows
 
 from sniffer.adapters.mysql.database import Database
@@ -72,7 +72,10 @@ def test_an_export_completes_the_reserved_version_and_leaves_the_verdict(databas
     assert database.models.report(version) is None
     judged = candidate("a", status=ModelStatus.BLESSED, threshold=0.3)
     database.models.record_verdict(version, judged, model_metrics(0.8), verdict, REPORT)
-    assert database.models.report(version) == REPORT
+    assert (database.models.report(version), database.models.changed_images(version)) == (REPORT, None)
+    changed = changed_images((0.1, 0.9), (0.8, 0.2))
+    database.models.record_verdict(version, judged, model_metrics(0.8), verdict, REPORT, changed)
+    assert database.models.changed_images(version) == changed
     assert database.models.metrics(version) == model_metrics(0.8)
     exported = candidate("a", version=version, digest="f" * 64, threshold=0.3)
     for _ in range(2):

@@ -19,6 +19,8 @@ from sniffer.core.errors import SettingsError, TransientError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ANSWER_LIMIT_S = 60.0
+KEYS = {"Tab": 9, "ArrowRight": 39, " ": 32}
+"""Keys that a page can be given, with the numbers by which a browser knows them."""
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -28,7 +30,8 @@ _FLAGS = (
     "--no-first-run",
     "--remote-debugging-pipe",
 )
-# Chromium reads commands from descriptor 3 and answers on 4; the shell puts our pipes there.
+# Chromium reads commands from descriptor 3 and answers on 4; the shell puts our pipes there. Not Debian's `sh`, which
+# knows no descriptor above 9.
 _WITH_PIPES = 'reads=$1 answers=$2; shift 2; exec "$@" 3<&"$reads" 4>&"$answers"'
 
 
@@ -45,10 +48,13 @@ class Page:
         self._numbers = itertools.count(1)
         self._rest = b""
         self._session: str | None = None
+        self.complaints: list[str] = []
+        """What the console of the pages shows as errors, and what their scripts did not catch."""
         target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
         attached = self._call("Target.attachToTarget", {"targetId": target, "flatten": True})
         self._session = attached["sessionId"]
-        self._call("Page.enable")
+        for domain in ("Page", "Runtime", "Log"):
+            self._call(f"{domain}.enable")
 
     def resize(self, width: int, height: int, scale: float = 1.0) -> None:
         """The window in CSS pixels, and how many of the picture's pixels each is."""
@@ -86,6 +92,21 @@ class Page:
         """Into the element that has the focus."""
         self._call("Input.insertText", {"text": text})
 
+    def press(self, key: str) -> None:
+        """A key of KEYS, as on a keyboard."""
+        for kind in ("rawKeyDown", "keyUp"):
+            number = KEYS[key]
+            self._call("Input.dispatchKeyEvent", {"type": kind, "key": key, "windowsVirtualKeyCode": number})
+
+    def prefer(self, scheme: str) -> None:
+        """Light or dark colours, as the system of a person has them."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._call("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def set_cookie(self, url: str, name: str, value: str) -> None:
+        """For pages of that address."""
+        self._call("Network.setCookie", {"url": url, "name": name, "value": value})
+
     def screenshot(self, clip: tuple[float, float, float, float] | None = None) -> bytes:
         """The window, or the part of it at (x, y, width, height), as PNG."""
         parameters: dict[str, Any] = {"format": "png"}
@@ -110,12 +131,26 @@ class Page:
             answer = self._receive(method, deadline)
             if answer.get("id") == number:
                 break
+            self._listen(answer)
         if "error" in answer:
             message = answer["error"]["message"]
             kind = PageChanged if "navigated" in message or "context" in message else TransientError
             raise kind(f"the browser refused {method}: {message}")
         result: dict[str, Any] = answer["result"]
         return result
+
+    def _listen(self, event: dict[str, Any]) -> None:
+        values = event.get("params", {})
+        match event.get("method"):
+            case "Runtime.exceptionThrown":
+                found = values["exceptionDetails"]
+                self.complaints.append(found.get("exception", {}).get("description", found["text"]))
+            case "Runtime.consoleAPICalled" if values["type"] in ("error", "assert"):
+                self.complaints.append(
+                    " ".join(str(one.get("value", one.get("description"))) for one in values["args"])
+                )
+            case "Log.entryAdded" if values["entry"]["level"] == "error":
+                self.complaints.append(f"{values['entry']['text']} ({values['entry'].get('url', '')})")
 
     def _receive(self, method: str, deadline: float) -> dict[str, Any]:
         """The next message: an answer, or an event."""
@@ -144,7 +179,7 @@ def open_browser() -> Iterator[Page]:
         our_answers, their_answers = os.pipe()
         flags = [*_FLAGS, f"--user-data-dir={profile}"]
         browser = subprocess.Popen(
-            ["sh", "-c", _WITH_PIPES, "sh", str(their_commands), str(their_answers), program, *flags],
+            ["bash", "-c", _WITH_PIPES, "bash", str(their_commands), str(their_answers), program, *flags],
             pass_fds=(their_commands, their_answers),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -26,7 +26,7 @@ class Person:
         from fastapi.testclient import TestClient
 
         self.name = name
-        app = _api_server()
+        app = api_server()
         token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=name, role=role))
         self._api = TestClient(app, headers={"Authorization": f"Bearer {token}"}, base_url="http://airflow")
 
@@ -53,7 +53,7 @@ class Person:
 
 
 @cache
-def _api_server() -> FastAPI:
+def api_server() -> FastAPI:
     """One for all people: making it takes seconds."""
     from airflow.api_fastapi.app import create_app
 

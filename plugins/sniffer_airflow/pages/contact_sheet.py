@@ -7,7 +7,7 @@ from html import escape
 from sniffer.core.changed_images import PICTURE_PREFIX, ChangedImage, ChangedImages
 
 _COLUMNS = 4
-_CELL, _PICTURE, _CAPTION, _TOP = 156, 144, 44, 40
+_CELL, _PICTURE, _CAPTION, _TOP = 156, 144, 64, 40
 _MOST_CHARS = 22
 _FLAGGED, _CLEARED = "#a33a00", "#1f5fbf"
 
@@ -35,13 +35,13 @@ def draw_contact_sheet(found: ChangedImages, version: int) -> str:
 
 def _cell(image: ChangedImage, number: int) -> list[str]:
     left, top = 12 + number % _COLUMNS * _CELL, _TOP + number // _COLUMNS * (_PICTURE + _CAPTION)
-    colour, decision = (_FLAGGED, "flagged now") if image.flagged_now else (_CLEARED, "not any more")
+    colour, decision = (_FLAGGED, "flagged now") if image.flagged_now else (_CLEARED, "no longer flagged")
     kind = f"{image.label}, {image.slice}" if image.slice else image.label
     return [
         *_picture(image, left, top),
-        f'<text x="{left}" y="{top + _PICTURE + 16}"><tspan style="fill: {colour}">{image.stable_score:.2f} → '
-        f"{image.candidate_score:.2f}</tspan> {decision}</text>",
-        f'<text class="faint" x="{left}" y="{top + _PICTURE + 33}">{escape(_cut(kind))}</text>',
+        f'<text x="{left}" y="{top + _PICTURE + 17}">{image.stable_score:.3f} → {image.candidate_score:.3f}</text>',
+        f'<text x="{left}" y="{top + _PICTURE + 33}" style="fill: {colour}">{decision}</text>',
+        f'<text class="faint" x="{left}" y="{top + _PICTURE + 49}">{escape(_cut(kind))}</text>',
     ]
 
 

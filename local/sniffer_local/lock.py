@@ -44,12 +44,12 @@ class Contents:
 
 
 LISTS = {
-    LOCK: Contents(extras=("dev",), groups=("airflow-image", "build")),
+    LOCK: Contents(extras=("dev",), groups=("airflow-aws", "airflow-image", "build")),
     "docker/build.txt": Contents(groups=("build",)),
     "docker/fleet.txt": Contents(extras=("fleet",)),
     "docker/trainer.txt": Contents(extras=("trainer",)),
-    "docker/airflow.txt": Contents(extras=("airflow",), groups=("airflow-image",)),
-    "docker/airflow-local.txt": Contents(extras=("airflow", "fleet", "trainer")),
+    "docker/airflow.txt": Contents(extras=("airflow",), groups=("airflow-aws", "airflow-image")),
+    "docker/airflow-local.txt": Contents(extras=("airflow", "fleet", "trainer"), groups=("airflow-aws",)),
     "tests/docker/standin-s3.txt": Contents(dev_tools=("moto",)),
 }
 """Each list by its path in the checkout. All but the first are parts of the first."""

@@ -81,13 +81,16 @@ class ImageRepository:
         """Which of these images another scan has a row of, by whatever model version. Cost: as look_up()."""
         if not identities:
             return set()
-        query = (
-            "SELECT DISTINCT i.identity FROM images i STRAIGHT_JOIN predictions p ON p.image_id = i.image_id"
-            f" WHERE i.identity IN ({','.join(['%s'] * len(identities))})"
-            " AND p.scan_number <> COALESCE((SELECT number FROM scans WHERE scan_id = %s), -1)"
-        )
-        found = self._transact(lambda connection: connection.exec_driver_sql(query, (*identities, scan_id)).all())
-        return {row[0] for row in found}
+
+        def seen(part: Sequence[bytes]) -> Sequence[Any]:
+            query = (
+                "SELECT DISTINCT i.identity FROM images i STRAIGHT_JOIN predictions p ON p.image_id = i.image_id"
+                f" WHERE i.identity IN ({','.join(['%s'] * len(part))})"
+                " AND p.scan_number <> COALESCE((SELECT number FROM scans WHERE scan_id = %s), -1)"
+            )
+            return self._transact(lambda connection: connection.exec_driver_sql(query, (*part, scan_id)).all())
+
+        return {row[0] for row in self._look_ups.each(identities, seen)}
 
     def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, Score]:
         """Scores that this model version already gave to these very bytes, by content hash."""

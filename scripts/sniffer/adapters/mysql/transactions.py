@@ -22,8 +22,10 @@ _T = TypeVar("_T")
 
 MIGRATION_TIMEOUT_S = 24 * 3600
 """An ALTER TABLE of many million rows answers when it is done."""
-_SMALLEST_LIMIT_BYTES = 1 << 20
-"""No server has a smaller max_allowed_packet unless somebody made it so."""
+_SMALLEST_LIMIT_BYTES = 1024
+"""No server takes a smaller max_allowed_packet."""
+_ESCAPED = (b"\0", b"\n", b"\r", b"\x1a", b'"', b"'", b"\\")
+_AROUND_BYTES = len("_binary'',")
 
 
 class Transactions:
@@ -77,9 +79,10 @@ class Transactions:
         try:
             with self._engine.begin() as connection:
                 return work(connection)
-        except DBAPIError as error:
-            if not keeps_connection(error):
+        except DBAPIError as last:
+            if not keeps_connection(last):
                 self._engine.dispose()
+            error = _first_of(last)
             problem = self._too_large(error) or reaction(error, self.place, was_connected=self._connector.was_connected)
         # Not from within the handler: the driver's error quotes what was stored, and would be in the traceback.
         raise problem
@@ -98,15 +101,27 @@ class Transactions:
         return packet_error(self.place, sent_bytes, limit_bytes) if number == 1153 or sent_bytes > limit_bytes else None
 
 
+def _first_of(error: DBAPIError) -> DBAPIError:
+    """What went wrong first: a server that refuses a statement and hangs up lets the roll-back fail, too."""
+    cause: BaseException | None = error
+    while cause is not None and error.statement is None:
+        cause = cause.__context__
+        if isinstance(cause, DBAPIError):
+            error = cause
+    return error
+
+
 def _size(parameters: object) -> int:
-    """About how many bytes the parameters take in a statement, each in quotes with a comma."""
-    if isinstance(parameters, str | bytes):
-        return len(parameters) + 3
+    """How many bytes the parameters take in a statement, each with what the driver puts around and into it."""
+    if isinstance(parameters, str):
+        return _size(parameters.encode(errors="surrogateescape"))
+    if isinstance(parameters, bytes):
+        return len(parameters) + sum(map(parameters.count, _ESCAPED)) + _AROUND_BYTES
     if isinstance(parameters, Mapping):
         return sum(_size(value) for value in parameters.values())
     if isinstance(parameters, list | tuple):
         return sum(_size(value) for value in parameters)
-    return 8
+    return len(str(parameters)) + 1
 
 
 def utc_now() -> datetime:

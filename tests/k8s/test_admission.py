@@ -23,7 +23,7 @@ def cluster(request: pytest.FixtureRequest, render: Render) -> Manifests:
 @pytest.fixture
 def canary(cluster: Manifests) -> Resource:
     """A canary as the rollout makes it of the server that the manifests make."""
-    made: Resource = canary_deployment(cluster.get("Deployment", "tf-serving"), *NAMES)
+    made: Resource = canary_deployment(cluster.get("Deployment", "tf-serving"), *NAMES, "one")
     return copy.deepcopy(made)
 
 

@@ -37,7 +37,7 @@ def ours(everything: Manifests) -> dict[str, Resource]:
     """Every pod that is ever made, its images pinned, and a canary."""
     cluster = pinned(everything)
     server = cluster.get("Deployment", "tf-serving")
-    canary = canary_deployment(server, "tf-serving-aspired", "tf-serving-aspired-canary")["spec"]["template"]
+    canary = canary_deployment(server, "tf-serving-aspired", "tf-serving-aspired-canary", "one")["spec"]["template"]
     return dict([*cluster.pods(), ("tf-serving-canary", canary)])
 
 

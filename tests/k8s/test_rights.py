@@ -17,6 +17,8 @@ from sniffer_rollout.targets.kubernetes_api import KubernetesApi
 S3_ACTIONS = {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
 """What any program of ours does to S3: none deletes, changes an access list or reads an older version."""
 
+CONFIG_MAPS = ("tf-serving-aspired", "tf-serving-aspired-canary")
+
 Asked = tuple[str, str, str | None, bool]
 """Verb, resource, name, and whether in all namespaces."""
 
@@ -162,7 +164,7 @@ def test_a_canary_is_beside_the_service_and_as_protected_as_the_server(
     render: Render, labels: dict[str, Labels]
 ) -> None:
     gpu = render("overlays/gpu")
-    made = canary_deployment(gpu.get("Deployment", "tf-serving"), "tf-serving-aspired", "tf-serving-aspired-canary")
+    made = canary_deployment(gpu.get("Deployment", "tf-serving"), *CONFIG_MAPS, "one")
     canary = made["spec"]["template"]
     assert canary["metadata"]["labels"].items() >= labels["canary"].items()
     assert not selects(

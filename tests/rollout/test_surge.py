@@ -15,6 +15,7 @@ from support.replicas import Site
 from support.side_cars import SideCar, add_pod, sync_settings
 
 from sniffer_rollout.aspired import ASPIRED_FILE
+from sniffer_rollout.targets.kubernetes import canary_deployment
 
 GPU = {"limits": {"nvidia.com/gpu": "1"}}
 
@@ -154,3 +155,20 @@ def test_a_canary_that_was_left_behind_is_removed_with_its_config_map(
     api.edit("tf-serving-aspired-canary", {"aspired.json": "{}"})
     cluster.step("restore")
     assert api.deleted == ["tf-serving-canary", "tf-serving-aspired-canary"]
+
+
+def test_the_pods_of_a_canary_that_was_just_deleted_are_not_taken_for_this_ones(
+    api: KubernetesServer, cluster: Site, canary: Canary
+) -> None:
+    """Kubernetes forgets the Deployment at once, and its pods, which look the same, only after a while."""
+    give_gpus(api, 2)
+    server = api.deployments["tf-serving"]
+    former = canary_deployment(server, ASPIRED_FILE, "tf-serving-aspired-canary", "former")
+    api.deployments["tf-serving-canary"] = former
+    labels = former["spec"]["template"]["metadata"]["labels"]
+    api.pods += [Pod(f"tf-serving-canary-{name}", 1, Path("/nowhere"), labels) for name in ("old", "older")]
+    api.pods_linger = True
+    cluster.publish(1)
+    report = cluster.step("load", "--version=1")
+    assert list(report["surge"]["golden"]) == [cluster.replicas[1].url]
+    assert len(canary.made) == 1

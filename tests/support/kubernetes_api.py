@@ -67,6 +67,8 @@ class KubernetesServer(HttpServer):
         self.written: list[str] = []
         self.deleted: list[str] = []
         """What was created, and deleted, in that order."""
+        self.pods_linger = False
+        """A deleted Deployment's pods run on until the garbage collector has found them."""
         self.denied: set[str] = set()
         """`VERB RESOURCE` that the account may not."""
         self.on_create: Callable[[str, dict[str, Any]], None] = lambda _name, _body: None
@@ -141,7 +143,14 @@ class KubernetesServer(HttpServer):
         database = self.config_maps if kind == CONFIG_MAPS else self.deployments
         owner = self.owners.get(name, manager)
         if owner != manager and not force and database[name]["data"] != body["data"]:
-            return _status(409, f'Apply failed with 1 conflict: conflict with "{owner}" using v1: .data.aspired.json')
+            cause = {
+                "reason": "FieldManagerConflict",
+                "message": f'conflict with "{owner}"',
+                "field": ".data.aspired.json",
+            }
+            message = f'Apply failed with 1 conflict: conflict with "{owner}" using v1: .data.aspired.json'
+            code, body = _status(409, message)
+            return code, body | {"reason": "Conflict", "details": {"causes": [cause]}}
         created = name not in database
         if created:
             self.written.append(name)
@@ -171,7 +180,7 @@ class KubernetesServer(HttpServer):
         if kept.pop(name, None) is None:
             return _status(404, f"{kind} {name!r} not found")
         self.deleted.append(name)
-        if kind == DEPLOYMENTS:
+        if kind == DEPLOYMENTS and not self.pods_linger:
             self.pods = [pod for pod in self.pods if not pod.name.startswith(f"{name}-")]
         return 200, {"kind": "Status", "status": "Success"}
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from kubernetes import client, config
 
-from sniffer.core.errors import SettingsError
+from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.redaction import SecretUrl
 from sniffer.core.settings import RolloutSettings
 from sniffer_rollout.aspired import ASPIRED_FILE, Aspired, parse_aspired
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 DIGEST_ANNOTATION = "sniffer/aspired-digest"
 ROLE_LABEL = "sniffer/role"
+CANARY_LABEL = "sniffer/canary"
 _CANARY = "canary"
 
 
@@ -101,7 +103,7 @@ class KubernetesTarget:
     def canary(self) -> Iterator[Target]:
         """A Deployment of one pod like ours, under labels that our Service does not select; deleted in the end."""
         canary_map = f"{self._config_map}-{_CANARY}"
-        body = canary_deployment(self._deployment(), self._config_map, canary_map)
+        body = canary_deployment(self._deployment(), self._config_map, canary_map, secrets.token_hex(4))
         name = body["metadata"]["name"]
         target = KubernetesTarget(self._api, self._namespace, name, config_map=canary_map, force_conflicts=True)
         try:
@@ -164,15 +166,18 @@ class KubernetesTarget:
             return
         try:
             self._api.merge(f"{self._core}/pods/{name}", {"metadata": {"annotations": {DIGEST_ANNOTATION: digest}}})
-        except SettingsError as error:
+        except (SettingsError, ContractError) as error:
             log.warning("%s; pod %s will see the change within a minute or two", error, name)
 
 
-def canary_deployment(deployment: dict[str, Any], config_map: str, canary_config_map: str) -> dict[str, Any]:
-    """A Deployment of one pod from the live one's template: other labels, another ConfigMap, all else the same."""
+def canary_deployment(deployment: dict[str, Any], config_map: str, canary_config_map: str, name: str) -> dict[str, Any]:
+    """A Deployment of one pod from the live one's template: other labels, another ConfigMap, all else the same.
+
+    Its pods bear `name`: those of a canary that was just deleted run on for a while, and look like this one's.
+    """
     template = copy.deepcopy(deployment["spec"]["template"])
     selector = {key: f"{value}-{_CANARY}" for key, value in deployment["spec"]["selector"]["matchLabels"].items()}
-    selector[ROLE_LABEL] = _CANARY
+    selector |= {ROLE_LABEL: _CANARY, CANARY_LABEL: name}
     template["metadata"] = {
         "labels": template["metadata"].get("labels", {}) | selector,
         "annotations": template["metadata"].get("annotations") or {},

@@ -20,6 +20,7 @@ SETTLING_S = 20.0
 """An API server that has just started refuses accounts and rights for seconds, until it has read them."""
 
 _RETRIED = frozenset({429, 500, 502, 503, 504})
+_CONFLICT = 409
 _DENIED = frozenset({401, 403})
 _TIMEOUTS_S = (3.0, 20.0)
 _APPLY = "application/apply-patch+yaml"
@@ -27,11 +28,17 @@ _MERGE = "application/merge-patch+json"
 
 
 class _Refused(ContractError):
-    """The API's answer is no; `status` is HTTP's."""
+    """The API's answer is no; `status` is HTTP's. `is_owned`: a field belongs to somebody else."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, is_owned: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.is_owned = is_owned
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether to ask again: the API is busy, or somebody wrote, or made, the object at the same moment."""
+        return self.status in _RETRIED or (self.status == _CONFLICT and not self.is_owned)
 
 
 class _Denied(SettingsError):
@@ -42,7 +49,8 @@ class KubernetesApi:
     """The API as JSON in and out. Transient failures are retried for at most `patience_s`.
 
     So is being denied, for SETTLING_S at most: at our start, after the API was away, and for what was allowed before.
-    Raises TransientError after that, SettingsError without permission, ContractError for every other refusal.
+    So is a 409 of somebody who wrote at the same moment. Raises TransientError after that, SettingsError without
+    permission, ContractError for every other refusal.
     """
 
     def __init__(self, api_client: Any, patience_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -74,7 +82,7 @@ class KubernetesApi:
         try:
             self._request("PATCH", path, query, body, _APPLY)
         except _Refused as error:
-            if error.status != 409:
+            if not error.is_owned:
                 raise
             raise ContractError(
                 f"{path.rpartition('/')[2]} was changed by somebody else ({error}): see who and why by `kubectl get "
@@ -132,7 +140,7 @@ class KubernetesApi:
                 raise RetryLater(str(error)) from error
             raise
         except _Refused as error:
-            if error.status in _RETRIED:
+            if error.may_pass:
                 self._await_settling()
                 raise RetryLater(one_line(error)) from error
             raise
@@ -157,7 +165,7 @@ class KubernetesApi:
         _learn_credentials(self._client.configuration)
         headers = {"Accept": "application/json"} | ({"Content-Type": kind} if kind else {})
         try:
-            found: dict[str, Any] = self._client.call_api(
+            found = self._client.call_api(
                 path,
                 method,
                 query_params=list(query.items()),
@@ -168,12 +176,15 @@ class KubernetesApi:
                 _return_http_data_only=True,
                 _request_timeout=_TIMEOUTS_S,
             )
-            return found
         except client.ApiException as error:
             reason = one_line(_message(error))
             if error.status in _DENIED:
                 raise _Denied(_denial(error.status, f"{method} {path}", reason)) from error
-            raise _Refused(error.status, f"Kubernetes refuses {method} {path}: {error.status} {reason}") from error
+            refusal = f"Kubernetes refuses {method} {path}: {error.status} {reason}"
+            raise _Refused(error.status, refusal, is_owned=_is_owned(error)) from error
+        if not isinstance(found, dict):
+            raise RetryLater(f"{method} {path} is answered by no JSON object, as a proxy's page: {one_line(found, 80)}")
+        return found
 
 
 def _denial(status: int, what: str, reason: str) -> str:
@@ -183,6 +194,15 @@ def _denial(status: int, what: str, reason: str) -> str:
         f"Kubernetes does not know us: it refuses {what} ({reason}): renew the login of the kubeconfig, or start the "
         "pod again with its service account"
     )
+
+
+def _is_owned(error: Any) -> bool:
+    """Whether server-side apply says that another manager owns a field; a 409 of another cause passes by itself."""
+    try:
+        causes = json.loads(error.body)["details"]["causes"]
+        return error.status == _CONFLICT and any(cause.get("reason") == "FieldManagerConflict" for cause in causes)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return False
 
 
 def _message(error: Any) -> object:

@@ -18,6 +18,7 @@ from sniffer import cli
 from sniffer.adapters.mysql import schema
 from sniffer.adapters.mysql.grants import role_statements
 from sniffer.core.errors import SnifferError, UnreadableImage
+from sniffer.core.metrics import METRICS, OTHER, Metric
 from sniffer.core.outcomes import CODES, OUTCOMES
 from sniffer.core.program import Program
 from sniffer.core.settings import SETTINGS
@@ -35,6 +36,8 @@ _VIEWS = {
     "unreadable_images": "What the stable model could not be asked about, with the reason.",
 }
 _ENVIRONMENT = re.compile(r"^environment:\n(?:  .*\n)+\n", re.MULTILINE)
+MOST_SHOWN = 10
+"""Label values that a table lists."""
 _NOTE = "<!-- Made from the code by `make docs`; do not edit. -->"
 
 
@@ -95,6 +98,28 @@ def settings_page() -> str:
     return _page(parts)
 
 
+def metrics_page() -> str:
+    """Every figure that a scan gives to Prometheus."""
+    rows = ((f"`{metric.name}`", str(metric.kind), _labels(metric), metric.giver, metric.meaning) for metric in METRICS)
+    return _page(
+        [
+            "# Figures for Prometheus",
+            "For whoever writes a query, a rule or a dashboard: what a scan with `--metrics-port` gives. How it is "
+            "turned on: [metrics.md](metrics.md). No label ever holds a key: a value that is not foreseen is `"
+            + OTHER
+            + "`.",
+            _table(("name", "type", "labels", "given by", "meaning"), rows),
+        ]
+    )
+
+
+def _labels(metric: Metric) -> str:
+    return ", ".join(
+        f"`{name}`: " + (", ".join(values) if len(values) <= MOST_SHOWN else f"{len(values)} values")
+        for name, values in metric.labels.items()
+    )
+
+
 def flags_page() -> str:
     """The help of every command, as it prints it."""
     names = {path: " ".join(("sniffer", *path)) for path in cli.COMMANDS}
@@ -132,6 +157,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "tables.md": tables_page,
     "outcomes.md": outcomes_page,
     "settings.md": settings_page,
+    "figures.md": metrics_page,
     "flags.md": flags_page,
     "roles.sql": roles_script,
 }

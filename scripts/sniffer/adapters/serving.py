@@ -20,6 +20,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.metrics import MODEL_SERVER_SECONDS, NO_METRICS, Metrics, counting_retries
 from sniffer.core.model_records import PIXEL_BYTES, PIXELS_SIGNATURE
 from sniffer.core.redaction import SecretUrl
 from sniffer.core.retry import Retry, RetryLater
@@ -78,8 +79,9 @@ class ModelServer:
     the settings' patience, then raise TransientError. Anything else that is not a score raises ContractError.
     """
 
-    def __init__(self, settings: ServingSettings) -> None:
+    def __init__(self, settings: ServingSettings, metrics: Metrics = NO_METRICS) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._session = requests.Session()
         # A proxy variable meant for the internet must not catch the traffic to the cluster's own server.
         self._session.trust_env = False
@@ -212,12 +214,24 @@ class ModelServer:
         """The answer. One that `check` finds wrong is asked for again like one that did not come, but less often."""
         patience_s = self._settings.patience_s if patience_s is None else patience_s
         retry = Retry(
-            f"the model server at {self._settings.url}", "check that it runs and SNIFFER_SERVING_URL", patience_s
+            f"the model server at {self._settings.url}",
+            "check that it runs and SNIFFER_SERVING_URL",
+            patience_s,
+            on_retry=counting_retries(self._metrics, "serving"),
         )
         wrong = _WrongAnswers(self._settings.url, check)
         return retry.call(lambda: wrong.judge(self._attempt(method, path, body)))
 
     def _attempt(self, method: str, path: str, body: bytes | None) -> _Answer:
+        began_at, result = time.monotonic(), "failed"
+        try:
+            answer = self._ask(method, path, body)
+            result = "answered"
+            return answer
+        finally:
+            self._metrics.observe(MODEL_SERVER_SECONDS, time.monotonic() - began_at, result=result)
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> _Answer:
         try:
             answer = self._exchange(method, path, body)
         except (requests.ConnectionError, requests.Timeout, HTTPError) as error:

@@ -49,11 +49,16 @@ class BackOff:
         return pause_s
 
 
+def not_counted() -> None:
+    """What is called for each retry that nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How a foreign system is retried, and what the error says when it stays away.
 
     `system` names it, `way_out` says what to do then. The pauses are those of BackOff(first_pause_s, last_pause_s).
+    `on_retry` is called before each further attempt.
     """
 
     system: str
@@ -61,6 +66,7 @@ class Retry:
     patience_s: float
     first_pause_s: float = 0.05
     last_pause_s: float = 5.0
+    on_retry: Callable[[], None] = not_counted
 
     def call(
         self,
@@ -85,6 +91,7 @@ class Retry:
                     raise TransientError(self._given_up(error)) from error.__cause__
                 pause_s = back_off.next_s()
                 log.warning("%s: %s; trying again in %.1f s", self.system, error, pause_s)
+                self.on_retry()
             sleep(pause_s)
 
     def _given_up(self, reason: RetryLater) -> str:

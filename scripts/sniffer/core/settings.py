@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -18,6 +19,7 @@ SETTINGS: tuple[var.Setting[Any], ...] = var.SETTINGS
 """Every variable that the programs read."""
 
 MIB = var.MIB
+METRICS_PORT_MAX = var.MAX_PORT
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -135,6 +137,19 @@ class AirflowSettings:
     url: str
     user: str
     password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where the metrics are served; port 0 is any free one. At its end a scan waits so long for a last reader.
+
+    `targets` is the folder of files that tell Prometheus of this address.
+    """
+
+    port: int
+    host: str = var.METRICS_HOST.default
+    linger_s: float = var.METRICS_LINGER_S.default
+    targets: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +312,22 @@ def default_consumers(environ: Mapping[str, str] = os.environ) -> int:
     Slightly more than cores: one waits for the model server while another decodes.
     """
     return var.CONSUMERS.read(environ) or len(os.sched_getaffinity(0)) + 1
+
+
+def metrics_settings(
+    port: int | None = None, host: str | None = None, environ: Mapping[str, str] = os.environ
+) -> MetricsSettings | None:
+    """Read where metrics are served; `port` and `host`, from flags, take precedence. None: nowhere."""
+    chosen = var.METRICS_PORT.read(environ) if port is None else port
+    if chosen is None:
+        return None
+    targets = var.METRICS_TARGETS.read(environ)
+    return MetricsSettings(
+        chosen,
+        host or var.METRICS_HOST.read(environ),
+        var.METRICS_LINGER_S.read(environ),
+        Path(targets) if targets else None,
+    )
 
 
 def curve_keys(environ: Mapping[str, str] = os.environ) -> CurveKeys | None:

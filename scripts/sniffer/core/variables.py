@@ -81,7 +81,7 @@ class Setting(Generic[T]):
 
 _DATABASE, _SERVING, _IMAGES, _S3 = "MySQL", "Model server", "Images", "S3"
 _FLEET, _CURVE, _ROLLOUT = "Scan", "Fleet over a network", "Rollout"
-_AIRFLOW, _LOGS = "Airflow", "Logs"
+_AIRFLOW, _LOGS, _METRICS = "Airflow", "Logs", "Metrics"
 
 
 def _text(group: str, name: str, meaning: str, default: str = "", **more: Any) -> Setting[str]:
@@ -109,6 +109,36 @@ def _yes_or_no(text: str) -> bool:
 
 
 LOG_FORMAT = _text(_LOGS, "SNIFFER_LOG_FORMAT", "form of the log: text, or json for one JSON object a line", "text")
+
+MAX_PORT = 65535
+METRICS_PORT: Setting[int | None] = Setting(
+    _METRICS,
+    "SNIFFER_METRICS_PORT",
+    None,
+    "port of the metrics for Prometheus, 0 for a free one, which the log names",
+    int,
+    minimum=0,
+    shown="none: there are no metrics",
+    maximum=MAX_PORT,
+)
+METRICS_HOST = _text(
+    _METRICS, "SNIFFER_METRICS_HOST", "address that the metrics listen on; 0.0.0.0 in a pod", "127.0.0.1"
+)
+METRICS_TARGETS = _text(
+    _METRICS,
+    "SNIFFER_METRICS_TARGETS",
+    "folder of this machine where a program says its address to Prometheus, in a file for `file_sd_configs`, while its "
+    "metrics are served",
+    example="/var/lib/prometheus/sniffer",
+)
+METRICS_LINGER_S = _seconds(
+    _METRICS,
+    "SNIFFER_METRICS_LINGER_S",
+    20.0,
+    0,
+    "how long a scan that is done waits for Prometheus to read its last figures: until the next time it asks, and no "
+    "longer than this",
+)
 
 DATABASE_URL = _text(
     _DATABASE,

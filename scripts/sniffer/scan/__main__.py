@@ -27,6 +27,7 @@ from sniffer.core.program import Program
 from sniffer.core.progress_bar import shows_bars
 from sniffer.core.settings import database_settings, default_consumers, fleet_settings, image_settings, serving_settings
 from sniffer.scan.folder import private_folder
+from sniffer.scan.metrics_flags import METRICS_ENVIRONMENT, add_metrics_flags, asked_metrics, metrics_argv
 from sniffer.scan.request import (
     PART_OF_SCAN,
     SCAN_ENVIRONMENT,
@@ -189,6 +190,7 @@ class Fleet:
 
 def _add_arguments(parser: Parser) -> None:
     add_scan_flags(parser)
+    add_metrics_flags(parser)
     parser.add_argument(
         "--consumers", type=positive, metavar="N", help="processes (default: SNIFFER_CONSUMERS, else cores + 1)"
     )
@@ -219,7 +221,13 @@ PROGRAM = Program(
         "sniffer scan --bucket uploads --retry-failed             # only what failed before",
         "sniffer scan --bucket uploads --json > certificate.json",
     ),
-    environment=(*SCAN_ENVIRONMENT, "SNIFFER_CONSUMERS", "SNIFFER_MAX_RESTARTS", "SNIFFER_LOG_FORMAT"),
+    environment=(
+        *SCAN_ENVIRONMENT,
+        "SNIFFER_CONSUMERS",
+        "SNIFFER_MAX_RESTARTS",
+        "SNIFFER_LOG_FORMAT",
+        *METRICS_ENVIRONMENT,
+    ),
     hands_on=True,
     has_text=True,
     grace_s=None,  # nothing here waits for long, and a process that forks has no second thread
@@ -233,6 +241,7 @@ def _run(options: ScanOptions, arguments: argparse.Namespace, consumers: int) ->
     # Whatever can be seen without asking anybody is refused here, once, and not by every process of the fleet.
     for read in (database_settings, serving_settings, image_settings):
         read()
+    metrics = asked_metrics(arguments)
     consumer_argv = render_flags({"log_format": arguments.log_format})
     # The folder is ours alone (mode 0700), so nobody else on this machine can reach the socket in it.
     with private_folder("fleet") as folder, _display(options, folder) as display:
@@ -242,6 +251,11 @@ def _run(options: ScanOptions, arguments: argparse.Namespace, consumers: int) ->
         endpoint, max_restarts = f"{folder}/fleet", fleet_settings().max_restarts
         if arguments.scan_id is None:
             argv.append("--first-start")
+        if metrics is not None:
+            figures = folder / "metrics"
+            figures.mkdir()
+            argv += metrics_argv(metrics, figures)
+            consumer_argv += render_flags({"metrics_folder": figures})
         fleet = Fleet([*argv, *output_argv(arguments)], consumer_argv, consumers, endpoint, max_restarts, display)
         with Ending.by(fleet.stop):
             return fleet.run()

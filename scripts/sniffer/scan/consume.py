@@ -21,6 +21,7 @@ from sniffer.core.background import BackgroundThread
 from sniffer.core.ending import Ending
 from sniffer.core.errors import SnifferError, TransientError
 from sniffer.core.logs import configure_logging
+from sniffer.core.metrics import Giver, Metrics, counting_retries
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program
 from sniffer.core.settings import (
@@ -32,6 +33,7 @@ from sniffer.core.settings import (
 )
 from sniffer.scan.consumer import Consumer, NoProducer
 from sniffer.scan.decoding.process import open_decoder
+from sniffer.scan.metrics_flags import METRICS_ENVIRONMENT, add_metrics_flags, add_metrics_folder, opened_metrics
 from sniffer.scan.request import scan_id
 from sniffer.scan.score import Scorer
 from sniffer.scan.wire import ConsumerSocket
@@ -56,6 +58,8 @@ def _add_arguments(parser: Parser) -> None:
         action="store_true",
         help="as a part of `sniffer scan`: the producer checks everything, and is waited for as long as that takes",
     )
+    add_metrics_flags(parser)
+    add_metrics_folder(parser)
     # Of `sniffer scan`, which ends with what is written there.
     parser.add_argument("--reason", type=Path, help=argparse.SUPPRESS)
 
@@ -65,7 +69,8 @@ def _run(arguments: argparse.Namespace) -> int:
     name = f"{arguments.name or platform.node()}-{os.getpid()}"
     configure_logging(name, arguments.scan_id or "")
     try:
-        return _consume(arguments.endpoint, name, arguments.scan_id, check=not arguments.skip_checks)
+        with opened_metrics(arguments, Giver.CONSUMER) as metrics:
+            return _consume(arguments.endpoint, name, arguments.scan_id, metrics, check=not arguments.skip_checks)
     except SnifferError as error:
         # As a line of the log, since the scan shows the lines of many consumers.
         log.error("%s", error)
@@ -104,6 +109,7 @@ PROGRAM = Program(
         "SNIFFER_CURVE_SECRET_FILE",
         "SNIFFER_CURVE_SERVER_FILE",
         "SNIFFER_LOG_FORMAT",
+        *METRICS_ENVIRONMENT,
     ),
 )
 
@@ -113,9 +119,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return PROGRAM.main(argv)
 
 
-def _consume(endpoint: str, name: str, scan: str | None, *, check: bool) -> int:
+def _consume(endpoint: str, name: str, scan: str | None, metrics: Metrics, *, check: bool) -> int:
     fleet = fleet_settings()
-    with Database(database_settings()) as database, ModelServer(serving_settings()) as server:
+    on_retry = counting_retries(metrics, "mysql")
+    with (
+        Database(database_settings(), on_retry=on_retry) as database,
+        ModelServer(serving_settings(), metrics) as server,
+    ):
         if check:
             _check_database(database)
         else:
@@ -130,7 +140,7 @@ def _consume(endpoint: str, name: str, scan: str | None, *, check: bool) -> int:
         ):
             consumer = Consumer(
                 socket,
-                Scorer(database.images, server, decoder.render, fleet.batch_size).score,
+                Scorer(database.images, server, decoder.render, fleet.batch_size, metrics).score,
                 BackgroundThread("score"),
                 fleet,
                 name,

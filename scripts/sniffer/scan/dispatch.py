@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 
 from sniffer.adapters.s3.errors import NotFetched
 from sniffer.core.errors import IncompleteScan, SupersededRun
+from sniffer.core.metrics import NO_METRICS, STAGE_SECONDS, Metrics
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.core.settings import FleetSettings
 from sniffer.core.text import one_line, printable
@@ -72,7 +73,9 @@ class Dispatcher:
         clock: Clock,
         recheck: Callable[[], None],
         keeper: LeaseKeeper,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
+        self._metrics = metrics
         self._channel = channel
         self._lister = lister
         self._fetch = fetch
@@ -190,7 +193,7 @@ class Dispatcher:
     def _start_fetch(self, entry: Entry) -> None:
         if entry.is_poison:
             reason = f"{entry.lone_deaths} consumers died before it was decoded, each holding nothing else"
-            self.ledger.fetched(entry.number, Unscored(Outcome.FAILED, "kills_consumers", reason))
+            self.ledger.fetched(entry.number, Unscored(Outcome.FAILED, "kills_consumers", reason), self._clock())
         else:
             self._fetchers.submit(self._fetch_one, entry.number, entry.image)
 
@@ -210,7 +213,7 @@ class Dispatcher:
             number, content = self._fetched.get_nowait()
             if isinstance(content, BaseException):
                 raise content
-            self.ledger.fetched(number, content)
+            self.ledger.fetched(number, content, self._clock())
 
     # ---- consumers ------------------------------------------------------------------------------------------
 
@@ -296,6 +299,7 @@ class Dispatcher:
     def _hand_out(self) -> None:
         while grant := self.ledger.next_grant(self._clock()):
             name, entry = grant
+            self._metrics.observe(STAGE_SECONDS, entry.granted_at - entry.ready_at, stage="wait")
             self._send(name, Work(self._job.session, entry.number, entry.image, entry.verdict, entry.release()))
 
     def _send(self, name: bytes, message: FromProducer) -> None:

@@ -32,6 +32,7 @@ class Entry:
     lone_deaths: int = 0
     is_decoded: bool = False
     size_bytes: int = 0
+    ready_at: float = 0.0
     granted_at: float = 0.0
     grants: int = 0
     """How often it was handed out."""

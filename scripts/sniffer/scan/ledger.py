@@ -33,6 +33,8 @@ class Ledger:
         self._holder: dict[int, bytes] = {}
         self._given_up: dict[int, tuple[Outcome, bytes]] = {}
         self.counts: Counter[Outcome] = Counter()
+        self.corrected: Counter[Outcome] = Counter()
+        """Of images that count otherwise now: how they had counted."""
         self.digests = {outcome: ListingDigest() for outcome in Outcome}
         self._on_hand_bytes = 0
 
@@ -94,7 +96,7 @@ class Ledger:
         self._on_hand_bytes += entry.image.size_bytes
         return entry
 
-    def fetched(self, number: int, content: bytes | Unscored) -> None:
+    def fetched(self, number: int, content: bytes | Unscored, now: float = 0.0) -> None:
         """The image can be handed out: with its bytes, or with the verdict that there is nothing to decode."""
         entry = self._fetching.pop(number, None)
         if entry is None:
@@ -104,6 +106,7 @@ class Ledger:
             entry.verdict, entry.size_bytes = content, 0
         else:
             entry.verdict, entry.body, entry.size_bytes = None, content, len(content)
+        entry.ready_at = now
         self._ready.append(entry)
 
     def next_grant(self, now: float) -> tuple[bytes, Entry] | None:
@@ -213,6 +216,7 @@ class Ledger:
         if number in self._given_up and outcome not in GIVEN_UP:
             before, identity = self._given_up.pop(number)
             self._count(before, identity, -1)
+            self.corrected[before] += 1
             self._count(outcome, identity, 1)
             return True
         return False

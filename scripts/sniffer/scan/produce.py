@@ -24,6 +24,17 @@ from sniffer.core.ending import Ending
 from sniffer.core.errors import ContractError, SettingsError, TransientError
 from sniffer.core.files import check_writable
 from sniffer.core.logs import configure_logging
+from sniffer.core.metrics import (
+    CERTIFICATES,
+    FETCHED_BYTES,
+    LAST_PROGRESS,
+    NO_METRICS,
+    STAGE_SECONDS,
+    Giver,
+    Metrics,
+    counting_retries,
+    each_timed,
+)
 from sniffer.core.model_records import PIXEL_BYTES, ModelRecord
 from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program, ProgramResult
@@ -45,6 +56,7 @@ from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate, basis_of
 from sniffer.scan.lease import LeaseKeeper
 from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, empty_window_hint, images_to_score
+from sniffer.scan.metrics_flags import METRICS_ENVIRONMENT, add_metrics_flags, add_metrics_folder, opened_metrics
 from sniffer.scan.request import PART_OF_SCAN, SCAN_ENVIRONMENT, STABLE, ScanOptions, add_scan_flags, scan_options
 from sniffer.scan.run import ScanRun, Source
 from sniffer.scan.wire import ProducerSocket
@@ -56,6 +68,8 @@ T = TypeVar("T")
 
 def _add_arguments(parser: Parser) -> None:
     add_scan_flags(parser)
+    add_metrics_flags(parser)
+    add_metrics_folder(parser)
     parser.add_argument("--endpoint", help="where consumers connect: tcp://127.0.0.1:5555, or ipc://path")
     # For `sniffer scan`, which draws a bar from the file of --progress.
     parser.add_argument("--no-progress-lines", action="store_true", help=argparse.SUPPRESS)
@@ -77,7 +91,8 @@ def _run_program(arguments: argparse.Namespace) -> ProgramResult:
     if options.dry_run:
         return _dry_run(options, arguments.consumers)
     may_resume = arguments.scan_id is not None and not arguments.first_start
-    return _scan(options, arguments.endpoint, may_resume=may_resume)
+    with opened_metrics(arguments, Giver.PRODUCER) as metrics:
+        return _scan(options, arguments.endpoint, metrics, may_resume=may_resume)
 
 
 PROGRAM = Program(
@@ -97,6 +112,7 @@ PROGRAM = Program(
         "SNIFFER_CURVE_SERVER_FILE",
         "SNIFFER_CURVE_CLIENTS_FILE",
         "SNIFFER_LOG_FORMAT",
+        *METRICS_ENVIRONMENT,
     ),
     hands_on=True,
     has_text=True,
@@ -110,14 +126,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return program.main(argv)
 
 
-def _scan(options: ScanOptions, endpoint: str | None, *, may_resume: bool) -> ProgramResult:
+def _scan(options: ScanOptions, endpoint: str | None, metrics: Metrics, *, may_resume: bool) -> ProgramResult:
     if not endpoint:
         raise SettingsError("--endpoint is needed, for example tcp://127.0.0.1:5555 (only --dry-run does without)")
     fleet = fleet_settings()
-    with Database(database_settings()) as database:
-        model, bucket = _check_everything(database, options, may_resume=may_resume)
+    metrics.stamp(LAST_PROGRESS)
+    with _database(metrics) as database:
+        model, bucket = _check_everything(database, options, metrics, may_resume=may_resume)
         with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
-            certificate = _run_scan(options, database, model, bucket, socket, fleet, bar)
+            certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics)
+    metrics.add(CERTIFICATES, result="holds" if certificate.holds else "broken")
+    with Ending.by(metrics.stop_lingering):
+        metrics.linger()
     for warning in certificate.warnings:
         log.warning("%s", warning)
     problem = "" if certificate.holds else f"the certificate does not hold: {'; '.join(certificate.problems)}"
@@ -125,12 +145,18 @@ def _scan(options: ScanOptions, endpoint: str | None, *, may_resume: bool) -> Pr
     return ProgramResult(certificate.document(), text, 1 if problem else 0, problem)
 
 
+def _database(metrics: Metrics) -> Database:
+    return Database(database_settings(), on_retry=counting_retries(metrics, "mysql"))
+
+
 def _bar() -> AbstractContextManager[ProgressBar | None]:
     """A progress bar, where somebody would see it."""
     return ProgressBar("scan") if shows_bars() else nullcontext()
 
 
-def _check_everything(database: Database, options: ScanOptions, *, may_resume: bool) -> tuple[ModelRecord, Bucket]:
+def _check_everything(
+    database: Database, options: ScanOptions, metrics: Metrics, *, may_resume: bool
+) -> tuple[ModelRecord, Bucket]:
     """Everything that can be known to be wrong before the first image is touched.
 
     A first start fails at once. A scan that has run before is as patient with what is away as in its middle.
@@ -140,7 +166,8 @@ def _check_everything(database: Database, options: ScanOptions, *, may_resume: b
     model, serving = _resolve_model(database, options.model_version), serving_settings()
     with ModelServer(serving) as server:
         _ask("the model server", lambda: server.check(model.version), serving.patience_s if resumes else 0)
-    bucket = _ask("S3", lambda: _open_bucket(options.request), fetch_settings().patience_s if resumes else 0)
+    patience_s = fetch_settings().patience_s if resumes else 0
+    bucket = _ask("S3", lambda: _open_bucket(options.request, metrics), patience_s)
     return model, bucket
 
 
@@ -158,8 +185,9 @@ def _ask(system: str, question: Callable[[], T], patience_s: float) -> T:
     return Retry(system, "run the same command again", patience_s, first_pause_s=0.5).call(attempt)
 
 
-def _open_bucket(request: ScanRequest) -> Bucket:
-    bucket = bucket_of(request.bucket, fetch_settings(), image_settings().max_bytes)
+def _open_bucket(request: ScanRequest, metrics: Metrics = NO_METRICS) -> Bucket:
+    on_retry = counting_retries(metrics, "s3")
+    bucket = bucket_of(request.bucket, fetch_settings(), image_settings().max_bytes, on_retry=on_retry)
     bucket.check(request.prefix)
     return bucket
 
@@ -188,14 +216,16 @@ def _run_scan(
     socket: ProducerSocket,
     fleet: FleetSettings,
     bar: ProgressBar | None,
+    metrics: Metrics,
 ) -> Certificate:
     request, tally = options.request, ListingTally()
     # Each of their threads has a connection of its own.
-    with Database(database_settings()) as listing_database, Database(database_settings()) as lease_database:
+    with _database(metrics) as listing_database, _database(metrics) as lease_database:
+        pages = _images(request, listing_database, model, bucket, tally)
         source = Source(
-            _images(request, listing_database, model, bucket, tally),
+            each_timed(metrics, STAGE_SECONDS, pages, stage="list"),
             tally,
-            bucket.fetch,
+            _measured_fetch(bucket, metrics),
             BackgroundThread("list"),
             BackgroundThreads("fetch", fleet.fetch_threads),
             LeaseKeeper(lease_database.scans.renew, BackgroundThread("lease"), fleet.lease_s, time.monotonic),
@@ -211,12 +241,23 @@ def _run_scan(
             time.monotonic,
             progress_file=options.progress,
             bar=bar,
+            metrics=metrics,
         )
         with Ending.by(run.stop):
             certificate = run.run()
     if hint := empty_window_hint(request, tally):
         log.info("%s", hint)
     return certificate
+
+
+def _measured_fetch(bucket: Bucket, metrics: Metrics) -> Callable[[ListedObject], bytes]:
+    def fetch(image: ListedObject) -> bytes:
+        with metrics.timed(STAGE_SECONDS, stage="fetch"):
+            content = bucket.fetch(image)
+        metrics.add(FETCHED_BYTES, len(content))
+        return content
+
+    return fetch
 
 
 def _recheck(model: ModelRecord) -> None:

@@ -54,7 +54,10 @@ class ScanFigures:
 
 
 class ScanProgress:
-    """Reports on a scan. `path`, if given, always holds one whole JSON document; `bar` stands for the log lines."""
+    """Reports on a scan. `path`, if given, always holds one whole JSON document; `bar` stands for the log lines.
+
+    `on_report` is called with each report, and told whether something has moved since the last one.
+    """
 
     def __init__(
         self,
@@ -62,8 +65,10 @@ class ScanProgress:
         path: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         bar: ProgressBar | None = None,
+        on_report: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.tally = tally
+        self._on_report = on_report
         self._path = path
         self._clock = clock
         self._bar = bar
@@ -85,7 +90,9 @@ class ScanProgress:
             return
         while len(self._history) > 1 and now - self._history[0][0] > RATE_WINDOW_S:
             self._history.popleft()
-        if (seen := (self.tally.listed, done)) != self._seen:
+        seen = (self.tally.listed, done)
+        self._on_report(seen != self._seen)
+        if seen != self._seen:
             self._seen, self._moved_at = seen, now
         rate = (done - self._history[0][1]) / max(now - self._history[0][0], _SHORTEST_S)
         self._history.append((now, done))

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
 from sniffer.core.errors import ContractError, SettingsError, SnifferError, SupersededRun
+from sniffer.core.metrics import LAST_PROGRESS, NO_METRICS, Metrics
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.progress_bar import ProgressBar
 from sniffer.core.records import (
@@ -27,6 +28,7 @@ from sniffer.scan.certificate import StoredRows, certify
 from sniffer.scan.channel import Clock, ProducerChannel
 from sniffer.scan.comparison import acknowledged
 from sniffer.scan.dispatch import Dispatcher
+from sniffer.scan.figures import show_scan
 from sniffer.scan.lease import LeaseKeeper, new_holder, wait_for_lease
 from sniffer.scan.lister import Lister
 from sniffer.scan.listing import MAX_SAMPLES, ListingTally
@@ -93,6 +95,7 @@ class ScanRun:
         sleep: Callable[[float], None] = time.sleep,
         progress_file: Path | None = None,
         bar: ProgressBar | None = None,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._request = request
         self._model = model
@@ -103,7 +106,8 @@ class ScanRun:
         self._sleep = sleep
         self._keeper = source.keeper
         self._stopping = False
-        self._progress = ScanProgress(source.tally, progress_file, clock, bar)
+        self._metrics = metrics
+        self._progress = ScanProgress(source.tally, progress_file, clock, bar, self._show)
         self.dispatcher = Dispatcher(
             channel,
             Lister(source.pages, source.lister, channel.wake),
@@ -114,6 +118,7 @@ class ScanRun:
             clock,
             source.recheck,
             source.keeper,
+            metrics,
         )
 
     def run(self) -> Certificate:
@@ -154,6 +159,11 @@ class ScanRun:
         """End soon, incomplete. Safe in a signal handler."""
         self._stopping = True
         self.dispatcher.stop()
+
+    def _show(self, has_moved: bool) -> None:
+        if has_moved:
+            self._metrics.stamp(LAST_PROGRESS)
+        show_scan(self._metrics, self._tally, self.dispatcher.ledger)
 
     def _claim(self, holder: str) -> FencingToken:
         model, lease_s = self._model, self._keeper.lease_s

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sniffer.adapters.images import DECODER_VERSION
 from sniffer.core.errors import UnreadableImage
+from sniffer.core.metrics import NO_METRICS, ROWS, STAGE_SECONDS, Metrics
 from sniffer.core.records import FencingToken, Outcome, Result, Score, Unscored
 from sniffer.scan.decoding.frames import RenderedPicture
 from sniffer.scan.messages import Welcome, Work
@@ -53,8 +54,14 @@ class Scorer:
     """
 
     def __init__(
-        self, store: ImageStore, server: Predictor, render: Callable[[bytes], RenderedPicture], batch_size: int
+        self,
+        store: ImageStore,
+        server: Predictor,
+        render: Callable[[bytes], RenderedPicture],
+        batch_size: int,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
+        self._metrics = metrics
         self._store = store
         self._server = server
         self._render = render
@@ -73,13 +80,18 @@ class Scorer:
         scores = known | self._predict(job.model_version, pictures)
         fresh = set(pictures)
         results = [self._result(work, hashes, scores, refused, fresh) for work in batch]
-        outcomes = self._store.record(
-            results,
-            model_version=job.model_version,
-            token=job.token,
-            decoder_version=DECODER_VERSION,
-            rescan=job.rescan,
-        )
+        with self._metrics.timed(STAGE_SECONDS, stage="write"):
+            outcomes = self._store.record(
+                results,
+                model_version=job.model_version,
+                token=job.token,
+                decoder_version=DECODER_VERSION,
+                rescan=job.rescan,
+            )
+        for result, outcome in zip(results, outcomes, strict=True):
+            self._metrics.add(
+                ROWS, outcome=outcome, code=(result.error_code or "") if outcome is result.outcome else ""
+            )
         return [(work.number, outcome) for work, outcome in zip(batch, outcomes, strict=True)]
 
     def _decode(
@@ -96,7 +108,8 @@ class Scorer:
                 refused[content] = self._costly[content]
                 continue
             try:
-                pictures[content] = self._render(work.body)
+                with self._metrics.timed(STAGE_SECONDS, stage="decode"):
+                    pictures[content] = self._render(work.body)
             except UnreadableImage as error:
                 refused[content] = Unscored(Outcome.UNREADABLE, error.code, str(error))
                 self._remember(content, refused[content])
@@ -113,7 +126,8 @@ class Scorer:
         pixels = [rendering for picture in pictures.values() for rendering in picture.pixels]
         scores: list[float] = []
         for start in range(0, len(pixels), self._batch_size):
-            scores += self._server.predict(model_version, pixels[start : start + self._batch_size])
+            with self._metrics.timed(STAGE_SECONDS, stage="predict"):
+                scores += self._server.predict(model_version, pixels[start : start + self._batch_size])
         found: dict[bytes, Score] = {}
         left = iter(scores)
         for content, picture in pictures.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -17,6 +18,7 @@ from sniffer.adapters.mysql.scans import ScanRepository
 from sniffer.adapters.mysql.schema import SCHEMA_VERSION
 from sniffer.adapters.mysql.transactions import MIGRATION_TIMEOUT_S, Transactions
 from sniffer.core.errors import SettingsError
+from sniffer.core.retry import not_counted
 from sniffer.core.settings import DatabaseSettings
 
 
@@ -33,9 +35,9 @@ class DatabaseFacts:
 class Database:
     """The images, the scans and the models of one database, over one connection. Not shared between threads."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, *, on_retry: Callable[[], None] = not_counted) -> None:
         self._settings = settings
-        self._transactions = Transactions(settings)
+        self._transactions = Transactions(settings, on_retry=on_retry)
         self.images = ImageRepository(self._transactions)
         self.scans = ScanRepository(self._transactions)
         self.models = ModelRegistry(self._transactions)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sniffer.adapters.mysql.driver import IDLE_LIMIT_S, Connector, parse_address
 from sniffer.adapters.mysql.errors import PACKET_NUMBERS, error_number, keeps_connection, packet_error, reaction
-from sniffer.core.retry import Retry
+from sniffer.core.retry import Retry, not_counted
 from sniffer.core.settings import DatabaseSettings
 
 _T = TypeVar("_T")
@@ -32,11 +32,19 @@ class Transactions:
     """One process's connection to MySQL. Not shared between threads; opened on first use.
 
     SettingsError when the URL cannot be parsed. An answer is awaited for `answer_limit_s`, by default for a third of
-    the patience, between 5 and 60 s: a server that hangs is then left for a new connection.
+    the patience, between 5 and 60 s: a server that hangs is then left for a new connection. `on_retry` is called for
+    each transaction that is repeated.
     """
 
-    def __init__(self, settings: DatabaseSettings, *, answer_limit_s: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        *,
+        answer_limit_s: int | None = None,
+        on_retry: Callable[[], None] = not_counted,
+    ) -> None:
         self._settings = settings
+        self._on_retry = on_retry
         address = parse_address(settings.url)
         self._connector = Connector(address, answer_limit_s or int(min(60, max(5, settings.patience_s / 3))))
         self._engine: Engine = create_engine(
@@ -72,7 +80,9 @@ class Transactions:
         TransientError when patience ends.
         """
         patience_s = self._settings.patience_s if patience_s is None else patience_s
-        retry = Retry(f"MySQL at {self.place}", "check that it runs, then run again", patience_s)
+        retry = Retry(
+            f"MySQL at {self.place}", "check that it runs, then run again", patience_s, on_retry=self._on_retry
+        )
         return retry.call(lambda: self._attempt(work))
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:

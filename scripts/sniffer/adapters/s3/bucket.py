@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,6 +17,7 @@ from sniffer.adapters.s3.pages import BrokenPage
 from sniffer.adapters.s3.storage_classes import is_archived
 from sniffer.core.errors import SettingsError, TransientError
 from sniffer.core.records import ListedObject
+from sniffer.core.retry import not_counted
 
 TRIED = 10
 """Objects that `check` asks for, at most, before it says that none can be read."""
@@ -26,15 +27,24 @@ class Bucket:
     """One S3 bucket. `check` comes first; `fetch` and `read` may then be called from many threads at once.
 
     `patience_s` bounds how long an S3 that fails for the moment, or does not answer, is retried before giving up.
-    `requester_pays`: whoever asks, pays, and says so.
+    `requester_pays`: whoever asks, pays, and says so. `on_retry` is called for each retry, from any thread.
     """
 
     def __init__(
-        self, name: str, *, patience_s: float, max_bytes: int, connections: int = 16, requester_pays: bool = False
+        self,
+        name: str,
+        *,
+        patience_s: float,
+        max_bytes: int,
+        connections: int = 16,
+        requester_pays: bool = False,
+        on_retry: Callable[[], None] = not_counted,
     ) -> None:
         self.name = name
         self._max_bytes = max_bytes
-        self._client = BucketClient(name, patience_s=patience_s, connections=connections, requester_pays=requester_pays)
+        self._client = BucketClient(
+            name, patience_s=patience_s, connections=connections, requester_pays=requester_pays, on_retry=on_retry
+        )
         self._listing = Listing(self._client)
         self._files = BucketFiles(self._client)
         self._fetcher: Fetcher | None = None

@@ -27,7 +27,7 @@ from botocore.parsers import ResponseParserError
 from sniffer.adapters.s3.errors import Reaction, Refusal
 from sniffer.core.errors import SettingsError, SnifferError, TransientError
 from sniffer.core.redaction import KNOWN, without_password
-from sniffer.core.retry import Retry, RetryLater
+from sniffer.core.retry import Retry, RetryLater, not_counted
 from sniffer.core.text import one_line
 
 _T = TypeVar("_T")
@@ -53,10 +53,19 @@ class BucketClient:
     `patience_s` bounds how long an S3 that fails for the moment is retried before giving up.
     """
 
-    def __init__(self, name: str, *, patience_s: float, connections: int, requester_pays: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        patience_s: float,
+        connections: int,
+        requester_pays: bool,
+        on_retry: Callable[[], None] = not_counted,
+    ) -> None:
         self.name = name
         self.requester_pays = requester_pays
         self._patience_s = patience_s
+        self._on_retry = on_retry
         try:
             session = boto3.session.Session()
             self.s3: Any = session.client(
@@ -108,9 +117,7 @@ class BucketClient:
         Raises ClientError when S3 refuses, SettingsError when it would refuse everything, TransientError when the
         patience is over.
         """
-        retry = Retry(
-            "S3", "run again later", self._patience_s, first_pause_s=_FIRST_PAUSE_S, last_pause_s=_LAST_PAUSE_S
-        )
+        retry = Retry("S3", "run again later", self._patience_s, _FIRST_PAUSE_S, _LAST_PAUSE_S, self._on_retry)
         return retry.call(lambda: self._attempt(call))
 
     def _attempt(self, call: Callable[[], _T]) -> _T:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.s3.errors import InaccessibleCode, NotFetched
 from sniffer.adapters.s3.fetching import StoredObject
 from sniffer.core.errors import SettingsError, TransientError, UnreadableImage
 from sniffer.core.records import Outcome
+from sniffer.core.retry import not_counted
 from sniffer.core.settings import FetchSettings
 
 S3_SCHEME = "s3://"
@@ -22,7 +24,7 @@ def split_s3(location: str) -> tuple[str, str]:
     return name, key
 
 
-def bucket_of(name: str, fetch: FetchSettings, max_bytes: int) -> Bucket:
+def bucket_of(name: str, fetch: FetchSettings, max_bytes: int, *, on_retry: Callable[[], None] = not_counted) -> Bucket:
     """The bucket of that name, as the settings say; nothing is asked yet."""
     return Bucket(
         name,
@@ -30,6 +32,7 @@ def bucket_of(name: str, fetch: FetchSettings, max_bytes: int) -> Bucket:
         max_bytes=max_bytes,
         connections=fetch.threads,
         requester_pays=fetch.requester_pays,
+        on_retry=on_retry,
     )
 
 

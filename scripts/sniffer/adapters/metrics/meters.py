@@ -1,0 +1,118 @@
+"""The figures of core.metrics as objects of prometheus_client."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from sniffer.adapters.metrics.page import LastReading
+from sniffer.core.metrics import METRICS, OTHER, Giver, Kind, Metric, Metrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+Meter = TypeVar("Meter", Counter, Gauge, Histogram)
+
+MOST_PRESET = 20
+"""Metrics with at most so many label values show each from the start, as 0, so that a first event is an increase."""
+
+
+class PrometheusMetrics(Metrics):
+    """Keeps one program's figures. With `registry` None they are kept in the files of its process only.
+
+    A `reading` is what `linger` waits for.
+    """
+
+    def __init__(self, giver: Giver, registry: CollectorRegistry | None, reading: LastReading | None = None) -> None:
+        given = [metric for metric in METRICS if metric.giver in (giver, Giver.BOTH)]
+        self._reading = reading
+        self._counters = {
+            metric: _preset(metric, Counter(metric.name, metric.meaning, tuple(metric.labels), registry=registry))
+            for metric in given
+            if metric.kind is Kind.COUNTER
+        }
+        self._gauges = {
+            metric: _preset(
+                metric,
+                Gauge(metric.name, metric.meaning, tuple(metric.labels), registry=registry, multiprocess_mode="sum"),
+            )
+            for metric in given
+            if metric.kind is Kind.GAUGE
+        }
+        self._histograms = {
+            metric: _preset(
+                metric,
+                Histogram(metric.name, metric.meaning, tuple(metric.labels), registry=registry, buckets=metric.buckets),
+            )
+            for metric in given
+            if metric.kind is Kind.HISTOGRAM
+        }
+        self._totals: dict[tuple[str, ...], float] = defaultdict(float)
+
+    def add(self, metric: Metric, amount: float = 1.0, **labels: str) -> None:
+        _child(metric, self._counters[metric], labels).inc(amount)
+
+    def raise_to(self, metric: Metric, total: float, **labels: str) -> None:
+        known = (metric.name, *labels.values())
+        if total > self._totals[known]:
+            self.add(metric, total - self._totals[known], **labels)
+            self._totals[known] = total
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        _child(metric, self._gauges[metric], labels).set(value)
+
+    def observe(self, metric: Metric, value: float, **labels: str) -> None:
+        _child(metric, self._histograms[metric], labels).observe(value)
+
+    def stamp(self, metric: Metric) -> None:
+        self._gauges[metric].set(time.time())
+
+    @contextmanager
+    def timed(self, metric: Metric, **labels: str) -> Iterator[None]:
+        began_at = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.observe(metric, time.perf_counter() - began_at, **labels)
+
+    def linger(self) -> None:
+        if self._reading is not None:
+            self._reading.wait()
+
+    def stop_lingering(self) -> None:
+        if self._reading is not None:
+            self._reading.give_up()
+
+
+def registry_over(folder: Path | None) -> CollectorRegistry:
+    """An empty registry; with a folder, one of the figures of all processes that keep theirs there."""
+    registry = CollectorRegistry()
+    if folder is not None:
+        MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    return registry
+
+
+def _child(metric: Metric, meter: Meter, labels: dict[str, str]) -> Meter:
+    if not metric.labels:
+        return meter
+    return meter.labels(**{name: bounded(metric, name, labels[name]) for name in metric.labels})
+
+
+def bounded(metric: Metric, label: str, value: str) -> str:
+    """The value, if it is one that the label may have, else OTHER."""
+    return value if value in metric.labels[label] else OTHER
+
+
+def _preset(metric: Metric, meter: Meter) -> Meter:
+    values = list(product(*metric.labels.values()))
+    if metric.labels and len(values) <= MOST_PRESET:
+        for combination in values:
+            meter.labels(*combination)
+    return meter

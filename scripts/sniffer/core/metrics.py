@@ -1,0 +1,189 @@
+"""The figures that a running scan gives to Prometheus, as data, and what loops tell them to: by itself, nobody.
+
+The adapter makes Prometheus's objects of these records; the reference page is made of them, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from sniffer.core.outcomes import CODES
+from sniffer.core.records import Outcome
+
+T = TypeVar("T")
+
+OTHER = "other"
+"""The label value that stands for whatever a metric does not foresee: no key or message becomes a label."""
+
+
+class Kind(StrEnum):
+    """How Prometheus counts it."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Giver(StrEnum):
+    """The program that gives a figure; `sniffer scan` gives those of both."""
+
+    PRODUCER = "produce"
+    CONSUMER = "consume"
+    BOTH = "produce, consume"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure. `labels` has the values that each label may have: any other becomes OTHER."""
+
+    name: str
+    kind: Kind
+    giver: Giver
+    meaning: str
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    buckets: tuple[float, ...] = ()
+
+
+_OUTCOMES = {"outcome": tuple(map(str, Outcome))}
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+LISTED = Metric(
+    "sniffer_listed_objects_total",
+    Kind.COUNTER,
+    Giver.PRODUCER,
+    "objects that the scan has listed, in its window and up to its limit",
+)
+IMAGES = Metric(
+    "sniffer_images_total",
+    Kind.COUNTER,
+    Giver.PRODUCER,
+    "listed objects that have their outcome; those with a row count once it is committed. Less "
+    "`sniffer_corrected_images_total` it is the certificate's count",
+    _OUTCOMES,
+)
+CORRECTED = Metric(
+    "sniffer_corrected_images_total",
+    Kind.COUNTER,
+    Giver.PRODUCER,
+    "objects that were counted under this outcome, and then under another: given up, and scored after all",
+    _OUTCOMES,
+)
+FETCHED_BYTES = Metric(
+    "sniffer_fetched_bytes_total",
+    Kind.COUNTER,
+    Giver.PRODUCER,
+    "bytes of images read from S3; an image that is handed out again is read again",
+)
+QUEUE = Metric(
+    "sniffer_queue_images",
+    Kind.GAUGE,
+    Giver.PRODUCER,
+    "images under way: listed and to be fetched, being fetched or ready, held by consumers",
+    {"queue": ("to_fetch", "on_hand", "held")},
+)
+CREDIT = Metric(
+    "sniffer_credit_images", Kind.GAUGE, Giver.PRODUCER, "images that the living consumers would take at once"
+)
+CONSUMERS = Metric("sniffer_consumers", Kind.GAUGE, Giver.PRODUCER, "consumers that are taken for alive")
+LISTING_FINISHED = Metric(
+    "sniffer_listing_finished", Kind.GAUGE, Giver.PRODUCER, "1 once everything is listed, 0 before"
+)
+LAST_PROGRESS = Metric(
+    "sniffer_last_progress_timestamp_seconds",
+    Kind.GAUGE,
+    Giver.PRODUCER,
+    "when something was listed or got its outcome last (Unix time); at first, when the scan began",
+)
+CERTIFICATES = Metric(
+    "sniffer_certificates_total",
+    Kind.COUNTER,
+    Giver.PRODUCER,
+    "scans that ended with a certificate that holds, or with a broken one; one at most for each process",
+    {"result": ("holds", "broken")},
+)
+ROWS = Metric(
+    "sniffer_rows_total",
+    Kind.COUNTER,
+    Giver.CONSUMER,
+    "rows committed, by outcome and error code ([outcomes.md](outcomes.md)); empty for a score. An image that was "
+    "handed out twice may count twice",
+    {**_OUTCOMES, "code": ("", *CODES)},
+)
+STAGE_SECONDS = Metric(
+    "sniffer_stage_seconds",
+    Kind.HISTOGRAM,
+    Giver.BOTH,
+    "time of a stage: `list` a page and look it up, `fetch` an image with retries, `wait` for a consumer once fetched, "
+    "`decode` an image, `predict` a request's images with retries, `write` a batch's rows with retries",
+    {"stage": ("list", "fetch", "wait", "decode", "predict", "write")},
+    _SECONDS,
+)
+MODEL_SERVER_SECONDS = Metric(
+    "sniffer_model_server_seconds",
+    Kind.HISTOGRAM,
+    Giver.CONSUMER,
+    "time of one request to the model server, from sending it to the whole answer; `failed` is what is retried",
+    {"result": ("answered", "failed")},
+    _SECONDS,
+)
+RETRIES = Metric(
+    "sniffer_retries_total",
+    Kind.COUNTER,
+    Giver.BOTH,
+    "attempts that failed for the moment and were made again",
+    {"system": ("s3", "mysql", "serving")},
+)
+
+METRICS: tuple[Metric, ...] = tuple(value for value in globals().values() if isinstance(value, Metric))
+
+
+class Metrics:
+    """Where figures go. This one forgets them all and reads no clock, so that a simulation stays what it is."""
+
+    def add(self, metric: Metric, amount: float = 1.0, **labels: str) -> None:
+        """Count so many more. Any thread."""
+
+    def raise_to(self, metric: Metric, total: float, **labels: str) -> None:
+        """A counter that somebody else keeps has reached that total. One thread only."""
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        """A gauge has that value now."""
+
+    def observe(self, metric: Metric, value: float, **labels: str) -> None:
+        """One more value of a histogram. Any thread."""
+
+    def stamp(self, metric: Metric) -> None:
+        """A gauge of times is now."""
+
+    def linger(self) -> None:
+        """At the end of a scan: wait until somebody has read its last figures, for as long as settings allow."""
+
+    def stop_lingering(self) -> None:
+        """Wait no longer. Safe in a signal handler."""
+
+    def timed(self, metric: Metric, **labels: str) -> AbstractContextManager[object]:  # noqa: ARG002
+        """Observe how many seconds the block takes, also when it raises."""
+        return nullcontext()
+
+
+NO_METRICS = Metrics()
+
+
+def each_timed(metrics: Metrics, metric: Metric, items: Iterator[T], **labels: str) -> Iterator[T]:
+    """The same items; the time until each one comes is observed."""
+    while True:
+        with metrics.timed(metric, **labels):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
+
+
+def counting_retries(metrics: Metrics, system: str) -> Callable[[], None]:
+    """What to call for each retry of that system."""
+    return lambda: metrics.add(RETRIES, system=system)

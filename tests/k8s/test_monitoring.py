@@ -1,0 +1,124 @@
+"""Metrics in the cluster: who is asked, what is alerted on and drawn exists, and each alert fires when it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.manifests import Manifests, Render, render_folder
+
+from sniffer.core.metrics import METRICS, Kind
+from sniffer.core.settings import metrics_settings
+
+COMPONENT = "components/monitoring"
+NAMES = {
+    name
+    for metric in METRICS
+    for name in ([f"{metric.name}_bucket"] if metric.kind is Kind.HISTOGRAM else [metric.name])
+}
+PROMTOOL = shutil.which("promtool")
+
+
+@pytest.fixture(scope="module")
+def monitored(k8s: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifests:
+    """The CPU overlay with the component."""
+    folder = tmp_path_factory.mktemp("overlay")
+    up = os.path.relpath(k8s, folder)
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [f"{up}/overlays/cpu"],
+        "components": [f"{up}/{COMPONENT}"],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return render_folder(folder)
+
+
+@pytest.fixture
+def rules_folder(monitored: Manifests, tmp_path: Path) -> Path:
+    """A folder with the rules as Prometheus itself reads them, and their tests."""
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(monitored.get("PrometheusRule", "sniffer")["spec"]))
+    shutil.copy(Path(__file__).with_name("rules_test.yaml"), tmp_path)
+    return tmp_path
+
+
+def promtool(folder: Path, *words: str) -> None:
+    if PROMTOOL is None:
+        pytest.skip("promtool is not installed: it is in Debian's package prometheus")
+    done = subprocess.run([PROMTOOL, *words], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_listens_unless_the_component_is_there(render: Render, monitored: Manifests) -> None:
+    settings = render("overlays/cpu").get("ConfigMap", "sniffer-settings")["data"]
+    assert metrics_settings(environ=settings) is None
+    merged = monitored.get("ConfigMap", "sniffer-settings")["data"]
+    assert settings.items() <= merged.items()
+    found = metrics_settings(environ=merged)
+    assert found is not None and found.host == "0.0.0.0"
+    (endpoint,) = monitored.get("PodMonitor", "sniffer-fleet")["spec"]["podMetricsEndpoints"]
+    assert found.linger_s > 2 * int(endpoint["interval"].removesuffix("s"))
+
+
+def test_prometheus_is_let_in_to_the_port_of_every_pod_of_the_fleet(render: Render, monitored: Manifests) -> None:
+    settings = monitored.get("ConfigMap", "sniffer-settings")["data"]
+    port = int(settings["SNIFFER_METRICS_PORT"])
+    selected = monitored.get("PodMonitor", "sniffer-fleet")["spec"]["selector"]["matchLabels"]
+    policy = monitored.get("NetworkPolicy", "fleet-from-prometheus")["spec"]
+    assert policy["podSelector"]["matchLabels"] == selected
+    assert [each["port"] for each in policy["ingress"][0]["ports"]] == [port]
+    pods = [pod for name in ("pods", "fleet") for _, pod in render(name).pods()]
+    fleet = [pod for pod in pods if selected.items() <= pod["metadata"]["labels"].items()]
+    assert len(fleet) == 3
+    for pod in fleet:
+        (container,) = pod["spec"]["containers"]
+        assert {"name": "metrics", "containerPort": port} in [
+            {key: each[key] for key in ("name", "containerPort")} for each in container["ports"]
+        ]
+
+
+def test_every_figure_of_an_alert_or_a_panel_exists(monitored: Manifests) -> None:
+    rules = monitored.get("PrometheusRule", "sniffer")["spec"]["groups"][0]["rules"]
+    panels = dashboard(monitored)["panels"]
+    queries = [rule["expr"] for rule in rules] + [target["expr"] for each in panels for target in each["targets"]]
+    named = {name for query in queries for name in re.findall(r"\bsniffer_\w+", query)}
+    assert named <= NAMES
+    # Whatever is counted is seen somewhere; whether the listing has ended shows in two other figures.
+    assert NAMES - named == {"sniffer_listing_finished"}
+
+
+def test_the_dashboard_is_one(monitored: Manifests) -> None:
+    panels = dashboard(monitored)["panels"]
+    assert len({each["id"] for each in panels}) == len({each["title"] for each in panels}) == len(panels)
+    places = [(each["gridPos"]["x"], each["gridPos"]["y"]) for each in panels]
+    assert len(set(places)) == len(panels)
+
+
+def dashboard(monitored: Manifests) -> dict[str, Any]:
+    found = monitored.get("ConfigMap", "sniffer-dashboard")
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    document: dict[str, Any] = json.loads(found["data"]["sniffer.json"])
+    return document
+
+
+def test_each_alert_fires_when_it_should_and_only_then(rules_folder: Path) -> None:
+    tested = yaml.safe_load((rules_folder / "rules_test.yaml").read_text())["tests"]
+    fired = {case["alertname"] for test in tested for case in test["alert_rule_test"] if case["exp_alerts"]}
+    rules = yaml.safe_load((rules_folder / "rules.yaml").read_text())["groups"][0]["rules"]
+    assert fired == {rule["alert"] for rule in rules}
+    promtool(rules_folder, "check", "rules", "rules.yaml")
+    promtool(rules_folder, "test", "rules", "rules_test.yaml")
+
+
+def test_the_dashboards_queries_are_promql(monitored: Manifests, tmp_path: Path) -> None:
+    queries = [target["expr"] for each in dashboard(monitored)["panels"] for target in each["targets"]]
+    rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(queries)]
+    (tmp_path / "queries.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    promtool(tmp_path, "check", "rules", "queries.yaml")

@@ -66,6 +66,10 @@ class Registry:
                 state["ports"][name] = port
         return port
 
+    def has_port(self, name: str) -> bool:
+        """Whether the service has a port, or can be given one."""
+        return self._chooses_ports or name in self._read()["ports"]
+
     def is_alive(self, name: str) -> bool:
         """Whether the process that we started under this name still runs."""
         record = self._record(name)

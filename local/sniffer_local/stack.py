@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sniffer.core.redaction import SecretUrl
-from sniffer_local import airflow, mariadb, postgres, s3, serving
+from sniffer_local import airflow, mariadb, postgres, prometheus, s3, serving
 from sniffer_local.airflow import AirflowConnection
 from sniffer_local.keepers import Task
 from sniffer_local.layout import CHECKOUT, Layout
@@ -20,6 +20,7 @@ from sniffer_serve.command import as_configured
 DATABASE = "sniffer"
 BUCKET = "sniffer-demo"
 MARIADB, S3, MODEL_SERVER, API_SERVER = "mariadb", "s3", "model-server", "airflow-api-server"
+PROMETHEUS = "prometheus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,14 @@ class Stack:
     airflow_services: tuple[Service, ...]
     airflow_connections: tuple[AirflowConnection, ...]
     airflow_variables: Mapping[str, str]
+    prometheus: prometheus.PrometheusSite | None
+    prometheus_service: Service | None
 
     @property
     def servers(self) -> tuple[Service, ...]:
         """What depends on nothing else of the stack."""
-        return (self.database_service, self.metadata_service, self.s3_service, self.serving_service)
+        watching = (self.prometheus_service,) if self.prometheus_service else ()
+        return (self.database_service, self.metadata_service, self.s3_service, self.serving_service, *watching)
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -77,6 +81,7 @@ class Stack:
             "SNIFFER_ROLLOUT_TARGET": self.rollout_target,
             "SNIFFER_MODEL_BASE_PATH": self.model_base,
             **s3.aws_environ(self.s3_port),
+            **(self.prometheus.scan_environ() if self.prometheus else {}),
         }
 
 
@@ -86,11 +91,12 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
     s3_port, serving_port = registry.port(S3), registry.port(MODEL_SERVER)
     layout.models.mkdir(parents=True, exist_ok=True)
     metadata = postgres.prepare_site(layout.root / "postgres")
+    watching = _prometheus_site(layout, registry)
     site = airflow.prepare_site(
         layout.root / "airflow",
         CHECKOUT,
         registry.port(API_SERVER),
-        {"SNIFFER_ROLLOUT_TARGET": _rollout_target(layout)},
+        {"SNIFFER_ROLLOUT_TARGET": _rollout_target(layout), **(watching.scan_environ() if watching else {})},
         metadata,
     )
     return Stack(
@@ -108,7 +114,17 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
         tuple(airflow.airflow_services(site, layout.logs)),
         _airflow_connections(database, s3_port, serving_port),
         _airflow_variables(layout),
+        watching,
+        prometheus.prometheus_service(watching, layout.logs / "prometheus.log") if watching else None,
     )
+
+
+def _prometheus_site(layout: Layout, registry: Registry) -> prometheus.PrometheusSite | None:
+    """Prometheus where it is installed, but for a stack that was started without it, until `make demo` adds it."""
+    program = prometheus.installed()
+    if program is None or not registry.has_port(PROMETHEUS):
+        return None
+    return prometheus.prepare_site(program, layout.root / "prometheus", registry.port(PROMETHEUS))
 
 
 def _rollout_target(layout: Layout) -> str:

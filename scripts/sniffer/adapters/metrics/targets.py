@@ -13,7 +13,7 @@ from sniffer.core.files import write_json
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ScrapeTarget:
     """What such a file lists."""
 
     targets: tuple[str, ...]
@@ -36,7 +36,7 @@ def announced(folder: Path | None, host: str, port: int) -> Iterator[None]:
     except OSError as error:
         raise SettingsError(f"SNIFFER_METRICS_TARGETS: {folder} cannot be written: {error.strerror}") from error
     file = folder / f"sniffer-{os.getpid()}.json"
-    write_json(file, [Target((f"{host}:{port}",))])
+    write_json(file, [ScrapeTarget((f"{host}:{port}",))])
     try:
         yield
     finally:

@@ -1,11 +1,12 @@
-"""A small Excel workbook, as its format asks for it: one sheet of texts, numbers and empty cells."""
+"""A small Excel workbook, as its format asks for it: sheets of texts, numbers and empty cells."""
 
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TypeAlias
 
 _TYPES = (
     '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
@@ -13,35 +14,46 @@ _TYPES = (
     '<Default Extension="xml" ContentType="application/xml"/>'
     '<Override PartName="/xl/workbook.xml" '
     'ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"/>'
-    '<Override PartName="/xl/worksheets/sheet1.xml" '
-    'ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"/></Types>'
+    "{}</Types>"
 )
-_RELATIONS = (
-    '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" '
-    'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/{kind}" Target="{target}"/>'
-    "</Relationships>"
+_SHEET_TYPE = (
+    '<Override PartName="/xl/worksheets/sheet{}.xml" '
+    'ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"/>'
+)
+_RELATIONS = '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{}</Relationships>'
+_RELATION = (
+    '<Relationship Id="r{number}" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/{kind}" '
+    'Target="{target}"/>'
 )
 _WORKBOOK = (
     '<workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" '
     'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships">'
-    '<sheets><sheet name="labels" sheetId="1" r:id="r1"/></sheets></workbook>'
+    "<sheets>{}</sheets></workbook>"
 )
 _SHEET = (
     '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData></worksheet>'
 )
 
 
-def workbook(rows: Sequence[Sequence[str | int | None]]) -> bytes:
-    """The file's bytes."""
+Rows: TypeAlias = Sequence[Sequence[str | int | None]]
+
+
+def workbook(sheets: Rows | Mapping[str, Rows]) -> bytes:
+    """The file's bytes, of sheets by their names or of a single one."""
+    named = sheets if isinstance(sheets, Mapping) else {"labels": sheets}
+    numbers = range(1, len(named) + 1)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as parts:
-        parts.writestr("[Content_Types].xml", _TYPES)
-        parts.writestr("_rels/.rels", _RELATIONS.format(kind="officeDocument", target="xl/workbook.xml"))
-        parts.writestr("xl/workbook.xml", _WORKBOOK)
-        parts.writestr(
-            "xl/_rels/workbook.xml.rels", _RELATIONS.format(kind="worksheet", target="worksheets/sheet1.xml")
-        )
-        parts.writestr("xl/worksheets/sheet1.xml", _SHEET.format("".join(map(_row, range(1, len(rows) + 1), rows))))
+        parts.writestr("[Content_Types].xml", _TYPES.format("".join(map(_SHEET_TYPE.format, numbers))))
+        root = _RELATION.format(number=1, kind="officeDocument", target="xl/workbook.xml")
+        parts.writestr("_rels/.rels", _RELATIONS.format(root))
+        listed = (f'<sheet name="{escape(name)}" sheetId="{n}" r:id="r{n}"/>' for n, name in enumerate(named, 1))
+        parts.writestr("xl/workbook.xml", _WORKBOOK.format("".join(listed)))
+        related = (_RELATION.format(number=n, kind="worksheet", target=f"worksheets/sheet{n}.xml") for n in numbers)
+        parts.writestr("xl/_rels/workbook.xml.rels", _RELATIONS.format("".join(related)))
+        for number, rows in enumerate(named.values(), 1):
+            lines = "".join(map(_row, range(1, len(rows) + 1), rows))
+            parts.writestr(f"xl/worksheets/sheet{number}.xml", _SHEET.format(lines))
     return file.getvalue()
 
 

@@ -5,9 +5,10 @@ Columns: bucket, key, label; and, where there are some, slice, source and date (
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sniffer.adapters.s3.bucket import Bucket
@@ -24,6 +25,8 @@ from sniffer_model.data.table_rows import Table, TableRow, read_table
 
 _REQUIRED = ("bucket", "key", "label")
 _OPTIONAL = ("slice", "source", "date")
+_BUCKET = re.compile(r"[A-Za-z0-9._:-]+")
+"""Covers the names of all stores with an S3 API, and what S3 takes in their place."""
 _NAMED_ROWS = 20
 """How many wrong rows, or objects with two labels, a message names."""
 
@@ -92,7 +95,7 @@ def _labelled(files: Iterator[TableFile], location: str) -> LabelledSet:
 def _located_rows(files: Iterator[TableFile], location: str) -> Iterator[tuple[str, TableRow]]:
     for file in files:
         part = "" if file.name == location else f" of {file.name}"
-        table = read_table(file.data, file.name)
+        table = read_table(file.data, file.name, (*_REQUIRED, *_OPTIONAL))
         _check_columns(table, file)
         for row in table.rows:
             yield f"{row.where}{part}", TableRow(row.where, {**file.constants, **row.values}, row.problem)
@@ -102,9 +105,10 @@ def _check_columns(table: Table, file: TableFile) -> None:
     columns = (*table.columns, *file.constants)
     missing = [name for name in _REQUIRED if name not in columns]
     if missing:
+        there = one_line(", ".join(filter(None, columns))) or "none"
         raise SettingsError(
-            f"{file.name} has no column {', '.join(missing)} (it has {', '.join(filter(None, columns)) or 'none'}): a "
-            f"table of labels needs {', '.join(_REQUIRED)}, and may have {', '.join(_OPTIONAL)}"
+            f"{file.name} has no column {', '.join(missing)} (it has {there}): a table of labels needs "
+            f"{', '.join(_REQUIRED)}, and may have {', '.join(_OPTIONAL)}"
         )
     twice = sorted({name for name in (*_REQUIRED, *_OPTIONAL) if columns.count(name) > 1})
     if twice:
@@ -115,21 +119,25 @@ def _problem(row: TableRow) -> str | None:
     values = row.values
     if missing := [name for name in _REQUIRED if not values.get(name)]:
         return f"it has no {' and no '.join(missing)}"
-    if "/" in values["bucket"]:
+    if not _BUCKET.fullmatch(values["bucket"]):
         return f"{one_line(repr(values['bucket']))} is not a bucket name"
     if values["label"].strip() not in LABELS:
         return f"{one_line(repr(values['label']), 60)} is not a class of this model: use {' or '.join(LABELS)}"
     try:
-        parse_utc(values.get("date") or "2000-01-01")
-    except ValueError:
+        parse_utc(_date(values) or "2000-01-01")
+    except (ValueError, OverflowError):
         return f"{one_line(repr(values['date']), 60)} is no date: write it as 2026-11-20"
     return None
 
 
 def _image(row: TableRow) -> LabelledImage:
     values = row.values
-    optional = {name: values.get(name, "") for name in _OPTIONAL}
+    optional = {name: values.get(name, "") for name in _OPTIONAL} | {"date": _date(values)}
     return LabelledImage(f"{S3_SCHEME}{values['bucket']}/{values['key']}", values["label"].strip(), **optional)
+
+
+def _date(values: Mapping[str, str]) -> str:
+    return values.get("date", "").strip()
 
 
 def _without_contradictions(first_row: dict[LabelledImage, str]) -> LabelledSet:

@@ -59,14 +59,19 @@ class LocalSource:
         self.readers = os.cpu_count() or 1
 
     def labelled(self) -> LabelledSet:
-        """Every file under `labels/`, or without it every file of the directory; links to files included."""
+        """Every file under `labels/`, or without it every file of the directory; what links lead to included."""
         root = LABELS_FOLDER if (self._root / LABELS_FOLDER).is_dir() else ""
         return labelled_by_folder(sorted(self._keys(root)), self.location, root)
 
     def _keys(self, root: str) -> Iterator[str]:
-        for folder, _, files in os.walk(self._root / root):
+        for folder, folders, files in os.walk(self._root / root, followlinks=True):
+            here = Path(folder)
+            for name in folders:
+                # A folder of a class is often a link to where there is room; one to a folder above it has no end.
+                if (here / name).is_symlink() and here.resolve().is_relative_to((here / name).resolve()):
+                    raise SettingsError(f"{here / name} is a link to a folder that it lies in: remove the link")
             for name in files:
-                yield (Path(folder) / name).relative_to(self._root).as_posix()
+                yield (here / name).relative_to(self._root).as_posix()
 
     def why_gone(self, keys: Sequence[str]) -> str | None:  # noqa: ARG002 - keys come from the listing
         """Nothing to be found: these files were listed a moment ago."""

@@ -12,13 +12,13 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
 from pyarrow import parquet
-from python_calamine import CalamineError, CalamineWorkbook
+from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.settings import MIB
@@ -54,15 +54,18 @@ def is_table_name(name: str) -> bool:
     return name.lower().endswith(TABLE_SUFFIXES)
 
 
-def read_table(data: bytes, name: str) -> Table:
-    """The table in those bytes, by the end of its name; SettingsError when it cannot be read as one."""
+def read_table(data: bytes, name: str, wanted: Collection[str] | None = None) -> Table:
+    """The table in those bytes, by the end of its name; SettingsError when it cannot be read as one, also in its rows.
+
+    Of the columns that are not wanted nothing is looked at but their names: a column of pictures is no text.
+    """
     lower = name.lower()
     try:
         if lower.endswith(".gz"):
             data, lower = _unzipped(data, name), lower.removesuffix(".gz")
         if lower.endswith(".parquet"):
-            return _parquet(data)
-        return _excel(data, name) if lower.endswith(".xlsx") else _text(data, name)
+            return _parquet(data, name, wanted)
+        return _excel(data, name, wanted) if lower.endswith(".xlsx") else _text(data, name)
     except (pa.ArrowException, CalamineError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise _not_a_table(name, error) from error
 
@@ -84,16 +87,19 @@ def _unzipped(data: bytes, name: str) -> bytes:
 
 def _text(data: bytes, name: str) -> Table:
     lines = _Lines(data, name)
-    first = next(iter(lines), "")
+    first = next(filter(str.strip, lines), "")
+    if "\0" in first:
+        raise _not_a_table(name, "its header has NUL characters, as UTF-16 and UTF-32 have: save it as UTF-8")
     told = _TOLD_SEPARATOR.fullmatch(first.strip())
     reader = csv.reader(lines, delimiter=told[1] if told else _separator(first), strict=True)
+    filled = filter(_is_filled, reader)
     try:
-        header = next(reader, [])
+        header = next(filled, [])
         if told:
-            header = next(reader, [])
+            header = next(filled, [])
     except csv.Error as error:
         raise _not_a_table(name, error) from error
-    if not any(header):
+    if not header:
         raise _not_a_table(name, "it is empty")
     columns = _columns(header)
     return Table(columns, _text_rows(reader, columns, name))
@@ -142,12 +148,17 @@ def _text_rows(reader: Iterator[list[str]], columns: Sequence[str], name: str) -
         if fields is None:
             return
         where, number = f"line {number}", _line_number(reader) + 1
-        if not any(fields):
+        if not _is_filled(fields):
             continue
         problem = ""
         if len(fields) != len(columns):
             problem = f"it has {len(fields)} fields, and the header has {len(columns)}"
         yield TableRow(where, dict(zip(columns, fields, strict=False)), problem)
+
+
+def _is_filled(fields: Sequence[str]) -> bool:
+    """Whether the line holds anything but blanks."""
+    return any(fields) if len(fields) > 1 else any(map(str.strip, fields))
 
 
 def _line_number(reader: object) -> int:
@@ -162,42 +173,64 @@ def _columns(names: Iterable[object]) -> tuple[str, ...]:
 # ---- Parquet ------------------------------------------------------------------------------------------------
 
 
-def _parquet(data: bytes) -> Table:
+def _parquet(data: bytes, name: str, wanted: Collection[str] | None) -> Table:
     file = parquet.ParquetFile(pa.BufferReader(data))
-    return Table(_columns(file.schema_arrow.names), _parquet_rows(file))
+    names = file.schema_arrow.names
+    read = [one for one in names if wanted is None or _columns([one])[0] in wanted]
+    return Table(_columns(names), _parquet_rows(file, read, name))
 
 
-def _parquet_rows(file: parquet.ParquetFile) -> Iterator[TableRow]:
-    columns = _columns(file.schema_arrow.names)
+def _parquet_rows(file: parquet.ParquetFile, read: Sequence[str], name: str) -> Iterator[TableRow]:
     number = 0
-    for batch in file.iter_batches(_BATCH_ROWS):
-        for values in zip(*(_values(column) for column in batch.columns), strict=True):
-            number += 1
-            yield _typed_row(f"row {number}", columns, values)
+    try:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=read):
+            columns = _columns(batch.schema.names)
+            values = [_values(column, one, name) for one, column in zip(columns, batch.columns, strict=True)]
+            for row in zip(*values, strict=True):
+                number += 1
+                yield _typed_row(f"row {number}", columns, row)
+    except (pa.ArrowException, OSError) as error:
+        raise _not_a_table(name, error) from error
 
 
-def _values(column: pa.Array) -> list[object]:
-    if pa.types.is_timestamp(column.type):
-        # Python's times have no nanoseconds.
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    values: list[object] = column.to_pylist()
-    return values
+def _values(column: pa.Array, own: str, name: str) -> list[object]:
+    """The column's values; SettingsError that names it for what Python has no value of: the year 38,000."""
+    try:
+        if pa.types.is_timestamp(column.type):
+            # Python's times have no nanoseconds.
+            column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            values: list[object] = column.to_pylist()
+            return values
+        # What a writer calls text may be none; each row says so for itself.
+        return list(column.cast(pa.large_binary()).to_pylist())
+    except (OverflowError, ValueError, KeyError) as error:
+        raise _not_a_table(name, f"column {own}: {error}") from error
 
 
 # ---- Excel --------------------------------------------------------------------------------------------------
 
 
-def _excel(data: bytes, name: str) -> Table:
+def _excel(data: bytes, name: str, wanted: Collection[str] | None) -> Table:
     with zipfile.ZipFile(io.BytesIO(data)) as parts:
         if sum(part.file_size for part in parts.infolist()) > MAX_TABLE_BYTES:
             raise SettingsError(f"the table {name} is over {MAX_TABLE_BYTES // MIB} MiB when unpacked: split it")
-    sheets = CalamineWorkbook.from_filelike(io.BytesIO(data))
-    rows = sheets.get_sheet_by_index(0).to_python(skip_empty_area=False)
-    numbered = [(number, row) for number, row in enumerate(rows, start=1) if any(value != "" for value in row)]
-    if not numbered:
-        raise _not_a_table(name, "its first sheet is empty")
+    found = CalamineWorkbook.from_filelike(io.BytesIO(data))
+    sheets = {sheet: _filled_rows(found.get_sheet_by_name(sheet)) for sheet in found.sheet_names}
+    sheets = {sheet: rows for sheet, rows in sheets.items() if rows}
+    if not sheets:
+        raise _not_a_table(name, "it is empty")
+    if len(alike := [sheet for sheet, rows in sheets.items() if set(wanted or ()) & set(_columns(rows[0][1]))]) > 1:
+        raise _not_a_table(name, f"the sheets {', '.join(alike)} all have such columns: put the rows on one sheet")
+    numbered = sheets[alike[0]] if alike else next(iter(sheets.values()))
     columns = _columns(numbered[0][1])
     return Table(columns, (_typed_row(f"row {number}", columns, row) for number, row in numbered[1:]))
+
+
+def _filled_rows(sheet: CalamineSheet) -> list[tuple[int, list[object]]]:
+    """The rows that are not empty, by their numbers."""
+    rows = enumerate(sheet.to_python(skip_empty_area=False), start=1)
+    return [(number, list(row)) for number, row in rows if any(value != "" for value in row)]
 
 
 # ---- values -------------------------------------------------------------------------------------------------

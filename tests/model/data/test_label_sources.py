@@ -16,6 +16,7 @@ from PIL import Image
 from pyarrow import csv, parquet
 from support.scratch_bucket import ScratchBucket
 
+from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import LABELS
 from sniffer_model.data import count_labels, snapshot
 from sniffer_model.data.label_folders import is_no_image
@@ -296,3 +297,44 @@ def test_many_contradictory_labels_fail_the_snapshot_and_name_their_lines(
     told = complaint(capsys)
     assert "6 of 24 labels in" in told and "(6 conflicting_label)" in told
     assert "it has two labels: other (line 2), drugs (line 26)" in told
+
+
+def test_linked_folders_and_files_are_read_like_others(tmp_path: Path) -> None:
+    fill(tmp_path / "elsewhere")
+    (tmp_path / "images").mkdir()
+    for label in LABELS:
+        (tmp_path / "images" / label).symlink_to(tmp_path / "elsewhere" / label)
+    (tmp_path / "elsewhere/drugs/hard-001.png").hardlink_to(tmp_path / "elsewhere" / name_of(0))
+    (tmp_path / "elsewhere/drugs/soft-001.png").symlink_to(tmp_path / "elsewhere" / name_of(2))
+    keys = [image.key for image in open_source(str(tmp_path / "images")).labelled().images]
+    assert keys == sorted([*map(name_of, range(IMAGES)), "drugs/hard-001.png", "drugs/soft-001.png"])
+
+
+@pytest.mark.parametrize("link", ["labels/drugs/again", "labels/again"])
+def test_a_link_that_leads_back_is_refused_and_named(
+    link: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "images/labels", 4)
+    (tmp_path / "images" / link).symlink_to(tmp_path / "images/labels")
+    assert run(tmp_path / "images", tmp_path / "work") == 2
+    assert f"{link} is a link to a folder that it lies in: remove the link" in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (" b ,k,drugs,", "' b ' is not a bucket name"),
+        ("s3://b,k,drugs,", "'s3://b' is not a bucket name"),
+        ("b\x1b[31m,k,drugs,", r"'b\x1b[31m' is not a bucket name"),
+        ("b,k,Drugs,", "'Drugs' is not a class of this model: use other or drugs"),
+        ("b,k,drugs\u200b,", r"'drugs\u200b' is not a class of this model"),
+        ("b,k,drugs,20.11.2026", "'20.11.2026' is no date: write it as 2026-11-20"),
+        ("b,k,drugs,9999-12-31T23:59:59-10:00", "'9999-12-31T23:59:59-10:00' is no date"),
+        ("b,k,drugs,0001-01-01T00:00:00+10:00", "'0001-01-01T00:00:00+10:00' is no date"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_its_line(row: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(f"bucket,key,label,date\nb,a,other,  2026-11-20 \n{row}\n")
+    with pytest.raises(SettingsError) as refused:
+        open_source(str(tmp_path / "labels.csv")).labelled()
+    assert f"1 of 2 rows of {tmp_path}/labels.csv are wrong: line 3: {problem}" in str(refused.value)

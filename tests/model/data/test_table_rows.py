@@ -65,6 +65,8 @@ TABLES = {
     "parquet with dictionaries": ("labels.parquet", as_parquet(*(c.dictionary_encode() for c in columns(pa.string())))),
     "excel": ("labels.xlsx", workbook([HEADER, *ROWS])),
     "empty lines": ("labels.csv", delimited(",", "\n\n").encode()),
+    "an empty line before the header": ("labels.csv", b"\n  \n" + delimited(",").encode()),
+    "lines of blanks": ("labels.csv", delimited(",", "\n \t\n").encode()),
     "spaces and capitals in the header": ("labels.csv", delimited(",").replace("bucket,key", " Bucket , KEY").encode()),
 }
 
@@ -131,7 +133,7 @@ def test_binary_keys_that_are_no_text_are_a_problem_of_their_row() -> None:
         ("labels.parquet", b"bucket,key,label\n", "labels.parquet cannot be read as a table"),
         ("labels.parquet", as_parquet(*columns(pa.string()))[:-20], "labels.parquet cannot be read as a table"),
         ("labels.xlsx", b"bucket,key,label\n", "labels.xlsx cannot be read as a table"),
-        ("labels.xlsx", workbook([]), "labels.xlsx cannot be read as a table .its first sheet is empty"),
+        ("labels.xlsx", workbook([]), "labels.xlsx cannot be read as a table .it is empty"),
         ("labels.xlsx", workbook([HEADER])[:-40], "labels.xlsx cannot be read as a table"),
     ],
     # Packed bytes hold the time: each worker would name its tests otherwise.
@@ -152,3 +154,61 @@ def test_a_table_that_unpacks_to_more_than_fits_is_refused(name: str, monkeypatc
     )
     with pytest.raises(SettingsError, match="over 2 MiB when unpacked"):
         read_table(large, name)
+
+
+SHEET = [HEADER, *ROWS]
+NOTES = [["who", "when"], ["ana", "today"]]
+
+
+@pytest.mark.parametrize("sheets", [{"labels": SHEET, "notes": NOTES}, {"notes": NOTES, "empty": [], "labels": SHEET}])
+def test_of_several_sheets_the_one_with_such_columns_is_the_table(sheets: dict[str, list[list[str]]]) -> None:
+    table = read_table(workbook(sheets), "labels.xlsx", HEADER)
+    assert [[row.values[column] for column in HEADER] for row in table.rows] == ROWS
+
+
+def test_rows_on_two_sheets_are_not_half_of_them() -> None:
+    with pytest.raises(SettingsError, match=r"the sheets 2025, 2026 all have such columns: put the rows on one sheet"):
+        read_table(workbook({"2025": SHEET, "notes": NOTES, "2026": SHEET}), "labels.xlsx", HEADER)
+
+
+ODD_COLUMNS = {
+    "pictures": pa.array([b"\xff\xd8", b"\x89PNG", None], pa.binary()),
+    "a time in the year 38,506": pa.array([2**60, 1, None], pa.timestamp("us")),
+    "a time in no zone": pa.array([1, 2, None], pa.timestamp("ms", "Mars/Base")),
+    "a duration of aeons": pa.array([2**62, 1, None], pa.duration("s")),
+    "records": pa.array([{"a": 1}, {"a": 2}, None]),
+}
+
+
+def odd_parquet(**odd: pa.Array) -> bytes:
+    file = io.BytesIO()
+    plain = dict(zip(HEADER, columns(pa.large_string()), strict=True))
+    parquet.write_table(pa.table({**plain, **odd}), file)
+    return file.getvalue()
+
+
+def test_columns_that_nobody_wants_may_hold_anything() -> None:
+    table = read_table(odd_parquet(**ODD_COLUMNS), "labels.parquet", HEADER)
+    assert table.columns == (*HEADER, *ODD_COLUMNS)
+    assert [[*row.values.values()] for row in table.rows] == ROWS
+
+
+@pytest.mark.parametrize("name", ["a time in the year 38,506", "a time in no zone", "a duration of aeons"])
+def test_a_wanted_column_that_python_cannot_hold_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match="labels.parquet cannot be read as a table .column date: "):
+        list(read_table(odd_parquet(date=ODD_COLUMNS[name]), "labels.parquet", [*HEADER, "date"]).rows)
+
+
+def test_a_page_that_is_damaged_is_found_while_the_rows_are_read() -> None:
+    keys = pa.array([f"{number}.png" for number in range(5000)])
+    data = bytearray(as_parquet(pa.array(["b"] * 5000), keys, pa.array(["drugs"] * 5000)))
+    data[300:1500] = bytes(1200)
+    table = read_table(bytes(data), "labels.parquet")
+    with pytest.raises(SettingsError, match="labels.parquet cannot be read as a table"):
+        list(table.rows)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+def test_an_encoding_that_nothing_tells_is_named(encoding: str) -> None:
+    with pytest.raises(SettingsError, match="its header has NUL characters, as UTF-16 and UTF-32 have"):
+        read_table(delimited(",").encode(encoding), "labels.csv")

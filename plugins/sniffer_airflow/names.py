@@ -6,6 +6,7 @@ import hashlib
 import re
 from datetime import timedelta
 from pathlib import PurePath
+from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.sdk import Asset, conf
@@ -115,6 +116,11 @@ def page_path(name: str) -> str:
 
 def _base_url() -> str:
     return str(conf.get("api", "base_url", fallback="")).rstrip("/")
+
+
+def type_of_run(dag_run: Any) -> str:
+    """What kind of run it is, such as `scheduled`: Airflow hands a task an enum whose `str` is another text."""
+    return str(getattr(dag_run.run_type, "value", dag_run.run_type))
 
 
 def dag_run_text(dag_id: str, run_id: str) -> str:

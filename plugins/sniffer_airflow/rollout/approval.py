@@ -25,7 +25,7 @@ from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.program import words_of
 from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
-from sniffer_airflow.names import APPROVAL_LIMIT, EXPORT_DAG, SAVEDMODEL
+from sniffer_airflow.names import APPROVAL_LIMIT, EXPORT_DAG, SAVEDMODEL, type_of_run
 from sniffer_airflow.rollout.form import RolloutForm
 from sniffer_airflow.rollout.policy import ApprovalPolicy, Proposal, needs_approval, objection
 from sniffer_airflow.rollout.question import AUTOMATIC_RUN, Asked, question, requester
@@ -85,7 +85,7 @@ class Approval(ApprovalOperator):
         deadline = self._deadline(context)
         self.response_timeout = max(deadline - datetime.now(UTC), timedelta(seconds=1))
         asked = Asked(
-            requester(proposal.requester, str(context["dag_run"].run_type)),
+            requester(proposal.requester, type_of_run(context["dag_run"])),
             deadline,
             cannot_approve=proposal.involved() if policy.four_eyes else (),
             warnings=remarks.warnings,
@@ -158,7 +158,7 @@ def proposal_of(context: Context, version: int, policy: ApprovalPolicy) -> tuple
     """
     run = context["dag_run"]
     form = RolloutForm.parse({name: value for name, value in context["params"].items() if name != _REASON})
-    is_automatic = str(run.run_type) == AUTOMATIC_RUN
+    is_automatic = type_of_run(run) == AUTOMATIC_RUN
     asked_by: tuple[str, ...] = (run.triggering_user_name,) if run.triggering_user_name else ()
     if is_automatic and not asked_by:
         asked_by = _asked_by_exports(context, version)

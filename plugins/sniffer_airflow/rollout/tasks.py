@@ -18,7 +18,7 @@ from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
 from sniffer_airflow.forms.variables import model_base, read_variable
-from sniffer_airflow.names import MODEL_BASE_VARIABLE, SAVEDMODEL, SERVING_MODEL
+from sniffer_airflow.names import MODEL_BASE_VARIABLE, SAVEDMODEL, SERVING_MODEL, type_of_run
 from sniffer_airflow.rollout.approval import say_who_asked, say_who_decided
 from sniffer_airflow.rollout.form import FORCE_FIELD, ROLL_BACK, RolloutForm
 from sniffer_airflow.rollout.plan import RolloutPlan, plan_rollout
@@ -42,7 +42,7 @@ def plan(
     It is the form's, or what the table `models` says, and never what an event says. Skipped, with everything after it,
     when an event started the run and there is nothing new.
     """
-    is_automatic = str(dag_run.run_type) == AUTOMATIC_RUN
+    is_automatic = type_of_run(dag_run) == AUTOMATIC_RUN
     told(triggering_asset_events.get(SAVEDMODEL) or (), SavedmodelExtra)  # names in the log what is no fact
     with errors_by_reaction():
         form = RolloutForm.parse(params)

@@ -17,6 +17,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from sniffer.core.errors import SettingsError
+from sniffer_airflow.names import type_of_run
 
 SCHEDULED, BACKFILL = "scheduled", "backfill"
 PERIODIC = frozenset({SCHEDULED, BACKFILL})
@@ -39,7 +40,7 @@ class RunDates:
     def of(cls, dag_run: Any) -> RunDates:
         """Read them from a task's `dag_run`."""
         return cls(
-            run_type=str(getattr(dag_run.run_type, "value", dag_run.run_type)),
+            run_type=type_of_run(dag_run),
             run_after=dag_run.run_after,
             logical_date=dag_run.logical_date,
             interval_start=dag_run.data_interval_start,

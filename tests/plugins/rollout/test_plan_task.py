@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from support.asset_events import event, triggering
 from support.dag_runs import connection_of
@@ -36,7 +37,7 @@ def planned(*events: Any, store: Store | None = None, **form: Any) -> dict[str, 
     """What `plan` says; the run is automatic if there are events."""
     found: Any = plan.function(
         params=form,
-        dag_run=SimpleNamespace(run_type="asset_triggered" if events else "manual"),
+        dag_run=SimpleNamespace(run_type=DagRunType.ASSET_TRIGGERED if events else DagRunType.MANUAL),
         triggering_asset_events=triggering(*events),
         task_state_store=store or Store(),
     )

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.exceptions import AirflowFailException
 from support.asset_events import event, triggering
 from support.dag_runs import connection_of
@@ -42,7 +43,7 @@ def promoted(answer: Any, *, asked_by: str | None = "ana", run_type: str = "manu
         "task": task,
         "ti": SimpleNamespace(xcom_pull=lambda task_ids: {"approve": answer}[task_ids]),
         "dag_run": SimpleNamespace(
-            dag_id=GIVEN["dag_id"], run_id=GIVEN["run_id"], run_type=run_type, triggering_user_name=asked_by
+            dag_id=GIVEN["dag_id"], run_id=GIVEN["run_id"], run_type=DagRunType(run_type), triggering_user_name=asked_by
         ),
         "params": {},
         "inlet_events": triggering(event(SAVEDMODEL, {}), *events),

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
+from airflow.sdk.execution_time.comms import ErrorResponse
+from sqlalchemy.exc import OperationalError
 from support.dag_runs import run, stand_in
 
 from sniffer_airflow.training import tasks as training
@@ -110,3 +112,33 @@ def test_no_variable_takes_a_dag_away(value: str, monkeypatch: pytest.MonkeyPatc
     for dag in bag.dags.values():
         stored = json.dumps(DagSerialization.serialize_dag(dag))
         assert not re.search(r"(?<!\\)(\\\\)*\\u(0000|d[89a-f])", stored), "PostgreSQL cannot keep it"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OperationalError("SELECT 1", {}, Exception("secret-1")),  # the metadata database
+        AirflowRuntimeError(ErrorResponse(detail={"secret": "secret-1"})),  # the API that stands before it
+        PermissionError("secret-1"),  # a secrets backend
+        TimeoutError("secret-1"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_what_fails_while_a_form_is_made_takes_no_dag_away_and_is_asked_once_a_form(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    def fail(name: str, **_: object) -> str:
+        asked.append(name)
+        raise failure
+
+    monkeypatch.setattr("airflow.sdk.Variable.get", fail)
+    bag = DagBag(DAGS)
+    assert bag.import_errors == {}
+    assert set(bag.dags) == set(NEAREST)
+    for dag_id, field in (("scan_bucket", "bucket"), ("retrain_model", "source"), ("watch_labels", "new_labels")):
+        param: Any = bag.dags[dag_id].params.get_param(field)
+        assert "unknown" in param.schema["description_md"] and "at the moment" in param.schema["description_md"]
+    assert sorted(asked) == ["sniffer_bucket", "sniffer_retraining", "sniffer_retraining"]
+    assert "secret-1" not in caplog.text

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from airflow.sdk import Param, Variable, get_parsing_context
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.text import one_line
 from sniffer_airflow.forms.fields import Json, text_field, text_rule
 from sniffer_airflow.forms.values import Values, check_value, checked
 from sniffer_airflow.names import MODEL_BASE_VARIABLE
@@ -46,6 +47,18 @@ def variable_now(name: str) -> str | None:
         return None
 
 
+def variables_now(*names: str) -> tuple[str | None, ...]:
+    """As `variable_now` for each of them; after one that cannot be read the others are not tried.
+
+    A secrets backend that hangs is waited for once: Airflow ends the parsing of a file that takes long, without its
+    DAG.
+    """
+    found: list[str | None] = []
+    for name in names:
+        found.append(None if None in found else variable_now(name))
+    return tuple(found)
+
+
 def read_variable(name: str) -> str:
     """The Variable's value without surrounding white space; empty when it is not set."""
     return str(Variable.get(name, default="")).strip()
@@ -63,13 +76,23 @@ def checked_text(text: str, name: str, field: Param) -> str:
     return text
 
 
+def _named_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """The object of these names; ValueError for a name that is there twice, of which JSON would take the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{one_line(twice, 60)} is there more than once")
+    return found
+
+
 def checked_json(text: str, name: str, fields: Mapping[str, Param], example: str) -> Values:
     """The Variable's JSON object of these fields; an empty text is an empty object.
 
     Raises SettingsError that names the Variable for another form, an unknown field or a value that a field cannot be.
     """
     try:
-        document: Json = json.loads(text or "{}")
+        document: Json = json.loads(text or "{}", object_pairs_hook=_named_once)
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{in_words(name)} is not JSON ({error}); it looks like {example}") from None
     if not isinstance(document, Mapping):

@@ -24,7 +24,7 @@ from sniffer_airflow.forms.fields import (
     time_field,
 )
 from sniffer_airflow.forms.values import checked
-from sniffer_airflow.forms.variables import checked_json, checked_text, variable_now
+from sniffer_airflow.forms.variables import checked_json, checked_text, variables_now
 from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_DAG, SCAN_VARIABLE, form_of
 from sniffer_airflow.scan.window import has_only_known_placeholders
 
@@ -155,7 +155,8 @@ _UNSEEN = _Today()
 
 def scan_params() -> dict[str, Param]:
     """The form's fields. Every default validates; together the defaults mean: the nightly target, with `stable`."""
-    return _fields(_Today(_bucket_help(), _prefix_default(), _allow_empty_now()))
+    bucket, prefix, more = variables_now(BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE)
+    return _fields(_Today(_bucket_help(bucket), _prefix_default(prefix), _allow_empty_now(more)))
 
 
 def _fields(today: _Today) -> dict[str, Param]:
@@ -247,8 +248,8 @@ def _more_fields(today: _Today) -> dict[str, Param]:
     }
 
 
-def _bucket_help() -> str:
-    match variable_now(BUCKET_VARIABLE):
+def _bucket_help(variable: str | None) -> str:
+    match variable:
         case None:
             default = f"the nightly target, unknown at the moment: the Variable {BUCKET_VARIABLE} cannot be read."
         case "":
@@ -258,8 +259,8 @@ def _bucket_help() -> str:
     return f"Name of the S3 bucket, or a URL such as s3://my-images/uploads/. *If empty:* {default}"
 
 
-def _prefix_default() -> str:
-    match variable_now(PREFIX_VARIABLE):
+def _prefix_default(variable: str | None) -> str:
+    match variable:
         case None:
             nightly = "unknown at the moment"
         case "":
@@ -272,10 +273,9 @@ def _prefix_default() -> str:
     )
 
 
-def _allow_empty_now() -> bool | None:
+def _allow_empty_now(variable: str | None) -> bool | None:
     """What the Variable says; None while it is wrong or unreadable, which every run will say."""
-    now = variable_now(SCAN_VARIABLE)
     try:
-        return None if now is None else NightlyTarget.parse("", "", now).allow_empty
+        return None if variable is None else NightlyTarget.parse("", "", variable).allow_empty
     except SettingsError:
         return None

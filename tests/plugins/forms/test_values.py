@@ -140,7 +140,19 @@ def test_values_are_read_as_what_they_are() -> None:
     assert [values(setting=word).setting("setting") for word in ("on", "off", None)] == [True, False, None]
 
 
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, "1" * 5000, '"\\', "nul"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[" * 100_000,
+        "1" * 5000,
+        '"\\',
+        "nul",
+        "\ufeff{}",
+        '{"text": "a", "text": "b"}',
+        '{"limits": {"a": 1, "a": 2}}',
+    ],
+)
 def test_a_variable_that_is_no_json_is_an_error_of_ours(text: str) -> None:
     with pytest.raises(SettingsError, match="the Variable sniffer_x is not JSON .*; it looks like EXAMPLE"):
         checked_json(text, "sniffer_x", FIELDS, "EXAMPLE")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.timetables import interval
@@ -59,3 +60,33 @@ def test_later_nights_are_airflows_own(now: list[DateTime]) -> None:
     assert next_night(last=MIDNIGHT) == MIDNIGHT + DAY
     # Nobody catches up on a week in which it was paused, but for its last night.
     assert next_night(last=MIDNIGHT - 7 * DAY) == MIDNIGHT
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "days"),
+    [
+        (date(2026, 10, 24), date(2026, 10, 26), 3),  # an hour more
+        (date(2026, 3, 28), date(2026, 3, 30), 3),  # an hour less
+        (date(2026, 10, 25), date(2026, 10, 25), 1),
+        (date(2026, 10, 26), date(2026, 10, 24), 0),
+    ],
+)
+@pytest.mark.parametrize("zone", [BERLIN, ZoneInfo("America/New_York"), ZoneInfo("Australia/Sydney"), UTC])
+@pytest.mark.parametrize("in_utc", [True, False])
+def test_a_backfill_has_the_days_that_were_typed_also_where_the_clocks_change(
+    zone: tzinfo, in_utc: bool, first: date, last: date, days: int
+) -> None:
+    typed = [datetime.combine(day, time(), zone) for day in (first, last)]
+    ends = [instance(moment.astimezone(UTC) if in_utc else moment) for moment in typed]
+    schedule, restriction = NightsAndBackfills(), TimeRestriction(ends[0], ends[1], catchup=True)
+    found: list[date] = []
+    info = schedule.next_dagrun_info_v2(last_dagrun_info=None, restriction=restriction)
+    while info is not None:
+        assert info.data_interval is not None
+        assert info.data_interval.end - info.data_interval.start == DAY
+        found.append(info.data_interval.start.date())
+        info = schedule.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
+    assert found == [first + n * DAY for n in range(days)]

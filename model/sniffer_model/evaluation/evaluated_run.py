@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from sniffer.core.errors import ContractError
 from sniffer.core.files import read_json
 from sniffer.core.model_metrics import ModelMetrics
@@ -16,6 +18,7 @@ from sniffer_model.data.near_duplicates import first_of_each_group
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.figures import ScoredImages
 from sniffer_model.release.publish import digest_file
+from sniffer_model.statistics.metrics import Scores
 from sniffer_model.training.checks import check_both_classes
 from sniffer_model.workdir import TrainingRecord, Workdir
 
@@ -29,6 +32,13 @@ def check_trained(workdir: Workdir, manifest: Manifest, training: TrainingRecord
             raise ContractError(f"{path} is missing: train again")
     if training.head_digest != digest_file(workdir.head_weights):
         raise ContractError(f"{workdir.head_weights} is not what was trained: train again")
+
+
+def check_scores(scores: Scores, whose: str) -> None:
+    """Raise ContractError unless every score is one: NaN would pass for the lowest of all, and hide in every figure."""
+    wrong = int(np.sum(~((scores >= 0) & (scores <= 1))))
+    if wrong:
+        raise ContractError(f"{whose} gives {wrong} of {len(scores)} images no score from 0 to 1: train again")
 
 
 def read_metrics(workdir: Workdir, training: TrainingRecord) -> ModelMetrics:
@@ -75,6 +85,7 @@ def score_splits(
         kept = first_of_each_group(data.entries)
         entries = tuple(data.entries[row] for row in kept)
         scores = predict_scores(head, data.features[kept])
+        check_scores(scores, f"the model in {workdir.path}")
         return ScoredImages(entries, data.truth[kept], scores, data.left_out, len(data.entries) - len(kept))
 
     return {split: score(split) for split in splits}

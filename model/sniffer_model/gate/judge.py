@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.changed_images import ChangedImages
 from sniffer.core.errors import SettingsError
@@ -239,6 +241,10 @@ def _compare_with(stable: StableModel, candidate: Candidate, options: GateOption
     test = score_splits(*run, options.feature_cache, options.images, (Split.TEST,))[Split.TEST]
     source = open_source(candidate.manifest.source)
     theirs, readable = stable_scores(stable.directory, test.entries, source, options.images)
+    if len(np.unique(test.truth[readable])) < len(LABELS):
+        raise SettingsError(
+            "of one class no test image can be read any more: the stable model cannot be compared; take a new snapshot"
+        )
     metrics, draws = candidate.metrics, candidate.metrics.bootstrap
     entries = [entry for entry, kept in zip(test.entries, readable, strict=True) if kept]
     rivals = (

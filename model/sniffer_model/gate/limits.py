@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from sniffer.core.errors import SettingsError
@@ -30,8 +31,8 @@ class Limits:
         for field in fields(self):
             value = getattr(self, field.name)
             # Written so that NaN is refused too.
-            if value is not None and not value >= 0:
-                raise SettingsError(f"--{field.name.replace('_', '-')} must not be negative, not {value:g}")
+            if value is not None and not 0 <= value < math.inf:
+                raise SettingsError(f"--{field.name.replace('_', '-')} must be a number from 0 on, not {value:g}")
 
     def laxer(self) -> dict[str, tuple[float, float]]:
         """The limits that ask for less than the defaults, each as it is and as it is by default."""

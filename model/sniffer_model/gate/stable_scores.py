@@ -18,6 +18,7 @@ from sniffer.core.settings import ImageSettings
 from sniffer_model.data.entry_pixels import entry_pixels
 from sniffer_model.data.manifest import ManifestEntry
 from sniffer_model.data.source import ImageSource
+from sniffer_model.evaluation.evaluated_run import check_scores
 from sniffer_model.training.network import PIXELS_INPUT, SCORE_OUTPUT, load_signatures
 
 _BATCH_SIZE = 32
@@ -30,15 +31,17 @@ def stable_scores(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The model's score of each image, and whether it could be read; [n] both, NaN where it could not.
 
-    Raises ContractError when the model lacks a signature, SettingsError when more than MAX_LOST_SHARE is lost.
+    Raises ContractError when the model lacks a signature or gives what is no score, SettingsError when more than
+    MAX_LOST_SHARE is lost.
     """
     score = load_signatures(directory)[PIXELS_SIGNATURE]
-    scores = np.full(len(entries), np.nan)
+    scores, readable = np.full(len(entries), np.nan), np.zeros(len(entries), np.bool_)
     with StageProgress("stable model", len(entries)) as progress:
         for rows, pixels in _batches(entries, source, limits):
             scores[rows] = score(**{PIXELS_INPUT: tf.constant(pixels)})[SCORE_OUTPUT].numpy()
+            readable[rows] = True
             progress.advance(len(rows))
-    readable = ~np.isnan(scores)
+    check_scores(scores[readable], f"the stable model in {directory}")
     lost = int(np.sum(~readable))
     if lost > MAX_LOST_SHARE * len(entries):
         raise SettingsError(

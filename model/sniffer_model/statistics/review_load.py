@@ -20,6 +20,10 @@ PLANNING_CONFIDENCE = 0.999
 which must confirm it: at the same confidence every other threshold would fail there by chance."""
 
 
+MOST_IMAGES = 10**12
+"""A number of images a night above it is a slip of the keyboard."""
+
+
 class ThresholdRule(StrEnum):
     """By what the threshold is chosen, on the validation split."""
 
@@ -43,10 +47,10 @@ class ReviewPlan:
         # Written so that NaN is refused too.
         if not 0 < self.prevalence < 1:
             raise SettingsError(f"--prevalence must be between 0 and 1, not {self.prevalence:g}")
-        if not self.nightly_volume > 0:
-            raise SettingsError(f"--nightly-volume must be above 0, not {self.nightly_volume}")
-        if self.capacity is not None and not self.capacity > 0:
-            raise SettingsError(f"--capacity must be above 0, not {self.capacity:g}")
+        if not 0 < self.nightly_volume <= MOST_IMAGES:
+            raise SettingsError(f"--nightly-volume must be above 0 and at most {MOST_IMAGES:,}")
+        if self.capacity is not None and not 0 < self.capacity <= MOST_IMAGES:
+            raise SettingsError(f"--capacity must be above 0 and at most {MOST_IMAGES:,}, not {self.capacity:g}")
         if not 0 < self.target_precision <= 1:
             raise SettingsError(f"--target-precision must be above 0 and at most 1, not {self.target_precision:g}")
 

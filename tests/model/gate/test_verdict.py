@@ -258,7 +258,15 @@ def test_an_override_needs_both_a_name_and_a_reason(name: str, reason: str) -> N
         Override(name, reason)
 
 
-@pytest.mark.parametrize("limits", [{"min_pr_auc": -0.1}, {"max_recall_loss": float("nan")}, {"min_slice_images": -1}])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"min_pr_auc": -0.1},
+        {"max_recall_loss": float("nan")},
+        {"min_slice_images": -1},
+        {"capacity_tolerance": float("inf")},
+    ],
+)
 def test_limits_that_cannot_be_are_refused(limits: dict[str, float]) -> None:
-    with pytest.raises(SettingsError, match="must not be negative"):
+    with pytest.raises(SettingsError, match="must be a number from 0 on"):
         Limits(**limits)  # type: ignore[arg-type]

@@ -8,17 +8,13 @@ import time
 
 import pytest
 from support.programs import Program, eventually
-from support.replicas import Site
+from support.replicas import KILLED, Site
 
 from sniffer.adapters.mysql.models import ModelRegistry
 from sniffer.core.ending import GRACE_S
 from sniffer.core.errors import TransientError
 from sniffer.core.model_records import Decision, ModelStatus
 from sniffer.core.records import ScanRequest
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL at that very point: nothing of ours runs after it."""
 
 
 def start(site: Site, *argv: str) -> Program:
@@ -53,17 +49,12 @@ def test_a_killed_load_is_gone_on_with_and_restore_undoes_it(second: Site) -> No
 
 
 def promote_and_die(site: Site, *, committed: bool) -> None:
-    """Promote version 2, but die before or after the database has it."""
-    promote = ModelRegistry.promote
-
-    def dying(registry: ModelRegistry, version: int, decision: Decision) -> None:
-        if committed:
-            promote(registry, version, decision)
-        raise Killed
-
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(ModelRegistry, "promote", dying)
-        site.step("promote", "--version=2")
+    """Promote version 2 in a process that SIGKILL ends right before the commit, or before the first file after it."""
+    change = "5" if committed else "4"
+    with Program(KILLED, change, *site.argv("promote"), "--version=2") as program:
+        eventually(lambda: program.process.poll() is not None, "the program has ended")
+        assert program.process.returncode == -signal.SIGKILL, program.text()
+    assert site.statuses() == ({1: "previous", 2: "stable"} if committed else {1: "stable", 2: "blessed"})
 
 
 @pytest.mark.parametrize("committed", [False, True])

@@ -23,6 +23,8 @@ from support.published import publish_kind
 
 EMPTY_CONFIG = "model_config_list {}\n"
 QUICK_SERVER = Path(__file__).with_name("quick_server.py")
+KILLED = str(Path(__file__).with_name("killed_rollout.py"))
+"""A rollout that kills itself, see there."""
 CONFIG_POLL_S = 0.2
 """Of quick_server.py."""
 

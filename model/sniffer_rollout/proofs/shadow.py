@@ -86,7 +86,10 @@ def fetch_pixels(
             else:
                 pixels[image] = one
     if refused is not None and not opened:
-        raise refused
+        raise SettingsError(
+            f"none of the images that were scanned last can be read ({refused}): give the rollout the right to read "
+            "them, or run with --shadow-images 0"
+        ) from refused
     return pixels, left_out
 
 

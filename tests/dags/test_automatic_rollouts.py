@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.airflow_people import Person, meanwhile
-from support.automatic_runs import run_by_events, run_of_nobody, unpaused
+from support.automatic_runs import create_waiting_event, run_by_events, run_of_nobody, unpaused
 from support.dag_runs import connection_of, run, stand_in
 from support.facts import FACTS
 
@@ -54,6 +54,7 @@ def settings(
         yield settle
 
 
+@pytest.mark.slow
 def test_with_the_setting_an_automatic_rollout_waits_for_a_person(
     settings: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,14 +117,11 @@ def test_what_somebody_exported_waits_under_four_eyes_for_somebody_else(
     assert ended["results"]["promote"]["argv"] == [*PROMOTE, "--requested-by=dag_test", "--approved-by=ben"]
 
 
-@pytest.mark.slow
 def test_an_event_made_by_hand_starts_nothing_under_four_eyes(
     settings: Callable[[str, str], None], calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings("yes", "no")
-    mallory = Person("mallory")
-    [asset] = mallory.call("GET", "/assets?name_pattern=savedmodel")["assets"]
-    mallory.call("POST", "/assets/events", {"asset_id": asset["id"], "extra": {"version": 4, "requested_by": []}})
+    create_waiting_event("savedmodel", {"version": 4, "requested_by": []})
     ended = run_by_events(DAG, monkeypatch)
     assert ended["states"]["plan"] == "skipped"
     assert not calls.exists()

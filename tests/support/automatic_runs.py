@@ -37,6 +37,20 @@ def _pause_all_but(dag_id: str) -> None:
             dag.is_paused = dag.dag_id != dag_id
 
 
+def create_waiting_event(asset: str, extra: dict[str, Any]) -> None:
+    """An event that no task emitted, as the button in Airflow's UI makes it, with all that Airflow does about it."""
+    from airflow.assets.manager import asset_manager
+    from airflow.models.asset import AssetModel
+    from airflow.sdk import Asset
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        model = session.scalars(select(AssetModel).where(AssetModel.name == asset)).one()
+        known: Any = Asset(name=model.name, uri=model.uri)
+        asset_manager.register_asset_change(asset=known, extra=extra, session=session)
+
+
 def run_by_events(dag_id: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Let the scheduler make the run that waits, and run it; as support.dag_runs.run returns it."""
     made = _made_by_the_scheduler(dag_id)

@@ -63,12 +63,14 @@ def graph_of_a_scan(page: Page, stack: Stack) -> bytes:
 
 
 def report(page: Page, stack: Stack) -> bytes:
-    """The top of the newest version's report."""
+    """The newest version's report, down to its scores."""
     with Database(DatabaseSettings(stack.database.url(DATABASE))) as database:
         version = max(record.version for record in database.models.of_status(*ModelStatus))
     page.resize(1000, 900, _SCALE)
     page.open(f"{stack.airflow.url}/sniffer/reports/{version}/")
     page.wait_for("document.readyState === 'complete' && document.querySelector('h1')")
+    bottom = page.run("document.querySelector('.histogram').getBoundingClientRect().bottom")
+    page.resize(1000, int(bottom) + 16, _SCALE)  # what is outside the window is not drawn
     return page.screenshot()
 
 

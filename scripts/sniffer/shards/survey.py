@@ -1,0 +1,179 @@
+"""What pages have shown of a bucket: stretches whose keys are known, and gaps between them with their likely size."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sniffer.core.key_ranges import key_bytes
+from sniffer.shards.folders import FolderCode
+from sniffer.shards.keyspace import LAST, KeySample, Scale, beyond, common_prefix, is_between, plain_text
+
+_FEWEST = 8
+"""Keys that a density can be measured by."""
+_NEIGHBOURS = 5
+"""Keys of a page that are kept, besides its last."""
+_ENDS = 0.33
+"""The share of places that are the end of all that begins alike, while it is not known what else there is."""
+
+
+@dataclass(slots=True, eq=False)
+class Gap:
+    """What lies between two stretches: keys after `low`, and not after `high`; None: to the end."""
+
+    low: str
+    high: str | None
+    left: Stretch
+    right: Stretch | None
+    keys: float = 0.0
+    is_measured: bool = False
+    """Whether there is anything to estimate its keys by."""
+    is_closed: bool = False
+    """Whether it has been looked into since, so that other gaps are in its place."""
+
+
+@dataclass(slots=True, eq=False)
+class Stretch:
+    """The first `count` of these keys are all that there are after `start`, and not after `end`; None: to the end."""
+
+    start: str
+    end: str | None
+    keys: Sequence[str]
+    count: int
+    code: FolderCode
+    gap: Gap | None = None
+
+    def written(self, at: int) -> str:
+        """A key as the sample has it."""
+        return self.code.encode(plain_text(self.keys[at]))
+
+    def density(self, scale: Scale) -> float | None:
+        """Keys to a unit of that scale, by those that begin as it says; None when they are too few to say."""
+        if self.count < _FEWEST:
+            return None
+        first = self._first(lambda key: key >= scale.prefix)
+        last = self._first(lambda key: key > scale.prefix and not key.startswith(scale.prefix)) - 1
+        if last - first < _FEWEST:
+            return None
+        width = scale.value(self.written(last)) - scale.value(self.written(first))
+        return (last - first) / width if width > 0 else None
+
+    def _first(self, is_so: Callable[[str], bool]) -> int:
+        return bisect_left(range(self.count), True, key=lambda at: is_so(self.written(at)))
+
+
+@dataclass(slots=True)
+class Survey:
+    """Stretches in the order of keys. The first is that from the beginning on."""
+
+    sample: KeySample
+    code: FolderCode
+    stretches: list[Stretch] = field(default_factory=list)
+    total: float = 0.0
+    """All keys, known and estimated."""
+    _starts: list[bytes] = field(default_factory=list)
+
+    def add(self, after: str, keys: Sequence[str], *, is_last: bool) -> list[Gap]:
+        """Take in a page; returns the gaps that are new."""
+        start = key_bytes(after)
+        at = bisect_right(self._starts, start)
+        before = self.stretches[at - 1] if at else None
+        behind = self.stretches[at] if at < len(self.stretches) else None
+        if before is not None and (before.gap is None or start < key_bytes(before.gap.low)):
+            return []
+        self._learn(after, keys, before)
+        count = len(keys) if behind is None else bisect_right(keys, key_bytes(behind.start), key=key_bytes)
+        if behind is not None and (is_last or count < len(keys)):
+            end: str | None = behind.start
+        else:
+            end = None if is_last else keys[-1] if keys else after
+        stretch = Stretch(after, end, keys, count, self.code)
+        self.total += count
+        self.stretches.insert(at, stretch)
+        self._starts.insert(at, start)
+        return list(self._gaps_around(before, stretch, behind))
+
+    def gaps(self) -> Iterator[Gap]:
+        """All of them, in order."""
+        return (stretch.gap for stretch in self.stretches if stretch.gap is not None)
+
+    def measure(self, gap: Gap) -> None:
+        """Estimate its keys anew, by how dense they are on both sides."""
+        scale, low, high = self._scale(gap)
+        width = (1.0 if high is None else scale.value(high)) - scale.value(low)
+        densities = [
+            found for found in (gap.left.density(scale), self._density_behind(gap, scale)) if found is not None
+        ]
+        before = gap.keys
+        gap.is_measured = any(densities)
+        gap.keys = max(width * sum(densities) / len(densities), 1.0) if gap.is_measured else 0.0
+        self.total += gap.keys - before
+
+    def point(self, gap: Gap, part: float) -> str | None:
+        """Where to look into it, so far from its beginning as `part` says; None when there is no place."""
+        scale, low, high = self._scale(gap)
+        if (unknown := _unknown_places(gap, scale)) and (not gap.is_measured or part * 3 % 1 < _ENDS):
+            found = beyond(low, unknown[int(part * len(unknown))], high)
+            if found is not None and (text := self._checked(gap, found)) is not None:
+                return text
+        return self._checked(gap, self.sample.between(low, high, part))
+
+    def _checked(self, gap: Gap, written: str | None) -> str | None:
+        text = None if written is None else self.code.decode(written)
+        return text if text is not None and is_between(gap.low, text, gap.high) else None
+
+    def _density_behind(self, gap: Gap, scale: Scale) -> float | None:
+        """That of the keys behind the gap; 0 when nothing is there for a while."""
+        behind = gap.right
+        if behind is None:
+            return None
+        is_empty = not behind.count or not behind.written(0).startswith(scale.prefix)
+        return 0.0 if is_empty else behind.density(scale)
+
+    def _scale(self, gap: Gap) -> tuple[Scale, str, str | None]:
+        low, high = self._write(gap.low), None if gap.high is None else self._write(gap.high)
+        return self.sample.scale(low, high), low, high
+
+    def _write(self, key: str) -> str:
+        return self.code.encode(plain_text(key))
+
+    def _learn(self, after: str, keys: Sequence[str], before: Stretch | None) -> None:
+        after = self._write(after)
+        if keys:
+            count = len(keys)
+            near = {0, count - 1, *(count * part // _NEIGHBOURS for part in range(_NEIGHBOURS))}
+            self.sample.add(after, [self._write(keys[at]) for at in sorted(near)])
+        if before is None or not before.count:
+            return
+        # Where it was asked for what is beyond a known beginning, this may be all that there is.
+        low = before.written(before.count - 1)
+        known = len(common_prefix(low, after))
+        shared = len(common_prefix(after, self._write(keys[0]))) if keys else 0
+        if shared + 1 < known and after[known:] == LAST:
+            self.sample.add_lone_child(low, shared + 1, known)
+
+    def _gaps_around(self, before: Stretch | None, stretch: Stretch, behind: Stretch | None) -> Iterator[Gap]:
+        if before is not None and before.gap is not None:
+            before.gap.is_closed = True
+            self.total -= before.gap.keys
+            low = before.gap.low
+            before.gap = None
+            if key_bytes(low) < key_bytes(stretch.start):
+                before.gap = Gap(low, stretch.start, before, stretch)
+                yield before.gap
+        high = behind.start if behind is not None else None
+        if stretch.end is not None and (high is None or key_bytes(stretch.end) < key_bytes(high)):
+            stretch.gap = Gap(stretch.end, high, stretch, behind)
+            yield stretch.gap
+
+
+def _unknown_places(gap: Gap, scale: Scale) -> list[int]:
+    """Places of the gap's lowest key at which nobody knows what else there can be: its neighbours are alike there."""
+    if gap.left.count < 2:
+        return []
+    low = gap.left.code.encode(plain_text(gap.low))
+    alike = len(common_prefix(gap.left.written(0), low))
+    start = len(scale.prefix)
+    known = [*scale.is_known, *([False] * max(0, alike - start - len(scale.is_known)))]
+    return [place for place in range(start + 1, alike) if not known[place - start]]

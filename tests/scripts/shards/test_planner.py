@@ -1,0 +1,98 @@
+"""Shards of 100 million keys are of about the same size, whatever the keys look like, and few questions find them."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import pytest
+from support.virtual_bucket import LAYOUTS, AnswersLater, Page, VirtualBucket, Words
+
+from sniffer.core.key_ranges import KeyRange, key_bytes, tiling_faults
+from sniffer.shards.planner import PlannedShard, Planner
+from sniffer.shards.planning import plan_shards
+from sniffer.shards.stores import FolderProbe, Probe
+
+MANY = 100_000_000
+SHARDS = 64
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_shards_are_equal_within_a_factor_of_3_and_cost_a_few_requests(name: str) -> None:
+    bucket = VirtualBucket(LAYOUTS[name](MANY))
+    planner = Planner(SHARDS)
+    clock = AnswersLater[Probe | FolderProbe, Page](0.075, 32)
+
+    def answer(probe: Probe | FolderProbe) -> Page:
+        return bucket.folders(probe.prefix) if isinstance(probe, FolderProbe) else bucket.keys_after("", probe.after)
+
+    clock.run(planner.next, answer, planner.take)
+    shards = planner.plan()
+    assert tiling_faults(shard.range for shard in shards) == []
+    sizes = _sizes(shards, bucket)
+    assert len(sizes) == SHARDS and max(sizes) <= 3 * min(sizes), sizes
+    assert clock.requests <= 4 * SHARDS + 200 and clock.now_s < 60
+    ends = [shard.range.up_to for shard in shards[:-1]]
+    assert all(end is not None and bucket.layout.key(bucket.layout.up_to(end) - 1) == end for end in ends)
+
+
+def _sizes(shards: list[PlannedShard], bucket: VirtualBucket) -> list[int]:
+    ends = [bucket.layout.up_to(shard.range.up_to) for shard in shards[:-1] if shard.range.up_to is not None]
+    return [high - low for low, high in zip([0, *ends], [*ends, bucket.layout.count], strict=True)]
+
+
+@pytest.mark.parametrize(("keys", "shards"), [(0, 4), (1, 4), (3, 8), (1000, 4), (1001, 4), (30_000, 8)])
+def test_small_buckets_are_known_well_and_cut_as_far_as_they_go(keys: int, shards: int) -> None:
+    bucket = VirtualBucket(Words("", "0123456789", 8, keys)) if keys else None
+    plan = plan_shards(bucket or _Stored([]), "", shards)
+    assert tiling_faults(shard.range for shard in plan.shards) == []
+    assert len(plan.shards) == max(1, min(shards, keys)) and plan.warning == ""
+    assert plan.keys == pytest.approx(keys, rel=0.05)
+    if bucket is not None:
+        sizes = _sizes(list(plan.shards), bucket)
+        assert max(sizes) <= 2 * min(sizes) + 1
+
+
+@dataclass
+class _Stored:
+    """A store that lists what it is given, in that order, by small pages."""
+
+    keys: list[str]
+    ignores_after: bool = False
+
+    def keys_after(self, prefix: str, after: str) -> Page:
+        start = 0 if self.ignores_after else bisect_right(sorted(self.keys), after)
+        page = self.keys[start : start + 10]
+        return Page(page, start + 10 >= len(self.keys))
+
+    def folders(self, prefix: str) -> Page:
+        return Page((), True)
+
+
+@pytest.mark.parametrize("ignores_after", [True, False])
+def test_a_store_that_does_not_list_in_order_gets_one_shard_and_a_warning(ignores_after: bool) -> None:
+    keys = [f"{number:04}" for number in range(500)]
+    if not ignores_after:
+        random.Random(1).shuffle(keys)
+    plan = plan_shards(_Stored(keys, ignores_after), "", 8)
+    assert [shard.range for shard in plan.shards] == [KeyRange()]
+    assert ("ignores where" if ignores_after else "lists in no order") in plan.warning
+
+
+def test_an_error_of_the_store_ends_the_planning() -> None:
+    class Broken(_Stored):
+        def keys_after(self, prefix: str, after: str) -> Page:
+            raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError, match="gone"):
+        plan_shards(Broken([]), "", 2)
+
+
+def test_no_range_ends_at_a_key_that_no_command_line_or_request_can_hold() -> None:
+    keys = sorted(
+        (f"{number:04}{end}" for number in range(300) for end in ("\x00", "\n", "\udcff", "ok")), key=key_bytes
+    )
+    plan = plan_shards(_Stored(keys), "", 6)
+    assert len(plan.shards) == 6
+    assert all(shard.range.up_to is None or shard.range.up_to.endswith("ok") for shard in plan.shards)

@@ -17,7 +17,7 @@ from sniffer.core.key_ranges import KeyRange, key_bytes
 from sniffer.shards.folders import FolderCode, FolderTree
 from sniffer.shards.keyspace import KeySample
 from sniffer.shards.stores import FolderPage, FolderProbe, KeyPage, Probe, check_page
-from sniffer.shards.survey import Gap, Survey
+from sniffer.shards.survey import Gap, KeySurvey
 
 PROBES_A_SHARD, MORE_PROBES = 4, 195
 """So many questions are asked, at most."""
@@ -62,9 +62,9 @@ class Planner:
         """How many questions have no answer yet."""
         return len(self._asked)
 
-    def _new_survey(self) -> Survey:
+    def _new_survey(self) -> KeySurvey:
         code = FolderCode(self._tree.folders())
-        return Survey(KeySample(self._chance, "" if code.symbols else self._prefix, code.symbols), code)
+        return KeySurvey(KeySample(self._chance, "" if code.symbols else self._prefix, code.symbols), code)
 
     def next(self) -> Probe | FolderProbe | None:
         """The next question; None when there is none before an answer comes, or at all."""

@@ -64,7 +64,7 @@ class Stretch:
 
 
 @dataclass(slots=True)
-class Survey:
+class KeySurvey:
     """Stretches in the order of keys. The first is that from the beginning on."""
 
     sample: KeySample

@@ -45,6 +45,8 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("produce",): Command("sniffer.scan.produce", "the one producer of a fleet over a network"),
     ("consume",): Command("sniffer.scan.consume", "one of the consumers of a fleet over a network"),
     ("migrate",): Command("sniffer.scan.migrate", "bring the database to the schema of this release"),
+    ("prune",): Command("sniffer.retention.prune", "delete results that are old, or of unused model versions"),
+    ("erase",): Command("sniffer.retention.erase", "delete all that MySQL holds of a key or a prefix"),
     ("model", "count-labels"): Command(
         "sniffer_model.data.count_labels", "count labelled images that no snapshot has seen", "trainer"
     ),

@@ -48,7 +48,7 @@ class StageProgress:
             self._bar.update(self._done, self._total, detail)
             return
         now = self._clock()
-        if now - self._logged_at < PROGRESS_S and self._done < self._total:
+        if not self._done or (now - self._logged_at < PROGRESS_S and self._done < self._total):
             return
         self._logged_at = now
         rate = self._done / max(now - self._started_at, 1e-9)

@@ -14,6 +14,7 @@ from sniffer.adapters.mysql.errors import NO_SUCH_TABLE, error_number
 from sniffer.adapters.mysql.grants import grant_statements, grants_script
 from sniffer.adapters.mysql.images import ImageRepository
 from sniffer.adapters.mysql.models import ModelRegistry
+from sniffer.adapters.mysql.retention import RetentionRepository
 from sniffer.adapters.mysql.scans import ScanRepository
 from sniffer.adapters.mysql.schema import SCHEMA_VERSION
 from sniffer.adapters.mysql.transactions import MIGRATION_TIMEOUT_S, Transactions
@@ -41,6 +42,7 @@ class Database:
         self.images = ImageRepository(self._transactions)
         self.scans = ScanRepository(self._transactions)
         self.models = ModelRegistry(self._transactions)
+        self.retention = RetentionRepository(self._transactions)
 
     def __enter__(self) -> Self:
         return self

@@ -58,6 +58,19 @@ ROLES = (
             "predictions": _READ,
         },
     ),
+    Role(
+        "sniffer_retention",
+        "sniffer prune and erase",
+        {
+            "alembic_version": _READ,
+            "models": _READ,
+            "leases": _READ,
+            "scans": "SELECT, UPDATE",
+            "images": "SELECT, UPDATE, DELETE",  # UPDATE, to lock a row
+            "predictions": "SELECT, DELETE",
+            "erasures": "SELECT, INSERT",
+        },
+    ),
     Role("sniffer_reader", "Airflow's tasks and pages, sniffer doctor, and people", {"*": "SELECT, SHOW VIEW"}),
 )
 

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0009"
+SCHEMA_VERSION = "0010"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
@@ -247,4 +247,20 @@ predictions = Table(
         doc="scan, run, outcome and code, where a scan beside the one of the row has counted this image otherwise",
     ),
     info={"doc": "What became of an image by one model version: one row for each image and version."},
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("number", BigInteger, primary_key=True, doc="counts up"),
+    Column("bucket", String(255), doc="the S3 bucket"),
+    Column("kind", String(16), doc="`key`, or `prefix` for all keys that start so"),
+    Column("target_digest", BINARY(32), doc="SHA-256 of the key or the prefix, which is not kept itself"),
+    Column("requested_by", String(200), doc="who asked for it"),
+    Column("reason", String(2000), doc="why"),
+    Column("images", BigInteger, doc="rows of `images` that went"),
+    Column("predictions", BigInteger, doc="rows of `predictions` that went"),
+    Column("certificates", BigInteger, doc="certificates that named such a key, and do so no more"),
+    Column("erased_at", DATETIME(fsp=6), doc="UTC"),
+    info={"doc": "What `sniffer erase` has deleted, for whom and why: rows are only added."},
 )

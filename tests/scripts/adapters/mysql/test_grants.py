@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +20,10 @@ from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import ModelStatus
 from sniffer.core.records import Outcome, ScanRequest
+from sniffer.core.retention_records import Removed
 from sniffer.core.settings import DatabaseSettings
+from sniffer.retention.erase import erase
+from sniffer.retention.prune import prune
 from sniffer.scan.migrate import main
 
 pytestmark = pytest.mark.both_servers
@@ -126,6 +130,29 @@ def test_a_rollout_promotes_and_writes_nothing_else(database: Database, database
         "UPDATE promotions SET approved_by = 'me'",
         "DELETE FROM promotions",
         "UPDATE scans SET state = 'complete'",
+    )
+
+
+@pytest.mark.usefixtures("roles")
+def test_retention_deletes_results_and_keeps_what_was_certified(database: Database, database_url: str) -> None:
+    token = database.scans.open(ScanRequest("s", "bkt"), 1, 0.5)
+    record(database, [predicted("a", 0.9), failed("b")], token=token)
+    samples = database.scans.failure_samples(token, 1, 5)
+    ended = certificate_of({Outcome.PREDICTED: 1, Outcome.FAILED: 1}, run_number=token.run_number)
+    database.scans.close(dataclasses.replace(ended, failure_samples=samples))
+    with connected(database_url, "sniffer_retention") as own:
+        erasure = erase(own, "bkt", key="b", prefix="", requested_by="me", reason="a test")
+        assert (erasure.removed, erasure.certificates) == (Removed(1, 1), 1)
+        assert prune(own, older_than_days=None, model_versions=[1]) == Removed(1, 1)
+        assert own.retention.erasures("bkt") == [erasure]
+    denied(
+        database_url,
+        "sniffer_retention",
+        "DELETE FROM erasures",
+        "UPDATE erasures SET reason = ''",
+        "DELETE FROM scans",
+        "UPDATE predictions SET score = 0",
+        "DELETE FROM models",
     )
 
 

@@ -12,7 +12,7 @@ from support.many_rows import FAILURES, IMAGES, SCANS, content_hash, counted_rea
 from support.stored_rows import failed, predicted, record
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.adapters.mysql.transactions import Transactions
+from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.records import FencingToken, ScanRequest
 from sniffer.core.settings import DatabaseSettings
 from sniffer_local.mariadb import create_database, drop_database
@@ -139,3 +139,22 @@ def test_what_reviewers_ask_the_view(url: str, query: str) -> None:
     transactions = Transactions(DatabaseSettings(url))
     few_rows(lambda: transactions.transact(lambda connection: connection.execute(text(query)).all()))
     transactions.close()
+
+
+def test_a_batch_of_pruning_costs_a_batch(many: Database) -> None:
+    batches = many.retention.prune(scored_before=utc_now(), model_versions=[1], batch_rows=PAGE, dry_run=True)
+    for _ in range(3):
+        few_rows(lambda: next(batches), most=9 * PAGE)
+    few_rows(lambda: many.retention.running_scans(model_versions=[1], bucket="large"))
+
+
+@pytest.mark.parametrize(("key", "prefix"), [("u/1/1.jpg", ""), (None, "u/1/1.")])
+def test_an_erasure_costs_what_it_erases(many: Database, key: str | None, prefix: str) -> None:
+    few_rows(lambda: many.retention.count_keys("large", key, prefix))
+    few_rows(lambda: list(many.retention.erase("quiet", key, prefix, batch_rows=PAGE)))
+
+
+def test_pruning_reads_what_it_deletes(many: Database) -> None:
+    """The last test: it takes images away."""
+    batches = many.retention.prune(scored_before=utc_now(), model_versions=[1], batch_rows=100)
+    few_rows(lambda: next(batches))

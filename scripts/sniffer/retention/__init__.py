@@ -1,0 +1,1 @@
+"""What is kept how long: results that are pruned by age, and keys that are erased."""

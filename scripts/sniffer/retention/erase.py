@@ -1,0 +1,127 @@
+"""`sniffer erase`: delete all that MySQL holds of one key, or of all keys with a prefix, and keep a record of it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.mysql.retention import target_digest
+from sniffer.core.errors import SettingsError, TransientError
+from sniffer.core.parser import Parser, positive
+from sniffer.core.program import Program, ProgramResult
+from sniffer.core.retention_records import Erasure, Removed
+from sniffer.core.settings import database_settings
+from sniffer.core.text import one_line, printable
+
+log = logging.getLogger(__name__)
+
+_LONGEST_NAME, _LONGEST_REASON = 200, 2000
+
+
+def erase(
+    database: Database,
+    bucket: str,
+    *,
+    key: str | None,
+    prefix: str,
+    requested_by: str,
+    reason: str,
+    batch_rows: int = 1000,
+) -> Erasure:
+    """Delete every row of these keys and their names in certificates, then record it. May be run again.
+
+    Raises TransientError while a scan of the bucket runs.
+    """
+    running = database.retention.running_scans(bucket=bucket)
+    if running:
+        raise TransientError(f"scan {one_line(running[0])} of the bucket is running: run again when it has ended")
+    removed = Removed()
+    for batch in database.retention.erase(bucket, key, prefix, batch_rows=batch_rows):
+        removed += batch
+    certificates = database.retention.erase_from_certificates(bucket, key, prefix)
+    kind = "prefix" if key is None else "key"
+    target = prefix if key is None else key
+    erasure = Erasure(bucket, kind, target_digest(target), requested_by, reason, removed, certificates)
+    database.retention.record(erasure)
+    return erasure
+
+
+def _add_arguments(parser: Parser) -> None:
+    parser.add_argument("--bucket", required=True, help="the bucket of the keys")
+    parser.add_argument("--key", help="erase this key, with every version of the object that was seen")
+    parser.add_argument("--prefix", help="erase all keys that start so; '' with --whole-bucket: all of the bucket")
+    parser.add_argument("--whole-bucket", action="store_true", help="an empty --prefix is meant")
+    parser.add_argument("--requested-by", metavar="NAME", help="who asked for it, for the record")
+    parser.add_argument("--reason", help="why, for the record; without any personal data")
+    parser.add_argument("--batch-rows", type=positive, default=1000, metavar="N", help="images in one transaction")
+    parser.add_argument("--dry-run", action="store_true", help="count what would go, and erase nothing")
+
+
+def _checked(arguments: argparse.Namespace) -> argparse.Namespace:
+    if (arguments.key is None) == (arguments.prefix is None):
+        raise SettingsError("say what goes: either --key or --prefix")
+    if arguments.key == "":
+        raise SettingsError("--key is empty: no object has that key")
+    if arguments.whole_bucket != (arguments.prefix == ""):
+        raise SettingsError("--whole-bucket and an empty --prefix belong together")
+    if not arguments.dry_run:
+        for flag, value, longest in (
+            ("--requested-by", arguments.requested_by, _LONGEST_NAME),
+            ("--reason", arguments.reason, _LONGEST_REASON),
+        ):
+            if not (value or "").strip():
+                raise SettingsError(f"{flag} is needed: it is kept with the record of the erasure")
+            if len(value) > longest:
+                raise SettingsError(f"{flag} has {len(value):,} characters: at most {longest:,} are kept")
+    return arguments
+
+
+def _run(arguments: argparse.Namespace) -> ProgramResult:
+    _checked(arguments)
+    what = f"s3://{arguments.bucket}/{printable(arguments.key or arguments.prefix or '')}"
+    with Database(database_settings()) as database:
+        database.check()
+        if arguments.dry_run:
+            images = database.retention.count_keys(arguments.bucket, arguments.key, arguments.prefix or "")
+            return ProgramResult(Removed(0, images), f"{what}: the rows of {images:,} images would go")
+        erasure = erase(
+            database,
+            arguments.bucket,
+            key=arguments.key,
+            prefix=arguments.prefix or "",
+            requested_by=arguments.requested_by,
+            reason=arguments.reason,
+            batch_rows=arguments.batch_rows,
+        )
+    if not erasure.removed.images:
+        log.warning("%s: MySQL had no row of it; that it was asked for is recorded", what)
+    return ProgramResult(
+        erasure,
+        f"{what}: erased {erasure.removed.images:,} images, {erasure.removed.predictions:,} results, and its keys in "
+        f"{erasure.certificates:,} certificates; while the object is in the bucket, the next scan sees it again",
+    )
+
+
+PROGRAM = Program(
+    command="sniffer erase",
+    summary="Delete every row that MySQL holds of a key, or of all keys with a prefix, and these keys from the samples "
+    "and messages of the bucket's certificates. The table `erasures` keeps who asked, why, when and how much, and the "
+    "key's SHA-256 in place of the key. Delete the object from its bucket first, or the next scan sees it again. "
+    "Counts in certificates stay. It may be run again, and refuses while a scan of the bucket runs.",
+    run=_run,
+    add_arguments=_add_arguments,
+    examples=(
+        "sniffer erase --bucket uploads --key users/4711/1.jpg --requested-by 'J. Doe' --reason 'ticket 812'",
+        "sniffer erase --bucket uploads --prefix users/4711/ --dry-run",
+    ),
+    environment=("SNIFFER_DATABASE_URL", "SNIFFER_DATABASE_PATIENCE_S", "SNIFFER_LOG_FORMAT"),
+    hands_on=True,
+    has_text=True,
+)
+
+main = PROGRAM.main
+
+if __name__ == "__main__":
+    sys.exit(main())

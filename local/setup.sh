@@ -54,15 +54,18 @@ install_packages() {
     command -v apt-get > /dev/null || fail "no apt-get here: install the equivalents of $* and run this again"
     say "apt-get install $*"
     local service news=()
-    for service in mariadb postgresql; do
+    for service in mariadb postgresql prometheus; do
         [[ -e /etc/init.d/$service ]] || news+=("$service")
     done
     forbid_service_starts
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
     apt-get install -qq -y --no-install-recommends "$@" > /dev/null
+    # The demo's metrics, and the tests of the alerts. Everything else works without it.
+    command -v promtool > /dev/null || apt-get install -qq -y --no-install-recommends prometheus > /dev/null ||
+        say "prometheus could not be installed: the demo will show no metrics"
     allow_service_starts
-    # Only the servers' programs are wanted: ours are private, and a new system service would hold port 3306 or 5432.
+    # Only the servers' programs are wanted: ours are private, and a new system service would hold its port.
     if [[ -d /run/systemd/system ]]; then
         for service in "${news[@]}"; do
             if systemctl cat "$service" > /dev/null 2>&1; then

@@ -31,7 +31,8 @@ def test_a_short_scan_is_found_and_its_last_figures_are_kept(fleet: Fleet, tmp_p
     server.start()
     try:
         # It asks every two seconds, later on a busy machine; the scan ends as soon as it has.
-        certificate = fleet.scan(**{**site.scan_environ(), "SNIFFER_METRICS_LINGER_S": "60"})
+        fleet.environ |= {**site.scan_environ(), "SNIFFER_METRICS_LINGER_S": "60"}
+        certificate = fleet.scan()
         query = quote("sum by (outcome) (last_over_time(sniffer_images_total[1h])) > 0")
         found = {each["metric"]["outcome"]: float(each["value"][1]) for each in ask(f"query?query={query}")["result"]}
         names = {rule["name"] for group in ask("rules")["groups"] for rule in group["rules"]}

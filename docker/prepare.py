@@ -171,6 +171,16 @@ def check_machine(data_folder: Path, memory_gb: float, disk_gb: float) -> None:
         )
 
 
+def check_secrets(secrets_folder: Path, data_folder: Path) -> None:
+    """Fail in words when the secrets are gone and the data are not: fresh ones would open none of them."""
+    master = secrets_folder / "master"
+    if (data_folder / "airflow" / "passwords.json").exists() and not (master.is_dir() and any(master.iterdir())):
+        raise SettingsError(
+            "the volume secrets-master is empty, and others hold data that only its passwords open: restore it from "
+            "your backup (docs/docker.md), or forget all data, too, by `docker compose down --volumes`"
+        )
+
+
 def prepare(secrets_folder: Path, data_folder: Path) -> None:
     """Everything of the module's docstring; again, it changes no secret."""
     own_folder(secrets_folder / "master", 0)
@@ -207,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     try:
         check_machine(flags.data, flags.memory_gb, flags.disk_gb)
+        check_secrets(flags.secrets, flags.data)
         prepare(flags.secrets, flags.data)
     except OSError as error:
         print(f"prepare: {error}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import subprocess
@@ -92,6 +93,21 @@ def test_a_half_done_first_start_is_completed(prepare: Preparation, prepared: Pr
     (folder / "secrets" / "airflow" / ".AIRFLOW__CORE__FERNET_KEY.part").write_text("half")
     prepare.start(folder)
     assert contents(folder) == before
+
+
+def test_data_without_their_secrets_are_not_given_other_ones(
+    prepare: Preparation, prepared: Prepared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody removed some of the volumes: MySQL would know none of the new passwords."""
+    folder, _ = prepared
+    shutil.rmtree(folder / "secrets")
+    data = contents(folder / "data")
+    for made in (False, True):  # as Docker makes an empty volume
+        (folder / "secrets" / "master").mkdir(parents=True) if made else None
+        assert prepare.main([f"--secrets={folder / 'secrets'}", f"--data={folder / 'data'}"]) == 2
+        assert "the volume secrets-master is empty" in capsys.readouterr().err
+    assert contents(folder / "data") == data
+    assert contents(folder / "secrets") == {}
 
 
 def test_only_the_consumer_can_read_its_secrets_and_none_is_printed(prepare: Preparation, prepared: Prepared) -> None:

@@ -51,6 +51,27 @@ def test_a_page_in_an_encoding_that_nobody_knows_is_a_fault_that_passes(
         opened[0].check()
 
 
+def test_s3s_words_in_a_200_are_a_refusal_like_any_other(
+    lying_s3: LyingS3, opened: tuple[Bucket, ListedObject], aws_variables: pytest.MonkeyPatch
+) -> None:
+    def with_200(answer: HttpAnswer) -> HttpAnswer:
+        return HttpAnswer(200, answer.body, answer.headers)
+
+    lies = iter([with_200(error_answer(503, "SlowDown"))] * 5)
+    lying_s3.give_as = lambda _key, true: next(lies, true)
+    patient = Bucket("bkt", patience_s=30, max_bytes=1000)
+    patient.check("", reads_all=False)
+    assert patient.fetch(opened[1]) == b"body", "the listing is no witness against the answer of a moment"
+    for code, outcome, ours in [
+        ("SlowDown", Outcome.FAILED, "fetch"),
+        ("NoSuchKey", Outcome.FAILED, "fetch"),
+        ("AccessDenied", Outcome.INACCESSIBLE, "access_denied"),
+    ]:
+        lying_s3.give_as = lambda _key, _true, code=code: with_200(error_answer(404, code))  # type: ignore[misc]
+        found = verdict(*opened)
+        assert (found.outcome, found.code) == (outcome, ours) and code in found.message
+
+
 def test_a_refusal_that_breaks_off_is_a_fault_that_passes(
     lying_s3: LyingS3, opened: tuple[Bucket, ListedObject]
 ) -> None:

@@ -122,6 +122,11 @@ class Fetcher:
         with self._route.get(key) as answer:
             if answer.status != 200:
                 raise self._refused(key, _refusal(answer))
+            if size_bytes is not None and not bare_etag(answer.headers.get("ETag")):
+                # No object that was listed: what stands between us and S3 may say so in S3's words with a 200.
+                refusal = _refusal(answer)
+                if refusal.code:
+                    raise self._refused(key, refusal)
             check(answer)
             data = answer.read(self._max_bytes + 1)
             etag = bare_etag(answer.headers.get("ETag"))

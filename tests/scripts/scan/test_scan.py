@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,7 @@ from support.programs import Program, eventually
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.records import Certificate
 from sniffer.core.settings import DatabaseSettings
 from sniffer.scan.messages import PROTOCOL, Hello, Leave
 from sniffer.scan.wire import ConsumerSocket
@@ -205,15 +208,29 @@ def test_a_consumer_after_the_end_and_a_producer_without_any_say_so(fleet: Fleet
 
 
 @pytest.mark.slow
-def test_two_scans_of_one_bucket_at_a_time_are_harmless(fleet: Fleet, tmp_path: Path) -> None:
-    fleet.fill(60)
-    flags = ("--consumers=2", f"--result={tmp_path}/other.json")
-    with fleet.start("--consumers=2") as one, fleet.start(*flags) as other:
-        assert (one.wait(), other.wait()) == (0, 0), one.text() + other.text()
+def test_three_scans_of_one_bucket_at_a_time_are_harmless(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.fill(40)
+    for number in range(20):
+        fleet.put(f"images/copy-{number}.jpg", jpeg(number))
+        fleet.put(f"images/damaged-{number}.jpg", b"\xff\xd8 no picture %d" % number)
+    fleet.environ["SNIFFER_UNREADABLE_BUDGET"] = "1"
+    paths = [tmp_path / f"{number}.json" for number in range(3)]
+    with ExitStack() as stack:
+        scans = [
+            stack.enter_context(fleet.start(f"--scan-id=scan-{number}", f"--result={path}"))
+            for number, path in enumerate(paths)
+        ]
+        assert [scan.wait() for scan in scans] == [0, 0, 0], "\n".join(scan.text() for scan in scans)
     fleet.assert_every_object_has_one_row()
-    documents = [json.loads(path.read_text()) for path in (fleet.certificate_path, tmp_path / "other.json")]
-    assert all(document["listed"] == 60 for document in documents)
-    assert sum(document["outcomes"]["predicted"] for document in documents) == 60
+    certificates = [Certificate.parse(json.loads(path.read_text())) for path in paths]
+    assert all(certificate.holds and certificate.listed == 80 for certificate in certificates)
+    # Each object has its outcome in one of the three, and is unchanged in the others.
+    new = Counter[str]()
+    for certificate in certificates:
+        new.update(counted(certificate))
+    assert new["unchanged"] == 160 and new["unreadable"] == 20 and new["predicted"] + new["reused"] == 60
+    assert fleet.rows("SELECT COUNT(*), COUNT(DISTINCT image_id) FROM predictions") == [(80, 80)]
+    assert not [line for scan in scans for line in scan.err if " ERROR " in line]
 
 
 NEVER_GIVES_UP = dict.fromkeys(

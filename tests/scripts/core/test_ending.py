@@ -205,3 +205,25 @@ def test_a_program_ends_while_what_it_asks_never_answers(
     # A consumer that nobody has given work has left nothing undone.
     expected = (0, 1, 130) if name == "consume" else (1, 130)
     assert took_s < LIMIT_S and status in expected, (took_s, status, hanging[name, number].program.text())
+
+
+FURTHER = {
+    "rollout load": ["rollout", "load", "--version=1"],
+    "rollout verify": ["rollout", "verify", "--version=1"],
+    "rollout promote": ["rollout", "promote", "--version=1"],
+    "rollout rollback": ["rollout", "rollback"],
+    "model count-labels": ["model", "count-labels", "--source=s3://labels/images", "--lineage={tmp}/lineage.json"],
+}
+"""Their kind is among those above already."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FURTHER)
+def test_a_program_like_those_ends_in_time_too(name: str, tmp_path: Path) -> None:
+    hanging = Hanging(FURTHER[name], signal.SIGTERM, tmp_path)
+    try:
+        hanging.await_hanging()
+        took_s, status, children = hanging.end()
+        assert children == [] and took_s < LIMIT_S and status == 1, (took_s, status, hanging.program.text())
+    finally:
+        hanging.close()

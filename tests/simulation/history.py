@@ -56,6 +56,16 @@ _SILENCES = frozenset(
     }
 )
 """Faults that may keep a consumer from hearing of the producer, which opens the scan in MySQL before all else."""
+_KEEP_FROM_NOTHING = frozenset(
+    {
+        FaultKind.OTHER_SCAN,
+        FaultKind.OLD_RELEASE,
+        FaultKind.NEW_RELEASE,
+        FaultKind.S3_SLOW,
+        FaultKind.SERVING_SLOW,
+    }
+)
+"""Faults after which one run has to do all the same."""
 
 
 @dataclass(slots=True)
@@ -80,7 +90,7 @@ class History:
         self.bucket = MemoryBucket(self.clockwork, self._rng, PATIENCE_S)
         self.server = MemoryModelServer(self.clockwork, self._rng, PATIENCE_S)
         self.database = MemoryDatabase(self.clockwork, self._rng)
-        self.truth = Truth(plan, self.bucket, self.database, SCAN_ID)
+        self.truth = Truth(plan, self.bucket, self.database, SCAN_ID, CONSUMER_DEADLINE_S)
         self.settings = FleetSettings(
             batch_size=plan.batch_size,
             beat_s=0.5,
@@ -324,8 +334,8 @@ class History:
         self.say("certificate: " + ("holds" if certificate.holds else "; ".join(certificate.problems)))
         complete = all(_is_of_budget(problem) for problem in certificate.problems)
         self._judge(lambda: self.truth.check_certificate(certificate, run.dispatcher.ledger, complete=complete))
-        if not complete and not self.plan.faults:
-            self.violation = self.violation or f"undisturbed, but {certificate.problems}"
+        if not complete and {fault.kind for fault in self.plan.faults} <= _KEEP_FROM_NOTHING:
+            self.violation = self.violation or f"kept from nothing, but {certificate.problems}"
         self.is_over = self.is_over or complete
 
 

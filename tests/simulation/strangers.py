@@ -22,13 +22,15 @@ _NUMBERS = tuple(range(40))
 def visit(history: History, process: Process, protocol: int) -> None:
     """A consumer of another release: says hello, beats, and ends with a fatal goodbye once it is refused."""
     channel = ConsumerEnd(history.network, process, process.name.encode())
-    header = b'{"protocol": %d, "name": "stranger", "credit": 4, "since": "another release"}' % protocol
+    # Only its protocol is wrong.
+    header = b'{"protocol": %d, "name": "stranger", "credit": 4, "max_image_bytes": %d, "since": "another release"}'
+    header %= protocol, history.settings.max_image_bytes
     channel.send_frames([b"Hello", header])
     for _ in range(20):
         channel.wait(0.25)
         answers = list(channel.receive())
-        if any(isinstance(answer, Work) for answer in answers):
-            history.violation = "a peer of another release was given work"
+        if any(isinstance(answer, Welcome | Work) for answer in answers):
+            history.violation = "a peer of another release was welcomed"
         if answers:
             break
         channel.send_frames([b"Beat", b"{}"])

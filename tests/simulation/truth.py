@@ -14,7 +14,7 @@ from simulation.systems import BROKEN, LETHAL, POISON, MemoryBucket, true_score
 from sniffer.core.records import SETTLED, Certificate, FencingToken, ListedObject, ListingDigest, Outcome, Result
 from sniffer.scan.ledger import Ledger
 from sniffer.scan.listing import ListingTally
-from sniffer.scan.messages import Done, FromConsumer, FromProducer, Heartbeat, Work
+from sniffer.scan.messages import Done, FromConsumer, FromProducer, Heartbeat, ScanFinished, Work
 
 _UNSETTLED = frozenset({Outcome.FAILED, Outcome.GONE, Outcome.INACCESSIBLE})
 _HURTS_CONSUMERS = frozenset(
@@ -38,6 +38,9 @@ _KEEP_FROM_RENEWING = frozenset(
 DEATHS_IN_COMPANY, DEATHS_ALONE = 2, 5
 """How many consumers one image may end, as the documents promise; not asked of the code that is on trial."""
 
+_TURN_S = 0.5
+"""The producer's loop turns more often than that."""
+
 
 class Violation(Exception):
     """Something is not as it must be."""
@@ -46,8 +49,11 @@ class Violation(Exception):
 class Truth:
     """Watches one history."""
 
-    def __init__(self, plan: Plan, bucket: MemoryBucket, database: MemoryDatabase, scan_id: str) -> None:
+    def __init__(
+        self, plan: Plan, bucket: MemoryBucket, database: MemoryDatabase, scan_id: str, consumer_deadline_s: float
+    ) -> None:
         self._plan = plan
+        self._consumer_deadline_s = consumer_deadline_s
         self._bucket = bucket
         self._database = database
         self._scan_id = scan_id
@@ -61,6 +67,8 @@ class Truth:
         """The scan runs, perhaps again."""
         self._runs += 1
         self._accounted = 0
+        self._heard: dict[bytes, float] = {}
+        self._says_goodbye = False
         self._listed: dict[bytes, ListedObject] = {}
         self._is_listed = False
         self._handed: set[bytes] = set()
@@ -96,6 +104,7 @@ class Truth:
     def check_ledger(self, ledger: Ledger, tally: ListingTally, consumers: Iterable[bytes]) -> None:
         """Nothing lost, nothing doubled, nothing acknowledged that is not committed, nobody blamed without a cause."""
         self._check_living_lease()
+        self._check_silence(ledger)
         if not self._kinds & _HURTS_CONSUMERS - {FaultKind.STOP_PRODUCER, FaultKind.SERVING_AWAY}:
             buried = [name for name in consumers if ledger.knows(name) and name not in ledger.alive]
             _must(not buried, f"{buried} are taken for dead, but live")
@@ -121,6 +130,14 @@ class Truth:
             late_s = self._database.clockwork.now - until
             _must(late_s <= 0, f"the producer is alive, but its lease ended {late_s:.1f} s ago")
 
+    def _check_silence(self, ledger: Ledger) -> None:
+        if self._says_goodbye or FaultKind.STOP_PRODUCER in self._kinds:
+            return  # nobody is waited for any more, or was listened to meanwhile
+        for name in ledger.alive:
+            silent_s = self._database.clockwork.now - self._heard[name]
+            most_s = self._consumer_deadline_s + _TURN_S
+            _must(silent_s <= most_s, f"{name!r} has said nothing for {silent_s:.1f} s, and is taken for alive")
+
     def check_lease(self, number: int, holder: str) -> None:
         """Nobody takes over what another holds."""
         before, until = self._database.leases.get(number, (holder, 0.0))
@@ -133,6 +150,7 @@ class Truth:
 
     def check_received(self, name: bytes, message: FromConsumer) -> None:
         """No consumer holds more than it asked for."""
+        self._heard[name] = self._database.clockwork.now
         if name.startswith(LIAR):
             return
         # What comes over a connection that was replaced has no known name, and is ignored.
@@ -145,6 +163,7 @@ class Truth:
 
     def check_sent(self, name: bytes, message: FromProducer) -> None:
         """Nothing is handed out that had a settled row when the scan began, or was acknowledged, or for no reason."""
+        self._says_goodbye = self._says_goodbye or isinstance(message, ScanFinished)
         if isinstance(message, Work):
             self._session = message.session
             identity = message.image.identity

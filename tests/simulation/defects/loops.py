@@ -9,14 +9,9 @@ CONSUMER = "sniffer/scan/consumer.py"
 SCORE = "sniffer/scan/score.py"
 CAGED = "sniffer/scan/decoding/caged.py"
 
+IMPORT = "            from sniffer.core.errors import ContractError\n"
+
 DEFECTS = (
-    Defect(
-        "session-not-checked",
-        DISPATCH,
-        "            case Done() if message.session == self._job.session:\n",
-        "            case Done():\n",
-        "After a rerun, acknowledgements for the first run's images count for others, which are never scored.",
-    ),
     Defect(
         "ends-before-the-listing",
         DISPATCH,
@@ -49,14 +44,14 @@ DEFECTS = (
         "other-release-ends-the-scan",
         DISPATCH,
         "            self._refuse(name, message.reason)\n            return\n        if isinstance(message, Hello):\n",
-        "            raise ContractError(message.reason)\n        if isinstance(message, Hello):\n",
+        f"{IMPORT}            raise ContractError(message.reason)\n        if isinstance(message, Hello):\n",
         "During an upgrade, one old consumer that connects ends the scan.",
     ),
     Defect(
         "fatal-is-believed",
         DISPATCH,
         "            self._recheck.ask()\n",
-        "            raise ContractError(bye.error)\n",
+        f"{IMPORT}            raise ContractError(bye.error)\n",
         "One bad consumer ends the scan of forty million images by one word.",
     ),
     Defect(
@@ -123,13 +118,6 @@ DEFECTS = (
         "        self._clear_inbox()\n        self._on_welcome(welcome)\n",
         "        self._on_welcome(welcome)\n",
         "After a rerun a consumer scores what the first run sent it, and nobody counts it.",
-    ),
-    Defect(
-        "transient-is-fatal",
-        CONSUMER,
-        "        fatal = isinstance(self._error, ContractError | SettingsError)\n",
-        "        fatal = self._error is not None\n",
-        "A model server that restarts ends the scan for good instead of costing one consumer a restart.",
     ),
     Defect(
         "no-patience-with-the-producer",

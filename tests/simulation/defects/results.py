@@ -66,7 +66,7 @@ DEFECTS = (
         "unchanged-counted-as-listed-only",
         LISTING,
         "        tally.unchanged += sum(identity in known for identity in identities)\n",
-        "        tally.unchanged += len(known) - len(known & set(identities[1:]))\n",
+        "        tally.unchanged += sum(identity in known for identity in identities[1:])\n",
         "The nightly scan of a bucket that is known already never certifies.",
     ),
     Defect(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sniffer.core.errors import SettingsError
-
 
 def key_bytes(key: str) -> bytes:
     """What S3 orders keys by. Bytes that are no UTF-8 are lone surrogates in the text, and themselves in the order."""
@@ -18,7 +16,7 @@ class KeyRange:
     """The keys k with after < k <= up_to, byte by byte. "" as `after`: from the first; None as `up_to`: to the last.
 
     Python's own order of texts is not S3's: a lone surrogate, which stands for a byte that is no UTF-8, has another
-    place in it. Raises SettingsError for a range that no key can be in.
+    place in it. Raises ValueError for a range that no key can be in.
     """
 
     after: str = ""
@@ -26,7 +24,7 @@ class KeyRange:
 
     def __post_init__(self) -> None:
         if self.up_to is not None and key_bytes(self.up_to) <= key_bytes(self.after):
-            raise SettingsError(f"no key is after {self.after!r} and up to {self.up_to!r}: the second must be greater")
+            raise ValueError(f"no key is after {self.after!r} and up to {self.up_to!r}: the second must be greater")
 
     def __str__(self) -> str:
         return f"({self.after!r}, {'end' if self.up_to is None else repr(self.up_to)}]"
@@ -43,6 +41,10 @@ class KeyRange:
     def ends_before(self, key: str) -> bool:
         """Whether the key comes after its end."""
         return self.up_to is not None and key_bytes(key) > key_bytes(self.up_to)
+
+
+ALL_KEYS: KeyRange = KeyRange()
+"""The range that every key is in."""
 
 
 def tiling_faults(ranges: Iterable[KeyRange], whole: KeyRange | None = None) -> list[str]:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
+from sniffer.core.key_ranges import ALL_KEYS, KeyRange
+
 
 class Outcome(StrEnum):
     """How a listed object ended; each has exactly one. core.outcomes says what each means."""
@@ -139,6 +141,8 @@ class ScanRequest:
     late_prefixes: tuple[str, ...] = ()
     """Prefixes that are listed as well; what is under them, or was modified before that time, belongs to earlier scans:
     what none of them has seen came late."""
+    key_range: KeyRange = ALL_KEYS
+    """The keys that are listed, of those under the prefixes: one shard of a larger scan."""
 
     def in_window(self, last_modified: datetime) -> bool:
         """Whether an object of that time belongs to this scan."""
@@ -285,6 +289,8 @@ class Certificate:
     """Objects that no scan had seen before, though they belong to earlier ones; see ScanRequest."""
     late_before: datetime | None = None
     late_prefixes: tuple[str, ...] = ()
+    key_range: KeyRange = ALL_KEYS
+    """The keys that were listed, of those under the prefix."""
 
     @property
     def holds(self) -> bool:
@@ -315,6 +321,8 @@ class Certificate:
         fields["failure_samples"] = tuple(
             FailureSample(**(sample | {"outcome": Outcome(sample["outcome"])})) for sample in fields["failure_samples"]
         )
+        if "key_range" in fields:
+            fields["key_range"] = KeyRange(**fields["key_range"])
         for name in ("problems", "warnings", "include", "exclude", "late_prefixes"):
             fields[name] = tuple(fields.get(name, ()))
         return cls(**fields)

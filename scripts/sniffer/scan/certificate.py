@@ -82,12 +82,13 @@ def certify(
         problems=_problems(request, tally, outcomes, comparison, stored, budgets, interruption),
         steady_images_per_s=pace.images_per_s if pace else 0.0,
         consumers=pace.consumers if pace else 0,
-        warnings=_warnings(tally.listed, outcomes, _unreadable_before(outcomes, stored), budgets),
+        warnings=budget_warnings(tally.listed, outcomes, budgets, _unreadable_before(outcomes, stored)),
         include=request.include,
         exclude=request.exclude,
         late=tally.late,
         late_before=request.late_before,
         late_prefixes=request.late_prefixes,
+        key_range=request.key_range,
     )
 
 
@@ -109,27 +110,30 @@ def _problems(
     return (
         *([interruption] if interruption else _emptiness_problems(request, tally, outcomes)),
         *_arithmetic_problems(tally.listed, outcomes),
-        *_budget_problems(tally.listed, outcomes, _unreadable_before(outcomes, stored), budgets),
+        *budget_problems(tally.listed, outcomes, budgets, _unreadable_before(outcomes, stored)),
         *_denial_problems(tally, outcomes, stored),
         *comparison.problems,
     )
 
 
 def _emptiness_problems(request: ScanRequest, tally: ListingTally, outcomes: Mapping[Outcome, int]) -> list[str]:
-    """Nothing to scan is more often a wrong prefix or pattern than the truth; an empty window is an ordinary night."""
-    if request.allow_empty or request.retry_failed:
+    """Nothing to scan is more often a wrong prefix or pattern than the truth; an empty window is an ordinary night, and
+    a range of keys may have lost its keys since it was planned."""
+    if request.allow_empty or request.retry_failed or not request.key_range.is_whole:
         return []
     if not tally.seen:
-        return [
-            f"nothing is listed under s3://{request.bucket}/{request.prefix}: check bucket and prefix, or allow it "
-            "with --allow-empty"
-        ]
+        return [*empty_listing_problem(request.bucket, request.prefix)]
     if tally.listed and outcomes[Outcome.SKIPPED] == tally.listed and not (request.since or request.until):
         return [
             f"all {tally.listed} listed objects are left out by rule: check --include and --exclude, or allow it with "
             "--allow-empty"
         ]
     return []
+
+
+def empty_listing_problem(bucket: str, prefix: str) -> tuple[str]:
+    """That there is nothing at all."""
+    return (f"nothing is listed under s3://{bucket}/{prefix}: check bucket and prefix, or allow it with --allow-empty",)
 
 
 def _arithmetic_problems(listed: int, outcomes: Mapping[Outcome, int]) -> list[str]:
@@ -146,9 +150,10 @@ def _unreadable_before(outcomes: Mapping[Outcome, int], stored: StoredRows) -> i
     return min(outcomes[Outcome.UNCHANGED], max(0, stored.unreadable - outcomes[Outcome.UNREADABLE]))
 
 
-def _budget_problems(
-    listed: int, outcomes: Mapping[Outcome, int], unreadable_before: int, budgets: Budgets
+def budget_problems(
+    listed: int, outcomes: Mapping[Outcome, int], budgets: Budgets, unreadable_before: int = 0
 ) -> list[str]:
+    """Which budgets these outcomes pass. `unreadable_before`: so many more were found unreadable by earlier runs."""
     failed, gone, unreadable = (outcomes[o] for o in (Outcome.FAILED, Outcome.GONE, Outcome.UNREADABLE))
     unreadable += unreadable_before
     problems = []
@@ -169,8 +174,8 @@ def _from_before(unreadable: int) -> str:
     return f"; {unreadable} of them were found by earlier runs of this scan" if unreadable else ""
 
 
-def _warnings(
-    listed: int, outcomes: Mapping[Outcome, int], unreadable_before: int, budgets: Budgets
+def budget_warnings(
+    listed: int, outcomes: Mapping[Outcome, int], budgets: Budgets, unreadable_before: int = 0
 ) -> tuple[str, ...]:
     """What a certificate that holds should not be silent about."""
     gone, unreadable = outcomes[Outcome.GONE], outcomes[Outcome.UNREADABLE] + unreadable_before
@@ -201,6 +206,7 @@ def describe(certificate: Certificate, *, retried: bool = False) -> str:
     lines = [
         f"scan       {certificate.scan_id}, run {certificate.run_number}",
         f"listing    s3://{certificate.bucket}/{certificate.prefix}, modified {window}"
+        + ("" if certificate.key_range.is_whole else f", keys {certificate.key_range}")
         + (" (stopped at --limit)" if certificate.limited else ""),
         f"digest     {certificate.listing_digest}",
         f"model      version {certificate.model_version}, digest {certificate.model_digest[:16]}, "

@@ -277,8 +277,11 @@ def _images(
         pages = database.images.failed_objects(
             request.bucket, request.prefix, model.version, DECODER_VERSION, scan_id=request.scan_id
         )
+        if not request.key_range.is_whole:
+            pages = ([failed for failed in page if request.key_range.contains(failed.key)] for page in pages)
     else:
-        pages = chain.from_iterable(map(bucket.pages, (request.prefix, *request.late_prefixes)))
+        prefixes = (request.prefix, *request.late_prefixes)
+        pages = chain.from_iterable(bucket.pages(prefix, request.key_range) for prefix in prefixes)
     only_this_scan = request.scan_id if request.rescan else None
 
     def settled(identities: list[bytes]) -> dict[bytes, bool]:

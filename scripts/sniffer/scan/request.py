@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sniffer.adapters.s3.keys import LONGEST_KEY_BYTES
 from sniffer.core.errors import SettingsError
 from sniffer.core.flags import render_flags
+from sniffer.core.key_ranges import KeyRange
 from sniffer.core.parser import checked, model_version, positive
 from sniffer.core.records import SCAN_ID_PATTERN, ScanRequest
 from sniffer.core.settings import parse_utc
@@ -81,6 +83,8 @@ def add_scan_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PREFIX",
         help="list this prefix, too, and count what no scan has seen yet as late; can be given several times",
     )
+    what.add_argument("--after", type=_key, metavar="KEY", help="only keys after this one: one shard of `sniffer plan`")
+    what.add_argument("--up-to", type=_key, metavar="KEY", help="only keys up to this one, and this one")
     what.add_argument(
         "--limit", type=positive, metavar="N", help="hand out at most N images; unchanged ones do not count"
     )
@@ -139,8 +143,16 @@ def scan_options(arguments: argparse.Namespace) -> ScanOptions:
         allow_empty=arguments.allow_empty,
         late_before=arguments.late_before,
         late_prefixes=tuple(arguments.late_prefix),
+        key_range=_key_range(arguments),
     )
     return ScanOptions(request, arguments.model_version, arguments.dry_run, arguments.progress)
+
+
+def _key_range(arguments: argparse.Namespace) -> KeyRange:
+    try:
+        return KeyRange(arguments.after or "", arguments.up_to)
+    except ValueError as error:
+        raise SettingsError(f"--after and --up-to: {error}") from error
 
 
 def _check_late(arguments: argparse.Namespace) -> None:
@@ -173,6 +185,8 @@ def scan_argv(options: ScanOptions) -> list[str]:
             "allow_empty": request.allow_empty,
             "late_before": request.late_before and request.late_before.isoformat(),
             "late_prefix": request.late_prefixes,
+            "after": request.key_range.after or None,
+            "up_to": request.key_range.up_to,
             "model_version": options.model_version,
             "rescan": request.rescan,
             "retry_failed": request.retry_failed,
@@ -199,6 +213,16 @@ _moment = checked(parse_utc, "a date or time like 2026-11-20 or 2026-11-20T06:00
 
 def _version(text: str) -> int | None:
     return None if text == STABLE else model_version(text)
+
+
+def _key(text: str) -> str:
+    try:
+        size_bytes = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no UTF-8, so that no listing can begin or end there") from error
+    if not 0 < size_bytes <= LONGEST_KEY_BYTES:
+        raise argparse.ArgumentTypeError(f"a key has 1 to {LONGEST_KEY_BYTES} bytes, not {size_bytes}")
+    return text
 
 
 def _pattern(text: str) -> str:

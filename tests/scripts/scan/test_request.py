@@ -27,6 +27,8 @@ def options(*argv: str) -> ScanOptions:
         ["--bucket", "b", "--model-version", "stable", "--retry-failed", "--dry-run"],
         ["--bucket", "b", "--include", ".jpg", "--include=-*.png", "--exclude", "thumbs/*", "--allow-empty"],
         ["--bucket", "b", "--late-before", "2026-11-20", "--prefix=c/", "--late-prefix", "a/", "--late-prefix=b/"],
+        ["--bucket", "b", "--after=--odd 😀/", "--up-to", "ü"],
+        ["--bucket", "b", "--up-to=-", "--limit", "5"],
         ["--bucket", "b", "--scan-id", "scan_bucket.2026-11-20T00:00:00+00:00", "--progress", "p.json"],
     ],
 )
@@ -51,6 +53,9 @@ def test_times_without_an_offset_are_utc() -> None:
         (["--bucket", "b", "--model-version", "latest"], "'latest' is not a model version"),
         (["--bucket", "b", "--rescan", "--retry-failed"], "not allowed with"),
         (["--bucket", "b", "--exclude", ""], "an empty pattern matches every key"),
+        (["--bucket", "b", "--after", ""], "a key has 1 to 1024 bytes, not 0"),
+        (["--bucket", "b", "--up-to", "é" * 513], "a key has 1 to 1024 bytes, not 1026"),
+        (["--bucket", "b", "--up-to", "a\udcff"], "is no UTF-8"),
         (["--bucket", "b", "--scan-id", "a b"], "'a b' is not a scan id"),
     ],
 )
@@ -90,3 +95,9 @@ def test_the_number_of_consumers_is_the_flags_the_variables_or_the_machines() ->
     for wrong in ("0", "many"):
         with pytest.raises(SettingsError, match="SNIFFER_CONSUMERS"):
             default_consumers({"SNIFFER_CONSUMERS": wrong})
+
+
+@pytest.mark.parametrize("up_to", ["b", "a"])
+def test_a_range_of_keys_must_not_be_empty(up_to: str) -> None:
+    with pytest.raises(SettingsError, match=f"--after and --up-to: no key is after 'b' and up to '{up_to}'"):
+        options("--bucket", "b", "--after", "b", "--up-to", up_to)

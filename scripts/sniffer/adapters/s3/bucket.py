@@ -13,9 +13,10 @@ from sniffer.adapters.s3.fetching import Fetcher, StoredObject, is_about_this_ke
 from sniffer.adapters.s3.files import BucketFiles
 from sniffer.adapters.s3.keys import is_usable
 from sniffer.adapters.s3.listing import Listing
-from sniffer.adapters.s3.pages import BrokenPage
+from sniffer.adapters.s3.pages import BrokenPage, ListingPage
 from sniffer.adapters.s3.storage_classes import is_archived
 from sniffer.core.errors import SettingsError, TransientError
+from sniffer.core.key_ranges import ALL_KEYS, KeyRange
 from sniffer.core.records import ListedObject
 from sniffer.core.retry import not_counted
 
@@ -68,13 +69,31 @@ class Bucket:
         """Whether there is any object under the prefix."""
         return self._listing.holds(prefix)
 
-    def pages(self, prefix: str) -> Iterator[list[ListedObject]]:
-        """The objects under the prefix, in pages of at most 1,000, in S3's order; no page is empty.
+    def pages(self, prefix: str, keys: KeyRange = ALL_KEYS) -> Iterator[list[ListedObject]]:
+        """The objects under the prefix with keys in that range, in S3's order. No page is empty or above 1,000.
 
         Each page is proven to be S3's listing of that bucket and prefix. Raises SettingsError when S3 refuses,
         TransientError when it gives no whole listing.
         """
-        return self._listing.pages(prefix)
+        return self._listing.pages(prefix, keys)
+
+    def keys_after(self, prefix: str, after: str) -> ListingPage:
+        """The first page under the prefix after that key, as a sample: its order is not proven. May be asked at once
+        from many threads. Raises as `pages` does.
+        """
+        return self._listing.keys_after(prefix, after)
+
+    def folders(self, prefix: str) -> ListingPage:
+        """The first page of what is under the prefix, in which keys with another `/` count as one folder.
+
+        May be asked at once from many threads; raises as `pages` does.
+        """
+        return self._listing.folders(prefix)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it lists in the order of keys: directory buckets do not."""
+        return not self._client.is_directory
 
     def fetch(self, image: ListedObject) -> bytes:
         """The object's bytes, if it is still the one that was listed; raises NotFetched otherwise.

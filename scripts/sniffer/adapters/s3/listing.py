@@ -13,6 +13,7 @@ from sniffer.adapters.s3.errors import NotFetched, Reaction, Refusal, bare_etag
 from sniffer.adapters.s3.pages import ListingPage, parse_page
 from sniffer.adapters.s3.proofs import OrderedProof, Proof, UnorderedProof
 from sniffer.core.errors import SettingsError
+from sniffer.core.key_ranges import ALL_KEYS, KeyRange, key_bytes
 from sniffer.core.records import ListedObject, Outcome, Unscored
 
 _T = TypeVar("_T")
@@ -56,23 +57,39 @@ class Listing:
         last = page[-1].key
         ends = range(len(prefix), len(last))
         for end in ends[:: max(1, len(ends) // _EACH)]:
-            yield from self._ask(prefix, None, 1, StartAfter=last[:end] + _HIGHEST).objects
+            yield from self._ask(prefix, None, 1, after=last[:end] + _HIGHEST).objects
 
-    def pages(self, prefix: str) -> Iterator[list[ListedObject]]:
-        """The objects under the prefix, in pages of at most 1,000, in S3's order; no page is empty.
+    def pages(self, prefix: str, keys: KeyRange = ALL_KEYS) -> Iterator[list[ListedObject]]:
+        """The objects under the prefix with keys in that range, in S3's order. No page is empty or above 1,000.
 
         Raises SettingsError when S3 refuses, TransientError when it gives no whole listing.
         """
         self._check_prefix(prefix)
-        proof = UnorderedProof() if self._client.is_directory else OrderedProof()
+        if self._client.is_directory and not keys.is_whole:
+            raise SettingsError(
+                f"{self._client.place} is a directory bucket: it lists in no order, so not by key ranges"
+            )
+        proof = UnorderedProof() if self._client.is_directory else OrderedProof(key_bytes(keys.after))
         token: str | None = None
         while True:
-            page = self._page(prefix, token, proof)
-            if page.objects:
-                yield page.objects
-            if page.token is None:
+            page = self._page(prefix, token, proof, keys.after)
+            inside = page.objects
+            if inside and keys.ends_before(inside[-1].key):
+                inside = [listed for listed in inside if not keys.ends_before(listed.key)]
+            if inside:
+                yield inside
+            if page.token is None or len(inside) < len(page.objects):
                 return
             token = page.token
+
+    def keys_after(self, prefix: str, after: str) -> ListingPage:
+        """The first page under the prefix after that key, in whatever order S3 gives it; raises as `pages` does."""
+        self._check_prefix(prefix)
+        return self._answered(lambda: self._ask(prefix, None, PAGE_SIZE, after=after))
+
+    def folders(self, prefix: str) -> ListingPage:
+        """The first page of what is under the prefix, with what is behind the next `/` gathered; raises as `pages`."""
+        return self._answered(lambda: self._ask(prefix, None, PAGE_SIZE, delimiter="/"))
 
     def holds(self, prefix: str) -> bool:
         """Whether there is any object under the prefix; raises as `pages` does."""
@@ -98,9 +115,9 @@ class Listing:
         if self._client.is_directory and prefix and not prefix.endswith("/"):
             raise SettingsError(f"{self._client.place} is a directory bucket: its prefixes end in /, not {prefix!r}")
 
-    def _page(self, prefix: str, token: str | None, proof: Proof) -> ListingPage:
+    def _page(self, prefix: str, token: str | None, proof: Proof, after: str) -> ListingPage:
         def ask() -> ListingPage:
-            page = self._ask(prefix, token, PAGE_SIZE)
+            page = self._ask(prefix, token, PAGE_SIZE, after=after)
             proof.check(page)
             return page
 
@@ -118,7 +135,7 @@ class Listing:
     def _match(objects: list[ListedObject], key: str) -> ListedObject | None:
         return next((listed for listed in objects if listed.key == key), None)
 
-    def _ask(self, prefix: str, token: str | None, count: int, **more: str) -> ListingPage:
+    def _ask(self, prefix: str, token: str | None, count: int, *, after: str = "", delimiter: str = "") -> ListingPage:
         answer = self._client.s3.list_objects_v2(
             Bucket=self._client.name,
             Prefix=prefix,
@@ -126,10 +143,13 @@ class Listing:
             EncodingType="url",
             **({"ContinuationToken": token} if token is not None else {}),
             **self._attributes,
+            **({"StartAfter": after} if after else {}),
+            **({"Delimiter": delimiter} if delimiter else {}),
             **self._client.payer,
-            **more,
         )
-        return parse_page(answer[_BODY], self._client.name, prefix, any_name=self._client.is_alias)
+        return parse_page(
+            answer[_BODY], self._client.name, prefix, any_name=self._client.is_alias, after=after, delimiter=delimiter
+        )
 
     def _head(self, key: str) -> ListedObject | None:
         ask = partial(self._client.s3.head_object, Bucket=self._client.name, Key=key, **self._client.payer)

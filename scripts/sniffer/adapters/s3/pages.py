@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote_to_bytes
@@ -29,12 +30,27 @@ class ListingPage:
 
     objects: list[ListedObject]
     token: str | None
+    folders: Sequence[str] = ()
+    """What a delimiter has gathered: prefixes that end with it, in order."""
+
+    @property
+    def keys(self) -> list[str]:
+        """The objects' keys."""
+        return [listed.key for listed in self.objects]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the listing ends with it."""
+        return self.token is None
 
 
-def parse_page(body: bytes, bucket: str, prefix: str, *, any_name: bool = False) -> ListingPage:
+def parse_page(
+    body: bytes, bucket: str, prefix: str, *, any_name: bool = False, after: str = "", delimiter: str = ""
+) -> ListingPage:
     """The page in that answer; raises BrokenPage unless it is a ListBucketResult of that bucket and prefix.
 
-    `any_name`: S3 may name the bucket otherwise. A key that is not UTF-8 has lone surrogates in place of its bytes.
+    `any_name`: S3 may name the bucket otherwise. `after` and `delimiter` are what was asked for: an answer that says
+    otherwise is another's. A key that is not UTF-8 has lone surrogates in place of its bytes.
     """
     try:
         root = ElementTree.fromstring(body)
@@ -46,12 +62,34 @@ def parse_page(body: bytes, bucket: str, prefix: str, *, any_name: bool = False)
     entries = [node for node in root if local_name(node.tag) == "Contents"]
     is_encoded = fields.get("EncodingType") == "url"
     _check_place(fields, bucket, prefix, is_encoded=is_encoded, any_name=any_name)
-    _check_count(fields, len(entries))
+    _check_echo(fields, "StartAfter", after, is_encoded=is_encoded)
+    _check_echo(fields, "Delimiter", delimiter, is_encoded=is_encoded)
+    folders = _folders(root, prefix, delimiter, is_encoded=is_encoded)
+    _check_count(fields, len(entries) + len(folders))
     objects = [_listed(bucket, entry, is_encoded) for entry in entries]
     strange = next((listed.key for listed in objects if not listed.key.startswith(prefix)), None)
     if strange is not None:
         raise BrokenPage(f"the listing of prefix {prefix!r} has the key {strange!r}")
-    return ListingPage(objects, _next_token(fields))
+    return ListingPage(objects, _next_token(fields), folders)
+
+
+def _folders(root: ElementTree.Element, prefix: str, delimiter: str, *, is_encoded: bool) -> list[str]:
+    gathered = [node for node in root if local_name(node.tag) == "CommonPrefixes"]
+    if gathered and not delimiter:
+        raise BrokenPage("the listing has common prefixes, though no delimiter was asked for")
+    folders = [
+        _decoded(field.text or "", is_encoded)
+        for node in gathered
+        for field in node
+        if local_name(field.tag) == "Prefix"
+    ]
+    for folder in folders:
+        inner = folder.removeprefix(prefix)
+        if not folder.startswith(prefix) or not inner.endswith(delimiter) or inner.count(delimiter) != 1:
+            raise BrokenPage(f"the listing of prefix {prefix!r} by {delimiter!r} has the common prefix {folder!r}")
+    if len(set(folders)) < len(folders):
+        raise BrokenPage("the listing has a common prefix twice")
+    return folders
 
 
 def _check_place(fields: dict[str, str], bucket: str, prefix: str, *, is_encoded: bool, any_name: bool) -> None:
@@ -61,6 +99,12 @@ def _check_place(fields: dict[str, str], bucket: str, prefix: str, *, is_encoded
     echoed = fields.get("Prefix")
     if echoed is not None and prefix not in (echoed, _decoded(echoed, is_encoded)):
         raise BrokenPage(f"the listing is that of prefix {echoed!r}, not {prefix!r}")
+
+
+def _check_echo(fields: dict[str, str], name: str, asked: str, *, is_encoded: bool) -> None:
+    echoed = fields.get(name)
+    if echoed and asked not in (echoed, _decoded(echoed, is_encoded)):
+        raise BrokenPage(f"the listing is that of {name} {echoed!r}, not {asked!r}")
 
 
 def _check_count(fields: dict[str, str], entries: int) -> None:

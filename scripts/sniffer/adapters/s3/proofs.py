@@ -43,11 +43,11 @@ class Proof(ABC):
 
 
 class OrderedProof(Proof):
-    """Keys ascend byte by byte, so none comes twice."""
+    """Keys ascend byte by byte, so none comes twice; all are after `after`."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: bytes = b"") -> None:
         super().__init__()
-        self._last: bytes | None = None
+        self._last: bytes | None = after or None
 
     def _check_keys(self, keys: list[bytes]) -> None:
         last = self._last

@@ -1,0 +1,99 @@
+"""The certificate of a whole scan out of those of its shards: their sum, when they tile the keys and fit each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sniffer.core.errors import ContractError
+from sniffer.core.key_ranges import ALL_KEYS, KeyRange, key_bytes, tiling_faults
+from sniffer.core.records import Certificate, Outcome
+from sniffer.core.settings import Budgets
+from sniffer.scan.certificate import budget_problems, budget_warnings, empty_listing_problem
+from sniffer.scan.listing import MAX_SAMPLES
+
+_SAME = (
+    "bucket",
+    "prefix",
+    "since",
+    "until",
+    "include",
+    "exclude",
+    "late_before",
+    "late_prefixes",
+    "model_version",
+    "model_digest",
+    "preprocessing_version",
+    "decoder_version",
+    "threshold",
+)
+"""What shards of one scan have in common."""
+
+
+def sum_certificates(
+    scan_id: str,
+    parts: Sequence[Certificate],
+    budgets: Budgets,
+    *,
+    whole: KeyRange = ALL_KEYS,
+    allow_empty: bool = False,
+) -> Certificate:
+    """The certificate of all shards together, under the id of the whole scan.
+
+    It holds when each shard's does, and their sums keep within the budgets. Raises ContractError when the shards leave
+    a gap in `whole` or overlap, were cut short by a limit, or are of different scans.
+    """
+    _check(parts, whole)
+    ordered = sorted(parts, key=lambda part: key_bytes(part.key_range.after))
+    first = ordered[0]
+    listed = sum(part.listed for part in ordered)
+    outcomes = {outcome: sum(part.outcomes.get(outcome, 0) for part in ordered) for outcome in Outcome}
+    codes = sum((Counter(part.codes) for part in ordered), Counter[str]())
+    duration_s = max(part.duration_s for part in ordered)
+    scored = sum(count for outcome, count in outcomes.items() if outcome is not Outcome.UNCHANGED)
+    own = [f"keys {part.key_range}: {problem}" for part in ordered for problem in part.problems]
+    return replace(
+        first,
+        scan_id=scan_id,
+        run_number=0,
+        key_range=whole,
+        listing_digest=f"{sum(int(part.listing_digest, 16) for part in ordered) % (1 << 256):064x}",
+        listed=listed,
+        outcomes=outcomes,
+        codes=dict(sorted(codes.items())),
+        flagged=sum(part.flagged for part in ordered),
+        flagged_new=sum(part.flagged_new for part in ordered),
+        late=sum(part.late for part in ordered),
+        duration_s=duration_s,
+        images_per_s=round(scored / duration_s, 3) if duration_s > 0 else 0.0,
+        steady_images_per_s=0.0,
+        consumers=sum(part.consumers for part in ordered),
+        failure_samples=tuple(sample for part in ordered for sample in part.failure_samples)[:MAX_SAMPLES],
+        problems=(
+            *own,
+            *(empty_listing_problem(first.bucket, first.prefix) if not listed and not allow_empty else ()),
+            *budget_problems(listed, outcomes, budgets),
+        ),
+        warnings=budget_warnings(listed, outcomes, budgets),
+    )
+
+
+def _check(parts: Sequence[Certificate], whole: KeyRange) -> None:
+    if faults := tiling_faults((part.key_range for part in parts), whole):
+        raise ContractError(
+            f"these are not the certificates of all shards: {'; '.join(faults)}: give the last one of each, once"
+        )
+    first = parts[0]
+    for part in parts:
+        for name in _SAME:
+            if getattr(part, name) != getattr(first, name):
+                raise ContractError(
+                    f"the certificates of {first.scan_id} and {part.scan_id} are not shards of one scan: {name} is "
+                    f"{getattr(first, name)!r} and {getattr(part, name)!r}"
+                )
+        if part.limited:
+            raise ContractError(
+                f"scan {part.scan_id} stopped at --limit, so that a part of its keys {part.key_range} is missing: run "
+                "it without"
+            )

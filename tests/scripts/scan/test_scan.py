@@ -11,6 +11,8 @@ import psutil
 import pytest
 import zmq
 from sqlalchemy import create_engine, text
+from support.database_servers import DatabaseServer
+from support.database_users import url_of, users
 from support.fleet import Fleet, counted, jpeg
 from support.programs import Program, eventually
 
@@ -38,7 +40,16 @@ AWKWARD_KEYS = [
 
 
 @pytest.mark.both_servers
-def test_a_scan_accounts_for_every_object_and_a_second_finds_all_unchanged(fleet: Fleet) -> None:
+def test_a_scan_accounts_for_every_object_and_a_second_finds_all_unchanged(
+    fleet: Fleet, database_server: DatabaseServer
+) -> None:
+    """With the rights of its role alone."""
+    fleet.environ["SNIFFER_DATABASE_URL"] = url_of(fleet.database_url, "sniffer_scan")
+    with users(database_server, fleet.database_url, "sniffer_scan"):
+        scan_twice(fleet)
+
+
+def scan_twice(fleet: Fleet) -> None:
     fleet.fill(30)
     for key in AWKWARD_KEYS:
         fleet.put(key, jpeg(7))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import create_engine, text
 from support.database_servers import DatabaseServer
+from support.database_users import PASSWORD, url_of
 from support.ended_scans import certificate_of
 from support.judged import gate_verdict, model_metrics
 from support.stored_rows import candidate, failed, predicted, record
@@ -28,12 +29,7 @@ from sniffer.scan.migrate import main
 
 pytestmark = pytest.mark.both_servers
 
-PASSWORD = "a-password-of-its-own"
 DENIED = "a right is missing .* denied to user .*`sniffer migrate --grants`"
-
-
-def url_of(database_url: str, role: str) -> str:
-    return f"mysql+mysqldb://{role}_user:{PASSWORD}@{database_url.rpartition('@')[2]}"
 
 
 @pytest.fixture

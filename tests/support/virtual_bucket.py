@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import Generic, TypeVar, overload
 
 from sniffer.core.key_ranges import key_bytes
+from sniffer.shards.stores import FolderProbe, Probe
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -114,6 +115,10 @@ class VirtualBucket:
 
     layout: Layout
     requests: int = 0
+
+    def answer(self, probe: Probe | FolderProbe) -> Page:
+        """The answer to a question."""
+        return self.folders(probe.prefix) if isinstance(probe, FolderProbe) else self.keys_after("", probe.after)
 
     def keys_after(self, prefix: str, after: str) -> Page:
         """A page of at most 1,000 keys."""

@@ -16,7 +16,7 @@ from typing import cast
 from sniffer.core.key_ranges import KeyRange, key_bytes
 from sniffer.shards.folders import FolderCode, FolderTree
 from sniffer.shards.keyspace import KeySample
-from sniffer.shards.stores import FolderPage, FolderProbe, KeyPage, Probe, check_page
+from sniffer.shards.stores import FolderPage, FolderProbe, KeyPage, Probe, check_page, halves
 from sniffer.shards.survey import Gap, KeySurvey
 
 PROBES_A_SHARD, MORE_PROBES = 4, 195
@@ -93,7 +93,7 @@ class Planner:
     def _place(self, gap: Gap, pending: int) -> str | None:
         """Where to look into the gap, other than where answers are still to come from."""
         for attempt in range(_ATTEMPTS):
-            part = _halves(pending + attempt) + self._chance.uniform(-0.25, 0.25) / (pending + attempt + 1)
+            part = halves(pending + attempt) + self._chance.uniform(-0.25, 0.25) / (pending + attempt + 1)
             after = self._survey.point(gap, part)
             if after is not None and key_bytes(after) not in self._asked:
                 return after
@@ -180,13 +180,3 @@ class Planner:
 def can_end_range(key: str) -> bool:
     """Whether a range may end there: the key is text that any command line and any request can hold."""
     return key.isprintable() and len(key.encode()) <= _LONGEST_BYTES
-
-
-def _halves(number: int) -> float:
-    """1/2, 1/4, 3/4, 1/8, 5/8, …: each new one is far from those before (van der Corput, 1935)."""
-    value, part, number = 0.0, 0.5, number + 1
-    while number:
-        number, bit = divmod(number, 2)
-        value += bit * part
-        part /= 2
-    return value

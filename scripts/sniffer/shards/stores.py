@@ -66,3 +66,13 @@ def check_page(after: bytes, keys: Sequence[str]) -> None:
             why = "the store ignores where a listing is to begin" if seen is after else "the store lists in no order"
             raise UnsortedStore(f"{why}: {key!r} comes after {seen!r}")
         seen = key
+
+
+def halves(number: int) -> float:
+    """1/2, 1/4, 3/4, 1/8, 5/8, …: each new one is far from those before (van der Corput, 1935)."""
+    value, part, number = 0.0, 0.5, number + 1
+    while number:
+        number, bit = divmod(number, 2)
+        value += bit * part
+        part /= 2
+    return value

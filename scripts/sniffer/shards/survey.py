@@ -29,6 +29,8 @@ class Gap:
     keys: float = 0.0
     is_measured: bool = False
     """Whether there is anything to estimate its keys by."""
+    listed: int = 0
+    """Keys that were in it until it was listed as far as it is."""
     is_closed: bool = False
     """Whether it has been looked into since, so that other gaps are in its place."""
 
@@ -93,6 +95,39 @@ class KeySurvey:
         self.stretches.insert(at, stretch)
         self._starts.insert(at, start)
         return list(self._gaps_around(before, stretch, behind))
+
+    def extend(self, after: str, keys: Sequence[str], *, is_last: bool) -> tuple[Sequence[str], Gap | None] | None:
+        """Take in the page that comes next in a gap, in place of the one before it; returns its keys in the gap, and
+        what is left of the gap. None when there is no gap any more that begins there.
+        """
+        at = bisect_right(self._starts, key_bytes(after))
+        before = self.stretches[at - 1]
+        gap = before.gap
+        if gap is None or gap.low != after:
+            return None
+        behind = self.stretches[at] if at < len(self.stretches) else None
+        count = len(keys) if behind is None else bisect_right(keys, key_bytes(behind.start), key=key_bytes)
+        self.total += count
+        is_closed = is_last or count < len(keys) or (behind is not None and bool(keys) and keys[-1] == behind.start)
+        if is_closed:
+            self.total -= gap.keys
+            gap.is_closed, before.gap = True, None
+            before.end = None if behind is None else behind.start
+        else:
+            less = min(gap.keys, count)
+            gap.keys -= less
+            self.total -= less
+            gap.low = before.end = keys[-1] if keys else after
+            gap.listed += count
+        if count:
+            before.keys, before.count = keys, count
+        return keys[:count], None if is_closed else gap
+
+    def added(self, start: bytes, keys: Sequence[str]) -> Sequence[str]:
+        """Those of a page's keys that were new, right after it was added."""
+        at = bisect_left(self._starts, start)
+        found = self.stretches[at] if at < len(self._starts) and self._starts[at] == start else None
+        return found.keys[: found.count] if found is not None and found.keys is keys else ()
 
     def gaps(self) -> Iterator[Gap]:
         """All of them, in order."""

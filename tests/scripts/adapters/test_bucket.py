@@ -133,6 +133,16 @@ def test_a_throttling_s3_is_waited_for(bucket: ScratchBucket, flaky_s3: FlakyS3,
     assert ours.fetch(image) == b"body"
 
 
+def test_each_retry_is_counted(bucket: ScratchBucket, flaky_s3: FlakyS3) -> None:
+    bucket.put("a.jpg", b"body")
+    counted: list[int] = []
+    ours = Bucket(bucket.name, patience_s=20, max_bytes=99, on_retry=lambda: counted.append(1))
+    ours.check()
+    assert ours.read("a.jpg").data == b"body" and counted == []
+    flaky_s3.away_for(0.5)
+    assert ours.read("a.jpg").data == b"body" and counted
+
+
 @pytest.mark.parametrize("key", ["a.jpg", "odd//a.jpg"])
 def test_patience_ends_as_a_failure_of_that_image(bucket: ScratchBucket, flaky_s3: FlakyS3, key: str) -> None:
     bucket.put(key, b"body")

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from support.http_server import HttpAnswer, HttpRequest, HttpServer
 
+from sniffer.adapters.metrics.meters import PrometheusMetrics
 from sniffer.adapters.serving import ModelServer, ServedVersion
 from sniffer.core.errors import ContractError, SettingsError, TransientError
+from sniffer.core.metrics import Giver
 from sniffer.core.model_records import PIXEL_BYTES
 from sniffer.core.settings import ServingSettings
 
@@ -88,6 +91,20 @@ def test_transient_errors_are_retried(server: ScriptedServer, status: int) -> No
     with client(server) as model:
         assert model.predict(3, [gray(255)]) == [1.0]
     assert server.batches == [1, 1, 1]
+
+
+def test_each_request_and_each_retry_is_counted(server: ScriptedServer) -> None:
+    registry = CollectorRegistry()
+    server.script = [lambda _: (503, {"error": "later"})] * 2
+    settings = ServingSettings(server.model_url, patience_s=10)
+    with ModelServer(settings, PrometheusMetrics(Giver.CONSUMER, registry)) as model:
+        model.predict(3, [gray(255)])
+    counted = {
+        result: registry.get_sample_value("sniffer_model_server_seconds_count", {"result": result})
+        for result in ("answered", "failed")
+    }
+    assert counted == {"answered": 1, "failed": 2}
+    assert registry.get_sample_value("sniffer_retries_total", {"system": "serving"}) == 2
 
 
 def test_patience_with_transient_errors_ends(server: ScriptedServer) -> None:

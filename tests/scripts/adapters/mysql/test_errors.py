@@ -72,6 +72,15 @@ def test_what_is_passing_is_tried_again_on_a_new_connection(transactions: Transa
     assert first != second
 
 
+def test_each_repeated_transaction_is_counted(database_url: str) -> None:
+    counted: list[int] = []
+    transactions = Transactions(DatabaseSettings(database_url, patience_s=20), on_retry=lambda: counted.append(1))
+    connections_of_two_attempts(transactions, PASSING[0])
+    transactions.transact(lambda connection: connection.execute(text("SELECT 1")))
+    transactions.close()
+    assert counted == [1]
+
+
 @pytest.mark.parametrize("number", LOCKS)
 def test_a_lock_is_no_fault_of_the_connection(transactions: Transactions, number: int) -> None:
     first, second = connections_of_two_attempts(transactions, number)

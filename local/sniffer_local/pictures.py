@@ -92,6 +92,19 @@ def certificate(page: Page, stack: Stack) -> bytes:
         return page.screenshot((0, 0, *box))
 
 
+def metrics_of_scans(page: Page, stack: Stack) -> bytes:
+    """What Prometheus has kept of the last scans. Raises SettingsError where the stack has none."""
+    if stack.prometheus is None:
+        raise SettingsError("the stack has no Prometheus: `sudo apt-get install prometheus`, then `make demo`")
+    page.resize(1200, 760, _SCALE)
+    query = quote("sum by (outcome) (sniffer_images_total) > 0")
+    page.open(
+        f"http://127.0.0.1:{stack.prometheus.port}/graph?g0.expr={query}&g0.tab=0&g0.stacked=1&g0.range_input=10m"
+    )
+    page.wait_for("document.querySelector('svg path') && document.querySelector('.rickshaw_legend .line')")
+    return page.screenshot()
+
+
 def small(png: bytes) -> bytes:
     """The picture with a palette, which is a third of the size and looks the same for screenshots."""
     out = io.BytesIO()
@@ -109,7 +122,7 @@ def make_pictures(layout: Layout, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with open_browser() as page:
         sign_in(page, stack)
-        for make in (graph_of_a_scan, report, certificate):
+        for make in (graph_of_a_scan, report, certificate, metrics_of_scans):
             file = folder / f"{make.__name__.replace('_', '-')}.png"
             file.write_bytes(small(make(page, stack)))
             print(f"{file} ({file.stat().st_size // 1024} kB)", flush=True)

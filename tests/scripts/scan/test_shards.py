@@ -36,3 +36,5 @@ def test_shards_of_a_plan_scanned_one_by_one_add_up_to_a_scan_of_all(fleet: Flee
     assert whole.holds and whole.listed == len(fleet.keys) and whole.outcomes[Outcome.UNREADABLE] == 1
     again = fleet.scan("--scan-id=all")
     assert again.listing_digest == whole.listing_digest and again.outcomes[Outcome.UNCHANGED] == len(fleet.keys)
+    with fleet.start(f"--scan-id={certificates[0].scan_id}", f"--after={plan['shards'][1]['after']}") as program:
+        assert program.wait() == 2 and "give it the same --after and --up-to" in program.text()

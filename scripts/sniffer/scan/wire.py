@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -211,7 +212,9 @@ class ProducerSocket(_Socket):
             else:
                 frames[-1] = frame
         if self._guard is not None:
-            self._guard.count(frames[-1].get(zmq.SRCFD))
+            # ZeroMQ does not know the connection of every message: not of those of an anonymous peer.
+            with suppress(zmq.ZMQError):
+                self._guard.count(frames[-1].get(zmq.SRCFD))
         return frames
 
     def send(self, name: bytes, message: FromProducer) -> None:

@@ -40,6 +40,11 @@ def training() -> list[SampleImage]:
 
 
 @pytest.fixture(scope="module")
+def few() -> list[SampleImage]:
+    return list(labelled_images(7, 24))
+
+
+@pytest.fixture(scope="module")
 def bucket() -> list[BucketObject]:
     return list(bucket_objects(7, 160, DAYS))
 
@@ -48,40 +53,43 @@ def digests(images: list[SampleImage]) -> list[str]:
     return [hashlib.sha256(image.data).hexdigest() for image in images]
 
 
-def test_a_seed_draws_the_same_images_whatever_the_count_and_the_processes(training: list[SampleImage]) -> None:
-    assert list(labelled_images(7, 12)) == training[:12]
-    assert list(labelled_images(7, 12, processes=2)) == training[:12]
+def test_a_seed_draws_the_same_images_whatever_the_count_and_the_processes(few: list[SampleImage]) -> None:
+    assert list(labelled_images(7, 12)) == few[:12]
+    assert list(labelled_images(7, 12, processes=2)) == few[:12]
 
 
-def test_another_seed_draws_other_images(training: list[SampleImage]) -> None:
-    assert not set(digests(list(labelled_images(8, 12)))) & set(digests(training))
+def test_another_seed_draws_other_images(few: list[SampleImage]) -> None:
+    assert not set(digests(list(labelled_images(8, 12)))) & set(digests(few))
 
 
-def test_a_domain_sets_long_sides_and_backdrops(training: list[SampleImage]) -> None:
+def test_a_domain_sets_long_sides_and_backdrops(few: list[SampleImage]) -> None:
     plain, stone = (list(labelled_images(7, 8, domain=Domain((kind,), (900, 1400)))) for kind in ("plain", "stone"))
     sides = [max(Image.open(io.BytesIO(image.data)).size) for image in plain + stone]
     assert 900 <= min(sides) <= max(sides) <= 1400
     assert not set(digests(plain)) & set(digests(stone))
-    assert [image.slice for image in plain] == [image.slice for image in training[:8]]
+    assert [image.slice for image in plain] == [image.slice for image in few[:8]]
 
 
+@pytest.mark.slow
 def test_no_two_training_images_are_the_same(training: list[SampleImage]) -> None:
     assert len(set(digests(training))) == len(training)
 
 
+@pytest.mark.slow
 def test_classes_and_slices_are_balanced(training: list[SampleImage]) -> None:
     counts = Counter((image.label, image.slice) for image in training)
     assert set(counts) == {(label, slice) for label in LABELS for slice in SLICES[label]}
     assert set(counts.values()) == {30}
 
 
-def test_every_training_image_is_readable_as_what_its_suffix_says(training: list[SampleImage]) -> None:
+def test_every_training_image_is_readable_as_what_its_suffix_says(few: list[SampleImage]) -> None:
     formats = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
-    for image in training[:80]:
+    for image in few:
         assert Image.open(io.BytesIO(image.data)).format == formats[image.suffix]
         assert decode(image.data).shape == IMAGE_SHAPE
 
 
+@pytest.mark.slow
 def test_sizes_formats_modes_and_turns_vary(training: list[SampleImage]) -> None:
     opened = [Image.open(io.BytesIO(image.data)) for image in training]
     sides = [side for image in opened for side in image.size]
@@ -92,6 +100,7 @@ def test_sizes_formats_modes_and_turns_vary(training: list[SampleImage]) -> None
     assert len({round(image.width / image.height, 1) for image in opened}) >= 6
 
 
+@pytest.mark.slow
 def test_a_turned_image_shows_the_same_upright(training: list[SampleImage]) -> None:
     """Text and horizons are upright after decoding: sky is lighter than ground more often than not."""
     landscapes = [decode(image.data) for image in training if image.slice == "landscape"]
@@ -117,6 +126,7 @@ def trivial_features(image: SampleImage) -> list[float]:
     return [*colour, width, height, len(image.data), *(image.suffix == suffix for suffix in (".jpg", ".png", ".webp"))]
 
 
+@pytest.mark.slow
 def test_the_classes_cannot_be_told_by_colour_size_format_or_bytes(training: list[SampleImage]) -> None:
     features = np.array([trivial_features(image) for image in training])
     truth = np.array([image.label == "drugs" for image in training])
@@ -146,6 +156,7 @@ def test_the_bucket_shows_drugs_in_about_15_of_100(bucket: list[BucketObject]) -
     assert kinds == {*SLICES["other"], *SLICES["drugs"], *(kind.name for kind in HOSTILE_KINDS)}
 
 
+@pytest.mark.slow
 def test_the_bucket_holds_no_training_image(bucket: list[BucketObject], training: list[SampleImage]) -> None:
     assert not {object.data for object in bucket} & {image.data for image in training}
 
@@ -222,15 +233,15 @@ def run_samples(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_program_writes_a_folder_per_class(tmp_path: Path, training: list[SampleImage]) -> None:
+def test_the_program_writes_a_folder_per_class(tmp_path: Path, few: list[SampleImage]) -> None:
     done = run_samples("--out", str(tmp_path), "--count", "16", "--seed", "7", "--processes", "2")
     assert (done.returncode, done.stdout) == (0, f"16 images in {tmp_path / 'labels'}\n")
     assert "samples: 16 of 16 images" in done.stderr
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     assert len(files) == 16
     assert {path.parent.relative_to(tmp_path).as_posix() for path in files} == {"labels/drugs", "labels/other"}
-    first = tmp_path / "labels" / training[0].label / f"{training[0].slice}-000000{training[0].suffix}"
-    assert first.read_bytes() == training[0].data
+    first = tmp_path / "labels" / few[0].label / f"{few[0].slice}-000000{few[0].suffix}"
+    assert first.read_bytes() == few[0].data
 
 
 @pytest.mark.parametrize("arguments", [("--count", "-1"), ("--count", "many"), ()])

@@ -41,7 +41,7 @@ def dib(image: Image.Image) -> bytes:
     return head + rows + bytes(-(-width // 32) * 4 * height)
 
 
-@pytest.mark.parametrize("size", [(640, 480), (480, 640), (1999, 1501), (60, 44)])
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), pytest.param((1999, 1501), marks=pytest.mark.slow), (60, 44)])
 def test_heic_and_jpeg_xl_give_the_same_picture(size: tuple[int, int]) -> None:
     image = picture(*size)
     expected = fully_filtered(image)

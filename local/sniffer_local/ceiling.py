@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.core.model_records import PIXEL_BYTES
 from sniffer_model.training.backbone import FEATURES, build_backbone
 from sniffer_model.training.features import LabelledFeatures

@@ -9,7 +9,7 @@ import pytest
 from support.published import photo
 from support.replicas import Site
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.model_records import MODEL_NAME, Decision, ModelStatus
 from sniffer.core.records import ScanRequest

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sniffer.adapters.images import render
+from sniffer.adapters.images.render import render
 from sniffer.core.errors import UnreadableImage
 
 

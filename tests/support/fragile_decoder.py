@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sniffer.adapters import images
+from sniffer.adapters.images import render as images
 from sniffer.core.errors import UnreadableImage
 from sniffer.scan.decoding import child
 from sniffer.scan.decoding.frames import RenderedPicture

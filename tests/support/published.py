@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sniffer.adapters.images import PREPROCESSING_VERSION, decode
+from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.images.render import decode
 from sniffer.core.model_records import IMAGE_SHAPE, LABELS, ModelFacts, ModelRecord, ModelStatus
 from sniffer_model.export.choose_golden import write_golden
 from sniffer_model.release.golden import GoldenExample, GoldenImage

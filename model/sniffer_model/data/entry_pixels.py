@@ -8,7 +8,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import ManifestEntry

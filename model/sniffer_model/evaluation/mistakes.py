@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.settings import ImageSettings
 from sniffer_model.data.source import ImageSource

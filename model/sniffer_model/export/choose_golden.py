@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.files import write_json
 from sniffer.core.model_records import LABELS

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.s3.errors import NoBucket, NotFetched
 from sniffer.adapters.s3.locations import open_bucket

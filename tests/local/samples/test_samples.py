@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.model_records import IMAGE_SHAPE, LABELS
 from sniffer_local.samples import (

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer_local.samples.generate import labelled_images
 from sniffer_model.data import near_duplicates
 from sniffer_model.data.near_duplicates import MAX_DISTANCE, as_matrix, groups, near_pairs, perceptual_hash

@@ -18,7 +18,7 @@ from support.training import Run
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError
 from sniffer.core.files import read_json, write_json

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support.training import Run
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.adapters.s3.fetching import StoredObject
 from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import LabelledSet, ManifestEntry, read_manifest

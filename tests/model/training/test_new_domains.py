@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.core.model_records import LABELS
 from sniffer_local.samples import Domain, SampleImage, labelled_images
 from sniffer_model.statistics.metrics import roc_auc

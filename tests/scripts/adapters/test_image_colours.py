@@ -14,7 +14,7 @@ from support.pictures import (
     picture,
 )
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 from sniffer.core.model_records import IMAGE_SHAPE, IMAGE_SIDE
 
 

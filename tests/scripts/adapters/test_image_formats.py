@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from support.pictures import encode, fully_filtered, mean_difference, picture, refusal, with_orientation
 from support.png_files import SIGNATURE, chunk, png
 
-from sniffer.adapters.images import decode, render
+from sniffer.adapters.images.render import decode, render
 
 
 def jxl(image: Image.Image, *, lossless: bool = False) -> bytes:

@@ -19,7 +19,8 @@ from support.pictures import (
     with_orientation,
 )
 
-from sniffer.adapters.images import PREPROCESSING_VERSION, decode
+from sniffer.adapters.images import PREPROCESSING_VERSION
+from sniffer.adapters.images.render import decode
 from sniffer.core.model_records import IMAGE_SHAPE
 
 

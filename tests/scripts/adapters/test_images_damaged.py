@@ -22,7 +22,7 @@ from support.pictures import (
 )
 from support.png_files import apng
 
-from sniffer.adapters.images import decode, render
+from sniffer.adapters.images.render import decode, render
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.model_records import IMAGE_SHAPE
 from sniffer.core.outcomes import CODES

@@ -11,7 +11,7 @@ from PIL import Image
 from support.pictures import Pixels, encode, mean_difference, picture, refusal
 from support.png_files import SIGNATURE, chunk, header, png, rows_of
 
-from sniffer.adapters.images import Picture, decode, render
+from sniffer.adapters.images.render import Picture, decode, render
 
 OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     "JPEG": ("JPEG", {"quality": 90}),

@@ -14,7 +14,7 @@ from support.pictures import (
     refusal,
 )
 
-from sniffer.adapters.images import decode
+from sniffer.adapters.images.render import decode
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from PIL import Image
 from support.pictures import FORMATS, encode, half_transparent, picture
 from support.png_files import apng, chunk, png, rows_of
 
-from sniffer.adapters.images import Picture, decode, render
+from sniffer.adapters.images.render import Picture, decode, render
 
 RED, GREEN, BLUE = (220, 0, 0), (0, 200, 0), (0, 0, 220)
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")

@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from sniffer.adapters import images
 from sniffer.adapters.images.preload import preload
+from sniffer.adapters.images.render import render
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.text import one_line
 from sniffer.scan.decoding.cage import die_with, lock_up
@@ -80,7 +80,7 @@ def _answer(
 
 
 def _rendered(body: bytes, *, max_pixels: int, max_bytes: int) -> RenderedPicture:
-    picture = images.render(body, max_pixels=max_pixels, max_bytes=max_bytes)
+    picture = render(body, max_pixels=max_pixels, max_bytes=max_bytes)
     pixels = tuple(rendering.pixels.tobytes() for rendering in picture.renderings)
     return RenderedPicture(pixels, tuple(rendering.name for rendering in picture.renderings), picture.partial)
 

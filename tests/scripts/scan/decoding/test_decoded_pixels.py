@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from support.fleet import jpeg
 
-from sniffer.adapters import images
+from sniffer.adapters.images.render import decode
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.settings import ImageSettings
 from sniffer.scan.decoding.caged import CagedDecoder
@@ -52,7 +52,7 @@ def test_a_caged_decoder_gives_what_decoding_here_gives(kind: str, mode: str, ca
         body = encoded(kind, mode)
     except (OSError, ValueError, KeyError):
         pytest.skip(f"no {kind} in {mode}")
-    assert caged.render(body).pixels[0] == images.decode(body).tobytes()
+    assert caged.render(body).pixels[0] == decode(body).tobytes()
 
 
 def test_the_decoders_own_verdicts_come_through(caged: CagedDecoder) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from support.fleet import jpeg
 from support.programs import eventually
 
-from sniffer.adapters import images
+from sniffer.adapters.images.render import decode
 from sniffer.core.errors import TransientError, UnreadableImage
 from sniffer.core.settings import MIB, ImageSettings
 from sniffer.scan.decoding.caged import CagedDecoder
@@ -37,7 +37,7 @@ def fragile() -> Iterator[CagedDecoder]:
 
 def pixels(body: bytes) -> bytes:
     """What decoding in this process gives."""
-    return images.decode(body).tobytes()
+    return decode(body).tobytes()
 
 
 def verdict(decoder: CagedDecoder, body: bytes) -> UnreadableImage:

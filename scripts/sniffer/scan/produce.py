@@ -163,23 +163,12 @@ def _check_everything(
     """
     _ask("MySQL", database.check, database_settings().patience_s if may_resume else 0)
     resumes = may_resume and database.scans.is_known(options.request.scan_id)
-    if resumes:
-        _check_same_range(options.request, database.scans.certificate(options.request.scan_id))
     model, serving = _resolve_model(database, options.model_version), serving_settings()
     with ModelServer(serving) as server:
         _ask("the model server", lambda: server.check(model.version), serving.patience_s if resumes else 0)
     patience_s = fetch_settings().patience_s if resumes else 0
     bucket = _ask("S3", lambda: _open_bucket(options.request, metrics), patience_s)
     return model, bucket
-
-
-def _check_same_range(request: ScanRequest, earlier: Certificate | None) -> None:
-    """A scan that has a certificate is of the same keys, or its counts would be those of two shards."""
-    if earlier is not None and earlier.key_range != request.key_range:
-        raise SettingsError(
-            f"scan {request.scan_id} is of the keys {earlier.key_range}, not {request.key_range}: give it the same "
-            "--after and --up-to, or leave --scan-id away"
-        )
 
 
 def _ask(system: str, question: Callable[[], T], patience_s: float) -> T:

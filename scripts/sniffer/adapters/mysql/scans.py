@@ -14,6 +14,7 @@ from sniffer.adapters.mysql.runs import Tally, refuse_leased, refuse_superseded
 from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, leases, predictions, scans, tallies
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
 from sniffer.core.errors import ContractError
+from sniffer.core.key_ranges import KeyRange
 from sniffer.core.measured_scan import MeasuredScan
 from sniffer.core.records import Certificate, FailureSample, FencingToken, Lease, Outcome, OutcomeTally, ScanRequest
 
@@ -36,7 +37,7 @@ class ScanRepository:
     ) -> FencingToken:
         """Note that `holder` runs the scan (again, after a resume), and fence every earlier run of it off.
 
-        ScanInUse while another holder's lease is not over; ContractError when its id belongs to another bucket.
+        ScanInUse while another holder's lease is not over; ContractError when its id is of another bucket or range.
         """
 
         def claim(connection: Connection) -> FencingToken:
@@ -207,12 +208,19 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
     # Of two that open it at once, one inserts; both then queue up for its lock.
     first = insert(scans).values(scan_id=request.scan_id, run_number=0, **row)
     connection.execute(first.on_duplicate_key_update(scan_id=scans.c.scan_id))
-    columns = (scans.c.bucket, scans.c.prefix, scans.c.number, scans.c.run_number)
+    columns = (scans.c.bucket, scans.c.prefix, scans.c.number, scans.c.run_number, scans.c.request)
     known = connection.execute(select(*columns).where(scans.c.scan_id == request.scan_id).with_for_update()).one()
     if (known.bucket, known.prefix) != (request.bucket, request.prefix.encode()):
         raise ContractError(
             f"scan {request.scan_id} was of s3://{known.bucket}/{known.prefix.decode()}: resume it with the same "
             "bucket and prefix, or leave --scan-id away"
+        )
+    # Its counts would be those of two shards. An older release wrote no range, and knew of none.
+    keys = KeyRange(**known.request.get("key_range", {}))
+    if keys != request.key_range:
+        raise ContractError(
+            f"scan {request.scan_id} is of the keys {keys}, not {request.key_range}: give it the same --after and "
+            "--up-to, or leave --scan-id away"
         )
     token = FencingToken(known.number, known.run_number + 1)
     connection.execute(update(scans).where(scans.c.number == known.number).values(run_number=token.run_number, **row))

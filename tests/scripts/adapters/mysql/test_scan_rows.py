@@ -8,6 +8,7 @@ from support.stored_rows import WHEN, change
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError
+from sniffer.core.key_ranges import KeyRange
 from sniffer.core.records import Certificate, FailureSample, Outcome, ScanRequest
 
 pytestmark = pytest.mark.both_servers
@@ -80,3 +81,16 @@ def test_images_a_day_are_those_that_got_a_score_over_the_days_with_scans(
         rewind(database_url, f"scan-{number}", days)
     # The one of eight days ago is too old; the others stand for three days.
     assert database.scans.images_per_day() == pytest.approx((250 + 350 + 450) / 3, rel=0.01)
+
+
+def test_a_scans_id_is_of_one_range_of_keys_from_its_first_start(database: Database, database_url: str) -> None:
+    shard = ScanRequest("s", "bkt", key_range=KeyRange("a", "m"))
+    database.scans.open(shard, 1, 0.5)
+    assert database.scans.open(shard, 1, 0.5).run_number == 2
+    for other in (KeyRange("m"), KeyRange()):
+        with pytest.raises(ContractError, match=r"is of the keys \('a', 'm'\], not .*give it the same --after"):
+            database.scans.open(ScanRequest("s", "bkt", key_range=other), 1, 0.5)
+    change(database_url, "UPDATE scans SET request = JSON_REMOVE(request, '$.key_range')")  # as an older release did
+    with pytest.raises(ContractError, match="is of the keys"):
+        database.scans.open(shard, 1, 0.5)
+    assert database.scans.open(ScanRequest("s", "bkt"), 1, 0.5).run_number == 3

@@ -25,8 +25,8 @@ env: ## print export lines for a shell on the demo's stack: eval "$(make -s env)
 down: ## stop what `make demo` started, and nothing else; its data stays in .local/
 	@if [ -x $(python) ]; then $(python) -m sniffer_local.down; else echo "nothing was started: there is no .venv"; fi
 
-# Four workers on two cores: half of the time a test waits for a process, a poll or a deadline.
-fast_tests := $(python) -m pytest -m "not slow" -n 4 --dist loadfile
+# Five workers on two cores: half of the time a test waits for a process, a poll or a deadline.
+fast_tests := $(python) -m pytest -m "not slow" -n 5 --dist loadfile
 
 test: setup lint ## lint, types, and all tests but the slow ones
 	@$(fast_tests)

@@ -20,7 +20,8 @@ class Removed:
 class Erasure:
     """An erasure as MySQL keeps it: whose keys, but not which, so that the record holds nothing of what went.
 
-    `target_digest` is the SHA-256 (hex) of the key or the prefix: whoever knows it can prove that it was erased.
+    It is recorded twice: before anything goes, without counts, and when all is gone. `target_digest` is the SHA-256
+    (hex) of the key or the prefix: whoever knows it can prove that it was erased.
     """
 
     bucket: str
@@ -28,6 +29,6 @@ class Erasure:
     target_digest: str
     requested_by: str
     reason: str
-    removed: Removed
-    certificates: int
+    removed: Removed | None = None
+    certificates: int | None = None
     """So many certificates named one of the keys among their samples, and do so no more."""

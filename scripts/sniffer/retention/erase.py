@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.retention import target_digest
-from sniffer.core.errors import SettingsError, TransientError
+from sniffer.core.errors import SettingsError
 from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.retention_records import Erasure, Removed
 from sniffer.core.settings import database_settings
-from sniffer.core.text import one_line, printable
+from sniffer.core.text import printable
+from sniffer.retention.running import refuse_running
 
 log = logging.getLogger(__name__)
 
@@ -30,22 +32,21 @@ def erase(
     reason: str,
     batch_rows: int = 1000,
 ) -> Erasure:
-    """Delete every row of these keys and their names in certificates, then record it. May be run again.
+    """Record that it begins, delete every row of these keys and their names in certificates, and record what went.
 
-    Raises TransientError while a scan of the bucket runs.
+    May be run again, also after an interruption. Raises TransientError while a scan of the bucket runs.
     """
-    running = database.retention.running_scans(bucket=bucket)
-    if running:
-        raise TransientError(f"scan {one_line(running[0])} of the bucket is running: run again when it has ended")
+    refuse_running(database.retention.running_scans(bucket=bucket))
+    kind, target = ("prefix", prefix) if key is None else ("key", key)
+    begun = Erasure(bucket, kind, target_digest(target), requested_by, reason)
+    database.retention.record(begun)
     removed = Removed()
     for batch in database.retention.erase(bucket, key, prefix, batch_rows=batch_rows):
         removed += batch
     certificates = database.retention.erase_from_certificates(bucket, key, prefix)
-    kind = "prefix" if key is None else "key"
-    target = prefix if key is None else key
-    erasure = Erasure(bucket, kind, target_digest(target), requested_by, reason, removed, certificates)
-    database.retention.record(erasure)
-    return erasure
+    ended = replace(begun, removed=removed, certificates=certificates)
+    database.retention.record(ended)
+    return ended
 
 
 def _add_arguments(parser: Parser) -> None:
@@ -64,6 +65,10 @@ def _checked(arguments: argparse.Namespace) -> argparse.Namespace:
         raise SettingsError("say what goes: either --key or --prefix")
     if arguments.key == "":
         raise SettingsError("--key is empty: no object has that key")
+    try:
+        (arguments.key or arguments.prefix).encode()
+    except UnicodeEncodeError as error:
+        raise SettingsError("the key or prefix is no UTF-8: MySQL has no such key") from error
     if arguments.whole_bucket != (arguments.prefix == ""):
         raise SettingsError("--whole-bucket and an empty --prefix belong together")
     if not arguments.dry_run:
@@ -95,12 +100,13 @@ def _run(arguments: argparse.Namespace) -> ProgramResult:
             reason=arguments.reason,
             batch_rows=arguments.batch_rows,
         )
-    if not erasure.removed.images:
+    removed = erasure.removed or Removed()
+    if not removed.images:
         log.warning("%s: MySQL had no row of it; that it was asked for is recorded", what)
     return ProgramResult(
         erasure,
-        f"{what}: erased {erasure.removed.images:,} images, {erasure.removed.predictions:,} results, and its keys in "
-        f"{erasure.certificates:,} certificates; while the object is in the bucket, the next scan sees it again",
+        f"{what}: erased {removed.images:,} images, {removed.predictions:,} results, and its keys in "
+        f"{erasure.certificates or 0:,} certificates; while the object is in the bucket, the next scan sees it again",
     )
 
 

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.count_progress import StageProgress
-from sniffer.core.errors import SettingsError, TransientError
+from sniffer.core.errors import SettingsError
 from sniffer.core.parser import Parser, amount, model_version, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.retention_records import Removed
 from sniffer.core.settings import database_settings
-from sniffer.core.text import one_line
+from sniffer.retention.running import refuse_running
 
 
 def prune(
@@ -28,7 +28,8 @@ def prune(
 ) -> Removed:
     """Delete the results that match both rules, as far as given. May be run again, and be interrupted, at any time.
 
-    Raises SettingsError for a version that is stable or previous, TransientError while a scan writes such results.
+    Raises SettingsError for a version that is not there, and without an age for one that is stable or previous;
+    TransientError while a scan writes such results.
     """
     if older_than_days is None and not model_versions:
         raise SettingsError("say what may go: --older-than-days, --model-version, or both")
@@ -36,10 +37,12 @@ def prune(
     if older_than_days is None and (needed := sorted(set(model_versions) & set(in_use))):
         named = ", ".join(f"{version} is the {in_use[version]} version" for version in needed)
         raise SettingsError(f"--model-version: {named}; its results go by age only: add --older-than-days")
-    before = None if older_than_days is None else datetime.now(UTC) - timedelta(days=older_than_days)
+    if unknown := [str(version) for version in model_versions if database.models.get(version) is None]:
+        raise SettingsError(f"--model-version: there is no version {', '.join(unknown)} in the table `models`")
+    before = _before(older_than_days)
     removed = Removed()
     last = database.retention.last_image()
-    _wait_for_no_scan(database, model_versions)
+    refuse_running(database.retention.running_scans(model_versions=model_versions))
     with StageProgress("prune", last, unit="images") as progress:
         done = 0
         batches = database.retention.prune(
@@ -49,18 +52,18 @@ def prune(
             removed += batch
             progress.advance(min(at, last) - done)
             done = min(at, last)
-            _wait_for_no_scan(database, model_versions)
+            refuse_running(database.retention.running_scans(model_versions=model_versions))
             time.sleep(pause_s if batch.predictions else 0)
     return removed
 
 
-def _wait_for_no_scan(database: Database, model_versions: list[int]) -> None:
-    running = database.retention.running_scans(model_versions=model_versions)
-    if running:
-        raise TransientError(
-            f"scan {one_line(running[0])} is running, and may rest on what would go: run again when it has ended "
-            "(`sniffer scan --resume` or the next run of its task ends one that died)"
-        )
+def _before(older_than_days: int | None) -> datetime | None:
+    if older_than_days is None:
+        return None
+    try:
+        return datetime.now(UTC) - timedelta(days=older_than_days)
+    except OverflowError as error:
+        raise SettingsError(f"--older-than-days: there was no such day {older_than_days:,} days ago") from error
 
 
 def _add_arguments(parser: Parser) -> None:

@@ -63,9 +63,9 @@ def test_a_key_goes_with_all_its_versions_and_no_other(database: Database, datab
     assert erasure.removed == Removed(predictions=3, images=2)
     assert keys_left(database_url) == sorted([each for each in KEYS if each != key] * 2)
     assert rows(database_url, "SELECT COUNT(*) FROM predictions") == [(2 * len(KEYS) - 2,)]
-    assert database.retention.erasures("bkt") == [
-        Erasure("bkt", "key", target_digest(key), "J. Doe", "ticket 812", Removed(3, 2), 0)
-    ]
+    begun = Erasure("bkt", "key", target_digest(key), "J. Doe", "ticket 812")
+    ended = dataclasses.replace(begun, removed=Removed(3, 2), certificates=0)
+    assert database.retention.erasures("bkt") == [begun, ended]
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,30 @@ def test_certificates_name_the_key_no_more_and_count_as_before(database: Databas
 
 def test_a_running_scan_of_the_bucket_is_waited_for(database: Database, database_url: str) -> None:
     record(database, [predicted("a")])
-    with pytest.raises(TransientError, match="scan s of the bucket is running"):
+    with pytest.raises(TransientError, match="scan s is running"):
         erase_by_me(database, key="a")
     assert keys_left(database_url) == ["a"]
     assert database.retention.erasures("bkt") == []
+
+
+def test_one_that_is_interrupted_has_its_record_and_is_taken_up(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end(database, *KEYS)
+    kept = database.retention.record
+
+    def dies_at_the_end(erasure: Erasure) -> None:
+        if erasure.removed is not None:
+            raise KeyboardInterrupt
+        kept(erasure)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(database.retention, "record", dies_at_the_end)
+        erase_by_me(database)
+    assert keys_left(database_url) == []
+    assert [one.removed for one in database.retention.erasures("bkt")] == [None]
+    assert erase_by_me(database).removed == Removed()
+    assert [one.removed for one in database.retention.erasures("bkt")] == [None, None, Removed()]
 
 
 def test_the_program_asks_for_who_and_why_and_for_what(
@@ -125,6 +145,7 @@ def test_the_program_asks_for_who_and_why_and_for_what(
         ([], "either --key or --prefix"),
         (["--key=a", "--prefix=a"], "either --key or --prefix"),
         (["--key="], "--key is empty"),
+        (["--key=\udc80"], "no UTF-8"),
         (["--prefix="], "--whole-bucket and an empty --prefix belong together"),
         (["--key=a"], "--requested-by is needed"),
         (["--key=a", "--requested-by=me", "--reason= "], "--reason is needed"),

@@ -72,7 +72,26 @@ def test_what_production_needs_goes_by_age_only(three_images: Database, database
         prune(three_images, older_than_days=None, model_versions=[])
 
 
-def test_it_waits_for_no_scan_and_stops_when_one_begins(three_images: Database, database_url: str) -> None:
+def test_what_cannot_be_meant_is_refused(three_images: Database) -> None:
+    with pytest.raises(SettingsError, match="there is no version 7, 8 in the table `models`"):
+        prune(three_images, older_than_days=1, model_versions=[1, 7, 8])
+    for days in (10**6, 10**12):
+        with pytest.raises(SettingsError, match="--older-than-days: there was no such day"):
+            prune(three_images, older_than_days=days, model_versions=[])
+
+
+def test_a_scan_that_was_killed_is_waited_for_a_while_and_not_for_ever(
+    three_images: Database, database_url: str
+) -> None:
+    record(three_images, [predicted("more")], scan_id="killed", model_version=1)
+    change(database_url, "UPDATE leases SET lease_until = UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE")
+    with pytest.raises(TransientError, match="scan killed is running"):
+        prune(three_images, older_than_days=365, model_versions=[])
+    change(database_url, "UPDATE leases SET lease_until = UTC_TIMESTAMP(6) - INTERVAL 10 MINUTE")
+    assert prune(three_images, older_than_days=365, model_versions=[]) == Removed(2, 1)
+
+
+def test_a_running_scan_refuses_it(three_images: Database, database_url: str) -> None:
     beginning = record(three_images, [predicted("more")], scan_id="u", model_version=1)
     assert beginning == [Outcome.PREDICTED]
     with pytest.raises(TransientError, match="scan u is running"):

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
+from sniffer.adapters.mysql.scans import is_living
 from sniffer.adapters.mysql.schema import erasures, images, leases, models, predictions, scans
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
 from sniffer.core.model_records import ModelStatus
@@ -35,11 +36,9 @@ class RetentionRepository:
         return dict(self._transact(lambda connection: [(row[0], row[1]) for row in connection.execute(query)]))
 
     def running_scans(self, *, model_versions: Sequence[int] = (), bucket: str | None = None) -> list[str]:
-        """The ids of the scans that have not ended, of one bucket or by these versions only; a dead one's, too.
-
-        Cost: the scans that run.
-        """
+        """The ids of the scans that run, of one bucket or by these versions only. Cost: as many rows."""
         query = select(scans.c.scan_id).join_from(leases, scans, scans.c.number == leases.c.scan_number)
+        query = query.where(is_living())
         if model_versions:
             query = query.where(scans.c.model_version.in_(model_versions))
         if bucket is not None:
@@ -129,22 +128,23 @@ class RetentionRepository:
         self._transact(replace)
 
     def record(self, erasure: Erasure) -> None:
-        """Keep the record that this was erased."""
+        """Keep the record that this is to be erased, or, with its counts, that it was."""
+        removed = erasure.removed
         row: dict[str, Any] = {
             "bucket": erasure.bucket,
             "kind": erasure.kind,
             "target_digest": bytes.fromhex(erasure.target_digest),
             "requested_by": erasure.requested_by,
             "reason": erasure.reason,
-            "images": erasure.removed.images,
-            "predictions": erasure.removed.predictions,
+            "images": removed and removed.images,
+            "predictions": removed and removed.predictions,
             "certificates": erasure.certificates,
-            "erased_at": utc_now(),
+            "recorded_at": utc_now(),
         }
         self._transact(lambda connection: connection.execute(insert(erasures).values(row)))
 
     def erasures(self, bucket: str) -> list[Erasure]:
-        """All erasures of a bucket, in their order."""
+        """The records of a bucket's erasures, in their order."""
         query = select(erasures).where(erasures.c.bucket == bucket).order_by(erasures.c.number)
         rows = self._transact(lambda connection: connection.execute(query).all())
         return [
@@ -154,7 +154,7 @@ class RetentionRepository:
                 row.target_digest.hex(),
                 row.requested_by,
                 row.reason,
-                Removed(row.predictions, row.images),
+                None if row.images is None else Removed(row.predictions, row.images),
                 row.certificates,
             )
             for row in rows

@@ -151,7 +151,7 @@ class ScanRepository:
             select(scans.c.model_version)
             .distinct()
             .join_from(leases, scans, scans.c.number == leases.c.scan_number)
-            .where(leases.c.lease_until >= _from_now(-_GRACE_S))
+            .where(is_living())
         )
         return self._transact(lambda connection: set(connection.execute(query).scalars()))
 
@@ -188,6 +188,11 @@ class ScanRepository:
             for found in map(Certificate.parse, filter(None, documents))
             if found.steady_images_per_s > 0
         )
+
+
+def is_living() -> ColumnElement[bool]:
+    """Of a lease: its scan runs, as far as one can tell. One that was killed is taken for dead after _GRACE_S."""
+    return leases.c.lease_until >= _from_now(-_GRACE_S)
 
 
 def _open_scan(connection: Connection, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:

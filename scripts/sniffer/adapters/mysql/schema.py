@@ -258,9 +258,12 @@ erasures = Table(
     Column("target_digest", BINARY(32), doc="SHA-256 of the key or the prefix, which is not kept itself"),
     Column("requested_by", String(200), doc="who asked for it"),
     Column("reason", String(2000), doc="why"),
-    Column("images", BigInteger, doc="rows of `images` that went"),
+    Column("images", BigInteger, doc="rows of `images` that went; empty: it had only begun"),
     Column("predictions", BigInteger, doc="rows of `predictions` that went"),
     Column("certificates", BigInteger, doc="certificates that named such a key, and do so no more"),
-    Column("erased_at", DATETIME(fsp=6), doc="UTC"),
-    info={"doc": "What `sniffer erase` has deleted, for whom and why: rows are only added."},
+    Column("recorded_at", DATETIME(fsp=6), doc="UTC"),
+    info={
+        "doc": "What `sniffer erase` has deleted, for whom and why: rows are only added. Each erasure has two, one of "
+        "before anything went and one of when all was gone; a first one alone was interrupted."
+    },
 )

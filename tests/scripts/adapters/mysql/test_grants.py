@@ -140,7 +140,7 @@ def test_retention_deletes_results_and_keeps_what_was_certified(database: Databa
         erasure = erase(own, "bkt", key="b", prefix="", requested_by="me", reason="a test")
         assert (erasure.removed, erasure.certificates) == (Removed(1, 1), 1)
         assert prune(own, older_than_days=None, model_versions=[1]) == Removed(1, 1)
-        assert own.retention.erasures("bkt") == [erasure]
+        assert own.retention.erasures("bkt")[-1] == erasure
     denied(
         database_url,
         "sniffer_retention",

@@ -16,10 +16,10 @@ ERASURES = """
         target_digest BINARY(32) NOT NULL,
         requested_by VARCHAR(200) CHARACTER SET utf8mb4 NOT NULL,
         reason VARCHAR(2000) CHARACTER SET utf8mb4 NOT NULL,
-        images BIGINT NOT NULL,
-        predictions BIGINT NOT NULL,
-        certificates BIGINT NOT NULL,
-        erased_at DATETIME(6) NOT NULL,
+        images BIGINT NULL,
+        predictions BIGINT NULL,
+        certificates BIGINT NULL,
+        recorded_at DATETIME(6) NOT NULL,
         KEY erasures_by_bucket (bucket)
     ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET ascii COLLATE ascii_bin
 """

@@ -54,7 +54,7 @@ from datetime import timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, chain, dag
 
-from sniffer_airflow.names import LABELLED_IMAGES, TASK_DEFAULTS
+from sniffer_airflow.names import ALL_BUT_BACKFILL, LABELLED_IMAGES, TASK_DEFAULTS
 from sniffer_airflow.training.form import retrain_params
 from sniffer_airflow.training.tasks import bless, plan_of_training, training_program
 
@@ -65,6 +65,7 @@ from sniffer_airflow.training.tasks import bless, plan_of_training, training_pro
         assets=[LABELLED_IMAGES],
     ),
     catchup=False,
+    allowed_run_types=ALL_BUT_BACKFILL,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
     params=retrain_params(),

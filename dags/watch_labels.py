@@ -41,7 +41,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag
 
-from sniffer_airflow.names import TASK_DEFAULTS
+from sniffer_airflow.names import ALL_BUT_BACKFILL, TASK_DEFAULTS
 from sniffer_airflow.training.form import watch_params
 from sniffer_airflow.training.tasks import announce_labels, plan_of_watch, training_program
 
@@ -49,6 +49,7 @@ from sniffer_airflow.training.tasks import announce_labels, plan_of_watch, train
 @dag(
     schedule=CronTriggerTimetable("30 3 * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
+    allowed_run_types=ALL_BUT_BACKFILL,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
     params=watch_params(),

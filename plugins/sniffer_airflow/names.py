@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.sdk import Asset, conf
+from airflow.sdk.api.datamodels._generated import DagRunType
 
 AWS_CONNECTION = "aws_default"
 MYSQL_CONNECTION = "mysql_default"
@@ -56,6 +57,10 @@ TASK_DEFAULTS = {
     "retry_exponential_backoff": 5,  # the factor from one pause to the next
 }
 """What every task of every DAG is like."""
+
+ALL_BUT_BACKFILL = frozenset(DagRunType) - {DagRunType.BACKFILL}
+"""How runs of DAGs may begin whose model may become stable. A backfill can take over a run of the schedule with another
+form, and Airflow goes on to say that nobody asked for it."""
 
 PAGES_PREFIX = "/sniffer"
 """Under which the API server has our pages."""

@@ -106,7 +106,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._mariadb = MariaDb(folder / "mariadb")
+        self._mariadb = MariaDb(folder / "mariadb", durable=True)  # a commit costs what it costs in production
         self._s3 = S3(folder / "s3")
         self._serving_port = free_port()
         self._server = Child(

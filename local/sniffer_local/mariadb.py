@@ -118,11 +118,11 @@ def mariadb_service(site: DatabaseSite, log: Path, *options: str, durable: bool 
 
 
 class MariaDb(Child):
-    """A throw-away server for tests; start, stop, kill and restart keep its port and its data."""
+    """A throw-away server; start, stop, kill, restart keep its port and its data. `durable`: as mariadb_service()."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, durable: bool = False) -> None:
         self.site = prepare_site(folder, free_port())
-        super().__init__(mariadb_service(self.site, folder / "mariadbd.log", *options, durable=False))
+        super().__init__(mariadb_service(self.site, folder / "mariadbd.log", *options, durable=durable))
 
     @property
     def url(self) -> str:

@@ -108,13 +108,18 @@ class Ending:
     @classmethod
     @contextlib.contextmanager
     def by(cls, stop: Callable[[], None]) -> Iterator[None]:
-        """Within this block the first signal calls `stop`, in the main thread, instead of raising Ended."""
+        """Within this block the first signal calls `stop`, in the main thread, instead of raising Ended.
+
+        When it has come before, which some block before this one has heard, `stop` is called at once.
+        """
         ending = cls._current
         if ending is None:
             yield
             return
         before, ending._stop = ending._stop, stop
         try:
+            if ending._number:
+                stop()
             yield
         finally:
             ending._stop = before

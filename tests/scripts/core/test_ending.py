@@ -48,6 +48,15 @@ def stops(arguments):
     threading.Thread(target=time.sleep, args=(60,)).start()
     return 7
 
+def stops_twice(arguments):
+    first, second = threading.Event(), threading.Event()
+    with Ending.by(first.set):
+        print("ready", flush=True)
+        first.wait()
+    with Ending.by(second.set):
+        second.wait()
+    return 7
+
 def swallows(arguments):
     print("ready", flush=True)
     while True:
@@ -87,6 +96,7 @@ def ended(program: Program, *numbers: signal.Signals) -> tuple[int, float]:
         ("never_stops", signal.SIGTERM, 1, LIMIT_S, "not ended 3.5 s after SIGTERM"),
         ("swallows", signal.SIGTERM, 1, LIMIT_S, "not ended 3.5 s after SIGTERM"),
         ("stops", signal.SIGTERM, 7, 1.5, "ready"),
+        ("stops_twice", signal.SIGTERM, 7, 1.5, "ready"),
     ],
 )
 def test_a_signal_ends_it_in_time(
@@ -144,6 +154,7 @@ PROGRAMS = {
     "consume": ["consume", "--endpoint=tcp://127.0.0.1:1"],
     "migrate": ["migrate"],
     "doctor": ["doctor", BUCKET],
+    "plan": ["plan", BUCKET],
     "model snapshot": ["model", "snapshot", "--source=s3://labels/images", "--workdir={tmp}/w"],
     "rollout preflight": ["rollout", "preflight", "--version=1"],
     "rollout restore": ["rollout", "restore"],

@@ -16,8 +16,9 @@ from support.programs import Program, eventually
 
 
 def test_sigterm_closes_the_scan_while_the_model_server_hangs(fleet: Fleet, model_server: ModelServerProcess) -> None:
+    """Nor does it wait for somebody to read its last figures."""
     fleet.fill(300)
-    with fleet.start("--consumers=2", "--scan-id=one") as program:
+    with fleet.start("--consumers=2", "--scan-id=one", "--metrics-port=0") as program:
         eventually(lambda: fleet.stored() > 0, "the scan is under way")
         hung = psutil.Process(model_server.pid)
         hung.suspend()

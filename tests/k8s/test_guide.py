@@ -172,7 +172,7 @@ def test_the_users_are_made_with_their_roles(run: tuple[list[Call], Path]) -> No
     first, second = [text for _, words, text in calls if words[:1] == ["run"]]
     head = f'[client]\nhost=db.example\nuser=admin\npassword="{kept["admin"]}"\nEND\n'
     assert first.startswith(head) and second.startswith(head + "-- The roles")
-    for role in (*ROLES_OF_PODS, "reader"):
+    for role in (each.name.removeprefix("sniffer_") for each in ROLES):
         assert f"CREATE USER sniffer_{role}_user IDENTIFIED BY '{kept[role]}';" in first
         if role != "migrate":
             assert f"GRANT sniffer_{role} TO sniffer_{role}_user; SET DEFAULT ROLE sniffer_{role} TO" in second

@@ -138,7 +138,8 @@ def clear_way(site: PostgresSite) -> None:
     left = _processes_of(site)
     for process in left:
         if process.pid == _locked_by(site.folder / "data" / "postmaster.pid"):
-            process.send_signal(signal.SIGINT)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGINT)
             psutil.wait_procs([process], FAST_SHUTDOWN_S)
     for process in left:
         with suppress(psutil.NoSuchProcess):

@@ -140,6 +140,19 @@ def test_a_server_that_nobody_remembers_makes_way_in_order(server: Child, site: 
     server.start()
 
 
+def test_one_that_ends_by_itself_meanwhile_is_no_error(
+    server: Child, site: PostgresSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen(("sleep", "600")) as ended:
+        process = psutil.Process(ended.pid)
+        ended.kill()
+    server.stop()
+    (site.folder / "data" / "postmaster.pid").write_text(f"{process.pid}\n")
+    monkeypatch.setattr(postgres, "_processes_of", lambda _: [process])
+    postgres.clear_way(site)
+    server.start()
+
+
 def test_a_person_who_works_in_its_folder_is_left_alone(server: Child, site: PostgresSite) -> None:
     server.stop()
     with subprocess.Popen(("sleep", "600"), cwd=site.folder / "data") as person:

@@ -159,8 +159,11 @@ class Metrics:
     def stamp(self, metric: Metric) -> None:
         """A gauge of times is now."""
 
+    def conclude(self, metric: Metric, **labels: str) -> None:
+        """Count one more; after it no figure changes any more."""
+
     def linger(self) -> None:
-        """At the end of a scan: wait until somebody has read its last figures, for as long as settings allow."""
+        """Wait until somebody has read the concluded figures, for as long as settings allow. Not concluded: no wait."""
 
     def stop_lingering(self) -> None:
         """Wait no longer. Safe in a signal handler."""

@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
@@ -25,7 +25,6 @@ from sniffer.core.errors import ContractError, SettingsError, TransientError
 from sniffer.core.files import check_writable
 from sniffer.core.logs import configure_logging
 from sniffer.core.metrics import (
-    CERTIFICATES,
     FETCHED_BYTES,
     LAST_PROGRESS,
     NO_METRICS,
@@ -131,18 +130,31 @@ def _scan(options: ScanOptions, endpoint: str | None, metrics: Metrics, *, may_r
         raise SettingsError("--endpoint is needed, for example tcp://127.0.0.1:5555 (only --dry-run does without)")
     fleet = fleet_settings()
     metrics.stamp(LAST_PROGRESS)
-    with _database(metrics) as database:
+    with _shown_to_the_end(metrics), _database(metrics) as database:
         model, bucket = _check_everything(database, options, metrics, may_resume=may_resume)
         with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics)
-    metrics.add(CERTIFICATES, result="holds" if certificate.holds else "broken")
-    with Ending.by(metrics.stop_lingering):
-        metrics.linger()
     for warning in certificate.warnings:
         log.warning("%s", warning)
     problem = "" if certificate.holds else f"the certificate does not hold: {'; '.join(certificate.problems)}"
     text = describe(certificate, retried=options.request.retry_failed)
     return ProgramResult(certificate.document(), text, 1 if problem else 0, problem)
+
+
+@contextmanager
+def _shown_to_the_end(metrics: Metrics) -> Iterator[None]:
+    """Within it a scan runs; where it leaves a certificate, also one of a scan that fails, its figures are shown."""
+    try:
+        yield
+    except (SettingsError, ContractError):
+        _linger(metrics)
+        raise
+    _linger(metrics)
+
+
+def _linger(metrics: Metrics) -> None:
+    with Ending.by(metrics.stop_lingering):
+        metrics.linger()
 
 
 def _database(metrics: Metrics) -> Database:

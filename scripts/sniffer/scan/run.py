@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
 from sniffer.core.errors import ContractError, SettingsError, SnifferError, SupersededRun
-from sniffer.core.metrics import LAST_PROGRESS, NO_METRICS, Metrics
+from sniffer.core.metrics import CERTIFICATES, LAST_PROGRESS, NO_METRICS, Metrics
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.progress_bar import ProgressBar
 from sniffer.core.records import (
@@ -151,6 +151,7 @@ class ScanRun:
             pace=self._progress.pace(),
         )
         self._store.close(certificate)
+        self._metrics.conclude(CERTIFICATES, result="holds" if certificate.holds else "broken")
         if isinstance(error, SettingsError | ContractError):
             raise error
         return certificate

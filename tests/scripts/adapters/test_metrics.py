@@ -21,6 +21,7 @@ from sniffer.adapters.metrics.page import LastReading, served
 from sniffer.adapters.metrics.targets import announced
 from sniffer.core.errors import SettingsError
 from sniffer.core.metrics import (
+    CERTIFICATES,
     CORRECTED,
     IMAGES,
     METRICS,
@@ -130,22 +131,26 @@ def test_a_scan_that_is_done_waits_for_one_reader_of_its_last_figures(registry: 
         url = f"http://127.0.0.1:{port}/metrics"
         with urlopen(url) as answer:  # of the figures before the last: it ends no wait
             assert b"sniffer_images_total" in answer.read()
+        metrics.linger()  # not before there is an end
+        metrics.conclude(CERTIFICATES, result="holds")
         waiting = threading.Thread(target=metrics.linger)
         waiting.start()
         waiting.join(0.05)
         assert waiting.is_alive()
         with urlopen(url) as answer:
-            answer.read()
+            assert b'sniffer_certificates_total{result="holds"} 1.0' in answer.read()
         waiting.join(30)
         assert not waiting.is_alive()
 
 
 def test_nobody_is_waited_for_longer_than_asked_or_once_told(registry: CollectorRegistry) -> None:
     began_at = time.monotonic()
-    PrometheusMetrics(Giver.PRODUCER, registry, LastReading(0.05)).linger()
+    alone = PrometheusMetrics(Giver.PRODUCER, registry, LastReading(0.05))
     told = PrometheusMetrics(Giver.PRODUCER, CollectorRegistry(), LastReading(600.0))
     told.stop_lingering()
-    told.linger()
+    for metrics in (alone, told):
+        metrics.conclude(CERTIFICATES, result="broken")
+        metrics.linger()
     assert time.monotonic() - began_at < 60
 
 

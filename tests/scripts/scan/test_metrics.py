@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 from collections import Counter
 from urllib.error import URLError
@@ -10,10 +11,13 @@ from urllib.request import urlopen
 
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import create_engine, text
 from support.fleet import Fleet, counted, jpeg
 from support.programs import Program, eventually
 
 from sniffer.core.metrics import METRICS
+from sniffer.scan.messages import PROTOCOL, Hello, Leave
+from sniffer.scan.wire import ConsumerSocket
 
 Page = dict[tuple[str, ...], float]
 
@@ -54,6 +58,16 @@ def last_page(program: Program) -> Page:
 
     eventually(has_ended, "the end of the scan")
     return page_of(last)
+
+
+def eventually_listed(program: Program, count: int) -> None:
+    url = address(program)
+
+    def listed() -> bool:
+        with urlopen(url, timeout=10) as answer:
+            return page_of(answer.read().decode())["sniffer_listed_objects_total",] == count
+
+    eventually(listed, "everything is listed")
 
 
 def test_the_last_figures_of_a_scan_are_those_of_its_certificate(fleet: Fleet) -> None:
@@ -107,6 +121,38 @@ def test_a_fleet_serves_at_the_loopback_only_each_process_its_own(fleet: Fleet) 
         assert producer.wait() == 0 and consumer.wait() == 0
     assert last["sniffer_images_total", "predicted"] == 3
     assert ("sniffer_rows_total", "", "predicted") not in last
+
+
+def test_a_scan_that_is_told_to_end_waits_for_no_reader(fleet: Fleet) -> None:
+    fleet.fill(3)
+    endpoint = f"--endpoint=ipc://{fleet.folder}/fleet"
+    environ = {"SNIFFER_METRICS_PORT": "0", "SNIFFER_METRICS_LINGER_S": "60"}
+    with fleet.start(endpoint, program="sniffer.scan.produce", **environ) as producer:
+        eventually_listed(producer, 3)
+        producer.signal(signal.SIGTERM)
+        assert producer.wait(30) == 1
+    assert "stopped before the end" in fleet.certificate().problems[0]
+    assert "not ended" not in producer.text()
+
+
+def test_a_scan_that_must_not_go_on_shows_its_broken_certificate(fleet: Fleet) -> None:
+    fleet.fill(3)
+    endpoint = f"ipc://{fleet.folder}/fleet"
+    environ = {"SNIFFER_METRICS_PORT": "0", "SNIFFER_METRICS_LINGER_S": "60"}
+    with fleet.start(f"--endpoint={endpoint}", program="sniffer.scan.produce", **environ) as producer:
+        eventually_listed(producer, 3)
+        engine = create_engine(fleet.database_url)
+        with engine.begin() as connection:
+            for statement in ("SET foreign_key_checks = 0", "DELETE FROM models"):
+                connection.execute(text(statement))
+        engine.dispose()
+        with ConsumerSocket(endpoint, b"one") as peer:
+            peer.send(Hello(PROTOCOL, "one", 2))
+            peer.send(Leave("the model is gone", fatal=True))
+            last = last_page(producer)
+        assert producer.wait() == 2, producer.text()
+    assert "is not registered in MySQL any more" in producer.text()
+    assert last["sniffer_certificates_total", "broken"] == 1 and last["sniffer_certificates_total", "holds"] == 0
 
 
 def test_a_port_that_is_taken_ends_a_scan_at_once(fleet: Fleet) -> None:

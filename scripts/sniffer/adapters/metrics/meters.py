@@ -82,6 +82,11 @@ class PrometheusMetrics(Metrics):
         finally:
             self.observe(metric, time.perf_counter() - began_at, **labels)
 
+    def conclude(self, metric: Metric, **labels: str) -> None:
+        self.add(metric, 1.0, **labels)
+        if self._reading is not None:
+            self._reading.concludes()
+
     def linger(self) -> None:
         if self._reading is not None:
             self._reading.wait()

@@ -22,17 +22,21 @@ PATH = "/metrics"
 
 
 class LastReading:
-    """Waits, when the figures will change no more, until somebody has been sent them, for at most `limit_s`."""
+    """Waits, once the figures change no more, until somebody has been sent them, for at most `limit_s`."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._final = threading.Event()
         self._over = threading.Event()
 
-    def wait(self) -> None:
-        """The figures are final: wait for a reader."""
+    def concludes(self) -> None:
+        """The figures are final: who asks from now on gets the last ones."""
         self._final.set()
-        self._over.wait(self._limit_s)
+
+    def wait(self) -> None:
+        """Wait for a reader of the final figures; not at all while they are not."""
+        if self._final.is_set():
+            self._over.wait(self._limit_s)
 
     def give_up(self) -> None:
         """Wait no longer. Safe in a signal handler."""

@@ -67,8 +67,9 @@ class LocalSource:
         for folder, folders, files in os.walk(self._root / root, followlinks=True):
             here = Path(folder)
             for name in folders:
-                # A folder of a class is often a link to where there is room; one to a folder above it has no end.
-                if (here / name).is_symlink() and here.resolve().is_relative_to((here / name).resolve()):
+                # A folder of a class is often a link to where there is room; one to a folder above it has no end, also
+                # where that is above by another link.
+                if (here / name).is_symlink() and _leads_back(here / name):
                     raise SettingsError(f"{here / name} is a link to a folder that it lies in: remove the link")
             for name in files:
                 yield (here / name).relative_to(self._root).as_posix()
@@ -165,3 +166,8 @@ def _open_prefix(location: str, fetch: FetchSettings) -> ImageSource:
     if not by_folder and is_table_folder(location, fetch):
         return TableSource(location.rstrip("/") + ALL_PARTS, fetch)
     return S3Source(bucket, folder, fetch.threads)
+
+
+def _leads_back(link: Path) -> bool:
+    target = link.resolve()
+    return any(above.resolve().is_relative_to(target) for above in link.parents)

@@ -320,6 +320,14 @@ def test_a_link_that_leads_back_is_refused_and_named(
     assert f"{link} is a link to a folder that it lies in: remove the link" in complaint(capsys)
 
 
+def test_links_that_lead_to_each_other_are_refused_too(tmp_path: Path) -> None:
+    for folder, other in (("drugs", "other"), ("other", "drugs")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "more").symlink_to(tmp_path / other)
+    with pytest.raises(SettingsError, match="more/more is a link to a folder that it lies in: remove the link"):
+        open_source(str(tmp_path)).labelled()
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [

@@ -110,32 +110,16 @@ model, make it stable again with `rollout_serving`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from airflow.sdk import dag
-
-from sniffer_airflow.names import TASK_DEFAULTS
+from sniffer_airflow.names import SCAN_DAG
 from sniffer_airflow.scan.form import scan_params
-from sniffer_airflow.scan.tasks import certify, plan, scan, scan_backfill
+from sniffer_airflow.scan.graph import scan_dag
 from sniffer_airflow.scan.timetable import NightsAndBackfills
 
-
-@dag(
+scan_dag(
+    SCAN_DAG,
     schedule=NightsAndBackfills(),
-    # Before S3 itself, so that any day can be backfilled; without catch-up it starts nothing.
-    start_date=datetime(2006, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=8,
-    default_args=TASK_DEFAULTS,
     params=scan_params(),
     description="Scan the new images of an S3 bucket for illegal drugs. Every night at 00:00 UTC for the day that has "
     "ended; by hand and as a backfill, too.",
-    tags=["sniffer", "scan"],
     doc_md=__doc__,
 )
-def scan_bucket() -> None:
-    """Score the new images of a bucket; prove that each is accounted for."""
-    plan() >> [scan(), scan_backfill()] >> certify()
-
-
-scan_bucket()

@@ -1,0 +1,40 @@
+"""The graph of a scan, from which `scan_bucket` is made, and a DAG for each source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from airflow.sdk import DAG, Param
+
+from sniffer_airflow.names import TASK_DEFAULTS
+from sniffer_airflow.scan.tasks import certify, plan, scan, scan_backfill
+from sniffer_airflow.scan.timetable import NightsAndBackfills
+
+RUNS_AT_A_TIME = 8
+
+
+def scan_dag(
+    dag_id: str,
+    *,
+    schedule: NightsAndBackfills,
+    params: Mapping[str, Param],
+    description: str,
+    doc_md: str | None,
+) -> DAG:
+    """A DAG that scores the new images of a bucket and proves that each is accounted for."""
+    with DAG(
+        dag_id,
+        schedule=schedule,
+        # Before S3 itself, so that any day can be backfilled; without catch-up it starts nothing.
+        start_date=datetime(2006, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=RUNS_AT_A_TIME,
+        default_args=TASK_DEFAULTS,
+        params=dict(params),
+        description=description,
+        tags=["sniffer", "scan"],
+        doc_md=doc_md,
+    ) as dag:
+        plan() >> [scan(), scan_backfill()] >> certify()
+    return dag

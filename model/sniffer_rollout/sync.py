@@ -312,7 +312,14 @@ PROGRAM = Program(
         "sniffer rollout sync --model-base-path s3://models/drug_detector --models-dir /models \\",
         "  --aspired /aspired/aspired.json --config /config/models.config",
     ),
-    environment=("AWS_*", "SNIFFER_FETCH_PATIENCE_S", "SNIFFER_REQUESTER_PAYS", "SNIFFER_LOG_FORMAT"),
+    environment=(
+        "AWS_*",
+        "SNIFFER_ASSUME_ROLE",
+        "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
+        "SNIFFER_FETCH_PATIENCE_S",
+        "SNIFFER_REQUESTER_PAYS",
+        "SNIFFER_LOG_FORMAT",
+    ),
 )
 
 main = PROGRAM.main

@@ -58,7 +58,14 @@ PROGRAM = Program(
     run=_run,
     add_arguments=_add_arguments,
     examples=("sniffer model count-labels --source s3://labels/2026 --lineage lineage.json",),
-    environment=("AWS_*", "SNIFFER_FETCH_PATIENCE_S", "SNIFFER_REQUESTER_PAYS", "SNIFFER_LOG_FORMAT"),
+    environment=(
+        "AWS_*",
+        "SNIFFER_ASSUME_ROLE",
+        "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
+        "SNIFFER_FETCH_PATIENCE_S",
+        "SNIFFER_REQUESTER_PAYS",
+        "SNIFFER_LOG_FORMAT",
+    ),
     extra="trainer",
     hands_on=True,
 )

@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import MODEL_NAME
+from sniffer.core.variables import ASSUME_ROLE, ASSUME_ROLE_EXTERNAL_ID
 from sniffer_airflow.names import AWS_CONNECTION, MYSQL_CONNECTION, MYSQL_CONNECTIONS, SERVING_CONNECTION
 
 HOW_TO_CREATE = {
@@ -25,8 +26,18 @@ HOW_TO_CREATE = {
     SERVING_CONNECTION: "--conn-type http --conn-host HOST --conn-port 8501",
 }
 
-_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
-_AMBIENT_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+_AWS_HOW_TO_CREATE = "--conn-type aws --conn-login ACCESS_KEY_ID --conn-password SECRET_ACCESS_KEY"
+
+_ROLE, _EXTERNAL_ID = ASSUME_ROLE.name, ASSUME_ROLE_EXTERNAL_ID.name
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    _ROLE,
+    _EXTERNAL_ID,
+)
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
 _MYSQL_TYPES = ("mysql", "mariadb")
 
 
@@ -39,13 +50,17 @@ class Connections:
     serving: Connection | None = None
 
 
-def fetch(*, module: str = "", aws: bool = True, mysql: bool = True, serving: bool = True) -> Connections:
+def fetch(
+    *, module: str = "", aws: bool = True, mysql: bool = True, serving: bool = True, aws_connection: str = ""
+) -> Connections:
     """Read the Connections a program needs; SettingsError names a missing one and how to create it.
 
     For MySQL that of the module's role where there is one, else the one that Airflow's own tasks and pages read with.
+    For AWS the named one, which must be there, else AWS_CONNECTION, which need not.
     """
+    of_aws = _of_type_aws(_needed(aws_connection)) if aws_connection else _optional(AWS_CONNECTION) if aws else None
     return Connections(
-        aws=_optional(AWS_CONNECTION) if aws else None,
+        aws=of_aws,
         mysql=_database_of(module) if mysql else None,
         serving=_needed(SERVING_CONNECTION) if serving else None,
     )
@@ -63,8 +78,10 @@ def program_environ(ambient: Mapping[str, str], connections: Connections) -> dic
         changes = aws_environ(connections.aws)
         if "AWS_ACCESS_KEY_ID" in changes or "AWS_PROFILE" in changes:
             _drop(environ, _CREDENTIALS)
-        if "AWS_ENDPOINT_URL" in changes:
-            _drop(environ, _AMBIENT_ENDPOINTS)
+        elif _ROLE in changes:  # assumed with the worker's own
+            _drop(environ, (_ROLE, _EXTERNAL_ID))
+        if changes.keys() & set(_ENDPOINTS):
+            _drop(environ, _ENDPOINTS)
         environ |= changes
     if connections.mysql is not None:
         environ["SNIFFER_DATABASE_URL"] = database_url(connections.mysql)
@@ -76,14 +93,10 @@ def program_environ(ambient: Mapping[str, str], connections: Connections) -> dic
 def aws_environ(connection: Connection) -> dict[str, str]:
     """The AWS_* variables a Connection of type aws stands for; without keys in it, none for credentials.
 
-    SettingsError for what cannot be passed on by environment (an assumed role) and for half a pair of keys.
+    With `role_arn` in its extra, as Airflow's own hooks take it, the role is assumed by these credentials or, without
+    keys, by the worker's. SettingsError for other ways to assume one, and for half a pair of keys.
     """
     extra = _extra(connection)
-    if "role_arn" in extra:
-        raise SettingsError(
-            f"connection {connection.conn_id}: extra role_arn is not supported: let the worker assume the role "
-            "(and leave the keys out), or name a profile that assumes it in extra profile_name"
-        )
     key = connection.login or extra.get("aws_access_key_id")
     secret = connection.password or extra.get("aws_secret_access_key")
     if bool(key) != bool(secret):
@@ -96,9 +109,28 @@ def aws_environ(connection: Connection) -> dict[str, str]:
         "AWS_PROFILE": None if key else extra.get("profile_name"),
         "AWS_DEFAULT_REGION": region,
         "AWS_REGION": region,
-        "AWS_ENDPOINT_URL": _s3_endpoint(extra),
+        "AWS_ENDPOINT_URL": extra.get("endpoint_url"),
+        # boto3, too, asks the service's before the general one.
+        "AWS_ENDPOINT_URL_S3": _endpoint_of("s3", extra),
+        "AWS_ENDPOINT_URL_STS": _endpoint_of("sts", extra),
+        **_role(connection.conn_id, extra),
     }
     return {name: str(value) for name, value in variables.items() if value}
+
+
+def _role(conn_id: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The role that a Connection wants assumed, and its owner's external id."""
+    if not extra.get("role_arn"):
+        return {}
+    method = extra.get("assume_role_method") or "assume_role"
+    more = extra.get("assume_role_kwargs") or {}
+    if method != "assume_role" or not isinstance(more, Mapping) or set(more) - {"ExternalId"}:
+        raise SettingsError(
+            f"connection {conn_id}: of a role_arn, a program is given the assume_role_kwargs ExternalId alone, and no "
+            "other assume_role_method: let the worker assume the role (and leave role_arn out), or name a profile that "
+            "assumes it in extra profile_name"
+        )
+    return {_ROLE: extra["role_arn"], _EXTERNAL_ID: more.get("ExternalId")}
 
 
 def database_url(connection: Connection) -> str:
@@ -140,6 +172,13 @@ def _database_of(module: str) -> Connection:
     return (_optional(of_role) if of_role else None) or _needed(MYSQL_CONNECTION)
 
 
+def _of_type_aws(connection: Connection) -> Connection:
+    """That connection, unless it is another system's, whose password AWS must not see."""
+    if connection.conn_type != "aws":
+        raise SettingsError(f"connection {connection.conn_id} must be of type aws, not {connection.conn_type!r}")
+    return connection
+
+
 def _optional(conn_id: str) -> Connection | None:
     try:
         connection: Connection = Connection.get(conn_id)
@@ -153,7 +192,7 @@ def _needed(conn_id: str) -> Connection:
     if connection is None:
         raise SettingsError(
             f"the Airflow connection {conn_id} is missing: create it under Admin > Connections, or by "
-            f"`airflow connections add {conn_id} {HOW_TO_CREATE[conn_id]}`"
+            f"`airflow connections add {conn_id} {HOW_TO_CREATE.get(conn_id, _AWS_HOW_TO_CREATE)}`"
         )
     return connection
 
@@ -166,10 +205,10 @@ def _extra(connection: Connection) -> dict[str, Any]:
     return extra or {}
 
 
-def _s3_endpoint(extra: Mapping[str, Any]) -> str | None:
-    """The endpoint as Airflow's own S3 hook would take it: the service's before the general one."""
+def _endpoint_of(service: str, extra: Mapping[str, Any]) -> str | None:
+    """The endpoint of one service, where Airflow's own hooks look for it."""
     services = extra.get("service_config") or {}
-    endpoint: str | None = (services.get("s3") or {}).get("endpoint_url") or extra.get("endpoint_url")
+    endpoint: str | None = (services.get(service) or {}).get("endpoint_url")
     return endpoint
 
 

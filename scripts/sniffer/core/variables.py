@@ -207,6 +207,16 @@ REQUESTER_PAYS = Setting(
     _yes_or_no,
 )
 
+ASSUME_ROLE = _text(
+    _S3,
+    "SNIFFER_ASSUME_ROLE",
+    "role that is assumed for S3, with whatever AWS credentials there are",
+    example="arn:aws:iam::123456789012:role/reads-images",
+)
+ASSUME_ROLE_EXTERNAL_ID = _text(
+    _S3, "SNIFFER_ASSUME_ROLE_EXTERNAL_ID", "external id that the role asks for", example="team-4711"
+)
+
 MAX_BATCH_SIZE = 1024
 BATCH_SIZE = Setting(
     _FLEET,

@@ -63,6 +63,8 @@ PROGRAM = Program(
     examples=("sniffer doctor --bucket uploads", "sniffer doctor --json"),
     environment=(
         "AWS_*",
+        "SNIFFER_ASSUME_ROLE",
+        "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
         "SNIFFER_MODEL_BASE_PATH",
         "SNIFFER_DATABASE_URL",
         "SNIFFER_SERVING_URL",

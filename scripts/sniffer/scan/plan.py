@@ -90,7 +90,14 @@ PROGRAM = Program(
         "sniffer plan --bucket uploads --shards 64",
         "sniffer plan --bucket uploads --prefix 2026/ --shards 12 --json > plan.json",
     ),
-    environment=("AWS_*", "SNIFFER_FETCH_PATIENCE_S", "SNIFFER_REQUESTER_PAYS", "SNIFFER_LOG_FORMAT"),
+    environment=(
+        "AWS_*",
+        "SNIFFER_ASSUME_ROLE",
+        "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
+        "SNIFFER_FETCH_PATIENCE_S",
+        "SNIFFER_REQUESTER_PAYS",
+        "SNIFFER_LOG_FORMAT",
+    ),
     hands_on=True,
     has_text=True,
 )

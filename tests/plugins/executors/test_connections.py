@@ -150,6 +150,24 @@ def test_region_and_endpoint_without_keys_keep_the_worker_s_credentials() -> Non
     }
 
 
+def test_a_role_is_assumed_with_the_worker_s_credentials_unless_the_connection_has_keys() -> None:
+    ambient = AMBIENT | {"SNIFFER_ASSUME_ROLE": "worker", "SNIFFER_ASSUME_ROLE_EXTERNAL_ID": "worker"}
+    by_worker = environ_of(ambient, aws=aws({"role_arn": "arn:aws:iam::1:role/x"}))
+    assert by_worker == AMBIENT | {"SNIFFER_ASSUME_ROLE": "arn:aws:iam::1:role/x"}
+    assert "SNIFFER_ASSUME_ROLE" not in environ_of(ambient, aws=aws(login="AKIA", password="s"))
+
+
+def test_a_connection_that_was_named_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_EU", "aws://k:s@")
+    found = fetch(mysql=False, serving=False, aws_connection="aws_eu").aws
+    assert found is not None and found.login == "k"
+    with pytest.raises(SettingsError, match="aws_us is missing.*connections add aws_us --conn-type aws"):
+        fetch(mysql=False, serving=False, aws_connection="aws_us")
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_US", "mysql://u:p@db/s")
+    with pytest.raises(SettingsError, match="aws_us must be of type aws, not 'mysql'"):
+        fetch(mysql=False, serving=False, aws_connection="aws_us")
+
+
 def test_keys_replace_the_worker_s_credentials_as_a_set() -> None:
     environ = environ_of(AMBIENT | {"AWS_PROFILE": "worker"}, aws=aws(login="AKIA", password=NASTY))
     assert environ["AWS_ACCESS_KEY_ID"] == "AKIA"
@@ -165,7 +183,23 @@ def test_keys_replace_the_worker_s_credentials_as_a_set() -> None:
         (aws({"profile_name": "scanner"}), {"AWS_PROFILE": "scanner"}),
         (
             aws({"endpoint_url": "http://all", "service_config": {"s3": {"endpoint_url": "http://s3"}}}),
-            {"AWS_ENDPOINT_URL": "http://s3"},
+            {"AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_S3": "http://s3"},
+        ),
+        (
+            aws({"service_config": {"sts": {"endpoint_url": "http://sts"}}}),
+            {"AWS_ENDPOINT_URL_STS": "http://sts"},
+        ),
+        (
+            aws(
+                {"role_arn": "arn:aws:iam::1:role/x", "assume_role_kwargs": {"ExternalId": "e"}},
+                login="k",
+                password="s",
+            ),
+            {
+                "AWS_ACCESS_KEY_ID": "k",
+                "SNIFFER_ASSUME_ROLE": "arn:aws:iam::1:role/x",
+                "SNIFFER_ASSUME_ROLE_EXTERNAL_ID": "e",
+            },
         ),
     ],
 )
@@ -176,7 +210,11 @@ def test_what_else_an_aws_connection_may_say(connection: Connection, expected: d
 @pytest.mark.parametrize(
     ("connection", "message"),
     [
-        (aws({"role_arn": "arn:aws:iam::1:role/x"}), "role_arn is not supported"),
+        (
+            aws({"role_arn": "arn:aws:iam::1:role/x", "assume_role_method": "assume_role_with_saml"}),
+            "no other assume_role",
+        ),
+        (aws({"role_arn": "arn:aws:iam::1:role/x", "assume_role_kwargs": {"Policy": "p"}}), "ExternalId alone"),
         (aws(login="AKIA"), "give both"),
         (aws(password="secret"), "give both"),
     ],

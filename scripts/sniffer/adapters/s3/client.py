@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -25,6 +24,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 from botocore.parsers import ResponseParserError
 
 from sniffer.adapters.s3.errors import Reaction, Refusal
+from sniffer.adapters.s3.roles import aws_session
 from sniffer.core.errors import SettingsError, SnifferError, TransientError
 from sniffer.core.redaction import KNOWN, without_password
 from sniffer.core.retry import Retry, RetryLater, not_counted
@@ -67,17 +67,14 @@ class BucketClient:
         self._patience_s = patience_s
         self._on_retry = on_retry
         try:
-            session = boto3.session.Session()
-            self.s3: Any = session.client(
-                "s3",
-                config=Config(
-                    max_pool_connections=connections + 1,
-                    connect_timeout=_CONNECT_TIMEOUT_S,
-                    read_timeout=_READ_TIMEOUT_S,
-                    retries={"mode": "standard", "total_max_attempts": 2},
-                ),
-                region_name=session.region_name or "us-east-1",
+            config = Config(
+                max_pool_connections=connections + 1,
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                read_timeout=_READ_TIMEOUT_S,
+                retries={"mode": "standard", "total_max_attempts": 2},
             )
+            session = aws_session(config)
+            self.s3: Any = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"S3: {one_line(error)}: check the AWS_* variables") from error
         KNOWN.learn_url(self.s3.meta.endpoint_url)

@@ -1,4 +1,4 @@
-"""What Airflow loads of us at its start: our pages, the rules of our forms' fields, and the schedule of scans."""
+"""What Airflow loads of us at its start: our pages, the rules of our forms' fields, schedule and pools of scans."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 import sniffer_airflow.scan.form  # noqa: F401 - the API server checks the form's fields by the rules that it makes
+from sniffer_airflow import pools
 from sniffer_airflow.names import PAGES_PREFIX, RUN_REPORT_PAGE, page_path
 from sniffer_airflow.scan.timetable import NightsAndBackfills
 
@@ -19,10 +20,11 @@ async def pages(scope: Any, receive: Any, send: Any) -> None:
 
 
 class SnifferPlugin(AirflowPlugin):
-    """Our pages, under PAGES_PREFIX, the report of a run's model as a tab of the run's page, and our schedule."""
+    """Our pages, under PAGES_PREFIX, the report of a run's model as a tab of the run's page, schedule and pools."""
 
     name = "sniffer"
     timetables = [NightsAndBackfills]  # noqa: RUF012 - see its base
+    listeners = [pools]  # noqa: RUF012 - see its base
     fastapi_apps = [{"app": pages, "url_prefix": PAGES_PREFIX, "name": "sniffer-bot"}]  # noqa: RUF012 - see its base
     external_views = [  # noqa: RUF012 - see its base
         {

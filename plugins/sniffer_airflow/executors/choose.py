@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator
@@ -26,6 +26,8 @@ def program(
     arguments: Sequence[str] | str = (),
     needs: Collection[str] = ("aws", "mysql", "serving"),
     progress_flag: str | None = None,
+    aws_connection: str = "",
+    environ: Mapping[str, str] | None = None,
     leave_out: Collection[str] = (),
     **kwargs: Any,
 ) -> BaseOperator:
@@ -33,6 +35,7 @@ def program(
 
     `arguments` are words, or a template that renders to a JSON list of words. `needs` names the Connections that a
     process gets its settings from; a pod has its own, from Kubernetes, but no database's address that it does not need.
+    `aws_connection` names another one for AWS than `aws_default`, which no pod can have. `environ` goes first.
     The progress of a pod is in its log.
     """
     place = os.environ.get(PLACE_VARIABLE) or PROCESSES
@@ -42,11 +45,18 @@ def program(
             aws="aws" in needs,
             mysql="mysql" in needs,
             serving="serving" in needs,
+            aws_connection=aws_connection,
+            environ=environ,
             progress_flag=progress_flag,
             **common,
         )
     if place == PODS:
         from sniffer_airflow.executors.pod import PodProgramOperator
 
-        return PodProgramOperator(mysql="mysql" in needs, **common)
+        if aws_connection:
+            raise SettingsError(
+                f"the Connection {aws_connection} cannot be given to a pod ({PLACE_VARIABLE}={PODS}), whose AWS "
+                "credentials are those of its service account: name a role to assume instead"
+            )
+        return PodProgramOperator(mysql="mysql" in needs, env_vars=dict(environ or {}), **common)
     raise SettingsError(f"{PLACE_VARIABLE} must be {PROCESSES} or {PODS}, not {place!r}")

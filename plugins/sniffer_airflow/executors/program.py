@@ -47,6 +47,9 @@ class ProgramOperator(BaseOperator):
     ends (failed or cleared by hand, timed out, worker stopped, task process killed), nothing that the program started
     outlives it by more than seconds. The connections' secrets reach the program through its environment only.
 
+    `aws_connection` names another Connection than `aws_default`; `environ` is what the program is given besides, in the
+    place of what the worker and the Connections say. It is no secret: the DAG has it.
+
     `progress_flag` names the flag by which the program takes the file to write its progress to, which is shown as
     *Task State Store* > `progress`.
     """
@@ -63,6 +66,8 @@ class ProgramOperator(BaseOperator):
         aws: bool = True,
         mysql: bool = True,
         serving: bool = True,
+        aws_connection: str = "",
+        environ: Mapping[str, str] | None = None,
         progress_flag: str | None = None,
         leave_out: Collection[str] = (),
         **kwargs: Any,
@@ -71,6 +76,8 @@ class ProgramOperator(BaseOperator):
         self.module = module
         self.arguments = arguments
         self.needs = {"aws": aws, "mysql": mysql, "serving": serving}
+        self.aws_connection = aws_connection
+        self.environ = dict(environ or {})
         self.progress_flag = progress_flag
         self.leave_out = tuple(leave_out)
         self._program: ProgramProcess | None = None
@@ -79,7 +86,7 @@ class ProgramOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the program; see the class."""
         connections = self._connections()
-        environ = program_environ(os.environ, connections) | LOG_ENVIRON
+        environ = program_environ(os.environ, connections) | self.environ | LOG_ENVIRON
         secrets = KnownSecrets(environ)
         for secret in secrets.forms():
             mask_secret(secret)
@@ -102,7 +109,7 @@ class ProgramOperator(BaseOperator):
 
     def _connections(self) -> Connections:
         try:
-            return fetch(module=self.module, **self.needs)
+            return fetch(module=self.module, **self.needs, aws_connection=self.aws_connection)
         except SettingsError as error:
             raise AirflowFailException(str(error)) from error
 

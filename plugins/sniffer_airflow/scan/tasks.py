@@ -21,15 +21,17 @@ from sniffer_airflow.names import (
     dag_run_text,
     name_of_run,
 )
+from sniffer_airflow.pools import BACKFILL_POOL, SCAN_POOL
 from sniffer_airflow.scan.certify import asset_extra, judge, log_in_words, stored_certificate
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm
 from sniffer_airflow.scan.plan import PlannedScan, advice, plan_scan
 from sniffer_airflow.scan.window import RunDates
 
 SCANS_AT_A_TIME = 2
-"""Over all runs of the DAG but backfills, whatever max_active_runs says. A scan fills its machine."""
-BACKFILL_SCANS_AT_A_TIME = 2
-"""Over all runs of a backfill. Airflow counts by task, so that backfills have one of their own: no night waits."""
+"""Over all runs of the DAG but backfills, whatever max_active_runs says. Less than SCAN_POOL has: a bucket leaves room
+for others. Airflow counts by task, so that backfills, which have a pool of their own, have one of their own."""
+NIGHT_PRIORITY, BACKFILL_PRIORITY = 100, 1
+"""Which of the tasks that could start does, where they share more than a pool: the workers."""
 SCAN_TASK, BACKFILL_TASK = "scan", "scan_backfill"
 
 log = logging.getLogger(__name__)
@@ -59,22 +61,25 @@ def plan(*, dag_run: Any = None, params: Any = None, ti: Any = None) -> dict[str
 
 def scan() -> BaseOperator:
     """`python -m sniffer.scan`; its XCom is the certificate without samples (of a dry run: the estimate)."""
-    return _scan(SCAN_TASK, SCANS_AT_A_TIME)
+    return _scan(SCAN_TASK, SCAN_POOL, NIGHT_PRIORITY)
 
 
 def scan_backfill() -> BaseOperator:
     """The same in a run of a backfill."""
-    return _scan(BACKFILL_TASK, BACKFILL_SCANS_AT_A_TIME)
+    return _scan(BACKFILL_TASK, BACKFILL_POOL, BACKFILL_PRIORITY)
 
 
-def _scan(task_id: str, at_a_time: int) -> BaseOperator:
+def _scan(task_id: str, pool: str, priority: int) -> BaseOperator:
     return program(
         task_id=task_id,
         module="sniffer.scan",
         arguments=from_plan("arguments"),
         progress_flag="--progress",
         leave_out=("failure_samples",),
-        max_active_tis_per_dag=at_a_time,
+        pool=pool,
+        priority_weight=priority,
+        weight_rule="absolute",
+        max_active_tis_per_dag=SCANS_AT_A_TIME,
     )
 
 

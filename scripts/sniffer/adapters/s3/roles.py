@@ -51,7 +51,7 @@ def aws_session(config: Config, environ: Mapping[str, str] = os.environ) -> boto
     return boto3.session.Session(botocore_session=of_role)
 
 
-class _OfRole(CredentialProvider):
+class _OfRole(CredentialProvider):  # type: ignore[misc]  # botocore has no types
     """What botocore asks for credentials."""
 
     METHOD = CANONICAL_NAME = "assume-role"

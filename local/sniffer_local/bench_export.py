@@ -15,7 +15,7 @@ import tensorflow as tf
 from sniffer.core.model_records import IMAGE_SHAPE, LABELS, PIXELS_SIGNATURE
 from sniffer_local.figure import Figure
 from sniffer_model.training.backbone import FEATURES, build_backbone
-from sniffer_model.training.network import load_signatures, save_for_serving, whole_network
+from sniffer_model.training.network import freeze, load_signatures, save_for_serving, whole_network
 
 BATCH = 32
 BATCHES = 3
@@ -25,7 +25,7 @@ ROUNDS = 5
 def measure_export(folder: Path) -> list[Figure]:
     """The exported model, and its graph without the constants, each ÷ Keras; the SavedModels go below the folder."""
     network = whole_network(build_backbone("random"), _head(), temperature=1.0)
-    save_for_serving(network, folder / "constants")
+    save_for_serving(freeze(network), folder / "constants")
     tf.saved_model.save(_with_variables(network), str(folder / "variables"))
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, *IMAGE_SHAPE), np.uint8)
     raw = tf.constant([image.tobytes() for image in pixels])

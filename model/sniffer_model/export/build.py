@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed_version
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.count_progress import StageProgress
@@ -19,21 +18,17 @@ from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.files import read_json, write_json
 from sniffer.core.gate_records import GateVerdict
 from sniffer.core.model_metrics import ModelMetrics
-from sniffer.core.model_records import LABELS, PIXELS_SIGNATURE, ModelFacts, ModelRecord, ModelStatus
+from sniffer.core.model_records import LABELS, ModelFacts, ModelRecord, ModelStatus
 from sniffer.core.settings import ImageSettings
 from sniffer_model.data.manifest import Manifest, Split, read_manifest
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics
 from sniffer_model.release.model_base import ModelBase
-from sniffer_model.release.publish import ENCODED_SIGNATURE, SIGNATURES, all_taken, digest_directory
+from sniffer_model.release.publish import SIGNATURES, all_taken, digest_directory
 from sniffer_model.workdir import TrainingRecord, Workdir, read_training
-
-if TYPE_CHECKING:
-    from sniffer_model.export.choose_golden import ChosenImage
 
 log = logging.getLogger(__name__)
 
-PARITY_TOLERANCE = 1e-5
 LABELS_FILE = "labels.json"
 EXPORT_FORM = 4
 """Raise it when the exported files change for one and the same training, so that a rerun exports again."""
@@ -113,71 +108,41 @@ def _build(blessed: Blessed, staged: Path, image_limits: ImageSettings) -> float
     """Make and prove the version's files; returns by how much the decoder of `serving_default` moves the scores."""
     # TensorFlow takes seconds to import: not before the workdir is known to be right.
     from sniffer_model.export.choose_golden import choose_golden
+    from sniffer_model.export.prove import prove, release_memory
+
+    with StageProgress("export", 3, unit="steps") as progress:
+        images = choose_golden(blessed.manifest.of(Split.TEST), open_source(blessed.manifest.source), image_limits)
+        if not images:
+            raise SettingsError("no JPEG or PNG of the test split can be read: golden examples need at least one")
+        progress.advance(detail="golden images are chosen")
+        trained = _write_model(blessed, np.stack([image.golden.pixels for image in images]), staged)
+        release_memory()
+        progress.advance(detail="the SavedModel is written")
+        difference = prove(trained, images, staged)
+        _copy_metadata(blessed.workdir, staged)
+        progress.advance(detail="its scores are those of the trained network")
+    return difference
+
+
+def _write_model(blessed: Blessed, pixels: NDArray[np.uint8], staged: Path) -> NDArray[np.float32]:
+    """Write the SavedModel; returns the trained network's scores of these images, to hold it against."""
+    from sniffer_model.export.prove import release_memory
     from sniffer_model.training.backbone import load_backbone
     from sniffer_model.training.head import load_head
-    from sniffer_model.training.network import save_for_serving, whole_network
+    from sniffer_model.training.network import freeze, save_for_serving, trained_scores, whole_network
 
     workdir, training = blessed.workdir, blessed.training
     backbone = load_backbone(workdir.backbone_weights, training.backbone_weights)
     if backbone.digest != training.backbone_digest:
         raise ContractError(f"{workdir.backbone_weights} is not what was trained with: train again")
-    with StageProgress("export", 4, unit="steps") as progress:
-        network = whole_network(backbone, load_head(workdir.head_weights), blessed.metrics.temperature)
-        progress.advance(detail="the trained network is loaded")
-        images = choose_golden(blessed.manifest.of(Split.TEST), open_source(blessed.manifest.source), image_limits)
-        if not images:
-            raise SettingsError("no JPEG or PNG of the test split can be read: golden examples need at least one")
-        progress.advance(detail="golden images are chosen")
-        save_for_serving(network, staged)
-        progress.advance(detail="the SavedModel is written")
-        difference = _prove(network, images, staged)
-        _copy_metadata(workdir, staged)
-        progress.advance(detail="its scores are those of the trained network")
-    return difference
-
-
-def _prove(network: Any, chosen: Sequence[ChosenImage], staged: Path) -> float:
-    """Add golden examples and warm-up records, and check both on the SavedModel as a server would load it.
-
-    Returns the largest difference that TensorFlow's decoder makes to the score of an original image.
-    """
-    from sniffer_model.export.choose_golden import write_golden
-    from sniffer_model.export.warmup import replay_warmup, write_warmup
-    from sniffer_model.release.golden import GoldenExample
-    from sniffer_model.training.network import load_signatures
-
-    signatures, images = load_signatures(staged), [one.golden for one in chosen]
-    trained = network.predict(np.stack([image.pixels for image in images]), verbose=0)
-    check_parity(trained, _served(signatures[PIXELS_SIGNATURE], pixels=[image.pixels.tobytes() for image in images]))
-    encoded = _served(signatures[ENCODED_SIGNATURE], image_bytes=[image.encoded for image in images])
-    rows = zip(images, trained, encoded, strict=True)
-    write_golden([GoldenExample(image, float(a), float(b)) for image, a, b in rows], staged)
-    write_warmup(staged)
-    log.info("%d warm-up records run", replay_warmup(staged, signatures))
-    originals = _served(signatures[ENCODED_SIGNATURE], image_bytes=[one.original for one in chosen])
-    difference = float(np.max(np.abs(originals - trained)))
-    log.info("TensorFlow's own decoder moves the golden scores by at most %.4f", difference)
-    return difference
-
-
-def check_parity(trained: Any, served: Any) -> None:
-    """Raise ContractError unless the exported model's scores are the trained model's within PARITY_TOLERANCE."""
-    difference = float(np.max(np.abs(trained - served)))
-    # Written so that NaN fails.
-    if not difference <= PARITY_TOLERANCE:
-        raise ContractError(
-            f"the exported model's scores differ from the trained model's by {difference:.2g} (at most "
-            f"{PARITY_TOLERANCE:g} is allowed): not published; this is a defect of the export"
-        )
-    log.info("exported and trained scores differ by at most %.1e", difference)
-
-
-def _served(signature: Any, **inputs: Sequence[bytes]) -> Any:
-    import tensorflow as tf
-
-    from sniffer_model.training.network import SCORE_OUTPUT
-
-    return signature(**{name: tf.constant(list(values)) for name, values in inputs.items()})[SCORE_OUTPUT].numpy()
+    network = whole_network(backbone, load_head(workdir.head_weights), blessed.metrics.temperature)
+    trained = trained_scores(network, pixels)
+    score = freeze(network)
+    # Not beside the constants and what TensorFlow makes of them to write them.
+    del backbone, network
+    release_memory()
+    save_for_serving(score, staged)
+    return trained
 
 
 def _copy_metadata(workdir: Workdir, staged: Path) -> None:

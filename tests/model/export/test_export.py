@@ -30,8 +30,8 @@ from sniffer_model.data.manifest import Split, read_manifest
 from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest
 from sniffer_model.export import export
-from sniffer_model.export.build import PARITY_TOLERANCE, check_parity
 from sniffer_model.export.choose_golden import choose_golden
+from sniffer_model.export.prove import PARITY_TOLERANCE, check_parity
 from sniffer_model.export.warmup import BATCH_SIZES, WARMUP_FILE, read_warmup, replay_warmup
 from sniffer_model.gate import __main__ as gate
 from sniffer_model.release.golden import read_golden
@@ -215,11 +215,11 @@ def test_warm_up_records_are_drawn_and_have_the_shapes_that_are_served(version: 
 @pytest.mark.parametrize("served", [[0.5, 0.50002], [0.5, float("nan")]])
 def test_scores_that_differ_from_the_trained_ones_are_a_broken_contract(served: list[float]) -> None:
     with pytest.raises(ContractError, match="not published"):
-        check_parity(np.array([0.5, 0.5]), np.array(served))
+        check_parity(np.array([0.5, 0.5], np.float32), np.array(served, np.float32))
 
 
 def test_scores_within_the_tolerance_pass() -> None:
-    check_parity(np.array([0.5, 0.5]), np.array([0.500009, 0.499991]))
+    check_parity(np.array([0.5, 0.5], np.float32), np.array([0.500009, 0.499991], np.float32))
 
 
 def copied(run: Run, folder: Path) -> Run:

@@ -1,7 +1,8 @@
-"""Writes the digest behind each image's tag beside the tag: a cluster runs those bytes, whatever becomes of the tag.
+"""Writes the digest behind each image's tag beside the tag: what runs are those bytes, whatever becomes of the tag.
 
-In: k8s/components/images/kustomization.yaml and, with --airflow, k8s/airflow-values.yaml; the registries, by
-`docker buildx imagetools inspect`, with docker's own login. Out: the same files. Needs Python alone.
+In: k8s/components/images/kustomization.yaml and, with --airflow, k8s/airflow-values.yaml; or with --compose
+docker/tags.env; the registries, by `docker buildx imagetools inspect`, with docker's own login. Out: the same files of
+k8s/; or .env, whose other lines stay. Needs Python alone.
 """
 
 from __future__ import annotations
@@ -13,10 +14,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-K8S = Path(__file__).resolve().parents[1] / "k8s"
+CHECKOUT = Path(__file__).resolve().parents[1]
+K8S = CHECKOUT / "k8s"
+TAGS = CHECKOUT / "docker" / "tags.env"
+ENV = CHECKOUT / ".env"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # One image of Kustomize's list, or the Airflow image of the chart's values: the fields of both come one a line.
 _IMAGE = re.compile(r"^  - name: .*\n(?:    \w+: .*\n)+", re.MULTILINE)
+_VARIABLE = re.compile(r"^(SNIFFER_\w+_IMAGE)=(.*)$", re.MULTILINE)
+_BY_TAG = re.compile(r"^SNIFFER_IMAGES_BY_TAG=.*\n?", re.MULTILINE)
 _AIRFLOW = re.compile(r"^  airflow:\n(?:    \w+: .*\n)+", re.MULTILINE)
 
 
@@ -30,20 +36,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--airflow", metavar="REPOSITORY", help="pin Airflow's image too: where it was pushed")
     parser.add_argument("--check", action="store_true", help="write nothing; name what is not pinned to its tag")
     parser.add_argument("--k8s", type=Path, default=K8S, metavar="FOLDER", help="the manifests (default: %(default)s)")
+    parser.add_argument("--compose", action="store_true", help="pin the images of docker-compose.yaml instead, in .env")
+    parser.add_argument(
+        "--tags", type=Path, default=TAGS, metavar="FILE", help="with --compose: their tags (%(default)s)"
+    )
+    parser.add_argument("--env", type=Path, default=ENV, metavar="FILE", help="with --compose: written (%(default)s)")
     arguments = parser.parse_args(argv)
-    files = {arguments.k8s / "components" / "images" / "kustomization.yaml": (_IMAGE, None)}
-    if arguments.airflow:
-        files[arguments.k8s / "airflow-values.yaml"] = (_AIRFLOW, arguments.airflow)
     try:
-        stale = [
-            found for path, (kind, repository) in files.items() for found in _pin(path, kind, repository, arguments)
-        ]
+        stale = _pin_compose(arguments) if arguments.compose else _pin_cluster(arguments)
     except NotPinned as error:
         print(f"pin_images: {error}", file=sys.stderr)
         return 2
     for line in stale:
         print(line)
     return 1 if stale and arguments.check else 0
+
+
+def _pin_cluster(arguments: argparse.Namespace) -> list[str]:
+    files = {arguments.k8s / "components" / "images" / "kustomization.yaml": (_IMAGE, None)}
+    if arguments.airflow:
+        files[arguments.k8s / "airflow-values.yaml"] = (_AIRFLOW, arguments.airflow)
+    return [found for path, (kind, repository) in files.items() for found in _pin(path, kind, repository, arguments)]
+
+
+def _pin_compose(arguments: argparse.Namespace) -> list[str]:
+    """Write each image of the tags' file to the .env file with its digest; what was not up to date, in words."""
+    tagged = dict(_VARIABLE.findall(arguments.tags.read_text(encoding="utf-8")))
+    if not tagged:
+        raise NotPinned(f"{arguments.tags} names no SNIFFER_…_IMAGE: restore it")
+    text = arguments.env.read_text(encoding="utf-8") if arguments.env.exists() else ""
+    present, found = dict(_VARIABLE.findall(text)), []
+    for name, reference in tagged.items():
+        pinned = f"{reference}@{digest_of(reference)}"
+        if present.get(name) != pinned:
+            found.append(f"{name} is {pinned}, not {present.get(name, 'set')}")
+        present[name] = pinned
+    if _BY_TAG.search(text):
+        found.append("SNIFFER_IMAGES_BY_TAG is set")
+    if found and not arguments.check:
+        kept = _VARIABLE.sub(lambda line: f"{line[1]}={present.pop(line[1], line[2])}", _BY_TAG.sub("", text))
+        kept += "\n" if kept and not kept.endswith("\n") else ""
+        arguments.env.write_text(
+            kept + "".join(f"{name}={image}\n" for name, image in present.items()), encoding="utf-8"
+        )
+    return found
 
 
 def _pin(path: Path, kind: re.Pattern[str], repository: str | None, arguments: argparse.Namespace) -> list[str]:

@@ -31,6 +31,10 @@ LOGIN = "admin"
 GB = 1_000_000_000
 MEMORY = Path("/proc/meminfo")
 
+BY_TAG = "SNIFFER_IMAGES_BY_TAG"
+_IMAGE_VARIABLE = re.compile(r"SNIFFER_\w+_IMAGE")
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
 MYSQL_NAMES = ("airflow", "sniffer")
 """Two databases, each with a user of that name that may use no other."""
 
@@ -171,6 +175,18 @@ def check_machine(data_folder: Path, memory_gb: float, disk_gb: float) -> None:
         )
 
 
+def check_images(environ: Mapping[str, str]) -> None:
+    """Fail before anything else starts when an image of others is named by its tag, which can become another image."""
+    if environ.get(BY_TAG) == "1":
+        return
+    for name, image in sorted(environ.items()):
+        if _IMAGE_VARIABLE.fullmatch(name) and not _DIGEST.search(image):
+            raise SettingsError(
+                f"{name}={image} names no digest: run `python3 docker/pin_images.py --compose`, which writes it to "
+                f".env, or set {BY_TAG}=1 there to take whatever the tag is (docs/docker.md, Images by digest)"
+            )
+
+
 def check_secrets(secrets_folder: Path, data_folder: Path) -> None:
     """Fail in words when the secrets are gone and the data are not: fresh ones would open none of them."""
     master = secrets_folder / "master"
@@ -216,6 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--disk-gb", type=float, default=0.0, help="refuse a first start with less room for data")
     flags = parser.parse_args(argv)
     try:
+        check_images(os.environ)
         check_machine(flags.data, flags.memory_gb, flags.disk_gb)
         check_secrets(flags.secrets, flags.data)
         prepare(flags.secrets, flags.data)

@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from support.compose import ComposeService, Services
+from support.compose import ComposeService, Services, env_file
 from support.dockerfile import Stage
 from support.imports import CHECKOUT
 from support.load_script import load_script
@@ -42,8 +42,12 @@ def overriding(name: str) -> Services:
     return found
 
 
+TAGS = env_file(CHECKOUT / "docker" / "tags.env")
+
+
 def with_defaults(text: str) -> str:
-    """The text as it is when no variable is set."""
+    """The text as it is when no variable is set but those of docker/tags.env."""
+    text = re.sub(r"\$\{(SNIFFER_\w+_IMAGE)(?::\?[^}]*)?\}", lambda found: TAGS[found[1]], text)
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
@@ -82,7 +86,7 @@ def test_every_port_is_on_the_loopback(services: Services) -> None:
 def test_every_image_is_pinned_as_the_cluster_has_it(services: Services, version: str) -> None:
     listed = yaml.safe_load((CHECKOUT / "k8s" / "components" / "images" / "kustomization.yaml").read_text())["images"]
     cluster = {f"{each.get('newName', each['name'])}:{each['newTag']}" for each in listed}
-    used = {with_defaults(service["image"]) for service in [*services.values(), *overriding("gpu").values()]}
+    used = {with_defaults(service["image"]) for service in [*services.values(), overriding("gpu")["tf-serving"]]}
     for image in used:
         assert re.fullmatch(r"[\w/-]+:\d+(\.\d+)+(-gpu)?", image), image
     assert {image for image in used if image.startswith("tensorflow/")} <= cluster
@@ -90,16 +94,6 @@ def test_every_image_is_pinned_as_the_cluster_has_it(services: Services, version
     assert ours == {f"sniffer-bot/fleet:{version}", f"sniffer-bot/airflow-local:{version}"}
     assert ours & cluster == {f"sniffer-bot/fleet:{version}"}
     assert with_defaults(services["mysql"]["image"]).startswith("mysql:8.4.")
-
-
-def test_every_image_of_others_can_be_given_by_its_digest(services: Services) -> None:
-    """By a variable each, as docs/docker.md says; Docker checks what it pulls by a digest."""
-    for name in THIRD_PARTIES:
-        assert re.fullmatch(r"\$\{SNIFFER_\w+_IMAGE:-[^}]+\}", services[name]["image"]), name
-    build = services["migrate"]["build"]
-    assert re.fullmatch(r"\$\{SNIFFER_PYTHON_IMAGE:-[^}]+\}", build["args"]["PYTHON_IMAGE"])
-    [default] = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", (CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
-    assert with_defaults(build["args"]["PYTHON_IMAGE"]) == default
 
 
 def test_our_images_are_built_from_the_target_of_their_name(services: Services, stages: dict[str, Stage]) -> None:
@@ -327,7 +321,7 @@ def test_no_secret_is_in_git(services: Services) -> None:
 
 def test_a_gpu_is_the_same_server_so_down_needs_no_other_words(services: Services) -> None:
     gpu = overriding("gpu")
-    assert gpu.keys() == {"tf-serving"}
+    assert gpu.keys() == {"tf-serving", "prepare"}
     assert with_defaults(gpu["tf-serving"]["image"]) == with_defaults(services["tf-serving"]["image"]) + "-gpu"
     assert not {"command", "volumes", "ports"} & gpu["tf-serving"].keys()
 
@@ -373,7 +367,7 @@ def test_the_sample_data_are_those_of_the_demo() -> None:
 
 def test_the_stand_ins_stand_for_third_parties_only(services: Services) -> None:
     standins = yaml.safe_load((CHECKOUT / "tests" / "docker" / "standins.yaml").read_text())["services"]
-    assert standins.keys() == THIRD_PARTIES | {"scheduler"}
+    assert standins.keys() == THIRD_PARTIES - {"mysql"} | {"scheduler"}
     assert standins["scheduler"].keys() == {"environment"}
     serving = standins["tf-serving"]["command"]
     ours = [flag for flag in services["tf-serving"]["command"] if flag.partition("=")[0] not in TENSORFLOW_SERVINGS_OWN]

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.compose import env_file
 from support.imports import CHECKOUT
+from support.load_script import load_script
 from support.manifests import render_folder
 
 from sniffer_airflow.executors.pod import TEMPLATES_VARIABLE, pod_template
@@ -121,6 +123,42 @@ def test_an_image_that_is_not_there_is_named_and_nothing_is_written(pin: Pin, k8
     done = pin()
     assert done.returncode == 2 and "tensorflow/serving:missing cannot be had" in done.stderr
     assert path.read_text() == before
+
+
+def test_compose_gets_its_images_by_digest_and_other_lines_stay(pin: Pin, tmp_path: Path) -> None:
+    tags, env = env_file(CHECKOUT / "docker" / "tags.env"), tmp_path / ".env"
+    pinned = {name: f"{tag}@{digest(tag)}" for name, tag in tags.items() if name.endswith("_IMAGE")}
+    assert pin("--compose", "--env", str(env)).returncode == 0
+    assert env_file(env) == pinned
+    # As somebody keeps it: other settings, an image of before, tags that were good enough until now, no last newline.
+    env.write_text(
+        "# mine\nCOMPOSE_FILE=docker-compose.yaml:docker/gpu.yaml\nSNIFFER_MYSQL_IMAGE=mysql:8.4.6@sha256:0\n"
+        "SNIFFER_IMAGES_BY_TAG=1\nSNIFFER_CPUS=8"
+    )
+    before = env.read_text()
+    checked = pin("--compose", "--env", str(env), "--check")
+    assert checked.returncode == 1 and env.read_text() == before
+    assert (
+        "SNIFFER_MYSQL_IMAGE is mysql:8.4.7@sha256:" in checked.stdout and "not mysql:8.4.6@sha256:0" in checked.stdout
+    )
+    assert "SNIFFER_IMAGES_BY_TAG is set" in checked.stdout
+    assert pin("--compose", "--env", str(env)).returncode == 0
+    assert env.read_text().startswith("# mine\nCOMPOSE_FILE=docker-compose.yaml:docker/gpu.yaml\nSNIFFER_MYSQL_IMAGE=")
+    others = {"COMPOSE_FILE": "docker-compose.yaml:docker/gpu.yaml", "SNIFFER_CPUS": "8"}
+    assert env_file(env) == {**others, **pinned}
+    assert pin("--compose", "--env", str(env), "--check").returncode == 0
+    load_script(CHECKOUT / "docker" / "prepare.py").check_images(env_file(env))
+
+
+def test_an_image_of_compose_that_is_not_there_is_named_and_nothing_is_written(pin: Pin, tmp_path: Path) -> None:
+    tags, env = tmp_path / "tags.env", tmp_path / ".env"
+    tags.write_text("SNIFFER_MYSQL_IMAGE=mirror.example/mysql:missing\n")
+    done = pin("--compose", "--tags", str(tags), "--env", str(env))
+    assert done.returncode == 2 and "mirror.example/mysql:missing cannot be had" in done.stderr
+    tags.write_text("")
+    done = pin("--compose", "--tags", str(tags), "--env", str(env))
+    assert done.returncode == 2 and "names no SNIFFER_…_IMAGE" in done.stderr
+    assert not env.exists()
 
 
 def test_without_docker_it_says_so(

@@ -25,12 +25,15 @@ SERVING_CONNECTION = "sniffer_serving"
 BUCKET_VARIABLE = "sniffer_bucket"
 PREFIX_VARIABLE = "sniffer_prefix"
 SCAN_VARIABLE = "sniffer_scan"
+SOURCES_VARIABLE = "sniffer_sources"
 TRAINING_DIR_VARIABLE = "sniffer_training_dir"
 MODEL_BASE_VARIABLE = "sniffer_model_base"
 RETRAINING_VARIABLE = "sniffer_retraining"
 
 RETRAIN_DAG, EXPORT_DAG, ROLLOUT_DAG, SCAN_DAG = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
 WATCH_DAG = "watch_labels"
+SOURCES_FILE, SUMMARY_DAG = "scan_sources", "scan_summary"
+"""The DAG file that has a DAG for each source, and the DAG that sums the nights up."""
 
 APPROVAL_LIMIT = timedelta(hours=12)
 """How long `rollout_serving` waits for an approval."""

@@ -16,6 +16,10 @@ SCAN_POOL = "sniffer_scan"
 BACKFILL_POOL = "sniffer_backfill"
 """Scans of backfills, of all of them: no night waits for one."""
 
+SCANS_AT_A_TIME = 2
+"""Of one DAG over all its runs, whatever max_active_runs says; a source may have more. Less than SCAN_POOL has, so that
+a bucket leaves room for others. Airflow counts by task, so that the scan of a backfill is a task of its own."""
+
 POOLS = {
     SCAN_POOL: (4, "Scans of sniffer-bot, nightly and by hand: so many run at a time, over all buckets"),
     BACKFILL_POOL: (2, "Scans of sniffer-bot in backfills: so many run at a time, besides those of sniffer_scan"),

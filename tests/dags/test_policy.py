@@ -26,7 +26,8 @@ def bag(airflow_database: None) -> DagBag:
 
 def test_every_dag_file_is_imported_and_named_for_its_dag(bag: DagBag) -> None:
     assert bag.import_errors == {}
-    assert set(bag.dags) == {path.stem for path in DAGS.glob("*.py")}
+    # Without a table of sources there is no DAG of one, and none is wrong.
+    assert set(bag.dags) == {path.stem for path in DAGS.glob("*.py")} - {"scan_sources", "wrong_sources"}
     assert "scan_bucket" in bag.dags
 
 

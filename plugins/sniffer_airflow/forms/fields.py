@@ -63,10 +63,13 @@ def count_field(title: str, help_md: str, *, least: int = 1, most: int = MOST, s
     return _field(None, "integer", title, help_md, section, {"minimum": least, "maximum": most})
 
 
-def share_field(title: str, help_md: str, *, may_be_one: bool, section: str | None = None) -> Param:
-    """A share above 0 and below 1, or up to 1; may be left empty."""
+def share_field(
+    title: str, help_md: str, *, may_be_one: bool, may_be_zero: bool = False, section: str | None = None
+) -> Param:
+    """A share above 0 and below 1, or from 0, or up to 1; may be left empty."""
+    lower = "minimum" if may_be_zero else "exclusiveMinimum"
     upper = "maximum" if may_be_one else "exclusiveMaximum"
-    return _field(None, "number", title, help_md, section, {"exclusiveMinimum": 0, upper: 1})
+    return _field(None, "number", title, help_md, section, {lower: 0, upper: 1})
 
 
 def switch_field(title: str, help_md: str, *, section: str | None = None) -> Param:
@@ -74,13 +77,15 @@ def switch_field(title: str, help_md: str, *, section: str | None = None) -> Par
     return _field(False, "boolean", title, help_md, section, {}, optional=True)
 
 
-def setting_field(title: str, help_md: str, *, variable: str, now: bool | None, section: str | None = None) -> Param:
-    """On, off, or as a Variable says, which is the default; `now` is what that says today, None while it is unknown.
+def setting_field(title: str, help_md: str, *, decided_by: str, now: bool | None, section: str | None = None) -> Param:
+    """On, off, or as something else says (`the Variable x`), which is the default.
+
+    `now` is what that says today, None while it is unknown.
 
     A switch cannot do: Airflow shows one that was left alone as off, and "off" could not be told from "as always".
     """
     today = "unknown at the moment" if now is None else f"currently {ON if now else OFF}"
-    shown = {"null": f"As the Variable {variable} says ({today})", ON: "On", OFF: "Off"}
+    shown = {"null": f"As {decided_by} says ({today})", ON: "On", OFF: "Off"}
     return _field(None, "string", title, help_md, section, {}, enum=[None, ON, OFF], values_display=shown)
 
 

@@ -24,7 +24,7 @@ from sniffer_airflow.forms.fields import (
     time_field,
 )
 from sniffer_airflow.forms.values import checked
-from sniffer_airflow.forms.variables import checked_json, checked_text, variables_now
+from sniffer_airflow.forms.variables import checked_json, checked_text, in_words, variables_now
 from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_DAG, SCAN_VARIABLE, form_of
 from sniffer_airflow.scan.window import has_only_known_placeholders
 
@@ -85,9 +85,10 @@ class ScanForm:
     look_back_days: int | None
 
     @classmethod
-    def parse(cls, params: Mapping[str, Json]) -> ScanForm:
-        """From a DAG run's params; SettingsError names the field that is wrong."""
-        values = checked(params, _fields(_UNSEEN), form_of(SCAN_DAG))
+    def parse(cls, params: Mapping[str, Json], *, dag_id: str = SCAN_DAG) -> ScanForm:
+        """From a run's params of `scan_bucket`, or of a source's DAG; SettingsError names the field that is wrong."""
+        fields = _fields(_UNSEEN) if dag_id == SCAN_DAG else _without_target(_fields(_UNSEEN))
+        values = checked(params, fields, form_of(dag_id))
         form = cls(
             bucket=values.text("bucket"),
             prefix=values.text("prefix"),
@@ -109,6 +110,7 @@ class ScanForm:
         return form
 
 
+_RULES = ("include", "exclude", "allow_empty", "look_back_days")
 _EXAMPLE = '{"exclude": [".html", ".json"], "allow_empty": true}'
 
 
@@ -127,8 +129,7 @@ class NightlyTarget:
     def parse(cls, bucket: str, prefix: str, more: str) -> NightlyTarget:
         """From the Variables' texts; `more` is JSON, or empty. SettingsError names the Variable that is wrong."""
         fields = _fields(_UNSEEN)
-        shared = {name: in_variable(fields[name]) for name in ("include", "exclude", "allow_empty", "look_back_days")}
-        values = checked_json(more, SCAN_VARIABLE, shared, _EXAMPLE)
+        values = checked_json(more, SCAN_VARIABLE, {name: in_variable(fields[name]) for name in _RULES}, _EXAMPLE)
         look_back_days = values.count("look_back_days")
         return cls(
             checked_text(bucket, BUCKET_VARIABLE, fields["bucket"]),
@@ -147,6 +148,10 @@ class _Today:
     bucket: str = ""
     prefix: str = ""
     allow_empty: bool | None = None
+    rules: str = in_words(SCAN_VARIABLE)
+    """Who says what else the nightly scan is to do, in words."""
+    nightly: str = "if the bucket is left empty too, "
+    """When it is asked."""
 
 
 _UNSEEN = _Today()
@@ -157,6 +162,24 @@ def scan_params() -> dict[str, Param]:
     """The form's fields. Every default validates; together the defaults mean: the nightly target, with `stable`."""
     bucket, prefix, more = variables_now(BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE)
     return _fields(_Today(_bucket_help(bucket), _prefix_default(prefix), _allow_empty_now(more)))
+
+
+def source_params(name: str, nightly: NightlyTarget, limit: int | None, consumers: int | None) -> dict[str, Param]:
+    """The form of a source's DAG: bucket and prefix are the source's own. The defaults mean: as every night."""
+    fields = _without_target(_fields(_Today(allow_empty=nightly.allow_empty, rules=f"the source {name}", nightly="")))
+    for field, value in {"limit": limit, "consumers": consumers}.items():
+        fields[field] = Param(value, schema=fields[field].schema)
+    return fields
+
+
+def nightly_fields() -> dict[str, Param]:
+    """Those fields of the form that a table of sources may have."""
+    fields = _fields(_UNSEEN)
+    return {name: in_variable(fields[name]) for name in ("bucket", "prefix", *_RULES, "limit", "consumers")}
+
+
+def _without_target(fields: Mapping[str, Param]) -> dict[str, Param]:
+    return {name: field for name, field in fields.items() if name not in ("bucket", "prefix")}
 
 
 def _fields(today: _Today) -> dict[str, Param]:
@@ -202,8 +225,8 @@ def _more_fields(today: _Today) -> dict[str, Param]:
         "include": lines_field(
             "Only keys like",
             f"Suffixes such as .jpg, or patterns of the whole key such as {literally('uploads/*.jp*g')}, one a line. "
-            "What they do not match is counted as skipped. *If empty:* all keys; if the bucket is left empty too, what "
-            f"the Variable {SCAN_VARIABLE} says.",
+            "What they do not match is counted as skipped. *If empty:* all keys; "
+            f"{today.nightly}what {today.rules} says.",
             section=MORE_OPTIONS,
         ),
         "exclude": lines_field(
@@ -215,8 +238,8 @@ def _more_fields(today: _Today) -> dict[str, Param]:
         "look_back_days": count_field(
             "Days to look back",
             "Also scan the days before the run's own, for images that came late: S3 dates an upload by its start. What "
-            "has a result already costs a look-up only. *If empty:* a nightly run looks back as the Variable "
-            f"{SCAN_VARIABLE} says, else {LOOK_BACK_DAYS} days; other runs do not.",
+            f"has a result already costs a look-up only. *If empty:* a nightly run looks back as {today.rules} "
+            f"says, else {LOOK_BACK_DAYS} days; other runs do not.",
             least=0,
             most=MOST_LOOK_BACK_DAYS,
             section=MORE_OPTIONS,
@@ -224,9 +247,9 @@ def _more_fields(today: _Today) -> dict[str, Param]:
         "allow_empty": setting_field(
             "Allow empty",
             "Succeed even if nothing is listed under the prefix. By default that fails the run, since the prefix is "
-            "more often misspelt. A time window in which nothing was modified is always fine. The "
-            "Variable does not count for a bucket that is entered above.",
-            variable=SCAN_VARIABLE,
+            "more often misspelt. A time window in which nothing was modified is always fine."
+            + (" The Variable does not count for a bucket that is entered above." if today.nightly else ""),
+            decided_by=today.rules,
             now=today.allow_empty,
             section=MORE_OPTIONS,
         ),

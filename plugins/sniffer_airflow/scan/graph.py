@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from airflow.sdk import DAG, Param
 
 from sniffer_airflow.names import TASK_DEFAULTS
+from sniffer_airflow.scan.sources import ScanSource
 from sniffer_airflow.scan.tasks import certify, plan, scan, scan_backfill
 from sniffer_airflow.scan.timetable import NightsAndBackfills
 
@@ -21,8 +22,10 @@ def scan_dag(
     params: Mapping[str, Param],
     description: str,
     doc_md: str | None,
+    source: ScanSource | None = None,
+    more_tags: Sequence[str] = (),
 ) -> DAG:
-    """A DAG that scores the new images of a bucket and proves that each is accounted for."""
+    """A DAG that scores the new images of a bucket, that of the source, and proves that each is accounted for."""
     with DAG(
         dag_id,
         schedule=schedule,
@@ -33,8 +36,8 @@ def scan_dag(
         default_args=TASK_DEFAULTS,
         params=dict(params),
         description=description,
-        tags=["sniffer", "scan"],
+        tags=["sniffer", "scan", *more_tags],
         doc_md=doc_md,
     ) as dag:
-        plan() >> [scan(), scan_backfill()] >> certify()
+        plan() >> [scan(source), scan_backfill(source)] >> certify()
     return dag

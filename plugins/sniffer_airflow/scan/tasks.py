@@ -16,20 +16,20 @@ from sniffer_airflow.forms.variables import read_variable
 from sniffer_airflow.names import (
     BUCKET_VARIABLE,
     PREFIX_VARIABLE,
+    SCAN_DAG,
     SCAN_VARIABLE,
     SCANNED_IMAGES,
     dag_run_text,
     name_of_run,
 )
-from sniffer_airflow.pools import BACKFILL_POOL, SCAN_POOL
+from sniffer_airflow.pools import BACKFILL_POOL, SCAN_POOL, SCANS_AT_A_TIME
 from sniffer_airflow.scan.certify import asset_extra, judge, log_in_words, stored_certificate
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm
 from sniffer_airflow.scan.plan import PlannedScan, advice, plan_scan
+from sniffer_airflow.scan.source_table import read_sources
+from sniffer_airflow.scan.sources import ScanSource
 from sniffer_airflow.scan.window import RunDates
 
-SCANS_AT_A_TIME = 2
-"""Over all runs of the DAG but backfills, whatever max_active_runs says. Less than SCAN_POOL has: a bucket leaves room
-for others. Airflow counts by task, so that backfills, which have a pool of their own, have one of their own."""
 NIGHT_PRIORITY, BACKFILL_PRIORITY = 100, 1
 """Which of the tasks that could start does, where they share more than a pool: the workers."""
 SCAN_TASK, BACKFILL_TASK = "scan", "scan_backfill"
@@ -46,8 +46,8 @@ def plan(*, dag_run: Any = None, params: Any = None, ti: Any = None) -> dict[str
             run_name=name_of_run(dag_run.dag_id, dag_run.run_id),
             dag_run=dag_run_text(dag_run.dag_id, dag_run.run_id),
             dates=dates,
-            form=ScanForm.parse(params),
-            nightly=NightlyTarget.parse(*map(read_variable, (BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE))),
+            form=ScanForm.parse(params, dag_id=dag_run.dag_id),
+            nightly=_nightly_target(dag_run.dag_id),
         )
     for name, value in planned.document().items():
         log.info("%-14s %s", name, "-" if value in (None, "", []) else value)
@@ -59,17 +59,24 @@ def plan(*, dag_run: Any = None, params: Any = None, ti: Any = None) -> dict[str
     raise DownstreamTasksSkipped(tasks=[other])  # type: ignore[no-untyped-call]
 
 
-def scan() -> BaseOperator:
+def _nightly_target(dag_id: str) -> NightlyTarget:
+    """What that DAG scans unless its form says otherwise: `scan_bucket` by the Variables, others by their source."""
+    if dag_id != SCAN_DAG:
+        return read_sources().target_of(dag_id)
+    return NightlyTarget.parse(*map(read_variable, (BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE)))
+
+
+def scan(source: ScanSource | None = None) -> BaseOperator:
     """`python -m sniffer.scan`; its XCom is the certificate without samples (of a dry run: the estimate)."""
-    return _scan(SCAN_TASK, SCAN_POOL, NIGHT_PRIORITY)
+    return _scan(SCAN_TASK, SCAN_POOL, NIGHT_PRIORITY, source)
 
 
-def scan_backfill() -> BaseOperator:
+def scan_backfill(source: ScanSource | None = None) -> BaseOperator:
     """The same in a run of a backfill."""
-    return _scan(BACKFILL_TASK, BACKFILL_POOL, BACKFILL_PRIORITY)
+    return _scan(BACKFILL_TASK, BACKFILL_POOL, BACKFILL_PRIORITY, source)
 
 
-def _scan(task_id: str, pool: str, priority: int) -> BaseOperator:
+def _scan(task_id: str, pool: str, priority: int, source: ScanSource | None) -> BaseOperator:
     return program(
         task_id=task_id,
         module="sniffer.scan",
@@ -79,7 +86,9 @@ def _scan(task_id: str, pool: str, priority: int) -> BaseOperator:
         pool=pool,
         priority_weight=priority,
         weight_rule="absolute",
-        max_active_tis_per_dag=SCANS_AT_A_TIME,
+        max_active_tis_per_dag=source.at_a_time if source else SCANS_AT_A_TIME,
+        aws_connection=source.connection if source else "",
+        environ=source.environ if source else None,
     )
 
 

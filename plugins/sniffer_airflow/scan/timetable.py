@@ -1,4 +1,4 @@
-"""The schedule of `scan_bucket`: every night for the day that has ended, and each backfill in runs of its own.
+"""The schedule of scans: every night for the day that has ended, and each backfill in runs of its own.
 
 Airflow has one run for each logical date of a DAG, whatever the run was asked to do: a backfill of another bucket would
 leave out every day that has a night, or take the night's run over. So the logical dates of a backfill are its days at
@@ -13,10 +13,12 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
+from airflow.utils.types import DagRunType
 from pendulum import DateTime, instance
 
 from sniffer_airflow.forms.fields import Json
 
+EVERY_NIGHT = "0 0 * * *"
 _DAY = timedelta(days=1)
 _LATE = timedelta(hours=1)
 """So late a first night is still run: the scheduler needs time for it, or was away for a moment."""
@@ -55,15 +57,30 @@ class BackfillRunInfo(DagRunInfo):
 
 
 class NightsAndBackfills(CronDataIntervalTimetable):
-    """A CronDataIntervalTimetable of whole days in UTC, with runs of its own for each backfill."""
+    """A CronDataIntervalTimetable in UTC, by default of whole days, with runs of its own for each backfill."""
 
-    def __init__(self, cron: str = "0 0 * * *", timezone: str = "UTC") -> None:
-        super().__init__(cron, timezone)
+    def __init__(self, cron: str = EVERY_NIGHT) -> None:
+        super().__init__(cron, "UTC")
 
     @classmethod
-    def deserialize(cls, data: dict[str, Json]) -> NightsAndBackfills:  # noqa: ARG003 - there is one such schedule
+    def deserialize(cls, data: dict[str, Json]) -> NightsAndBackfills:
         """Read back what serialize() gave."""
-        return cls()
+        return cls(str(data["expression"]))
+
+    def due(self, after: datetime, until: datetime) -> list[DagRunInfo]:
+        """The runs that the schedule makes after one moment and up to another, oldest first."""
+        runs: list[DagRunInfo] = []
+        end = self._get_next(instance(after))
+        while end <= until:
+            runs.append(DagRunInfo.interval(self._get_prev(end), end))
+            end = self._get_next(end)
+        return runs
+
+    def run_id(self, run: DagRunInfo) -> str:
+        """What Airflow names that run."""
+        return self.generate_run_id(
+            run_type=DagRunType.SCHEDULED, run_after=run.run_after, data_interval=run.data_interval
+        )
 
     def next_dagrun_info_v2(
         self, *, last_dagrun_info: DagRunInfo | None, restriction: TimeRestriction
@@ -77,7 +94,7 @@ class NightsAndBackfills(CronDataIntervalTimetable):
         night = super().next_dagrun_info_v2(last_dagrun_info=last_dagrun_info, restriction=restriction)
         is_first = last_dagrun_info is None and not restriction.catchup
         if is_first and night is not None and night.run_after < datetime.now(UTC) - _LATE:
-            return DagRunInfo.interval(night.run_after, night.run_after + _DAY)
+            return DagRunInfo.interval(night.run_after, self._get_next(night.run_after))
         return night
 
 

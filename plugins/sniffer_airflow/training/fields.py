@@ -17,6 +17,7 @@ from sniffer_airflow.forms.fields import (
     text_field,
 )
 from sniffer_airflow.forms.limits import SHARE, Bounds, Limits
+from sniffer_airflow.forms.variables import in_words
 from sniffer_airflow.names import RETRAINING_VARIABLE
 
 OVERRIDE = "Accept a rejected model"
@@ -88,7 +89,7 @@ def _main_fields(empty: Empty, fine_tuned: bool | None) -> dict[str, Param]:
         "fine_tune": setting_field(
             "Fine-tune",
             "Also train the last block of the backbone. Takes longer; kept only if the validation PR-AUC improves.",
-            variable=RETRAINING_VARIABLE,
+            decided_by=in_words(RETRAINING_VARIABLE),
             now=fine_tuned,
         ),
     }

@@ -344,6 +344,12 @@ APPROVE_AUTOMATIC: Setting[bool] = Setting(
     _yes_or_no,
 )
 RUN_IN = _text(_AIRFLOW, "SNIFFER_RUN_IN", "of Airflow's processes: where programs run, processes or pods", "processes")
+SOURCES_FILE = _text(
+    _AIRFLOW,
+    "SNIFFER_SOURCES_FILE",
+    "of Airflow's processes: table of the buckets that are scanned each night, YAML or JSON",
+    example="/etc/sniffer/sources.yaml",
+)
 TRAINER_GPU = _text(_AIRFLOW, "SNIFFER_TRAINER_GPU", "of Airflow's processes: 1 lets training pods ask for a GPU")
 
 SETTINGS: tuple[Setting[Any], ...] = tuple(value for value in globals().values() if isinstance(value, Setting))

@@ -37,7 +37,7 @@ FIELDS: dict[str, Param] = {
     "share": share_field("T", "", may_be_one=True),
     "part": share_field("T", "", may_be_one=False),
     "switch": switch_field("T", ""),
-    "setting": setting_field("T", "", variable="v", now=None),
+    "setting": setting_field("T", "", decided_by="the Variable v", now=None),
     "choice": choice_field("T", "", {"a": "A", "b": "B"}),
     "limits": limits_field("T", "", LIMITS),
 }

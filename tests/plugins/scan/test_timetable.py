@@ -90,3 +90,20 @@ def test_a_backfill_has_the_days_that_were_typed_also_where_the_clocks_change(
         found.append(info.data_interval.start.date())
         info = schedule.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
     assert found == [first + n * DAY for n in range(days)]
+
+
+def test_a_source_of_its_own_hour_is_due_then_and_first_in_the_night_to_come(now: list[DateTime]) -> None:
+    at_four = NightsAndBackfills.deserialize(NightsAndBackfills("0 4 * * *").serialize())
+    due = at_four.due(MIDNIGHT - DAY, MIDNIGHT + DAY)
+    assert [run.run_after for run in due] == [MIDNIGHT - timedelta(hours=20), MIDNIGHT + timedelta(hours=4)]
+    assert at_four.run_id(due[1]) == "scheduled__2026-11-26T04:00:00+00:00"
+    now[0] = MIDNIGHT + timedelta(hours=7)
+    first = at_four.next_dagrun_info_v2(last_dagrun_info=None, restriction=NIGHTLY)
+    assert first is not None and first.run_after == MIDNIGHT + timedelta(hours=28)
+
+
+def test_a_weekly_source_begins_with_the_week_to_come(now: list[DateTime]) -> None:
+    now[0] = MIDNIGHT + timedelta(hours=7)  # a Thursday
+    first = NightsAndBackfills("0 4 * * 1").next_dagrun_info_v2(last_dagrun_info=None, restriction=NIGHTLY)
+    assert first is not None and first.run_after == instance(datetime(2026, 11, 30, 4, tzinfo=UTC))
+    assert first.data_interval == DataInterval(first.run_after - 7 * DAY, first.run_after)

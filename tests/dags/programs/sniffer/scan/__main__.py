@@ -35,6 +35,8 @@ def main() -> int:
     flags.pop("progress").write_text(json.dumps({"listed": 3, "done": 3}))
     report = flags | {"database": os.environ["SNIFFER_DATABASE_URL"], "failure_samples": ["long"]}
     report.pop("result")
+    if shows := os.environ.get("STAND_IN_SHOWS"):
+        report["shown"] = {name: os.environ.get(name) for name in shows.split(",")}
     flags["result"].write_text(json.dumps(report))
     if flags["bucket"] == "without-permission":
         print("sniffer scan: no permission to list the bucket", file=sys.stderr)

@@ -1,0 +1,78 @@
+"""A DAG for each source of the table, all over the graph of `scan_bucket`; also for one that is wrong, to say so."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.forms.fields import literally
+from sniffer_airflow.scan.form import NightlyTarget, source_params
+from sniffer_airflow.scan.graph import scan_dag
+from sniffer_airflow.scan.source_table import read_sources
+from sniffer_airflow.scan.sources import ScanSource, WrongSource, dag_id_of
+from sniffer_airflow.scan.timetable import NightsAndBackfills
+
+
+def source_dags(runbook: str) -> list[DAG]:
+    """The DAGs of all sources that have a name; SettingsError when there is no reading the table at all.
+
+    A wrong source keeps its DAG, with its runs, and its pause: each night's `plan` fails, and says what is wrong.
+    """
+    table = read_sources()
+    wrong = [_dag_of_wrong(each, runbook) for each in table.wrong if each.name]
+    return [*(_dag_of(source, runbook) for source in table.sources), *wrong]
+
+
+def refuse_wrong_sources() -> None:
+    """Raise SettingsError that says what is wrong with which sources, if any is.
+
+    For a DAG file of its own: an import error stops every DAG of its file. Of a table that cannot be read at all,
+    `source_dags` tells.
+    """
+    try:
+        table = read_sources()
+    except SettingsError:
+        return
+    if table.wrong:
+        raise SettingsError("; ".join(wrong.problem for wrong in table.wrong))
+
+
+def _dag_of(source: ScanSource, runbook: str) -> DAG:
+    target = f"s3://{source.nightly.bucket}/{source.nightly.prefix}"
+    facts = {
+        "Scans": target,
+        "When": f"{source.schedule} (cron, UTC)",
+        "AWS Connection": source.connection,
+        **source.environ,
+    }
+    return scan_dag(
+        source.dag_id,
+        schedule=NightsAndBackfills(source.schedule),
+        params=source_params(source.name, source.nightly, source.limit, source.consumers),
+        description=_cut(f"Scan the source {source.name} for illegal drugs, every night or as it says: {target}"),
+        doc_md="\n".join(
+            [
+                f"### Scan the source {source.name}",
+                "",
+                *(f"* {name}: {literally(text)}" for name, text in facts.items()),
+            ]
+            + ["", runbook]
+        ),
+        source=source,
+        more_tags=("source",),
+    )
+
+
+def _dag_of_wrong(wrong: WrongSource, runbook: str) -> DAG:
+    return scan_dag(
+        dag_id_of(wrong.name),
+        schedule=NightsAndBackfills(),
+        params=source_params(wrong.name, NightlyTarget(), None, None),
+        description=_cut(f"Scans nothing, every night, until its source is right: {wrong.problem}"),
+        doc_md=f"### The source {wrong.name} is wrong\n\n{literally(wrong.problem)}\n\n{runbook}",
+        more_tags=("source", "wrong"),
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:199]}…"

@@ -11,12 +11,13 @@ from typing import Self
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """What a client sent; `path` with the query."""
+    """What a client sent; `path` with the query. `peer` tells its connections apart."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    peer: tuple[str, int] = ("", 0)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class HttpServer:
 
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                answer = server.respond(HttpRequest(self.command, self.path, dict(self.headers), body))
+                answer = server.respond(
+                    HttpRequest(self.command, self.path, dict(self.headers), body, self.client_address)
+                )
                 self.send_response(answer.status)
                 for name, value in answer.headers:
                     self.send_header(name, value)

@@ -21,6 +21,7 @@ from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.inside import path_inside
 from sniffer.core.json_records import json_values
 from sniffer.core.model_records import ModelFacts
+from sniffer.core.records import ListedObject
 from sniffer.core.settings import fetch_settings
 from sniffer.core.temporary import temporary_folder
 from sniffer_model.release.publish import (
@@ -166,29 +167,29 @@ class S3Base:
 
         Every name is checked before the first file is written.
         """
-        names = self._files().get(version, [])
-        if FACTS_FILE not in names:
+        files = self._files().get(version, {})
+        if FACTS_FILE not in files:
             raise _absent(version, self.location)
         directory, facts = path_inside(into, str(version)), self._facts(version)
         # Before gigabytes are fetched.
         check_registered(version, facts.digest, digest, self.location)
-        paths = {name: path_inside(directory, name) for name in names if name != CLAIM_FILE}
+        paths = {name: path_inside(directory, name) for name in files if name != CLAIM_FILE}
         if not (directory.is_dir() and digest_directory(directory) == facts.digest):
             for name, path in paths.items():
-                self._download(version, name, path)
+                self._download(version, files[name], path)
         return _intact(directory, facts, digest)
 
     def _key(self, version: int, name: str) -> str:
         return f"{self._prefix}{version}/{name}"
 
-    def _files(self) -> dict[int, list[str]]:
-        """Names of the files of each version, complete or not."""
-        found: dict[int, list[str]] = {}
+    def _files(self) -> dict[int, dict[str, ListedObject]]:
+        """The files of each version by name, complete or not."""
+        found: dict[int, dict[str, ListedObject]] = {}
         for page in self._bucket.pages(self._prefix):
             for entry in page:
                 version, _, name = entry.key.removeprefix(self._prefix).partition("/")
                 if _VERSION.fullmatch(version) and name:
-                    found.setdefault(int(version), []).append(name)
+                    found.setdefault(int(version), {})[name] = entry
         return found
 
     def _facts(self, version: int) -> ModelFacts:
@@ -212,10 +213,11 @@ class S3Base:
         self._bucket.create(self._key(version, FACTS_FILE), json.dumps(json_values(numbered)).encode())
         return numbered
 
-    def _download(self, version: int, name: str, path: Path) -> None:
+    def _download(self, version: int, listed: ListedObject, path: Path) -> None:
+        name = listed.key.removeprefix(self._key(version, ""))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._bucket.download(self._key(version, name), path)
+            self._bucket.download(listed, path)
         except NotFetched as error:
             raise ContractError(f"{name} of version {version} in {self.location} cannot be read: {error}") from error
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:

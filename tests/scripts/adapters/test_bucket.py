@@ -6,7 +6,7 @@ import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -215,13 +215,15 @@ def test_a_file_goes_up_and_comes_back_whole(bucket: ScratchBucket, tmp_path: Pa
     (tmp_path / "up").write_bytes(data)
     there = opened(bucket.name)
     there.upload(tmp_path / "up", "models/1/variables")
-    there.download("models/1/variables", tmp_path / "down")
+    [[listed]] = there.pages("models/1/")
+    there.download(listed, tmp_path / "down")
     assert (tmp_path / "down").read_bytes() == data
 
 
 def test_a_file_that_is_not_there_is_gone(bucket: ScratchBucket, tmp_path: Path) -> None:
+    nothing = ListedObject(bucket.name, "nothing", "etag", 1, datetime.now(UTC))
     with pytest.raises(NotFetched, match="no such object"):
-        opened(bucket.name).download("nothing", tmp_path / "down")
+        opened(bucket.name).download(nothing, tmp_path / "down")
 
 
 def test_writes_wait_for_an_s3_that_is_away_for_a_while(

@@ -13,7 +13,7 @@ import pytest
 from support.http_server import HttpAnswer
 from support.lying_s3 import XML, LyingS3, Page, error_answer
 
-from sniffer.adapters.s3 import route
+from sniffer.adapters.s3 import bounds
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.s3.errors import NotFetched
 from sniffer.core.errors import TransientError
@@ -188,9 +188,9 @@ def cut_without_length(connection: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("speak", "why"),
     [
-        (slow_pieces, "a body drips"),
-        (endless_chunks, "a body drips"),
-        (endless_refusal, "a body drips"),
+        (slow_pieces, "an answer that drips"),
+        (endless_chunks, "an answer that drips"),
+        (endless_refusal, "an answer that drips"),
         (cut_without_length, "2 of 4 bytes came"),
     ],
 )
@@ -201,7 +201,7 @@ def test_a_body_without_end_or_that_ends_anywhere_is_a_fault_that_passes(
     speak: Speak,
     why: str,
 ) -> None:
-    monkeypatch.setattr(route, "DRIP_GRACE_S", 0.2)
+    monkeypatch.setattr(bounds, "DRIP_GRACE_S", 0.2)
     with raw_server(speak) as url:
         aws_variables.setenv("AWS_ENDPOINT_URL", url)
         bucket = Bucket("bkt", patience_s=0.3, max_bytes=1000)

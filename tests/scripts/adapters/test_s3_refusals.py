@@ -302,18 +302,18 @@ def test_a_bucket_that_vanishes_stops(lying_s3: LyingS3) -> None:
 
 
 def test_downloads_stop_and_wait_by_the_same_rules(lying_s3: LyingS3, tmp_path_factory: pytest.TempPathFactory) -> None:
-    bucket, _ = opened(lying_s3, "model")
+    bucket, model = opened(lying_s3, "model")
     path = tmp_path_factory.mktemp("down") / "model"
     answers = iter([HttpAnswer(429, b"slow"), HttpAnswer(404, BACKEND_PAGE), error_answer(400, "RequestTimeout")])
     lying_s3.give_as = lambda _key, true: next(answers, true)
-    Bucket("bkt", patience_s=30, max_bytes=1000).download("model", path)
+    Bucket("bkt", patience_s=30, max_bytes=1000).download(model, path)
     assert path.read_bytes() == b"body"
     lying_s3.give_as = always(error_answer(400, "ExpiredToken"))
     with pytest.raises(SettingsError, match="ExpiredToken"):
-        bucket.download("model", path)
+        bucket.download(model, path)
     lying_s3.give_as = always(HttpAnswer(404, BACKEND_PAGE))
     with pytest.raises(NotFetched) as caught:
-        bucket.download("model", path)
+        bucket.download(model, path)
     assert caught.value.verdict.outcome is Outcome.FAILED
 
 

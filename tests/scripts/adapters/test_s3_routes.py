@@ -138,6 +138,9 @@ class Recorder:
         self.sent.append(request)
         return AWSResponse(request.url, 200, {"Content-Length": "0"}, _Empty())
 
+    def open(self, request: Any, _bounds: object) -> AWSResponse:
+        return self.send(request)
+
 
 class _Empty:
     def read(self, *_: object) -> bytes:
@@ -172,8 +175,8 @@ def sent_by_us(bucket: str) -> Any:
     """The scan's GET."""
     client, recorder = BucketClient(bucket, patience_s=0, connections=1, requester_pays=False), Recorder()
     without_network(client.s3)
-    route = Route(client)
-    route._http = recorder
+    route = Route(client, 1000)
+    route._http = recorder  # type: ignore[assignment]
     with route.get(KEY):
         return recorder.sent[0]
 
@@ -217,7 +220,7 @@ def _route() -> Route:
         for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}.items():
             patch.setenv(name, value)
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        return Route(BucketClient("mine", patience_s=0, connections=1, requester_pays=False))
+        return Route(BucketClient("mine", patience_s=0, connections=1, requester_pays=False), 1000)
 
 
 _ROUTE = _route()
@@ -227,7 +230,7 @@ def test_connections_and_their_trust_are_boto3s_own(aws_variables: pytest.Monkey
     aws_variables.setenv("AWS_CA_BUNDLE", "/private/ca.pem")
     aws_variables.setenv("HTTPS_PROXY", "http://proxy:3128")
     client = BucketClient("mine", patience_s=0, connections=1, requester_pays=False)
-    assert Route(client)._http is client.s3._endpoint.http_session
+    assert Route(client, 1000)._http is client.s3._endpoint.http_session
 
 
 @pytest.mark.parametrize(

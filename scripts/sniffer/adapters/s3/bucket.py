@@ -118,9 +118,9 @@ class Bucket:
         """Put a file of up to 5 GB; what was there is replaced as a whole."""
         self._files.upload(path, key)
 
-    def download(self, key: str, path: Path) -> None:
-        """Write an object of any size to a file; raises NotFetched as `read` does."""
-        self._files.download(key, path)
+    def download(self, listed: ListedObject, path: Path) -> None:
+        """Write an object of any size to a file, if it is as long as was listed; raises NotFetched as `read` does."""
+        self._files.download(listed, path)
 
     @property
     def _ready(self) -> Fetcher:

@@ -23,6 +23,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NoConnection
 from botocore.parsers import ResponseParserError
 
+from sniffer.adapters.s3.bounds import BoundedSession
 from sniffer.adapters.s3.errors import Reaction, Refusal
 from sniffer.adapters.s3.roles import aws_session
 from sniffer.core.errors import SettingsError, SnifferError, TransientError
@@ -77,6 +78,9 @@ class BucketClient:
             self.s3: Any = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"S3: {one_line(error)}: check the AWS_* variables") from error
+        # boto3 has no public name for it. It holds the proxies, the trusted certificates and the time limits.
+        self.http = BoundedSession(self.s3._endpoint.http_session)
+        self.s3._endpoint.http_session = self.http
         KNOWN.learn_url(self.s3.meta.endpoint_url)
         self.s3.meta.events.register("before-sign.s3", self._learn_credentials)
 
@@ -114,7 +118,9 @@ class BucketClient:
         Raises ClientError when S3 refuses, SettingsError when it would refuse everything, TransientError when the
         patience is over.
         """
-        retry = Retry("S3", "run again later", self._patience_s, _FIRST_PAUSE_S, _LAST_PAUSE_S, self._on_retry)
+        retry = Retry(
+            f"S3 ({self.place})", "run again later", self._patience_s, _FIRST_PAUSE_S, _LAST_PAUSE_S, self._on_retry
+        )
         return retry.call(lambda: self._attempt(call))
 
     def _attempt(self, call: Callable[[], _T]) -> _T:
@@ -131,6 +137,15 @@ class BucketClient:
             raise RetryLater(one_line(error)) from error
         except BotoCoreError as error:
             raise self.explain(error) from error
+
+    def whole_call(self, call: Callable[..., Any], **parameters: Any) -> Any:
+        """What boto3 makes of S3's answer; raises RetryLater when it can make nothing of it, and as `call` does."""
+        try:
+            return call(Bucket=self.name, **parameters)
+        except UnicodeError:
+            raise  # of the request
+        except (ValueError, OverflowError, RuntimeError) as error:  # numbers and moments that cannot be
+            raise RetryLater(f"an answer that boto3 cannot read ({one_line(error)})") from error
 
     def explain(self, error: BotoCoreError | ClientError) -> SnifferError:
         """Why the bucket cannot be listed, and what to do."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
-from xml.etree import ElementTree
 
 from botocore.exceptions import ClientError
 
+from sniffer.adapters.s3.documents import NotADocument, parse_document
 from sniffer.core.errors import SettingsError, SnifferError
 from sniffer.core.records import Outcome, Unscored
 from sniffer.core.text import one_line
@@ -145,8 +145,8 @@ class Refusal:
     def parse(cls, status: int, body: bytes) -> Refusal:
         """The one in that answer's body."""
         try:
-            root = ElementTree.fromstring(body)
-        except (ElementTree.ParseError, LookupError, ValueError):  # the last two: in an encoding that nobody knows
+            root = parse_document(body)
+        except NotADocument:
             return cls(status, "", f"not an answer of S3: {one_line(body[:_READ_BYTES].decode(errors='replace'), 80)}")
         error = next((node for node in root.iter() if local_name(node.tag) == "Error"), None)
         texts = {local_name(node.tag): (node.text or "").strip() for node in error} if error is not None else {}

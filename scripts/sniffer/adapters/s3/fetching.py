@@ -46,7 +46,7 @@ class Fetcher:
         self._client = client
         self._listing = listing
         self._max_bytes = max_bytes
-        self._route = Route(client)
+        self._route = Route(client, max_bytes)
         self._denials = 0
         self._witness: str | None = None
 
@@ -128,6 +128,8 @@ class Fetcher:
                 if refusal.code:
                     raise self._refused(key, refusal)
             check(answer)
+            if size_bytes is None and not answer.tells_its_end:
+                raise RetryLater("an answer without a length, which may be cut off anywhere")
             data = answer.read(self._max_bytes + 1)
             etag = bare_etag(answer.headers.get("ETag"))
         # An answer that does not tell its length may end anywhere.

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import BinaryIO
 
 from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
+from urllib3.exceptions import HTTPError
 
+from sniffer.adapters.s3.bounds import broken
 from sniffer.adapters.s3.client import BucketClient
 from sniffer.adapters.s3.errors import NotFetched, Reaction, Refusal
 from sniffer.core.errors import SettingsError, TransientError
-from sniffer.core.records import Outcome, Unscored
+from sniffer.core.records import ListedObject, Outcome, Unscored
+from sniffer.core.retry import RetryLater
 
 _CHUNK_BYTES = 1 << 20
 
@@ -26,7 +32,7 @@ class BucketFiles:
         try:
             self._write(
                 key,
-                lambda: self._client.s3.put_object(Bucket=self._client.name, Key=key, Body=data, IfNoneMatch="*"),
+                lambda: self._client.whole_call(self._client.s3.put_object, Key=key, Body=data, IfNoneMatch="*"),
             )
         except _PreconditionFailed:
             return False
@@ -37,18 +43,21 @@ class BucketFiles:
 
         def put() -> None:
             with path.open("rb") as file:
-                self._client.s3.put_object(Bucket=self._client.name, Key=key, Body=file)
+                self._client.whole_call(self._client.s3.put_object, Key=key, Body=file)
 
         self._write(key, put)
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, listed: ListedObject, path: Path) -> None:
         """Write an object of any size to a file; raises NotFetched as Bucket.read does."""
 
         def get() -> None:
-            answer = self._client.s3.get_object(Bucket=self._client.name, Key=key, **self._client.payer)
-            with path.open("wb") as file:
-                for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
-                    file.write(chunk)
+            answer = self._client.whole_call(self._client.s3.get_object, Key=listed.key, **self._client.payer)
+            with closing(answer["Body"]) as body:
+                if answer.get("ContentLength") != listed.size_bytes:
+                    told = answer.get("ContentLength", "untold")
+                    raise RetryLater(f"a file of {listed.size_bytes} bytes is listed, the answer's length is {told}")
+                with path.open("wb") as file:
+                    _copy(body, file)
 
         try:
             self._client.patiently(get)
@@ -70,6 +79,14 @@ class BucketFiles:
                     f"no permission to write {where} ({refusal}): the credentials need s3:PutObject"
                 ) from error
             raise SettingsError(f"cannot write {where} ({refusal})") from error
+
+
+def _copy(body: StreamingBody, file: BinaryIO) -> None:
+    try:
+        for chunk in body.iter_chunks(_CHUNK_BYTES):
+            file.write(chunk)
+    except HTTPError as error:
+        raise RetryLater(f"the connection broke within a file ({broken(error)})") from error
 
 
 class _PreconditionFailed(Exception):

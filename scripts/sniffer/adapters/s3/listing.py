@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -12,7 +11,7 @@ from sniffer.adapters.s3.client import BucketClient
 from sniffer.adapters.s3.errors import NotFetched, Reaction, Refusal, bare_etag
 from sniffer.adapters.s3.pages import ListingPage, parse_page
 from sniffer.adapters.s3.proofs import OrderedProof, Proof, UnorderedProof
-from sniffer.core.errors import SettingsError
+from sniffer.core.errors import SettingsError, TransientError
 from sniffer.core.key_ranges import ALL_KEYS, KeyRange, key_bytes
 from sniffer.core.records import ListedObject, Outcome, Unscored
 
@@ -136,8 +135,8 @@ class Listing:
         return next((listed for listed in objects if listed.key == key), None)
 
     def _ask(self, prefix: str, token: str | None, count: int, *, after: str = "", delimiter: str = "") -> ListingPage:
-        answer = self._client.s3.list_objects_v2(
-            Bucket=self._client.name,
+        answer = self._client.whole_call(
+            self._client.s3.list_objects_v2,
             Prefix=prefix,
             MaxKeys=count,
             EncodingType="url",
@@ -152,8 +151,11 @@ class Listing:
         )
 
     def _head(self, key: str) -> ListedObject | None:
-        ask = partial(self._client.s3.head_object, Bucket=self._client.name, Key=key, **self._client.payer)
-        found = self._answered(ask)
+        found = self._answered(
+            lambda: self._client.whole_call(self._client.s3.head_object, Key=key, **self._client.payer)
+        )
+        if "ContentLength" not in found or "LastModified" not in found:
+            raise TransientError(f"{self._client.place} tells no size or time of {key!r}: check AWS_ENDPOINT_URL")
         return ListedObject(
             self._client.name, key, bare_etag(found.get("ETag")), found["ContentLength"], found["LastModified"]
         )

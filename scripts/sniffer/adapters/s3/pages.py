@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from botocore.utils import parse_timestamp
 
+from sniffer.adapters.s3.documents import NotADocument, parse_document
 from sniffer.adapters.s3.errors import bare_etag, local_name
 from sniffer.adapters.s3.storage_classes import RESTORED
 from sniffer.core.records import ListedObject
@@ -53,8 +54,8 @@ def parse_page(
     otherwise is another's. A key that is not UTF-8 has lone surrogates in place of its bytes.
     """
     try:
-        root = ElementTree.fromstring(body)
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        root = parse_document(body)
+    except NotADocument as error:
         raise BrokenPage(f"the listing is no XML ({error})") from error
     if local_name(root.tag) != "ListBucketResult":
         raise BrokenPage(f"the answer to a listing is {local_name(root.tag)!r}")

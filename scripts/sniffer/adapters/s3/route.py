@@ -6,22 +6,18 @@ A whole call of boto3 costs 1.1 ms of CPU, most of it for resolving the same way
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
 from botocore.awsrequest import AWSRequest, AWSResponse
 from urllib3.exceptions import HTTPError
 
+from sniffer.adapters.s3.bounds import AnswerBounds, broken, content_length, read_body
 from sniffer.adapters.s3.client import BucketClient
 from sniffer.core.retry import RetryLater
-from sniffer.core.text import one_line
-
-DRIP_GRACE_S = 30.0
-SLOWEST_BYTES_PER_S = 4096.0
-"""After the grace, a body that has come more slowly than this is left: boto3's time limit is for each piece alone."""
 
 _OPERATION = "GetObject"
 _OF_EACH_CALL = ("amz-sdk-", "x-amz-checksum-mode")
@@ -39,29 +35,25 @@ class S3Answer:
     @property
     def content_length(self) -> int | None:
         """What the head says about the body's length."""
-        text = self.headers.get("Content-Length", "")
-        return int(text) if text.isdecimal() else None
+        return content_length(self.headers)
+
+    @property
+    def tells_its_end(self) -> bool:
+        """Whether a body that is cut off can be told from a whole one."""
+        return self.content_length is not None or bool(self._raw.chunked)
 
     def read(self, limit: int) -> bytes:
         """The body, at most `limit` bytes of it; raises RetryLater when the connection breaks, or all but stands."""
-        pieces: list[bytes] = []
-        size_bytes, began_at = 0, time.monotonic()
         try:
-            while size_bytes < limit and (piece := self._raw.read1(limit - size_bytes)):
-                pieces.append(piece)
-                size_bytes += len(piece)
-                waited_s = time.monotonic() - began_at
-                if size_bytes < (waited_s - DRIP_GRACE_S) * SLOWEST_BYTES_PER_S:
-                    raise RetryLater(f"a body drips: {size_bytes} bytes in {waited_s:.0f} s")
-        except (OSError, HTTPError) as error:
-            raise RetryLater(f"the connection broke within an object ({one_line(error)})") from error
-        return b"".join(pieces)
+            return read_body(self._raw, limit)
+        except (OSError, HTTPError, HTTPException) as error:
+            raise RetryLater(f"the connection broke within an object ({broken(error)})") from error
 
 
 class Route:
-    """GETs of one bucket. May be used by many threads."""
+    """GETs of one bucket, of objects up to `max_bytes`. May be used by many threads."""
 
-    def __init__(self, client: BucketClient) -> None:
+    def __init__(self, client: BucketClient, max_bytes: int) -> None:
         probe = _Probe(client)
         self._url = _Template(probe.request.url, probe.key)
         self._auth_path = _Template(probe.request.auth_path or "", probe.key)
@@ -70,8 +62,8 @@ class Route:
         }
         self._context = probe.request.context
         self._signer = probe.signer
-        # boto3 has no public name for it. It holds the proxies, the trusted certificates and the time limits.
-        self._http = client.s3._endpoint.http_session
+        self._http = client.http
+        self._bounds = AnswerBounds.of_body(max_bytes)
 
     def url(self, key: str) -> str:
         """Where that object is fetched."""
@@ -80,7 +72,7 @@ class Route:
     @contextmanager
     def get(self, key: str) -> Iterator[S3Answer]:
         """The answer to a GET of that key; raises BotoCoreError when none comes."""
-        response = self._http.send(self._signed(key).prepare())
+        response = self._http.open(self._signed(key).prepare(), self._bounds)
         try:
             yield S3Answer(response)
         finally:

@@ -45,6 +45,8 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("plan",): Command("sniffer.scan.plan", "cut a bucket into shards, each for a scan of its own"),
     ("produce",): Command("sniffer.scan.produce", "the one producer of a fleet over a network"),
     ("consume",): Command("sniffer.scan.consume", "one of the consumers of a fleet over a network"),
+    ("release",): Command("sniffer.scan.release", "let count what a held scan has flagged"),
+    ("discard",): Command("sniffer.scan.discard", "delete what a held scan has scored, so that it is scored again"),
     ("migrate",): Command("sniffer.scan.migrate", "bring the database to the schema of this release"),
     ("prune",): Command("sniffer.retention.prune", "delete results that are old, or of unused model versions"),
     ("erase",): Command("sniffer.retention.erase", "delete all that MySQL holds of a key or a prefix"),

@@ -133,7 +133,10 @@ class MemoryDatabase:
 class Session:
     """One connection of one process, with the patience of the real one: the stores of images and of scans in one."""
 
-    def __init__(self, database: MemoryDatabase, process: Process, patience_s: float) -> None:
+    def __init__(
+        self, database: MemoryDatabase, process: Process, patience_s: float, rng: random.Random | None = None
+    ) -> None:
+        self._rng = rng or database.rng
         self._database = database
         self._process = process
         self._retry = Retry("MySQL", "run again", patience_s, last_pause_s=0.5)
@@ -306,13 +309,11 @@ class Session:
 
     def _retried(self, transaction: Callable[[], _T]) -> _T:
         clockwork = self._database.clockwork
-        return self._retry.call(
-            transaction, clock=clockwork.time, sleep=clockwork.sleep, uniform=self._database.rng.uniform
-        )
+        return self._retry.call(transaction, clock=clockwork.time, sleep=clockwork.sleep, uniform=self._rng.uniform)
 
     def _travel(self) -> None:
         low, high = LATENCY_S
-        self._database.clockwork.sleep(low + (high - low) * self._database.rng.random())
+        self._database.clockwork.sleep(low + (high - low) * self._rng.random())
         if self._database.is_away:
             raise RetryLater("it is away")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from simulation.clockwork import Clockwork, Process, SimulatedThreads
 from simulation.database import THRESHOLD, MemoryDatabase, Session
+from simulation.flags import MemoryFlags, breaker_of
 from simulation.network import ConsumerEnd, Network, ProducerEnd
 from simulation.plan import FaultKind, Plan
 from simulation.strikes import striker
@@ -178,6 +179,7 @@ class History:
             SCAN_ID, "bkt", limit=plan.limit, rescan=plan.rescan, retry_failed=plan.retry_failed, allow_empty=True
         )
         sessions = [Session(self.database, process, PATIENCE_S) for _ in range(3)]
+        flags, watched = (MemoryFlags(self.database, process, PATIENCE_S) for _ in range(2))
         channel = ProducerEnd(self.network, process)
         self.truth.begin_run()
         source = Source(
@@ -187,12 +189,14 @@ class History:
             SimulatedThreads(process, 1),
             SimulatedThreads(process, plan.fetch_threads),
             LeaseKeeper(sessions[2].renew, SimulatedThreads(process, 1), LEASE_S, self.clockwork.time),
+            breaker_of(watched, process, self.clockwork, tally),
             lambda: None,
         )
         run = ScanRun(
             request,
             MODEL,
             sessions[0],
+            flags,
             source,
             channel,
             self.settings,

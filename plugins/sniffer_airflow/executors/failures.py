@@ -16,10 +16,10 @@ _SILENT = "it did not say why"
 def failure(module: str, status: int, reason: str | None, log: Any) -> AirflowException:
     """The exception for that exit status (128 + n after signal n). Its text is the reason, where the program gave one.
 
-    Status 2, wrong usage or settings, is not retried. The log says what happens next.
+    Status 2, wrong usage or settings or a person who has to decide, is not retried. The log says what happens next.
     """
     if status == SettingsError.exit_status:
-        log.info("%s refused its flags or settings (exit status %d): a retry would not help", module, status)
+        log.info("%s ended with exit status %d: a retry would not help", module, status)
         return AirflowFailException(reason or f"{module} refused its flags or settings; {_SILENT}")
     log.info("%s ended with exit status %d: a retry takes up what is left", module, status)
     if killed_by := _signal_name(status):

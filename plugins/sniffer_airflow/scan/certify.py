@@ -7,7 +7,7 @@ import os
 from datetime import datetime
 
 from sniffer.core.certificate_words import flagged_in_words, found_in_words, late_in_words
-from sniffer.core.errors import ContractError, IncompleteScan
+from sniffer.core.errors import ContractError, HeldScan, IncompleteScan
 from sniffer.core.records import Certificate
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
@@ -39,6 +39,8 @@ def judge(scan_id: str, certificate: Certificate | None) -> Certificate:
             f"scan {scan_id}: {certificate.listed} objects were listed but {total} are accounted for "
             f"({_counts(certificate)})"
         )
+    if certificate.is_held:
+        raise HeldScan(scan_id, certificate.held)
     if not certificate.holds:
         raise IncompleteScan(
             f"scan {scan_id}: the certificate does not hold: {'; '.join(certificate.problems)}. To do what is left, "

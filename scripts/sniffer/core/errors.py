@@ -5,6 +5,7 @@ SnifferError
 ├── ContractError      a model version, signature, schema or protocol is not what it must be; stop now; exit status 2
 ├── TransientError     a foreign system did not answer, and retrying was given up; exit status 1
 ├── IncompleteScan     the scan ended without an outcome for every image; exit status 1
+├── HeldScan           a person has to release or discard what this scan found, before it goes on; exit status 2
 ├── ScanInUse          another process runs this very scan; exit status 1
 ├── SupersededRun      a newer run of this scan has taken over; end, and write nothing more; exit status 1
 └── UnreadableImage    this one image cannot be decoded; record the reason and go on
@@ -46,6 +47,18 @@ class TransientError(SnifferError):
 
 class IncompleteScan(SnifferError):
     """The scan ended before every listed image had an outcome; a rerun does only what is left."""
+
+
+class HeldScan(SnifferError):
+    """The scan is held: a retry changes nothing, a person decides."""
+
+    exit_status = 2
+
+    def __init__(self, scan_id: str, reason: str) -> None:
+        super().__init__(
+            f"scan {scan_id} is held: {reason}. Look at what it flagged, then release it (`sniffer release {scan_id}`) "
+            f"or discard it (`sniffer discard {scan_id}`)"
+        )
 
 
 class ScanInUse(SnifferError):

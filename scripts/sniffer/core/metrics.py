@@ -102,8 +102,9 @@ CERTIFICATES = Metric(
     "sniffer_certificates_total",
     Kind.COUNTER,
     Giver.PRODUCER,
-    "scans that ended with a certificate that holds, or with a broken one; one at most for each process",
-    {"result": ("holds", "broken")},
+    "scans that ended with a certificate that holds, with a broken one, or `held` for a person to decide; one at most "
+    "for each process",
+    {"result": ("holds", "broken", "held")},
 )
 ROWS = Metric(
     "sniffer_rows_total",

@@ -143,12 +143,25 @@ class ScanRequest:
     what none of them has seen came late."""
     key_range: KeyRange = ALL_KEYS
     """The keys that are listed, of those under the prefixes: one shard of a larger scan."""
+    flood_band: str = "auto"
+    """Which shares of flagged images are no reason to hold the scan; scan.flood says what it may be."""
+    flood_source: str = ""
+    """What its share is compared with: earlier scans of the bucket that say the same; empty: the prefix."""
 
     def in_window(self, last_modified: datetime) -> bool:
         """Whether an object of that time belongs to this scan."""
         return (self.since is None or last_modified >= self.since) and (
             self.until is None or last_modified < self.until
         )
+
+    @property
+    def source_digest(self) -> bytes:
+        """SHA-256 of what it has in common with the scans that its share of flagged images is compared with.
+
+        A retry of what failed is another kind of scan, and has a past of its own.
+        """
+        kind = ("retry",) if self.retry_failed else ()
+        return hashlib.sha256("\0".join((self.bucket, self.flood_source or self.prefix, *kind)).encode()).digest()
 
     @property
     def looks_back(self) -> bool:
@@ -291,11 +304,25 @@ class Certificate:
     late_prefixes: tuple[str, ...] = ()
     key_range: KeyRange = ALL_KEYS
     """The keys that were listed, of those under the prefix."""
+    held: str = ""
+    """Why its share of flagged images is none that the past makes likely; empty when it is one."""
+    released: str = ""
+    """Who released what was held, and why; empty: nobody has."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its results wait for a person."""
+        return bool(self.held and not self.released)
 
     @property
     def holds(self) -> bool:
-        """Whether every listed object is accounted for within the error budget."""
-        return not self.problems
+        """Whether every listed object is accounted for within the error budget, and nothing is held back."""
+        return not self.problems and not self.is_held
+
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Why it does not hold: the problems, and that it is held."""
+        return (*([f"held: {self.held}"] if self.is_held else []), *self.problems)
 
     @property
     def handed_out(self) -> int:

@@ -12,6 +12,7 @@ from sniffer.core.model_records import ModelRecord
 from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
 from sniffer.core.settings import Budgets
 from sniffer.core.text import printable
+from sniffer.scan.breaker import Hold
 from sniffer.scan.comparison import Comparison, CountedImages, committed, compare
 from sniffer.scan.listing import MAX_SAMPLES, ListingTally
 from sniffer.scan.pace import Pace
@@ -46,8 +47,10 @@ def certify(
     budgets: Budgets,
     interruption: str | None = None,
     pace: Pace | None = None,
+    hold: Hold | None = None,
 ) -> Certificate:
     """Put the certificate together; `interruption` says why the scan ended early, if it did."""
+    hold = hold or Hold()
     complete = tally.finished and interruption is None
     comparison = compare(acknowledged, committed(stored.tallies), complete=complete)
     counts = comparison.counts
@@ -89,6 +92,8 @@ def certify(
         late_before=request.late_before,
         late_prefixes=request.late_prefixes,
         key_range=request.key_range,
+        held=hold.reason,
+        released=hold.released,
     )
 
 
@@ -219,9 +224,10 @@ def describe(certificate: Certificate, *, retried: bool = False) -> str:
         f"flagged    {flagged_in_words(certificate)}",
         *_describe_more(certificate),
         f"speed      {certificate.images_per_s:.1f} images/s over {certificate.duration_s:.1f} s",
+        *([f"released   {certificate.released}"] if certificate.released else []),
         "verdict    " + ("the certificate holds" if certificate.holds else "THE CERTIFICATE DOES NOT HOLD"),
     ]
-    lines += [f"           - {problem}" for problem in certificate.problems]
+    lines += [f"           - {problem}" for problem in certificate.objections]
     lines += [f"warning    {warning}" for warning in certificate.warnings]
     samples = certificate.failure_samples
     lines += [f"{sample.outcome:<10} {sample.key}: {sample.code}" for sample in samples[:_SHOWN_SAMPLES]]

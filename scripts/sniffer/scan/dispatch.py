@@ -16,6 +16,7 @@ from sniffer.core.metrics import NO_METRICS, STAGE_SECONDS, Metrics
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.core.settings import FleetSettings
 from sniffer.core.text import one_line, printable
+from sniffer.scan.breaker import FloodBreaker
 from sniffer.scan.certificate import over_budget
 from sniffer.scan.channel import Clock, ConsumerLost, ProducerChannel
 from sniffer.scan.holdings import Entry
@@ -73,6 +74,7 @@ class Dispatcher:
         clock: Clock,
         recheck: Callable[[], None],
         keeper: LeaseKeeper,
+        breaker: FloodBreaker,
         metrics: Metrics = NO_METRICS,
     ) -> None:
         self._metrics = metrics
@@ -95,6 +97,7 @@ class Dispatcher:
         self._complaint = ""
         self._recheck = Recheck(recheck, fetchers, clock, channel.wake)
         self._keeper = keeper
+        self._breaker = breaker
         self._refused = RefusedPeers(clock)
         self._peer_log = PeerLog(log, clock)
         self._stopping = False
@@ -157,6 +160,7 @@ class Dispatcher:
         self._beat()
         self._progress.report(self.ledger.done, self.ledger.in_flight, len(self.ledger.alive))
         self._keeper.keep(self._job.token)
+        self._breaker.check(self._job.token)
         self._check_limits()
 
     def _excuse(self, frozen_s: float) -> None:

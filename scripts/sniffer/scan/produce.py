@@ -21,7 +21,7 @@ from sniffer.adapters.s3.locations import bucket_of
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread, BackgroundThreads
 from sniffer.core.ending import Ending
-from sniffer.core.errors import ContractError, SettingsError, TransientError
+from sniffer.core.errors import ContractError, HeldScan, SettingsError, TransientError
 from sniffer.core.files import check_writable
 from sniffer.core.logs import configure_logging
 from sniffer.core.metrics import (
@@ -51,8 +51,10 @@ from sniffer.core.settings import (
     serving_settings,
 )
 from sniffer.scan import progress
+from sniffer.scan.breaker import FloodBreaker
 from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate, basis_of
+from sniffer.scan.flood import FloodRule
 from sniffer.scan.lease import LeaseKeeper
 from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, empty_window_hint, images_to_score
 from sniffer.scan.metrics_flags import METRICS_ENVIRONMENT, add_metrics_flags, add_metrics_folder, opened_metrics
@@ -136,8 +138,11 @@ def _scan(options: ScanOptions, endpoint: str | None, metrics: Metrics, *, may_r
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics)
     for warning in certificate.warnings:
         log.warning("%s", warning)
-    problem = "" if certificate.holds else f"the certificate does not hold: {'; '.join(certificate.problems)}"
     text = describe(certificate, retried=options.request.retry_failed)
+    if certificate.is_held:
+        held = HeldScan(certificate.scan_id, certificate.held)
+        return ProgramResult(certificate.document(), text, held.exit_status, str(held))
+    problem = "" if certificate.holds else f"the certificate does not hold: {'; '.join(certificate.problems)}"
     return ProgramResult(certificate.document(), text, 1 if problem else 0, problem)
 
 
@@ -232,7 +237,11 @@ def _run_scan(
 ) -> Certificate:
     request, tally = options.request, ListingTally()
     # Each of their threads has a connection of its own.
-    with _database(metrics) as listing_database, _database(metrics) as lease_database:
+    with (
+        _database(metrics) as listing_database,
+        _database(metrics) as lease_database,
+        _database(metrics) as flag_database,
+    ):
         pages = _images(request, listing_database, model, bucket, tally)
         source = Source(
             each_timed(metrics, STAGE_SECONDS, pages, stage="list"),
@@ -241,12 +250,20 @@ def _run_scan(
             BackgroundThread("list"),
             BackgroundThreads("fetch", fleet.fetch_threads),
             LeaseKeeper(lease_database.scans.renew, BackgroundThread("lease"), fleet.lease_s, time.monotonic),
+            FloodBreaker(
+                flag_database.holds,
+                FloodRule.parse(request.flood_band),
+                BackgroundThread("flood"),
+                time.monotonic,
+                lambda: tally.listed - tally.decided,
+            ),
             lambda: _recheck(model),
         )
         run = ScanRun(
             request,
             model,
             database.scans,
+            database.holds,
             source,
             socket,
             fleet,

@@ -15,6 +15,7 @@ from sniffer.core.key_ranges import KeyRange
 from sniffer.core.parser import checked, model_version, positive
 from sniffer.core.records import SCAN_ID_PATTERN, ScanRequest
 from sniffer.core.settings import parse_utc
+from sniffer.scan.flood import FloodRule
 
 STABLE = "stable"
 PART_OF_SCAN = "--part-of-scan"
@@ -117,6 +118,20 @@ def add_scan_flags(parser: argparse.ArgumentParser) -> None:
     which = how.add_mutually_exclusive_group()
     which.add_argument("--rescan", action="store_true", help="score again what already has a result of this version")
     which.add_argument("--retry-failed", action="store_true", help="do not list: only try again what failed before")
+    how.add_argument(
+        "--flood-band",
+        type=_band,
+        default=str(FloodRule()),
+        metavar="BAND",
+        help="hold the scan, for a person to decide, when its share of flagged images leaves this band: auto (what the "
+        "source's last scans make likely, the default), off, or LOW..HIGH such as 0..0.05",
+    )
+    how.add_argument(
+        "--flood-source",
+        default="",
+        metavar="TEXT",
+        help="compare with earlier scans of the bucket that said the same (default: those of the same --prefix)",
+    )
     how.add_argument("--dry-run", action="store_true", help="list and estimate, change nothing")
     how.add_argument("--scan-id", type=scan_id, metavar="ID", help="resume the scan of that id (default: a new one)")
     how.add_argument("--dag-run", metavar="TEXT", help="which Airflow run asked, for the record")
@@ -146,6 +161,8 @@ def scan_options(arguments: argparse.Namespace) -> ScanOptions:
         late_before=arguments.late_before,
         late_prefixes=tuple(arguments.late_prefix),
         key_range=_key_range(arguments),
+        flood_band=arguments.flood_band,
+        flood_source=arguments.flood_source,
     )
     return ScanOptions(request, arguments.model_version, arguments.dry_run, arguments.progress)
 
@@ -192,6 +209,8 @@ def scan_argv(options: ScanOptions) -> list[str]:
             "model_version": options.model_version,
             "rescan": request.rescan,
             "retry_failed": request.retry_failed,
+            "flood_band": request.flood_band,
+            "flood_source": request.flood_source,
             "dry_run": options.dry_run,
             "scan_id": request.scan_id,
             "dag_run": request.dag_run,
@@ -211,6 +230,11 @@ def new_scan_id() -> str:
 
 
 _moment = checked(parse_utc, "a date or time like 2026-11-20 or 2026-11-20T06:00:00Z")
+
+
+_band = checked(
+    lambda text: str(FloodRule.parse(text)), "auto, off or LOW..HIGH, two shares from 0 to 1 such as 0..0.05"
+)
 
 
 def _version(text: str) -> int | None:

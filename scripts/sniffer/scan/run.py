@@ -24,6 +24,7 @@ from sniffer.core.records import (
     ScanRequest,
 )
 from sniffer.core.settings import FleetSettings
+from sniffer.scan.breaker import FlagStore, FloodBreaker
 from sniffer.scan.certificate import StoredRows, certify
 from sniffer.scan.channel import Clock, ProducerChannel
 from sniffer.scan.comparison import acknowledged
@@ -44,7 +45,8 @@ class ScanStore(Protocol):
     ) -> FencingToken:
         """Note that `holder` runs the scan (again, after a resume), and fence every earlier run of it off.
 
-        ScanInUse while another holder's lease is not over; ContractError when its id belongs to another bucket.
+        ScanInUse while another holder's lease is not over; ContractError when its id belongs to another bucket;
+        HeldScan while it is held.
         """
 
     def close(self, certificate: Certificate) -> None:
@@ -76,6 +78,7 @@ class Source:
     lister: Executor
     fetchers: Executor
     keeper: LeaseKeeper
+    breaker: FloodBreaker
     recheck: Callable[[], None]
     """Asks again whether model server and MySQL are what this scan needs; ContractError or SettingsError if not."""
 
@@ -88,6 +91,7 @@ class ScanRun:
         request: ScanRequest,
         model: ModelRecord,
         store: ScanStore,
+        flags: FlagStore,
         source: Source,
         channel: ProducerChannel,
         settings: FleetSettings,
@@ -100,6 +104,8 @@ class ScanRun:
         self._request = request
         self._model = model
         self._store = store
+        self._flags = flags
+        self._breaker = source.breaker
         self._tally = source.tally
         self._settings = settings
         self._clock = clock
@@ -118,6 +124,7 @@ class ScanRun:
             clock,
             source.recheck,
             source.keeper,
+            source.breaker,
             metrics,
         )
 
@@ -125,8 +132,8 @@ class ScanRun:
         """Hand out every image, then certify what became of them.
 
         A scan that ends early has a certificate that says why; settings and contracts that are wrong are raised after
-        it has been stored. Without one it raises ScanInUse, when another process runs the scan, and SupersededRun, when
-        a newer run has taken over.
+        it has been stored. Without one it raises ScanInUse, when another process runs the scan, HeldScan, when a person
+        has to decide about it, and SupersededRun, when a newer run has taken over.
         """
         started_at = self._clock()
         holder = new_holder()
@@ -135,6 +142,7 @@ class ScanRun:
         if isinstance(error, SupersededRun):
             raise error
         ledger = self.dispatcher.ledger
+        hold = self._breaker.judge(self._flags, token, is_finished=error is None)
         self._progress.report(ledger.done, ledger.in_flight, len(ledger.alive), at_once=True)
         certificate = certify(
             self._request,
@@ -149,9 +157,11 @@ class ScanRun:
             budgets=self._settings.budgets,
             interruption=str(error) if error else None,
             pace=self._progress.pace(),
+            hold=hold,
         )
         self._store.close(certificate)
-        self._metrics.conclude(CERTIFICATES, result="holds" if certificate.holds else "broken")
+        result = "holds" if certificate.holds else "held" if certificate.is_held else "broken"
+        self._metrics.conclude(CERTIFICATES, result=result)
         if isinstance(error, SettingsError | ContractError):
             raise error
         return certificate
@@ -182,6 +192,7 @@ class ScanRun:
             return error
         finally:
             self._keeper.end()
+            self._breaker.end()
         return None
 
     def _stored_rows(self, token: FencingToken) -> StoredRows:

@@ -52,7 +52,7 @@ def sum_certificates(
     codes = sum((Counter(part.codes) for part in ordered), Counter[str]())
     duration_s = max(part.duration_s for part in ordered)
     scored = sum(count for outcome, count in outcomes.items() if outcome is not Outcome.UNCHANGED)
-    own = [f"keys {part.key_range}: {problem}" for part in ordered for problem in part.problems]
+    own = [f"keys {part.key_range}: {problem}" for part in ordered for problem in part.objections]
     return replace(
         first,
         scan_id=scan_id,

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sniffer.adapters.mysql.errors import NO_SUCH_TABLE, error_number
 from sniffer.adapters.mysql.grants import grant_statements, grants_script
+from sniffer.adapters.mysql.holds import HoldRepository
 from sniffer.adapters.mysql.images import ImageRepository
 from sniffer.adapters.mysql.models import ModelRegistry
 from sniffer.adapters.mysql.retention import RetentionRepository
@@ -42,6 +43,7 @@ class Database:
         self.images = ImageRepository(self._transactions)
         self.scans = ScanRepository(self._transactions)
         self.models = ModelRegistry(self._transactions)
+        self.holds = HoldRepository(self._transactions)
         self.retention = RetentionRepository(self._transactions)
 
     def __enter__(self) -> Self:

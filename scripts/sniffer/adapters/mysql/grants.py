@@ -38,6 +38,19 @@ ROLES = (
             "predictions": _WRITE,
             "tallies": _WRITE,
             "leases": f"{_WRITE}, DELETE",
+            "holds": "SELECT, INSERT",
+            "hold_decisions": "SELECT, INSERT",
+        },
+    ),
+    Role(
+        "sniffer_decide",
+        "sniffer release and discard",
+        {
+            "alembic_version": _READ,
+            "scans": "SELECT, UPDATE",
+            "predictions": "SELECT, DELETE",
+            "holds": "SELECT, DELETE",
+            "hold_decisions": "SELECT, INSERT",
         },
     ),
     Role(

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select
 
+from sniffer.adapters.mysql.holds import is_held
 from sniffer.adapters.mysql.parts import Parts
 from sniffer.adapters.mysql.schema import images, models, predictions, scans
 from sniffer.adapters.mysql.storing import Writing, store_results
@@ -93,9 +94,9 @@ class ImageRepository:
         return {row[0] for row in self._look_ups.each(identities, seen)}
 
     def scored_bytes(self, content_hashes: Sequence[bytes], model_version: int) -> dict[bytes, Score]:
-        """Scores that this model version already gave to these very bytes, by content hash."""
+        """Scores that this model version already gave to these very bytes, by content hash; none of a held scan."""
         query = select(predictions.c.scored_hash, predictions.c.score, predictions.c.rendering).where(
-            predictions.c.model_version == model_version
+            predictions.c.model_version == model_version, ~is_held()
         )
 
         def found(part: Sequence[bytes]) -> Sequence[Any]:
@@ -163,10 +164,13 @@ class ImageRepository:
                 ]
 
     def top_images(self, model_version: int, count: int = 10, bucket: str | None = None) -> list[RankedImage]:
-        """The highest-scored images of a model version, best first; those of one bucket only from the best _RANKED."""
+        """The highest-scored images of a model version, best first; those of one bucket only from the best _RANKED.
+
+        Without those of a held scan.
+        """
         best = (
             select(predictions.c.image_id, predictions.c.score)
-            .where(predictions.c.model_version == model_version, predictions.c.score.is_not(None))
+            .where(predictions.c.model_version == model_version, predictions.c.score.is_not(None), ~is_held())
             .order_by(predictions.c.score.desc())
             .limit(count if bucket is None else _RANKED)
             .subquery()

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 from sqlalchemy.dialects.mysql import insert
 
+from sniffer.adapters.mysql.holds import discarded_run, hold, refuse_held
 from sniffer.adapters.mysql.runs import Tally, refuse_leased, refuse_superseded
 from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, leases, predictions, scans, tallies
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
@@ -37,7 +38,8 @@ class ScanRepository:
     ) -> FencingToken:
         """Note that `holder` runs the scan (again, after a resume), and fence every earlier run of it off.
 
-        ScanInUse while another holder's lease is not over; ContractError when its id is of another bucket or range.
+        ScanInUse while another holder's lease is not over; ContractError when its id is of another bucket or range;
+        HeldScan while it is held, or another scan of its DAG run is.
         """
 
         def claim(connection: Connection) -> FencingToken:
@@ -65,10 +67,13 @@ class ScanRepository:
         self._transact(renew)
 
     def close(self, certificate: Certificate) -> None:
-        """Store the certificate and the final state. Idempotent; SupersededRun unless it is of the newest run."""
+        """Store the certificate and the final state. Idempotent; SupersededRun unless it is of the newest run.
+
+        What a scan has scored whose certificate is held is in no view of flagged images from then on.
+        """
         row: dict[str, Any] = {
             "listed": certificate.listed,
-            "state": "complete" if certificate.holds else "incomplete",
+            "state": "held" if certificate.is_held else "complete" if certificate.holds else "incomplete",
             "images_per_s": certificate.images_per_s,
             "certificate": certificate.document(),
             "finished_at": utc_now(),
@@ -110,7 +115,9 @@ class ScanRepository:
     def flagged(self, token: FencingToken) -> int:
         """How many images that scan has scored at or above its threshold, in all its runs. Cost: as tallies()."""
         query = select(func.coalesce(func.sum(tallies.c.flagged), 0)).where(
-            tallies.c.scan_number == token.scan_number, tallies.c.outcome.in_((Outcome.PREDICTED, Outcome.REUSED))
+            tallies.c.scan_number == token.scan_number,
+            tallies.c.run_number > discarded_run(token.scan_number),
+            tallies.c.outcome.in_((Outcome.PREDICTED, Outcome.REUSED)),
         )
         return int(self._transact(lambda connection: connection.execute(query).scalar_one()))
 
@@ -199,6 +206,7 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
     row: dict[str, Any] = {
         "bucket": request.bucket,
         "prefix": request.prefix.encode(),
+        "source_digest": request.source_digest,
         "window_since": request.since and naive_utc(request.since),
         "window_until": request.until and naive_utc(request.until),
         "model_version": model_version,
@@ -227,6 +235,7 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
             f"scan {request.scan_id} is of the keys {keys}, not {request.key_range}: give it the same --after and "
             "--up-to, or leave --scan-id away"
         )
+    refuse_held(connection, known.number, request)
     token = FencingToken(known.number, known.run_number + 1)
     connection.execute(update(scans).where(scans.c.number == known.number).values(run_number=token.run_number, **row))
     return token
@@ -255,3 +264,5 @@ def _close_scan(connection: Connection, certificate: Certificate, row: dict[str,
     refuse_superseded(certificate.scan_id, found.run_number, certificate.run_number)
     connection.execute(delete(leases).where(leases.c.scan_number == found.number))
     connection.execute(update(scans).where(scans.c.number == found.number).values(row))
+    if certificate.is_held:
+        hold(connection, FencingToken(found.number, found.run_number), certificate.held)

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0010"
+SCHEMA_VERSION = "0012"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
@@ -134,15 +134,27 @@ scans = Table(
         doc="the name given with `--scan-id`, or one that sorts by time; Airflow's is DAG id and run id",
     ),
     Column("run_number", Integer, doc="how often the scan was started; only the newest run may write"),
+    Column("discarded_run", Integer, doc="the scores of this run and of those before it were discarded; 0: of none"),
     Column("bucket", String(255), doc="the S3 bucket"),
     Column("prefix", VARBINARY(1024), doc="only keys that start with it"),
+    Column(
+        "source_digest",
+        BINARY(32),
+        doc="SHA-256 of the bucket and of `--flood-source` (else the prefix): scans whose shares of flagged images are "
+        "compared have the same",
+    ),
     Column("window_since", DATETIME(fsp=6), doc="only objects modified at or after, UTC; empty: no bound"),
     Column("window_until", DATETIME(fsp=6), doc="only objects modified before, UTC; empty: no bound"),
     Column("model_version", Integer, doc="the version that this scan asks, from start to end"),
     Column("threshold", Double, doc="the model's threshold when the newest run began"),
     Column("dag_run", String(255), doc="the Airflow run that asked, if one did"),
     Column("request", JSON, doc="all that was asked, as JSON"),
-    Column("state", String(16), doc="`running`, `complete` (the certificate holds) or `incomplete`"),
+    Column(
+        "state",
+        String(16),
+        doc="`running`, `complete` (the certificate holds), `incomplete`, `held` (its flagged images wait for a person) "
+        "or `discarded` (they were; run it again)",
+    ),
     *(Column(name, BigInteger, doc=doc) for name, doc in COUNT_COLUMNS.items()),
     Column("images_per_s", Double, doc="images that were not unchanged, by the duration"),
     Column("certificate", JSON, doc="the certificate as JSON; empty while the scan runs"),
@@ -247,6 +259,36 @@ predictions = Table(
         doc="scan, run, outcome and code, where a scan beside the one of the row has counted this image otherwise",
     ),
     info={"doc": "What became of an image by one model version: one row for each image and version."},
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("scan_number", BigInteger, primary_key=True, autoincrement=False, doc="as in `scans`"),
+    Column("reason", String(500), doc="by how much its share of flagged images left the band of the past"),
+    Column("held_at", DATETIME(fsp=6), doc="UTC"),
+    # Beside `scans` and small, so that the views look each row's scan up at almost no cost.
+    info={
+        "doc": "The scans that are held now: what they scored is in no view of flagged images. `sniffer release` or "
+        "`sniffer discard` takes a scan out."
+    },
+)
+
+hold_decisions = Table(
+    "hold_decisions",
+    metadata,
+    Column("number", BigInteger, primary_key=True, doc="counts up"),
+    Column("scan_number", BigInteger, doc="as in `scans`"),
+    Column("run_number", Integer, doc="the scan's newest run then"),
+    Column("decision", String(16), doc="`held`, `released` or `discarded`"),
+    Column("decided_by", String(200), doc="who; empty: the scan itself, which was held"),
+    Column("reason", String(2000), doc="why"),
+    Column("results", BigInteger, doc="of `discarded`: how many scores were deleted; empty: it had only begun"),
+    Column("decided_at", DATETIME(fsp=6), doc="UTC"),
+    info={
+        "doc": "Every time that a scan was held, released or discarded, by whom and why: rows are only added. A discard "
+        "has two, one of when it began; a first one alone was interrupted, and the scan is still held."
+    },
 )
 
 erasures = Table(

@@ -1,0 +1,202 @@
+"""Whether a scan's share of flagged images is one that its bucket's past makes likely. Pure.
+
+From the counts of earlier scans to a prediction interval, and from this scan's counts to a verdict. A day's share is
+taken for a draw of a beta distribution, and its flagged images for binomial given that share: shares of real days
+differ by far more than the counts alone would make them (over-dispersion), so that a plain binomial interval around the
+past would call every second day a flood.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from sniffer.core.flag_records import FlagCounts
+
+FALSE_ALARMS: Final = 0.001
+"""At most so many of the scans whose days are like the past's are held, both ends together; a test simulates it."""
+MIN_SCANS = 5
+"""Fewer earlier scans say nothing about how days differ."""
+MIN_SCORED = 200
+"""Fewer scored images of a scan, or of all its past, have no verdict."""
+MIN_FLAGGED = 10
+"""No flood with fewer: a person has looked at them as quickly as at the reason of a hold. No silence either where fewer
+were expected."""
+HISTORY_SCANS = 60
+"""So many of the last scans are the past: two months of nights."""
+DAYS_DIFFER = 0.5
+"""Days are taken to differ at least so much (standard deviation of the share's log-odds), however alike a few were."""
+
+_TAIL = FALSE_ALARMS / 2
+_LARGEST_SAMPLE = 10_000
+"""Beyond it the counting error is nothing beside the days' differences: larger samples are scaled down to it, which
+widens the interval a little, and bounds the cost of a verdict to milliseconds."""
+_SPREAD_CONFIDENCE_Z = 1.645
+"""Of how the days' spread is estimated: its upper end at 95 %, since five days may be alike by chance."""
+_LEAST_PRECISION = 0.5
+
+
+class FlagVerdict(StrEnum):
+    """Where a scan's share of flagged images lies."""
+
+    UNKNOWN = "unknown"
+    INSIDE = "inside"
+    ABOVE = "above"
+    BELOW = "below"
+
+
+@dataclass(frozen=True, slots=True)
+class FloodRule:
+    """When a scan is held: never, by bounds of the share that a person gave, or, without bounds, by the past."""
+
+    is_on: bool = True
+    low: float = 0.0
+    high: float | None = None
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether a person gave them."""
+        return self.high is not None
+
+    @classmethod
+    def parse(cls, text: str) -> FloodRule:
+        """From `auto`, `off` or LOW..HIGH (shares from 0 to 1); ValueError for anything else."""
+        if text in ("auto", "off"):
+            return cls(is_on=text == "auto")
+        low, dots, high = text.partition("..")
+        if not dots:
+            raise ValueError(text)
+        bounds = float(low), float(high)
+        if not 0 <= bounds[0] < bounds[1] <= 1:
+            raise ValueError(text)
+        return cls(low=bounds[0], high=bounds[1])
+
+    def __str__(self) -> str:
+        if not self.is_on:
+            return "off"
+        return f"{self.low:g}..{self.high:g}" if self.has_bounds else "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The shares that are no reason to hold a scan, and what they stand on, in words."""
+
+    low: float
+    high: float
+    basis: str
+
+    def verdict(self, counts: FlagCounts) -> FlagVerdict:
+        """Where a scan that has ended lies."""
+        if counts.scored < MIN_SCORED:
+            return FlagVerdict.UNKNOWN
+        if counts.share > self.high and counts.flagged >= MIN_FLAGGED:
+            return FlagVerdict.ABOVE
+        if counts.share < self.low and self.low * counts.scored >= 1:
+            return FlagVerdict.BELOW
+        return FlagVerdict.INSIDE
+
+
+def band_of(rule: FloodRule, history: Sequence[FlagCounts], scored: int) -> Band | None:
+    """The band of a scan of so many scored images; None where nothing can be said.
+
+    `history` are the earlier scans of the same source by the same model version and threshold.
+    """
+    if not rule.is_on:
+        return None
+    if rule.high is not None:
+        return Band(rule.low, rule.high, "the bounds given with --flood-band")
+    past = [counts for counts in history if counts.scored][:HISTORY_SCANS]
+    if len(past) < MIN_SCANS or sum(counts.scored for counts in past) < MIN_SCORED or not scored:
+        return None
+    share, precision = _prediction(past)
+    sample = min(scored, _LARGEST_SAMPLE)
+    low, high = _interval(share, precision, sample)
+    total = sum(counts.scored for counts in past)
+    flagged = sum(counts.flagged for counts in past)
+    if share * scored < MIN_FLAGGED:
+        low = 0  # so few were expected that none is no news
+    basis = f"{_percent(flagged / total)} of {total:,} images in the last {len(past)} scans"
+    return Band(low / sample, high / sample, basis)
+
+
+def hold_reason(rule: FloodRule, history: Sequence[FlagCounts], counts: FlagCounts) -> str:
+    """Why a scan that has ended with these counts is to be held; empty when it is not."""
+    band = band_of(rule, history, counts.scored)
+    verdict = band.verdict(counts) if band else FlagVerdict.UNKNOWN
+    if band is None or verdict in (FlagVerdict.UNKNOWN, FlagVerdict.INSIDE):
+        return ""
+    return _reason(verdict, band, counts)
+
+
+def early_hold_reason(rule: FloodRule, history: Sequence[FlagCounts], counts: FlagCounts, listed: int) -> str:
+    """The same while it runs: a reason only when the images to come could not bring it back into the band.
+
+    `listed` are the images known to be scored. That many, or as many as the largest earlier scan had, are taken for the
+    scan's size, and none of those to come for flagged: so the order of the keys, under which one uploader's images come
+    together, makes no flood, and looking often raises no false alarm. A silence shows at the end only.
+    """
+    size = max(counts.scored, listed, *(past.scored for past in history), MIN_SCORED)
+    expected = FlagCounts(size, counts.flagged)
+    band = band_of(rule, history, size)
+    if band is None or band.verdict(expected) is not FlagVerdict.ABOVE:
+        return ""
+    return _reason(FlagVerdict.ABOVE, band, counts)
+
+
+def _reason(verdict: FlagVerdict, band: Band, counts: FlagCounts) -> str:
+    return (
+        f"{counts.flagged:,} of {counts.scored:,} scored images are flagged ({_percent(counts.share)}), {verdict} the "
+        f"expected {_percent(band.low)} to {_percent(band.high)} ({band.basis})"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}" if share == 0 or share >= 0.0001 else f"{share:.1e}"
+
+
+def _prediction(past: Sequence[FlagCounts]) -> tuple[float, float]:
+    """Mean and precision (alpha + beta) of the beta distribution that the next day's share is drawn from.
+
+    The days' spread is Pearson's statistic against one common share, solved for the intra-class correlation (the moment
+    estimator of the beta-binomial) and taken at the upper end of its interval. All spreads are on the scale of the
+    log-odds, where they mean the same for a share of 0.1 % and of 50 %.
+    """
+    scored = sum(counts.scored for counts in past)
+    share = (sum(counts.flagged for counts in past) + 0.5) / (scored + 1)
+    variance = share * (1 - share)
+    pearson = sum((counts.flagged - counts.scored * share) ** 2 / (counts.scored * variance) for counts in past)
+    freedom = len(past) - 1
+    excess = pearson * freedom / _low_chi_square(freedom) - freedom
+    weight = sum((counts.scored - 1) * (1 - counts.scored / scored) for counts in past)
+    correlation = max(0.0, excess / weight) if weight > 0 else 0.0
+    days = max(correlation / variance, DAYS_DIFFER**2)
+    spread = days * (1 + 1 / len(past)) + 1 / (scored * variance)
+    return share, max(_LEAST_PRECISION, 1 / (spread * variance) - 1)
+
+
+def _low_chi_square(freedom: int) -> float:
+    """The 5 % quantile of chi-square (Wilson & Hilferty, PNAS 1931; exact within 3 % from 4 degrees on)."""
+    part = 2 / (9 * freedom)
+    return float(freedom * (1 - part - _SPREAD_CONFIDENCE_Z * math.sqrt(part)) ** 3)
+
+
+def _interval(share: float, precision: float, sample: int) -> tuple[int, int]:
+    """The lowest and the highest count of a beta-binomial that lie in neither tail; each tail has at most _TAIL."""
+    alpha, beta = share * precision, (1 - share) * precision
+    log_mass = _log_beta(alpha, beta + sample) - _log_beta(alpha, beta)
+    below, low = 0.0, None
+    for count in range(sample):
+        below += math.exp(log_mass)
+        if low is None and below > _TAIL:
+            low = count
+        if below >= 1 - _TAIL:
+            return low or 0, count
+        log_mass += math.log((sample - count) * (count + alpha) / ((count + 1) * (sample - count - 1 + beta)))
+    return sample if low is None else low, sample
+
+
+def _log_beta(alpha: float, beta: float) -> float:
+    return math.lgamma(alpha) + math.lgamma(beta) - math.lgamma(alpha + beta)

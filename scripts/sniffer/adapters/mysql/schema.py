@@ -152,8 +152,8 @@ scans = Table(
     Column(
         "state",
         String(16),
-        doc="`running`, `complete` (the certificate holds), `incomplete`, `held` (its flagged images wait for a person) "
-        "or `discarded` (they were; run it again)",
+        doc="`running`, `complete` (the certificate holds), `incomplete`, `held` (what it flagged waits for a "
+        "person) or `discarded` (its scores are deleted; run it again)",
     ),
     *(Column(name, BigInteger, doc=doc) for name, doc in COUNT_COLUMNS.items()),
     Column("images_per_s", Double, doc="images that were not unchanged, by the duration"),
@@ -286,8 +286,8 @@ hold_decisions = Table(
     Column("results", BigInteger, doc="of `discarded`: how many scores were deleted; empty: it had only begun"),
     Column("decided_at", DATETIME(fsp=6), doc="UTC"),
     info={
-        "doc": "Every time that a scan was held, released or discarded, by whom and why: rows are only added. A discard "
-        "has two, one of when it began; a first one alone was interrupted, and the scan is still held."
+        "doc": "Every time that a scan was held, released or discarded, by whom and why: rows are only added. A "
+        "discard has two, one of when it began; a first one alone was interrupted, and the scan is still held."
     },
 )
 

@@ -25,6 +25,8 @@ from sniffer.core.retention_records import Removed
 from sniffer.core.settings import DatabaseSettings
 from sniffer.retention.erase import erase
 from sniffer.retention.prune import prune
+from sniffer.scan.deciding import Deciding
+from sniffer.scan.discard import discard
 from sniffer.scan.migrate import main
 
 pytestmark = pytest.mark.both_servers
@@ -150,6 +152,32 @@ def test_retention_deletes_results_and_keeps_what_was_certified(database: Databa
         "UPDATE predictions SET score = 0",
         "DELETE FROM models",
     )
+
+
+@pytest.mark.usefixtures("roles")
+def test_who_decides_about_held_scans_deletes_scores_and_no_record(database: Database, database_url: str) -> None:
+    for scan_id in ("a", "b"):
+        with connected(database_url, "sniffer_scan") as scanning:
+            token = scanning.scans.open(ScanRequest(scan_id, "bkt"), 1, 0.5)
+            record(scanning, [predicted(scan_id, 0.9)], token=token)
+            assert scanning.holds.flag_counts(token).flagged == 1
+            assert scanning.holds.flag_history(token, 9) == () and scanning.holds.release_of(token) == ""
+            scanning.scans.close(certificate_of({}, scan_id=scan_id, run_number=1, held="a flood"))
+    with connected(database_url, "sniffer_decide") as own:
+        assert own.holds.release("a", "jo", "checked").is_finished
+        assert discard(own, Deciding("b", "jo", "broken")).results == 1
+    denied(
+        database_url,
+        "sniffer_decide",
+        "DELETE FROM hold_decisions",
+        "UPDATE hold_decisions SET decided_by = 'me'",
+        "DELETE FROM scans",
+        "INSERT INTO holds VALUES (1, '', NOW(6))",
+        "UPDATE predictions SET score = 0",
+        "DELETE FROM images",
+        "SELECT * FROM models",
+    )
+    denied(database_url, "sniffer_scan", "DELETE FROM holds", "UPDATE holds SET reason = ''", "DELETE FROM hold_decisions")
 
 
 @pytest.mark.usefixtures("roles")

@@ -161,7 +161,7 @@ def test_each_program_gets_a_user_and_a_password_of_its_own(run: tuple[list[Call
     for role, text in urls.items():
         url = make_url(text)
         assert (url.username, url.password, url.host) == (f"sniffer_{role}_user", kept[role], "db.example")
-    assert len(set(kept.values())) == len(kept) == 8
+    assert len(set(kept.values())) == len(kept) == 9
     # No pod deletes: whoever prunes or erases takes the password from the list.
     assert {f"sniffer_{role}" for role in [*urls, "decide", "retention"]} == {role.name for role in ROLES}
 

@@ -123,8 +123,8 @@ def add_scan_flags(parser: argparse.ArgumentParser) -> None:
         type=_band,
         default=str(FloodRule()),
         metavar="BAND",
-        help="hold the scan, for a person to decide, when its share of flagged images leaves this band: auto (what the "
-        "source's last scans make likely, the default), off, or LOW..HIGH such as 0..0.05",
+        help="hold the scan, for a person to decide, when its share of flagged images leaves this band: auto (what is "
+        "likely after the last scans of the source, the default), off, or LOW..HIGH such as 0..0.05",
     )
     how.add_argument(
         "--flood-source",

@@ -43,17 +43,6 @@ ROLES = (
         },
     ),
     Role(
-        "sniffer_decide",
-        "sniffer release and discard",
-        {
-            "alembic_version": _READ,
-            "scans": "SELECT, UPDATE",
-            "predictions": "SELECT, DELETE",
-            "holds": "SELECT, DELETE",
-            "hold_decisions": "SELECT, INSERT",
-        },
-    ),
-    Role(
         "sniffer_trainer",
         "the gate and the export of `sniffer model`",
         {"alembic_version": _READ, "models": _WRITE, "verdicts": "SELECT, INSERT", "reports": _WRITE},
@@ -69,6 +58,17 @@ ROLES = (
             "leases": _READ,
             "images": _READ,
             "predictions": _READ,
+        },
+    ),
+    Role(
+        "sniffer_decide",
+        "sniffer release and discard",
+        {
+            "alembic_version": _READ,
+            "scans": "SELECT, UPDATE",
+            "predictions": "SELECT, DELETE",
+            "holds": "SELECT, DELETE",
+            "hold_decisions": "SELECT, INSERT",
         },
     ),
     Role(

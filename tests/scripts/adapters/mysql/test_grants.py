@@ -177,7 +177,8 @@ def test_who_decides_about_held_scans_deletes_scores_and_no_record(database: Dat
         "DELETE FROM images",
         "SELECT * FROM models",
     )
-    denied(database_url, "sniffer_scan", "DELETE FROM holds", "UPDATE holds SET reason = ''", "DELETE FROM hold_decisions")
+    denied(database_url, "sniffer_scan", "DELETE FROM holds", "UPDATE holds SET reason = ''")
+    denied(database_url, "sniffer_scan", "DELETE FROM hold_decisions", "UPDATE hold_decisions SET reason = ''")
 
 
 @pytest.mark.usefixtures("roles")

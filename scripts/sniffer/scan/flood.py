@@ -81,7 +81,7 @@ class FloodRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class ShareBand:
     """The shares that are no reason to hold a scan, and what they stand on, in words."""
 
     low: float
@@ -99,7 +99,7 @@ class Band:
         return FlagVerdict.INSIDE
 
 
-def band_of(rule: FloodRule, history: Sequence[FlagCounts], scored: int) -> Band | None:
+def band_of(rule: FloodRule, history: Sequence[FlagCounts], scored: int) -> ShareBand | None:
     """The band of a scan of so many scored images; None where nothing can be said.
 
     `history` are the earlier scans of the same source by the same model version and threshold.
@@ -107,7 +107,7 @@ def band_of(rule: FloodRule, history: Sequence[FlagCounts], scored: int) -> Band
     if not rule.is_on:
         return None
     if rule.high is not None:
-        return Band(rule.low, rule.high, "the bounds given with --flood-band")
+        return ShareBand(rule.low, rule.high, "the bounds given with --flood-band")
     past = [counts for counts in history if counts.scored][:HISTORY_SCANS]
     if len(past) < MIN_SCANS or sum(counts.scored for counts in past) < MIN_SCORED or not scored:
         return None
@@ -119,7 +119,7 @@ def band_of(rule: FloodRule, history: Sequence[FlagCounts], scored: int) -> Band
     if share * scored < MIN_FLAGGED:
         low = 0  # so few were expected that none is no news
     basis = f"{_percent(flagged / total)} of {total:,} images in the last {len(past)} scans"
-    return Band(low / sample, high / sample, basis)
+    return ShareBand(low / sample, high / sample, basis)
 
 
 def hold_reason(rule: FloodRule, history: Sequence[FlagCounts], counts: FlagCounts) -> str:
@@ -146,7 +146,7 @@ def early_hold_reason(rule: FloodRule, history: Sequence[FlagCounts], counts: Fl
     return _reason(FlagVerdict.ABOVE, band, counts)
 
 
-def _reason(verdict: FlagVerdict, band: Band, counts: FlagCounts) -> str:
+def _reason(verdict: FlagVerdict, band: ShareBand, counts: FlagCounts) -> str:
     return (
         f"{counts.flagged:,} of {counts.scored:,} scored images are flagged ({_percent(counts.share)}), {verdict} the "
         f"expected {_percent(band.low)} to {_percent(band.high)} ({band.basis})"

@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from pathlib import PurePath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from airflow.sdk import Asset, conf
 from airflow.sdk.api.datamodels._generated import DagRunType
@@ -32,8 +32,6 @@ RETRAINING_VARIABLE = "sniffer_retraining"
 
 RETRAIN_DAG, EXPORT_DAG, ROLLOUT_DAG, SCAN_DAG = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
 WATCH_DAG = "watch_labels"
-SOURCES_FILE, SUMMARY_DAG = "scan_sources", "scan_summary"
-"""The DAG file that has a DAG for each source, and the DAG that sums the nights up."""
 
 APPROVAL_LIMIT = timedelta(hours=12)
 """How long `rollout_serving` waits for an approval."""
@@ -115,6 +113,11 @@ def report_label(version: int, *, warnings: int = 0, is_overridden: bool = False
     if warnings:
         remarks.append(f"with {warnings} warning{'' if warnings == 1 else 's'} of the gate")
     return ", ".join(remarks)
+
+
+def run_url(dag_id: str, run_id: str) -> str:
+    """Where the UI shows that run."""
+    return f"{_base_url()}/dags/{dag_id}/runs/{quote(run_id)}"
 
 
 def page_path(name: str) -> str:

@@ -17,6 +17,7 @@ from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
 from sniffer.core.errors import ContractError
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.measured_scan import MeasuredScan
+from sniffer.core.recorded_scan import RecordedScan
 from sniffer.core.records import Certificate, FailureSample, FencingToken, Lease, Outcome, OutcomeTally, ScanRequest
 
 _GRACE_S = 300.0
@@ -95,6 +96,19 @@ class ScanRepository:
         query = select(scans.c.certificate).where(scans.c.scan_id == scan_id)
         document = self._transact(lambda connection: connection.execute(query).scalar())
         return None if document is None else Certificate.parse(document)
+
+    def of_run(self, name: str) -> tuple[RecordedScan, ...]:
+        """The scans of an Airflow run by its name, with which their ids begin. Cost: by how many there are."""
+        query = (
+            select(scans.c.scan_id, scans.c.state, scans.c.certificate)
+            .where(scans.c.scan_id.startswith(f"{name}.", autoescape=True))
+            .order_by(scans.c.scan_id)
+        )
+        found = self._transact(lambda connection: connection.execute(query).all())
+        return tuple(
+            RecordedScan(row.scan_id, row.state, row.certificate and Certificate.parse(row.certificate))
+            for row in found
+        )
 
     def tallies(self, token: FencingToken) -> tuple[OutcomeTally, ...]:
         """What that run has committed, by outcome and code. Cost: a few rows for each consumer it has had."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -76,9 +77,7 @@ def _pin_compose(arguments: argparse.Namespace) -> list[str]:
     if found and not arguments.check:
         kept = _VARIABLE.sub(lambda line: f"{line[1]}={present.pop(line[1], line[2])}", _BY_TAG.sub("", text))
         kept += "\n" if kept and not kept.endswith("\n") else ""
-        arguments.env.write_text(
-            kept + "".join(f"{name}={image}\n" for name, image in present.items()), encoding="utf-8"
-        )
+        _replace(arguments.env, kept + "".join(f"{name}={image}\n" for name, image in present.items()))
     return found
 
 
@@ -102,8 +101,18 @@ def _pin(path: Path, kind: re.Pattern[str], repository: str | None, arguments: a
             without = re.sub(r"^    digest: .*\n", "", block, flags=re.MULTILINE)
             text = text.replace(block, f"{without}    digest: {digest}\n")
     if found and not arguments.check:
-        path.write_text(text, encoding="utf-8")
+        _replace(path, text)
     return found
+
+
+def _replace(path: Path, text: str) -> None:
+    """As a whole: who is interrupted loses no setting that stands beside the images."""
+    path = path.resolve()
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600)
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def digest_of(reference: str) -> str:

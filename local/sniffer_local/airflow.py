@@ -7,7 +7,6 @@ log servers, which listen on every interface. Logs of running tasks are read fro
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sys
 import time
@@ -21,6 +20,7 @@ from urllib.parse import quote
 import requests
 
 from sniffer.core.errors import TransientError
+from sniffer.core.files import write_text
 from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.text import one_line
 from sniffer_local.postgres import PostgresSite
@@ -109,8 +109,7 @@ def prepare_site(
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = home / "passwords.json"
     if not file.is_file():
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            json.dump({LOGIN: secrets.token_urlsafe(12)}, out)
+        write_text(file, json.dumps({LOGIN: secrets.token_urlsafe(12)}), private=True)
     password: str = json.loads(file.read_text())[LOGIN]
     return AirflowSite(home, code, port, password, extra_environ, database)
 

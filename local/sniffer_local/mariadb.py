@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sniffer.adapters.mysql.driver import load_driver
 from sniffer.core.errors import SettingsError
+from sniffer.core.files import write_text
 from sniffer_local.processes import Child, Service, free_port, run_checked
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _install(folder: Path) -> None:
 def write_initial_sql(folder: Path) -> str:
     """Write the SQL that makes our user, which a server runs at its start, into `init.sql`; returns the password."""
     password = _kept_password(folder / "password")
-    _write_private(folder / "init.sql", _initial_sql(password))
+    write_text(folder / "init.sql", _initial_sql(password), private=True)
     return password
 
 
@@ -187,13 +188,8 @@ def _initial_sql(password: str) -> str:
 
 def _kept_password(file: Path) -> str:
     if not file.is_file():
-        _write_private(file, secrets.token_urlsafe(24))
+        write_text(file, secrets.token_urlsafe(24), private=True)
     return file.read_text(encoding="ascii").strip()
-
-
-def _write_private(file: Path, text: str) -> None:
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as out:
-        out.write(text)
 
 
 def run_as() -> tuple[str, ...]:

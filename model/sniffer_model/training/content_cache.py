@@ -5,7 +5,6 @@ In and out: arrays of one shape and type by hex SHA-256 of an image's bytes.
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.files import replacing
+
+_FAMILY = "shard"
 
 
 class ContentCache:
@@ -54,11 +56,9 @@ class ContentCache:
             row["content_sha256"] = np.frombuffer(bytes.fromhex(content), np.uint8)
             row[self._name] = values
         self.prepare()
-        part = self._folder / f"{uuid.uuid4().hex}.part"
         try:
-            with part.open("wb") as file:
+            with replacing(self._folder / f"{uuid.uuid4().hex}.npy", family=_FAMILY) as file:
                 np.save(file, rows)
-            os.replace(part, part.with_suffix(".npy"))
         except OSError as error:
             raise self._not_writable(error) from error
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 import zipfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.files import replacing
 from sniffer.core.progress_bar import ProgressBar, shows_bars
 
 log = logging.getLogger(__name__)
@@ -79,11 +79,9 @@ class Checkpoint:
         document = json.dumps({"key": self.key, "epochs": outcome.epochs, "best_epoch": outcome.best_epoch})
         judgement = np.array([outcome.best.pr_auc, outcome.best.loss])
         arrays = _named("now", variables) | _named("best", best)
-        part = self.path.with_suffix(".part")
         try:
-            with part.open("wb") as file:
+            with replacing(self.path) as file:
                 np.savez(file, document=document, judgement=judgement, **arrays)
-            os.replace(part, self.path)
         except OSError as error:
             raise SettingsError(f"cannot write the checkpoint {self.path}: {error.strerror}") from error
 

@@ -20,6 +20,7 @@ from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread
 from sniffer.core.ending import Ending
 from sniffer.core.errors import SnifferError, TransientError
+from sniffer.core.files import write_text
 from sniffer.core.logs import configure_logging
 from sniffer.core.metrics import Giver, Metrics, counting_retries
 from sniffer.core.parser import Parser
@@ -75,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
         # As a line of the log, since the scan shows the lines of many consumers.
         log.error("%s", error)
         if arguments.reason is not None:
-            arguments.reason.write_text(str(error), "utf-8", errors="backslashreplace")
+            write_text(arguments.reason, str(error).encode(errors="backslashreplace").decode())
         return error.exit_status
 
 

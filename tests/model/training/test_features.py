@@ -133,8 +133,11 @@ def test_an_interrupted_write_does_not_spoil_the_cache(tmp_path: Path) -> None:
     features = some_features(2)
     FeatureCache(tmp_path, "b").add(features)
     written = next(tmp_path.rglob("*.npy"))
-    written.with_suffix(".part").write_bytes(written.read_bytes()[:100])
+    left = written.with_name(f".shard-{0:032x}")
+    left.write_bytes(written.read_bytes()[:100])
     assert FeatureCache(tmp_path, "b").load(features).keys() == features.keys()
+    FeatureCache(tmp_path, "b").add(some_features(1))
+    assert not left.exists()
 
 
 def test_a_cache_that_cannot_be_written_is_a_clear_error(

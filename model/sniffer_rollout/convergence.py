@@ -91,6 +91,7 @@ class Convergence:
         self._target = target
         self._settings = settings
         self._pause = pause
+        self._last_told: Aspired | None = None
 
     def of(self, target: Target) -> Convergence:
         """The same for another target."""
@@ -113,8 +114,25 @@ class Convergence:
         """Tell the servers what to serve; returns before they do."""
         before = self.told()
         self._target.apply(aspired)
+        self._last_told = aspired
         if before != aspired:
             log.info("%s is told to serve %s", self._target.description, aspired.json())
+
+    def _keep_told(self, what: str) -> None:
+        """See to it that the servers are still told what they are waited for.
+
+        What somebody has deleted is written again. Raises TransientError when they are told something else.
+        """
+        if self._last_told is None or (found := self.told()) == self._last_told:
+            return
+        if found == Aspired():
+            log.warning("%s: what %s was told is gone; telling it again", what, self._target.description)
+            self._target.apply(self._last_told)
+            return
+        raise TransientError(
+            f"{what}: {self._target.description} is told something else meanwhile, by another rollout or by hand "
+            f"({'unreadable' if found is None else found.json()}): let the other one end, then run this step again"
+        )
 
     def wait_for_version(
         self, version: int, what: str, limit_s: float, stale: Mapping[SecretUrl, NotReady] | None = None
@@ -141,8 +159,9 @@ class Convergence:
 
         Servers that no machine has room for are not waited for, and named in a warning. Raises LoadFailed as soon as
         one server has failed for good, or has crashed `crash_limit` times. A failure in `stale`, seen before the
-        servers were told, counts only after the settings' `stale_s`. Raises TransientError after `limit_s`, or once the
-        target has had problems of its own for `problem_s`; NoNode when no server has had a machine for `node_limit_s`.
+        servers were told, counts only after the settings' `stale_s`. Raises TransientError after `limit_s`, once the
+        target has had problems of its own for `problem_s`, or when somebody else tells the servers something; NoNode
+        when no server has had a machine for `node_limit_s`.
         """
         started_at = placed_at = time.monotonic()
         health = Health(self._settings.problem_s)
@@ -164,6 +183,7 @@ class Convergence:
                 raise TransientError(f"{what}: not within {limit_s:g} s: {reasons}")
             if ill_s >= self._settings.problem_s and ill_s > 0:
                 raise TransientError(f"{what}: the servers have had problems for {ill_s:.0f} s: {reasons}")
+            self._keep_told(what)
             if reasons != last_logged:
                 log.info("%s: waiting: %s", what, reasons)
                 last_logged = reasons
@@ -186,7 +206,8 @@ def _reasons(replicas: Replicas, waiting: Mapping[SecretUrl, NotReady]) -> str:
     running, wanted = len(replicas.urls), max(1, replicas.wanted)
     missing = [f"{running} of {wanted} servers run"] if running < wanted else []
     servers = [f"{url} {found.reason}" for url, found in waiting.items()]
-    return "; ".join([*servers, *missing, *replicas.problems, *replicas.recovering, *dict.fromkeys(replicas.unplaced)])
+    others = [*replicas.problems, *replicas.recovering, *replicas.starting, *dict.fromkeys(replicas.unplaced)]
+    return "; ".join([*servers, *missing, *others])
 
 
 def _raise_failure(waiting: Mapping[SecretUrl, NotReady], what: str, stale: Mapping[SecretUrl, NotReady]) -> None:

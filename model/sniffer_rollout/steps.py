@@ -133,8 +133,8 @@ class Rollout:
         What passes gets the label `verified`, which `promote` asks for.
         """
         record = self._candidates.find(version)
-        servers = self._loaded_on(version)
-        production, aspired = read_production_state(self._database), self._target.read_aspired()
+        aspired = self._target.read_aspired()
+        servers, production = self._loaded_on(version, aspired), read_production_state(self._database)
         stable, why = production.stable, "there is no stable version yet"
         if stable is not None and stable.version not in aspired.versions:
             why, stable = f"the stable version {stable.version} cannot be had any more", None
@@ -152,14 +152,14 @@ class Rollout:
         record = self._candidates.find(version)
         production = read_production_state(self._database)
         if production.stable_version != version:
-            labels = self._target.read_aspired().labels
+            told = self._target.read_aspired()
             # `stable` is what an interrupted promote leaves.
-            if version not in (labels.get(VERIFIED), labels.get(STABLE)):
+            if version not in (told.labels.get(VERIFIED), told.labels.get(STABLE)):
                 raise SettingsError(
                     f"version {version} is not verified (any more): it was never verified, or a restore or rollback "
                     "came after it; run the steps `load` and `verify`"
                 )
-            servers = self._loaded_on(version)
+            servers = self._loaded_on(version, told)
             # The servers may be others than those that were verified.
             self._verification.prove_golden(record, servers)
             aspired = self._aspired(production).beside(version, record.digest)
@@ -280,9 +280,9 @@ class Rollout:
     def _node_limit_s(self) -> float:
         return min(_NODE_LIMIT_S, self._settings.problem_s)
 
-    def _loaded_on(self, version: int) -> tuple[SecretUrl, ...]:
-        """The servers, all of which answer for the version now."""
-        if version not in self._target.read_aspired().versions:
+    def _loaded_on(self, version: int, told: Aspired) -> tuple[SecretUrl, ...]:
+        """The servers, all of which answer for the version now, as they were told."""
+        if version not in told.versions:
             raise SettingsError(f"version {version} is not loaded: run the step `load` first")
         return self._servers.wait_for_version(version, "asking for", self._settings.label_limit_s)
 

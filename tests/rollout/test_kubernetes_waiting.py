@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +10,9 @@ from typing import Any
 
 import pytest
 from kubernetes import client
-from support.http_server import HttpAnswer, HttpRequest, HttpServer
 from support.kubernetes_api import UNPLACED, KubernetesServer, Pod
 from support.replicas import Site
+from support.served_versions import StatusServer
 from support.side_cars import LABELS, SideCar
 
 from sniffer.core.errors import SettingsError, TransientError
@@ -24,15 +23,6 @@ from sniffer_rollout.targets.kubernetes_api import KubernetesApi
 
 LOOPING = {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}
 KILLED = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
-
-
-class StatusServer(HttpServer):
-    """A model server that serves version 1."""
-
-    def respond(self, request: HttpRequest) -> HttpAnswer:
-        status = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-        body = json.dumps({"model_version_status": [status]}).encode()
-        return HttpAnswer(200, body, [("Content-Type", "application/json")])
 
 
 @pytest.fixture
@@ -154,11 +144,11 @@ NODES = "/api/v1/nodes"
 def test_an_api_server_that_has_just_started_is_given_time(api: KubernetesServer, code: int) -> None:
     api.away_for(0.5, code, "not yet")
     asked = connection(api)
-    assert asked.get(NODES) == {"items": []}
+    assert asked.list_all(NODES) == []
     # What was allowed before is asked for again, too: there may be several API servers.
     asked._settles_at = 0.0
     api.away_for(0.5, code, "not yet")
-    assert asked.get(NODES) == {"items": []}
+    assert asked.list_all(NODES) == []
 
 
 @pytest.mark.parametrize(

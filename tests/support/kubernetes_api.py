@@ -45,11 +45,16 @@ class Pod:
     config_map: str = "tf-serving-aspired"
     annotations: dict[str, str] = field(default_factory=dict)
     status: dict[str, Any] = field(default_factory=lambda: {"phase": "Running", "podIP": "127.0.0.1"})
+    deleted_at: str = ""
 
     def document(self) -> dict[str, Any]:
+        leaving = {"deletionTimestamp": self.deleted_at} if self.deleted_at else {}
         return {
-            "metadata": {"name": self.name, "labels": self.labels, "annotations": self.annotations},
-            "spec": {"containers": [{"name": "tf-serving", "ports": [{"name": "rest", "containerPort": self.port}]}]},
+            "metadata": {"name": self.name, "labels": self.labels, "annotations": self.annotations, **leaving},
+            "spec": {
+                "nodeName": "n2",
+                "containers": [{"name": "tf-serving", "ports": [{"name": "rest", "containerPort": self.port}]}],
+            },
             "status": self.status,
         }
 
@@ -69,6 +74,8 @@ class KubernetesServer(HttpServer):
         """What was created, and deleted, in that order."""
         self.pods_linger = False
         """A deleted Deployment's pods run on until the garbage collector has found them."""
+        self.page, self.expired = 500, 0
+        """Objects on a page at most; and how many tokens for a next one are too old."""
         self.denied: set[str] = set()
         """`VERB RESOURCE` that the account may not."""
         self.on_create: Callable[[str, dict[str, Any]], None] = lambda _name, _body: None
@@ -108,12 +115,14 @@ class KubernetesServer(HttpServer):
         path, query = unquote(urlsplit(url).path), parse_qs(urlsplit(url).query)
         refusal = self.refuse(method, path)
         if refusal is not None:
-            return refusal
+            code, said = refusal
+            # As the API marks what it says itself.
+            return code, said if code < 400 else {"kind": "Status"} | said
         parts = path.strip("/").split("/")
         if parts == ["api", "v1", "nodes"]:
-            return 200, {"items": self.nodes}
+            return self._page(self.nodes, query)
         if parts == ["api", "v1", "pods"]:
-            return 200, {"items": self.other_pods}
+            return self._page(self.other_pods, query)
         if parts[-1] == "selfsubjectaccessreviews":
             return 201, {"status": {"allowed": self._may((body or {})["spec"]["resourceAttributes"])}}
         assert "/namespaces/sniffer/" in path, path
@@ -134,9 +143,19 @@ class KubernetesServer(HttpServer):
     def _get(self, kind: str, name: str | None, query: dict[str, list[str]]) -> Answer:
         if kind == PODS:
             wanted = dict(pair.split("=") for pair in query["labelSelector"][0].split(","))
-            return 200, {"items": [pod.document() for pod in self.pods if wanted.items() <= pod.labels.items()]}
+            return self._page([pod.document() for pod in self.pods if wanted.items() <= pod.labels.items()], query)
         found = (self.config_maps if kind == CONFIG_MAPS else self.deployments).get(str(name))
         return (200, found) if found else _status(404, f"{kind} {name!r} not found")
+
+    def _page(self, items: list[dict[str, Any]], query: dict[str, list[str]]) -> Answer:
+        """A page of a list, of at most `page` objects; its token is where the next one begins."""
+        start = int(query.get("continue", ["0"])[0])
+        if start and self.expired:
+            self.expired -= 1
+            return _status(410, "The provided continue parameter is too old to display a consistent list result")
+        end = start + min(self.page, int(query.get("limit", [self.page])[0]))
+        metadata = {"continue": str(end)} if end < len(items) else {}
+        return 200, {"metadata": metadata, "items": items[start:end]}
 
     def _apply(self, kind: str, name: str, query: dict[str, list[str]], body: dict[str, Any]) -> Answer:
         manager, force = query["fieldManager"][0], query["force"] == ["true"]

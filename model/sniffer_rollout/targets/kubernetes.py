@@ -20,7 +20,17 @@ from sniffer.core.settings import RolloutSettings
 from sniffer_rollout.aspired import ASPIRED_FILE, Aspired, parse_aspired
 from sniffer_rollout.targets.capacity import GPU, Room, find_room, requested_gpus
 from sniffer_rollout.targets.kubernetes_api import KubernetesApi
-from sniffer_rollout.targets.pods import base_url, is_leaving, not_created, problem, recovery, restarts, without_node
+from sniffer_rollout.targets.pods import (
+    base_url,
+    is_leaving,
+    not_created,
+    on_lost_node,
+    problem,
+    recovery,
+    restarts,
+    start,
+    without_node,
+)
 from sniffer_rollout.targets.target import IN_PLACE, SURGE, Mode, Replicas, Target
 
 log = logging.getLogger(__name__)
@@ -52,7 +62,7 @@ class KubernetesTarget:
         if requested_gpus(spec) == 0:
             return Mode(IN_PLACE, "the servers ask for no GPU: a new version is loaded beside the others")
         try:
-            nodes, pods = self._api.get("/api/v1/nodes")["items"], self._api.get("/api/v1/pods")["items"]
+            nodes, pods = self._api.list_all("/api/v1/nodes"), self._api.list_all("/api/v1/pods")
         except SettingsError as error:
             return Mode(IN_PLACE, f"cannot see whether a GPU is spare: {error}")
         room = find_room(nodes, pods, spec)
@@ -90,14 +100,17 @@ class KubernetesTarget:
         deployment = self._deployment()
         pods = [pod for pod in self._pods(deployment) if not is_leaving(pod)]
         wanted = int(deployment["spec"].get("replicas", 1))
-        nowhere = [found for pod in pods if (found := without_node(pod)) is not None]
+        nowhere = [found for pod in pods if (found := without_node(pod) or on_lost_node(pod)) is not None]
         if (refused := not_created(deployment)) is not None:
             nowhere += [refused] * max(0, wanted - len(pods))
         urls = [SecretUrl(url) for pod in pods if (url := base_url(pod)) is not None]
         problems = [found for pod in pods if (found := problem(pod)) is not None]
         recovering = [found for pod in pods if (found := recovery(pod)) is not None]
         counts = {name: count for pod in pods for name, count in restarts(pod).items()}
-        return Replicas(tuple(sorted(urls)), wanted, tuple(problems), tuple(nowhere), tuple(recovering), counts)
+        starting = tuple(found for pod in pods if (found := start(pod)) is not None)
+        return Replicas(
+            tuple(sorted(urls)), wanted, tuple(problems), tuple(nowhere), tuple(recovering), counts, starting
+        )
 
     @contextmanager
     def canary(self) -> Iterator[Target]:
@@ -157,8 +170,7 @@ class KubernetesTarget:
     def _pods(self, deployment: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         labels = (deployment or self._deployment())["spec"]["selector"]["matchLabels"]
         selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        pods: list[dict[str, Any]] = self._api.get(f"{self._core}/pods", labelSelector=selector)["items"]
-        return pods
+        return self._api.list_all(f"{self._core}/pods", labelSelector=selector)
 
     def _annotate(self, pod: dict[str, Any], digest: str) -> None:
         name, annotations = pod["metadata"]["name"], pod["metadata"].get("annotations") or {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import urllib3
@@ -21,6 +22,9 @@ SETTLING_S = 20.0
 
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _CONFLICT = 409
+_GONE = 410
+_PAGE = "500"
+"""Objects of a list to an answer."""
 _DENIED = frozenset({401, 403})
 _TIMEOUTS_S = (3.0, 20.0)
 _APPLY = "application/apply-patch+yaml"
@@ -28,12 +32,16 @@ _MERGE = "application/merge-patch+json"
 
 
 class _Refused(ContractError):
-    """The API's answer is no; `status` is HTTP's. `is_owned`: a field belongs to somebody else."""
+    """The API's answer is no; `status` is HTTP's. `is_owned`: a field belongs to somebody else.
 
-    def __init__(self, status: int, message: str, *, is_owned: bool = False) -> None:
+    `after_s`: how long the API asks to be left alone.
+    """
+
+    def __init__(self, status: int, message: str, *, is_owned: bool = False, after_s: float = 0.0) -> None:
         super().__init__(message)
         self.status = status
         self.is_owned = is_owned
+        self.after_s = after_s
 
     @property
     def may_pass(self) -> bool:
@@ -49,8 +57,8 @@ class KubernetesApi:
     """The API as JSON in and out. Transient failures are retried for at most `patience_s`.
 
     So is being denied, for SETTLING_S at most: at our start, after the API was away, and for what was allowed before.
-    So is a 409 of somebody who wrote at the same moment. Raises TransientError after that, SettingsError without
-    permission, ContractError for every other refusal.
+    So is a 409 of somebody who wrote at the same moment, and an answer that is not Kubernetes' own. Raises
+    TransientError after that, SettingsError without permission, ContractError for every other refusal.
     """
 
     def __init__(self, api_client: Any, patience_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,8 +69,36 @@ class KubernetesApi:
         self._allowed: set[tuple[str, str]] = set()
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
-        """The object or list at that path."""
-        return self._request("GET", path, query)
+        """The object at that path."""
+        found = self._request("GET", path, query)
+        if not isinstance(found.get("metadata"), dict):
+            raise ContractError(f"GET {path} is answered by no object of Kubernetes: {one_line(found, 80)}")
+        return found
+
+    def list_all(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """All objects at that path. Read page by page; when they have changed too much meanwhile (410), anew."""
+        retry = Retry("the Kubernetes API", "run this step again", self._patience_s, first_pause_s=0.1)
+        return retry.call(lambda: self._read_list(path, query))
+
+    def _read_list(self, path: str, query: dict[str, str]) -> list[dict[str, Any]]:
+        try:
+            return [item for page in self._pages(path, query) for item in page]
+        except _Refused as error:
+            if error.status != _GONE:
+                raise
+            raise RetryLater(f"the list has changed while it was read: {one_line(error)}") from error
+
+    def _pages(self, path: str, query: dict[str, str]) -> Iterator[list[dict[str, Any]]]:
+        token = ""
+        while True:
+            found = self._request("GET", path, query | {"limit": _PAGE} | ({"continue": token} if token else {}))
+            items = found.get("items")
+            if not isinstance(items, list):
+                raise ContractError(f"GET {path} is answered by no list of Kubernetes: {one_line(found, 80)}")
+            yield items
+            token = (found.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
 
     def find(self, path: str) -> dict[str, Any] | None:
         """The object at that path, or None."""
@@ -142,7 +178,7 @@ class KubernetesApi:
         except _Refused as error:
             if error.may_pass:
                 self._await_settling()
-                raise RetryLater(one_line(error)) from error
+                raise RetryLater(one_line(error), error.after_s) from error
             raise
         self._allowed.add((method, path))
         return found
@@ -178,10 +214,14 @@ class KubernetesApi:
             )
         except client.ApiException as error:
             reason = one_line(_message(error))
+            if not _is_kubernetes_own(error):
+                # A proxy's page: neither its 404 nor its 403 says anything of what is there, or of our rights.
+                page = f"{method} {path} is answered by {error.status} {reason}, which is not Kubernetes' own word"
+                raise RetryLater(page, _after_s(error)) from error
             if error.status in _DENIED:
                 raise _Denied(_denial(error.status, f"{method} {path}", reason)) from error
             refusal = f"Kubernetes refuses {method} {path}: {error.status} {reason}"
-            raise _Refused(error.status, refusal, is_owned=_is_owned(error)) from error
+            raise _Refused(error.status, refusal, is_owned=_is_owned(error), after_s=_after_s(error)) from error
         if not isinstance(found, dict):
             raise RetryLater(f"{method} {path} is answered by no JSON object, as a proxy's page: {one_line(found, 80)}")
         return found
@@ -203,6 +243,23 @@ def _is_owned(error: Any) -> bool:
         return error.status == _CONFLICT and any(cause.get("reason") == "FieldManagerConflict" for cause in causes)
     except (TypeError, ValueError, KeyError, AttributeError):
         return False
+
+
+def _is_kubernetes_own(error: Any) -> bool:
+    """Whether the API itself has refused: it says so by a Status."""
+    try:
+        return bool(json.loads(error.body)["kind"] == "Status")
+    except (TypeError, ValueError, KeyError):
+        return False
+
+
+def _after_s(error: Any) -> float:
+    """How long the answer's Retry-After asks us to wait; 0 when it does not, or by a date."""
+    try:
+        seconds = float((error.headers or {}).get("Retry-After", 0))
+    except ValueError:
+        return 0.0
+    return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
 
 
 def _message(error: Any) -> object:

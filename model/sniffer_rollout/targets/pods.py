@@ -13,6 +13,7 @@ Json = Mapping[str, Any]
 REST_PORT = 8501
 _PORT_NAME = "rest"
 _TRANSIENT_REASONS = ("ContainerCreating", "PodInitializing")
+_UNKNOWN, _NODE_LOST = "Unknown", "NodeLost"
 _ENDED_PHASES = ("Succeeded", "Failed")
 
 
@@ -25,7 +26,7 @@ def base_url(pod: Json) -> str | None:
     """`http://ip:port` of the model server in a running pod, by its container port `rest`, else REST_PORT."""
     status = pod.get("status", {})
     address = status.get("podIP")
-    if not address or status.get("phase") != "Running" or is_leaving(pod):
+    if not address or status.get("phase") != "Running" or is_leaving(pod) or on_lost_node(pod):
         return None
     ports = [port for container in pod["spec"]["containers"] for port in container.get("ports", ())]
     port = next((port["containerPort"] for port in ports if port.get("name") == _PORT_NAME), REST_PORT)
@@ -38,6 +39,24 @@ def without_node(pod: Json) -> str | None:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"pod {pod['metadata']['name']} has no node ({condition.get('message') or condition.get('reason')})"
     return None
+
+
+def on_lost_node(pod: Json) -> str | None:
+    """Why nobody knows what the pod does: its node does not answer Kubernetes. None otherwise."""
+    status = pod.get("status", {})
+    if status.get("phase") != _UNKNOWN and status.get("reason") != _NODE_LOST:
+        return None
+    node, why = pod["spec"].get("nodeName", "unknown"), status.get("message") or status.get("reason") or _UNKNOWN
+    return f"pod {pod['metadata']['name']} is on the node {node}, which does not answer ({why})"
+
+
+def start(pod: Json) -> str | None:
+    """What a pod that has a node waits for before its containers start, such as a volume; None otherwise."""
+    if pod.get("status", {}).get("phase") != "Pending" or without_node(pod):
+        return None
+    waiting = [container.get("state", {}).get("waiting") or {} for container in _containers(pod)]
+    reasons = [text for each in waiting if (text := each.get("message") or each.get("reason"))]
+    return f"pod {pod['metadata']['name']} has not started ({', '.join(dict.fromkeys(reasons)) or 'Pending'})"
 
 
 def problem(pod: Json) -> str | None:

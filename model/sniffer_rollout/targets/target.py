@@ -26,8 +26,9 @@ class Mode:
 class Replicas:
     """The running model servers of a target: base URLs `http://host:port`, and how many there must be.
 
-    Of those that do not run: `problems` keep one from serving, `unplaced` ones no machine has room for, `recovering`
-    ones were started again after a failure and are not ready yet. `restarts` counts starts after the first, by server.
+    Of those that do not run: `problems` keep one from serving, `unplaced` ones no machine has room for, or are on one
+    that does not answer, `recovering` ones were started again after a failure and are not ready yet, `starting` ones
+    wait for what they need to start. `restarts` counts starts after the first, by server.
     """
 
     urls: tuple[SecretUrl, ...]
@@ -36,6 +37,7 @@ class Replicas:
     unplaced: tuple[str, ...] = ()
     recovering: tuple[str, ...] = ()
     restarts: Mapping[str, int] = field(default_factory=dict)
+    starting: tuple[str, ...] = ()
 
     @property
     def expected(self) -> int:

@@ -18,7 +18,14 @@ T = TypeVar("T")
 
 
 class RetryLater(Exception):
-    """Raised by an attempt that failed for the moment. Its text is the reason, on one line, without secrets."""
+    """Raised by an attempt that failed for the moment. Its text is the reason, on one line, without secrets.
+
+    `after_s`: the system has asked to be left alone for so long.
+    """
+
+    def __init__(self, reason: str, after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
 
     def __str__(self) -> str:
         return hide(super().__str__())
@@ -87,9 +94,13 @@ class Retry:
             try:
                 return attempt()
             except RetryLater as error:
-                if clock() >= deadline:
+                left_s = deadline - clock()
+                if left_s <= 0:
                     raise TransientError(self._given_up(error)) from error.__cause__
                 pause_s = back_off.next_s()
+                if error.after_s > pause_s:
+                    # What is asked for beyond our patience is not waited for; the last attempt is at its end.
+                    pause_s = max(pause_s, min(error.after_s, left_s))
                 log.warning("%s: %s; trying again in %.1f s", self.system, error, pause_s)
                 self.on_retry()
             sleep(pause_s)

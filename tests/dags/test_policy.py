@@ -66,6 +66,7 @@ def test_the_fields_that_matter_are_seen_without_opening_a_section(bag: DagBag) 
     shown = {
         dag_id: {name for name in dag.params if "section" not in cast("Any", dag.params.get_param(name)).schema}
         for dag_id, dag in bag.dags.items()
+        if dag.params
     }
     assert {"bucket", "prefix", "since", "until", "dry_run"} <= shown["scan_bucket"]
     assert {"source", "capacity", "target_precision"} <= shown["retrain_model"]

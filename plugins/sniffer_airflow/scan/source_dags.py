@@ -5,10 +5,11 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.text import one_line
 from sniffer_airflow.forms.fields import literally
 from sniffer_airflow.scan.form import NightlyTarget, source_params
 from sniffer_airflow.scan.graph import scan_dag
-from sniffer_airflow.scan.source_table import read_sources
+from sniffer_airflow.scan.source_table import sources_now
 from sniffer_airflow.scan.sources import ScanSource, WrongSource, dag_id_of
 from sniffer_airflow.scan.timetable import NightsAndBackfills
 
@@ -18,7 +19,7 @@ def source_dags(runbook: str) -> list[DAG]:
 
     A wrong source keeps its DAG, with its runs, and its pause: each night's `plan` fails, and says what is wrong.
     """
-    table = read_sources()
+    table = sources_now()
     wrong = [_dag_of_wrong(each, runbook) for each in table.wrong if each.name]
     return [*(_dag_of(source, runbook) for source in table.sources), *wrong]
 
@@ -30,7 +31,7 @@ def refuse_wrong_sources() -> None:
     `source_dags` tells.
     """
     try:
-        table = read_sources()
+        table = sources_now()
     except SettingsError:
         return
     if table.wrong:
@@ -49,7 +50,9 @@ def _dag_of(source: ScanSource, runbook: str) -> DAG:
         source.dag_id,
         schedule=NightsAndBackfills(source.schedule),
         params=source_params(source.name, source.nightly, source.limit, source.consumers),
-        description=_cut(f"Scan the source {source.name} for illegal drugs, every night or as it says: {target}"),
+        description=one_line(
+            f"Scan the source {source.name} for illegal drugs, every night or as it says: {target}", 200
+        ),
         doc_md="\n".join(
             [
                 f"### Scan the source {source.name}",
@@ -68,11 +71,7 @@ def _dag_of_wrong(wrong: WrongSource, runbook: str) -> DAG:
         dag_id_of(wrong.name),
         schedule=NightsAndBackfills(),
         params=source_params(wrong.name, NightlyTarget(), None, None),
-        description=_cut(f"Scans nothing, every night, until its source is right: {wrong.problem}"),
+        description=one_line(f"Scans nothing, every night, until its source is right: {wrong.problem}", 200),
         doc_md=f"### The source {wrong.name} is wrong\n\n{literally(wrong.problem)}\n\n{runbook}",
         more_tags=("source", "wrong"),
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:199]}…"

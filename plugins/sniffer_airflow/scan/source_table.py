@@ -7,6 +7,7 @@ changed in the UI. Airflow's DAG processor and its workers read it by the SDK, a
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -25,11 +26,35 @@ from sniffer_airflow.scan.sources import EXAMPLE, NamedTwice, SourceTable, parse
 
 _MOST_BYTES = 1 << 20
 
+log = logging.getLogger(__name__)
+
+
+def sources_now(environ: Mapping[str, str] = os.environ) -> SourceTable:
+    """As `read_sources`, for DAG files.
+
+    A Variable that cannot be read at the moment is a SettingsError, but no matter where there is a file: it could only
+    be one table too many.
+    """
+    try:
+        text = read_variable(SOURCES_VARIABLE)
+    except Exception as error:  # noqa: BLE001 - a secrets backend raises whatever its client does
+        # Its text is left out: it is another system's, and may hold a secret.
+        problem = f"{in_words(SOURCES_VARIABLE)} cannot be read at the moment: {type(error).__name__}"
+        if not SOURCES_FILE.read(environ):
+            raise SettingsError(problem) from None
+        log.warning("%s", problem)
+        text = ""
+    return _table(text, environ)
+
 
 def read_sources(environ: Mapping[str, str] = os.environ) -> SourceTable:
     """The table of sources, empty where there is none; SettingsError when it cannot be read, or is there twice."""
+    return _table(read_variable(SOURCES_VARIABLE), environ)
+
+
+def _table(text: str, environ: Mapping[str, str]) -> SourceTable:
+    """That of the Variable's text, or of the file."""
     file = SOURCES_FILE.read(environ)
-    text = read_variable(SOURCES_VARIABLE)
     if file and text:
         raise SettingsError(
             f"two tables of sources: the file {file} ({SOURCES_FILE.name}) and {in_words(SOURCES_VARIABLE)}; take one "

@@ -20,7 +20,7 @@ from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.forms.variables import read_variable
 from sniffer_airflow.names import BUCKET_VARIABLE, SCAN_DAG, name_of_run, run_url
 from sniffer_airflow.scan.nights import FAILED, NightRun, SourceNight, all_in_words, in_order, night_of
-from sniffer_airflow.scan.source_table import read_sources
+from sniffer_airflow.scan.source_table import read_sources, sources_now
 from sniffer_airflow.scan.sources import LATE_AFTER_HOURS, SUMMARY_SCHEDULE, SourceTable, dag_id_of
 from sniffer_airflow.scan.timetable import EVERY_NIGHT, NightsAndBackfills
 
@@ -44,7 +44,7 @@ class Expected:
 def summary_schedule() -> CronTriggerTimetable:
     """When the summary is made; at its usual time while nobody can read the table, which it then says."""
     try:
-        cron = read_sources().summary_schedule
+        cron = sources_now().summary_schedule
     except SettingsError:
         cron = SUMMARY_SCHEDULE
     return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))

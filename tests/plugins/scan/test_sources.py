@@ -12,7 +12,7 @@ import pytest
 from sniffer.core.errors import SettingsError
 from sniffer_airflow.scan.form import NightlyTarget
 from sniffer_airflow.scan.source_dags import refuse_wrong_sources, source_dags
-from sniffer_airflow.scan.source_table import read_sources
+from sniffer_airflow.scan.source_table import read_sources, sources_now
 from sniffer_airflow.scan.sources import MOST_SOURCES, SourceTable, parse_table
 
 ROLE = "arn:aws:iam::111122223333:role/reads-images"
@@ -230,3 +230,16 @@ def test_a_file_that_cannot_be_read_is_an_import_error_of_the_sources(
     with pytest.raises(SettingsError, match=message):
         source_dags("")
     refuse_wrong_sources()  # said once
+
+
+def test_a_variable_that_cannot_be_read_is_no_matter_where_there_is_a_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise PermissionError("secret-1")
+
+    monkeypatch.setattr("airflow.sdk.Variable.get", fail)
+    assert [each.name for each in sources_now().sources] == ["good"]
+    monkeypatch.delenv("SNIFFER_SOURCES_FILE")
+    with pytest.raises(SettingsError, match="sniffer_sources cannot be read at the moment: PermissionError$"):
+        sources_now()

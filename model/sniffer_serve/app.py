@@ -75,6 +75,8 @@ class RestApi:
             status, answer = error.code.http_status, error_answer(error.message)
         except _ClientGone:
             return
+        except asyncio.CancelledError:  # the server ends, and this request has had its time
+            status, answer = 503, error_answer("The server is shutting down")
         await _answer(send, status, answer, b"application/json")
 
     async def _respond(self, scope: Scope, path: str, body: bytes) -> bytes:

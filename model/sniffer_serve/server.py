@@ -73,9 +73,9 @@ def _serve(settings: ServeSettings) -> int:
         if not _wait_until_ready(manager, ending):
             return _end(manager, 0 if ending.is_set() else 1)
         _listen(listener, settings)
-        _answer_requests(settings, manager, listener, ending)
+        is_idle = _answer_requests(settings, manager, listener, ending)
         broken = not manager.alive
-    return _end(manager, 1 if broken else 0)
+    return _end(manager, 1 if broken else 0, is_idle=is_idle)
 
 
 def _model_entries(settings: ServeSettings) -> list[ModelEntry]:
@@ -202,9 +202,10 @@ class _HttpServer(uvicorn.Server):
 
 def _answer_requests(
     settings: ServeSettings, manager: ModelManager[Servable], listener: socket.socket, ending: threading.Event
-) -> None:
-    """Answer until a signal, or until the manager has died."""
-    with ThreadPoolExecutor(settings.rest_api_threads, "request") as executor:
+) -> bool:
+    """Answer until a signal, or until the manager has died; returns whether no request is left under way."""
+    executor = ThreadPoolExecutor(settings.rest_api_threads, "request")
+    try:
         config = uvicorn.Config(
             RestApi(manager.models, executor, settings.predict_concurrency, settings.rest_api_timeout_s),
             lifespan="off",
@@ -218,12 +219,19 @@ def _answer_requests(
         )
         address = f"{settings.rest_api_host}:{settings.rest_api_port}"
         _HttpServer(config, address, lambda: ending.is_set() or not manager.alive).run([listener])
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+    last = threading.Thread(target=executor.shutdown, daemon=True)
+    last.start()
+    last.join(_LOOK_S)
+    return not last.is_alive()
 
 
-def _end(manager: ModelManager[Servable], status: int) -> int:
-    if not manager.stop(timeout_s=1.0):
-        # A load is running, which nothing can interrupt, and Python would wait for it.
-        log.info("ending while a version is being loaded")
+def _end(manager: ModelManager[Servable], status: int, *, is_idle: bool = True) -> int:
+    is_loading = not manager.stop(timeout_s=1.0)
+    if is_loading or not is_idle:
+        # Nothing can interrupt a load or TensorFlow's work on a request, and Python would wait for it.
+        log.info("ending while %s", "a version is being loaded" if is_loading else "requests are being computed")
         logging.shutdown()
         os._exit(status)
     log.info("ended")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psutil
@@ -69,3 +70,40 @@ def test_sigterm_while_waiting_for_a_first_version_ends_with_status_0(tmp_path: 
         server.wait_for_line("cannot look for versions")
         server.signal(signal.SIGTERM)
         assert server.wait(5) == 0
+
+
+ENDS_WITHIN_S = 5.0
+SLOW = {"signature_name": "slow", "instances": [30.0]}
+
+
+def _sends(server: ServerProcess, body: bytes, length: int) -> socket.socket:
+    """A client that has sent so much of a request, and reads nothing."""
+    client = server.connect()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.sendall(f"POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\nContent-Length: {length}\r\n\r\n".encode() + body)
+    return client
+
+
+def test_sigterm_ends_the_server_whatever_its_clients_do(saved_models: Path, tmp_path: Path) -> None:
+    publish_version(saved_models / "plus_two", tmp_path / "m", 1)
+    many = json.dumps({"instances": [[float(n)] for n in range(300_000)]}).encode()
+    slow = json.dumps(SLOW).encode()
+    flags = ["--model_name=m", f"--model_base_path={tmp_path / 'm'}", "--file_system_poll_wait_seconds=1"]
+    with ServerProcess(*flags) as server, ExitStack() as clients:
+        server.wait_until_ready()
+        # A version that takes half a minute to load.
+        publish_version(saved_models / "slow_warm_up", tmp_path / "m", 2)
+        eventually(lambda: server.states("m").get(2) == "LOADING", "version 2 is being loaded")
+        # One that never reads its answer, one that never sends its body, and many whose answers take half a minute.
+        clients.enter_context(_sends(server, many, len(many)))
+        clients.enter_context(_sends(server, slow[:10], len(slow)))
+        computed_s = _computed_s(server)
+        for _ in range(40):
+            clients.enter_context(_sends(server, slow, len(slow)))
+        eventually(lambda: _computed_s(server) > computed_s + 1.0, "requests are being computed")
+        signalled_at = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+        assert time.monotonic() - signalled_at < ENDS_WITHIN_S
+        assert "Traceback" not in server.text()
+        assert not server.is_listening()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def save_served_models(root: Path) -> None:
     _write_warm_up(root / "plus_two", "serving_default", [[1.0, 2.0]])
     _save_half_plus(root / "bad_warm_up", 9.0)
     _write_warm_up(root / "bad_warm_up", "picky", [1.0, 2.0, 3.0])
+    shutil.copytree(root / "plus_two", root / "slow_warm_up", ignore=shutil.ignore_patterns("assets.extra"))
+    _write_warm_up(root / "slow_warm_up", "slow", [30.0], "seconds")
     _save_half_plus(root / "torn_warm_up", 9.0)
     (root / "torn_warm_up" / "assets.extra").mkdir()
     (root / "torn_warm_up" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no TFRecord at all")
@@ -110,14 +113,14 @@ def _save_types(path: Path) -> None:
     save_signatures(path, signatures)
 
 
-def _write_warm_up(path: Path, signature: str, values: Sequence[object]) -> None:
+def _write_warm_up(path: Path, signature: str, values: Sequence[object], name: str = "x") -> None:
     import tensorflow as tf
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
     log = PredictionLog()
     request = log.predict_log.request
     request.model_spec.signature_name = signature
-    request.inputs["x"].CopyFrom(tf.make_tensor_proto(values, tf.float32))
+    request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.float32))
     (path / "assets.extra").mkdir()
     with tf.io.TFRecordWriter(str(path / "assets.extra" / "tf_serving_warmup_requests")) as writer:
         writer.write(log.SerializeToString())

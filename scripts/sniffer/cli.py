@@ -43,6 +43,7 @@ class Command:
 COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("scan",): Command("sniffer.scan.__main__", "scan a bucket on this machine, and certify that nothing was left out"),
     ("plan",): Command("sniffer.scan.plan", "cut a bucket into shards, each for a scan of its own"),
+    ("certify",): Command("sniffer.scan.certify", "add up the certificates of a scan's shards"),
     ("produce",): Command("sniffer.scan.produce", "the one producer of a fleet over a network"),
     ("consume",): Command("sniffer.scan.consume", "one of the consumers of a fleet over a network"),
     ("release",): Command("sniffer.scan.release", "let count what a held scan has flagged"),

@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LONGEST_BYTES = 1024
+"""Of a key, as UTF-8."""
+
+
+def can_be_bound(key: str) -> bool:
+    """Whether a range may begin or end there: the key is text that any command line and any request can hold."""
+    return key.isprintable() and len(key.encode()) <= LONGEST_BYTES
+
 
 def key_bytes(key: str) -> bytes:
     """What S3 orders keys by. Bytes that are no UTF-8 are lone surrogates in the text, and themselves in the order."""

@@ -314,6 +314,9 @@ class Certificate:
         """Whether its results wait for a person."""
         return bool(self.held and not self.released)
 
+    rest_after: str | None = None
+    """Of a shard that ended early: the last key of its range, after which another part of the shard goes on."""
+
     @property
     def holds(self) -> bool:
         """Whether every listed object is accounted for within the error budget, and nothing is held back."""

@@ -153,6 +153,15 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardSettings:
+    """How large shards are: about so many keys by plan, and at most so many images and seconds to one scan of them."""
+
+    keys: int = var.SHARD_KEYS.default
+    images: int = var.SHARD_IMAGES.default
+    seconds: float = var.SHARD_S.default
+
+
+@dataclass(frozen=True, slots=True)
 class CurveKeys:
     """CURVE keys for a fleet over a network, as Z85 text: our own pair, and the producer's public key."""
 
@@ -328,6 +337,11 @@ def metrics_settings(
         var.METRICS_LINGER_S.read(environ),
         Path(targets) if targets else None,
     )
+
+
+def shard_settings(environ: Mapping[str, str] = os.environ) -> ShardSettings:
+    """Read how large shards are."""
+    return ShardSettings(var.SHARD_KEYS.read(environ), var.SHARD_IMAGES.read(environ), var.SHARD_S.read(environ))
 
 
 def curve_keys(environ: Mapping[str, str] = os.environ) -> CurveKeys | None:

@@ -81,7 +81,7 @@ class Setting(Generic[T]):
 
 _DATABASE, _SERVING, _IMAGES, _S3 = "MySQL", "Model server", "Images", "S3"
 _FLEET, _CURVE, _ROLLOUT = "Scan", "Fleet over a network", "Rollout"
-_AIRFLOW, _LOGS, _METRICS = "Airflow", "Logs", "Metrics"
+_AIRFLOW, _LOGS, _METRICS, _SHARDS = "Airflow", "Logs", "Metrics", "Shards"
 
 
 def _text(group: str, name: str, meaning: str, default: str = "", **more: Any) -> Setting[str]:
@@ -138,6 +138,16 @@ METRICS_LINGER_S = _seconds(
     0,
     "how long a scan that is done waits for Prometheus to read its last figures: until the next time it asks, and no "
     "longer than this",
+)
+
+SHARD_KEYS = _integer(
+    _SHARDS, "SNIFFER_SHARD_KEYS", 1_000_000, 1, "a scan is cut into shards of about so many keys; below, it is one"
+)
+SHARD_IMAGES = _integer(
+    _SHARDS, "SNIFFER_SHARD_IMAGES", 2_000_000, 1, "a shard's scan ends after so many images; its rest is a further one"
+)
+SHARD_S = _seconds(
+    _SHARDS, "SNIFFER_SHARD_S", 7200.0, 1, "and hands out no further image after so long, so that no task runs for days"
 )
 
 DATABASE_URL = _text(

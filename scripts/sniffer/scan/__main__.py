@@ -33,6 +33,7 @@ from sniffer.scan.request import (
     SCAN_ENVIRONMENT,
     ScanOptions,
     add_scan_flags,
+    add_shard_flags,
     output_argv,
     scan_argv,
     scan_options,
@@ -190,6 +191,7 @@ class Fleet:
 
 def _add_arguments(parser: Parser) -> None:
     add_scan_flags(parser)
+    add_shard_flags(parser)
     add_metrics_flags(parser)
     parser.add_argument(
         "--consumers", type=positive, metavar="N", help="processes (default: SNIFFER_CONSUMERS, else cores + 1)"
@@ -220,6 +222,7 @@ PROGRAM = Program(
         "sniffer scan --bucket uploads --dry-run                  # how many are new, and for how long",
         "sniffer scan --bucket uploads --retry-failed             # only what failed before",
         "sniffer scan --bucket uploads --json > certificate.json",
+        "sniffer scan --shard-of archive-1 --shard 3              # one shard of `sniffer plan --scan-id archive-1`",
     ),
     environment=(
         *SCAN_ENVIRONMENT,

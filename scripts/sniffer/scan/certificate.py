@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sniffer.adapters.s3.errors import InaccessibleCode
 from sniffer.core.certificate_words import flagged_in_words, found_in_words, late_in_words
+from sniffer.core.key_ranges import KeyRange
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.records import Certificate, FailureSample, FencingToken, Outcome, OutcomeTally, ScanRequest
 from sniffer.core.settings import Budgets
@@ -91,9 +92,10 @@ def certify(
         late=tally.late,
         late_before=request.late_before,
         late_prefixes=request.late_prefixes,
-        key_range=request.key_range,
         held=hold.reason,
         released=hold.released,
+        key_range=request.key_range if tally.ended_at is None else KeyRange(request.key_range.after, tally.ended_at),
+        rest_after=tally.ended_at,
     )
 
 
@@ -212,7 +214,8 @@ def describe(certificate: Certificate, *, retried: bool = False) -> str:
         f"scan       {certificate.scan_id}, run {certificate.run_number}",
         f"listing    s3://{certificate.bucket}/{certificate.prefix}, modified {window}"
         + ("" if certificate.key_range.is_whole else f", keys {certificate.key_range}")
-        + (" (stopped at --limit)" if certificate.limited else ""),
+        + (" (stopped at --limit)" if certificate.limited else "")
+        + ("" if certificate.rest_after is None else "; what comes after them is a further part of the shard"),
         f"digest     {certificate.listing_digest}",
         f"model      version {certificate.model_version}, digest {certificate.model_digest[:16]}, "
         f"preprocessing {certificate.preprocessing_version}, decoder {certificate.decoder_version}, "

@@ -14,6 +14,7 @@ from sniffer.adapters.s3.errors import InaccessibleCode
 from sniffer.adapters.s3.keys import is_usable, unusable
 from sniffer.adapters.s3.storage_classes import hides_archive, is_archived
 from sniffer.core.records import FailureSample, ListedObject, ListingDigest, Outcome, ScanRequest
+from sniffer.scan.bounds import ShardBound
 from sniffer.scan.rules import SkipRules
 
 Settled = Callable[[list[bytes]], Mapping[bytes, bool]]
@@ -61,6 +62,8 @@ class ListingTally:
     """How many belong to earlier scans, none of which has seen them."""
     limited: bool = False
     finished: bool = False
+    ended_at: str | None = None
+    """The last key, where a bound ended the listing: what comes after it is for another scan."""
     digest: ListingDigest = field(default_factory=ListingDigest)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     """Objects that have their outcome from the listing alone, without those that are unchanged."""
@@ -86,14 +89,21 @@ def images_to_score(
     tally: ListingTally,
     still: StillInaccessible | None = None,
     earlier: EarlierScans | None = None,
+    bound: ShardBound | None = None,
 ) -> Iterator[list[ListedObject]]:
     """For each page the objects that need an outcome, at most `request.limit` in all; may be empty pages.
+
+    With a bound, for pages in the order of their keys, it may end before the last of them.
 
     An object counts as listed when it is in the window and comes before the limit is reached; on the last page, what
     is left out by rule counts too.
     """
     rules, probes, room = SkipRules(request), _Probes(still, request), request.limit
+    handed_out, end = 0, None
     for page in pages:
+        if end is not None:  # and this page is what is left over
+            tally.ended_at = end
+            break
         tally.seen += sum(not image.key.startswith(request.late_prefixes) for image in page)
         inside = _without_set_aside(page, request, rules, tally)
         identities = [image.identity for image in inside]
@@ -120,6 +130,9 @@ def images_to_score(
             tally.late += len(candidates) - len(earlier.seen(candidates))
         tally.digest.add(identities)
         yield new
+        handed_out += len(new)
+        if bound is not None and page:
+            end = bound.end(page[-1].key, handed_out)
         if room is not None:
             room -= len(new)
             if room <= 0:

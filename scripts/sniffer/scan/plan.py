@@ -3,106 +3,257 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
+from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.s3.locations import open_bucket
+from sniffer.core.errors import SettingsError
 from sniffer.core.key_ranges import ALL_KEYS
-from sniffer.core.parser import Parser, positive
+from sniffer.core.parser import Parser, checked, positive
 from sniffer.core.program import Program, ProgramResult
-from sniffer.core.settings import fetch_settings, image_settings
+from sniffer.core.records import ScanRequest
+from sniffer.core.settings import database_settings, fetch_settings, image_settings, shard_settings
+from sniffer.core.shard_records import PLANNED, ShardChoice, ShardedScan, ShardPart
 from sniffer.core.text import printable
+from sniffer.scan.preflight import resolve_model
+from sniffer.scan.request import ScanOptions, add_scan_flags, scan_argv, scan_options
 from sniffer.shards.planner import PlannedShard
-from sniffer.shards.planning import AT_ONCE, ShardPlan, plan_shards
+from sniffer.shards.planning import AT_ONCE, ShardPlan, plan_by_size, plan_shards
 
-_DEFAULT_SHARDS = 16
+AUTO = "auto"
+MOST_SHARDS = 1000
+"""Of one scan: Airflow maps a task over at most 1,024 items."""
+IN_ONE_PIECE = "all keys"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardRecord:
-    """One shard: the keys after `after` and up to `up_to` (null: to the last), about so many."""
+    """One shard: the keys after `after` and up to `up_to` (null: to the last), about so many, and what became of it."""
 
+    name: str
     after: str
     up_to: str | None
     keys: int
+    state: str = PLANNED
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCommand:
+    """The words after `sniffer scan` that do what is left of a shard."""
+
+    name: str
+    arguments: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """A plan as JSON. Its shards tile all keys, whatever is written meanwhile; `keys` are estimates."""
+    """A plan as JSON. Its shards tile all keys, whatever is written meanwhile; `keys` are estimates.
+
+    `scans` is what is left to do: one command for each shard that is not complete. With a `scan_id` the plan is stored.
+    """
 
     bucket: str
     prefix: str
+    scan_id: str | None
     keys: int
     shards: tuple[ShardRecord, ...]
-    requests: int
+    scans: tuple[PlannedCommand, ...]
+    requests: int = 0
     warning: str = ""
-
-    @classmethod
-    def of(cls, bucket: str, prefix: str, plan: ShardPlan) -> PlanRecord:
-        """The record of that plan."""
-        shards = tuple(ShardRecord(shard.range.after, shard.range.up_to, shard.keys) for shard in plan.shards)
-        return cls(bucket, prefix, plan.keys, shards, plan.requests, plan.warning)
 
     def describe(self) -> str:
         """For a person, as text."""
+        found = f", found by {self.requests} requests" if self.requests else ""
         lines = [
-            f"plan of s3://{self.bucket}/{self.prefix}: about {self.keys} keys in {len(self.shards)} shards, found by "
-            f"{self.requests} requests"
+            f"plan of s3://{self.bucket}/{self.prefix}: about {self.keys} keys in {len(self.shards)} shards{found}"
         ]
-        for number, shard in enumerate(self.shards, 1):
+        for shard in self.shards:
             end = "the last key" if shard.up_to is None else repr(shard.up_to)
-            lines.append(f"{number:>5}  about {shard.keys:>12} keys  after {shard.after!r} up to {end}")
+            state = "" if self.scan_id is None else f"{shard.state:<11}"
+            lines.append(f"{shard.name:>6}  {state}about {shard.keys:>12} keys  after {shard.after!r} up to {end}")
+        if self.scan_id is not None:
+            left = f"{len(self.scans)} shards are left" if self.scans else "nothing is left"
+            lines.append(f"stored as the plan of scan {self.scan_id}: {left}")
         if self.warning:
             lines.append(f"warning: {self.warning}")
         return "\n".join(map(printable, lines))
 
 
 def _add_arguments(parser: Parser) -> None:
-    what = parser.add_argument_group("what to plan")
-    what.add_argument("--bucket", required=True, help="the S3 bucket")
-    what.add_argument("--prefix", default="", help="only keys that start so")
-    what.add_argument("--shards", type=positive, default=_DEFAULT_SHARDS, metavar="N", help="cut it into so many")
-    what.add_argument(
+    add_scan_flags(parser)
+    cut = parser.add_argument_group("how to cut it")
+    cut.add_argument(
+        "--shards",
+        type=_shards,
+        default=AUTO,
+        metavar="N",
+        help="cut it into so many; `auto` (default): by size, see SNIFFER_SHARD_KEYS",
+    )
+    cut.add_argument(
         "--at-once", type=positive, default=AT_ONCE, metavar="N", help="so many requests at the same time, at most"
     )
 
 
 def _run_program(arguments: argparse.Namespace) -> ProgramResult:
-    fetch = replace(fetch_settings(), threads=arguments.at_once)
-    bucket = open_bucket(arguments.bucket, fetch, image_settings().max_bytes)
-    if bucket.is_ordered:
-        plan = plan_shards(bucket, arguments.prefix, arguments.shards, arguments.at_once)
+    options = scan_options(arguments)
+    wanted = None if arguments.shards == AUTO else int(arguments.shards)
+    if _is_one_scan(options.request) or options.dry_run or wanted == 1:
+        record = _in_one_piece(options, arguments.scan_id)
+    elif arguments.scan_id is None:
+        record = _not_stored(options, _cut(options.request, wanted, arguments.at_once))
     else:
-        plan = ShardPlan((PlannedShard(ALL_KEYS, 0),), 0, "a directory bucket lists in no order: it is one shard")
-    record = PlanRecord.of(arguments.bucket, arguments.prefix, plan)
+        record = _stored(options, wanted, arguments.at_once)
     return ProgramResult(record, record.describe())
+
+
+def _is_one_scan(request: ScanRequest) -> bool:
+    """Whether what is asked is no whole listing, which could be cut."""
+    return request.retry_failed or request.limit is not None or not request.key_range.is_whole
+
+
+def _cut(request: ScanRequest, wanted: int | None, at_once: int) -> ShardPlan:
+    fetch = replace(fetch_settings(), threads=at_once)
+    bucket: Bucket = open_bucket(request.bucket, fetch, image_settings().max_bytes)
+    if not bucket.is_ordered:
+        return ShardPlan((PlannedShard(ALL_KEYS, 0),), 0, "a directory bucket lists in no order: it is one shard")
+    if wanted is None:
+        return plan_by_size(bucket, request.prefix, shard_settings().keys, MOST_SHARDS, at_once)
+    return plan_shards(bucket, request.prefix, wanted, at_once)
+
+
+def _in_one_piece(options: ScanOptions, scan_id: str | None, plan: ShardPlan | None = None) -> PlanRecord:
+    """One scan, as it is without a plan; nothing is stored."""
+    plan = plan or ShardPlan((PlannedShard(options.request.key_range, 0),), 0)
+    record = _not_stored(options, plan)
+    words = scan_argv(options if scan_id else _without_id(options))
+    return replace(record, scans=(PlannedCommand(IN_ONE_PIECE, tuple(words)),))
+
+
+def _not_stored(options: ScanOptions, plan: ShardPlan) -> PlanRecord:
+    without_id = _without_id(options)
+    shards, scans = [], []
+    for number, shard in enumerate(plan.shards, 1):
+        shards.append(ShardRecord(str(number), shard.range.after, shard.range.up_to, shard.keys))
+        one = replace(without_id, request=replace(without_id.request, key_range=shard.range))
+        scans.append(PlannedCommand(str(number), tuple(scan_argv(one))))
+    request = options.request
+    return PlanRecord(
+        request.bucket, request.prefix, None, plan.keys, tuple(shards), tuple(scans), plan.requests, plan.warning
+    )
+
+
+def _without_id(options: ScanOptions) -> ScanOptions:
+    return replace(options, request=replace(options.request, scan_id=""))
+
+
+def _stored(options: ScanOptions, wanted: int | None, at_once: int) -> PlanRecord:
+    """The plan as it is stored, which is made when there is none, and stays as it is when there is one."""
+    request = options.request
+    with Database(database_settings()) as database:
+        database.check()
+        known = database.shards.find(request.scan_id)
+        if known is None and database.scans.is_known(request.scan_id):
+            log.info("scan %s was begun in one piece: it goes on so", request.scan_id)
+            return _in_one_piece(options, request.scan_id)
+        if known is not None:
+            _check_same(known, options)
+            return _record_of(known)
+        model = resolve_model(database, options.model_version)
+        plan = _cut(request, wanted, at_once)
+        if len(plan.shards) == 1:
+            return _in_one_piece(options, request.scan_id, plan)
+        ranges = [(shard.range, shard.keys) for shard in plan.shards]
+        known = database.shards.plan(request, model.version, model.threshold, ranges)
+    _check_same(known, options)
+    return replace(_record_of(known), requests=plan.requests, warning=plan.warning)
+
+
+def _check_same(known: ShardedScan, options: ScanOptions) -> None:
+    """SettingsError when the stored plan is of another scan than is asked for."""
+    request = options.request
+    names = [field.name for field in fields(ScanRequest) if field.name != "dag_run"]
+    different = [name for name in names if getattr(known.request, name) != getattr(request, name)]
+    if options.model_version not in (None, known.model_version):
+        different.append("model_version")
+    if different:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in different)
+        raise SettingsError(
+            f"scan {request.scan_id} was planned with other values of {flags}: give the same, or another --scan-id"
+        )
+
+
+def _record_of(known: ShardedScan) -> PlanRecord:
+    request = known.request
+    return PlanRecord(
+        bucket=request.bucket,
+        prefix=request.prefix,
+        scan_id=request.scan_id,
+        keys=sum(part.keys for part in known.parts),
+        shards=tuple(map(_shard_record, known.parts)),
+        scans=tuple(_command(known, shard) for shard in known.left),
+    )
+
+
+def _shard_record(part: ShardPart) -> ShardRecord:
+    name = str(part.shard) if part.part == 1 else f"{part.shard}-{part.part}"
+    return ShardRecord(name, part.key_range.after, part.key_range.up_to, part.keys, part.state)
+
+
+def _command(known: ShardedScan, shard: int) -> PlannedCommand:
+    choice = ShardChoice(known.request.scan_id, shard)
+    words = scan_argv(ScanOptions(known.request, None, dry_run=False, progress=None, shard=choice))
+    last = max(part.shard for part in known.parts)
+    return PlannedCommand(f"{shard} of {last}", tuple(words))
+
+
+def _shard_count(text: str) -> str:
+    if text != AUTO and not 1 <= int(text) <= MOST_SHARDS:
+        raise ValueError(text)
+    return text
+
+
+_shards = checked(_shard_count, f"{AUTO}, or 1 to {MOST_SHARDS}")
 
 
 PROGRAM = Program(
     command="sniffer plan",
     summary="Cut a bucket or prefix into shards: ranges of keys that leave out none and have none twice, of about the "
-    "same size. Samples the listing with a few requests to a shard; changes nothing. Scan each with `sniffer scan "
-    "--after KEY --up-to KEY`.",
+    "same size. Samples the listing with a few requests to a shard. With --scan-id the plan is stored: scan each shard "
+    "with `sniffer scan --shard-of ID --shard N`, on any machine, and end with `sniffer certify`. The same command "
+    "again shows what is left. Without it nothing is changed.",
     run=_run_program,
     add_arguments=_add_arguments,
     examples=(
         "sniffer plan --bucket uploads --shards 64",
+        "sniffer plan --bucket uploads --scan-id uploads-1         # as many shards as it needs, stored",
         "sniffer plan --bucket uploads --prefix 2026/ --shards 12 --json > plan.json",
     ),
     environment=(
+        "SNIFFER_DATABASE_URL",
+        "SNIFFER_DATABASE_PATIENCE_S",
         "AWS_*",
         "SNIFFER_ASSUME_ROLE",
         "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
         "SNIFFER_FETCH_PATIENCE_S",
         "SNIFFER_REQUESTER_PAYS",
+        "SNIFFER_SHARD_KEYS",
         "SNIFFER_LOG_FORMAT",
     ),
     hands_on=True,
     has_text=True,
 )
 
-main = PROGRAM.main
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program. Exit status: 0 planned, 1 S3 or MySQL was away, 2 wrong usage or settings."""
+    return PROGRAM.main(argv)
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,22 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain
-from typing import TypeVar
 
-from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
+from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.s3.bucket import Bucket
-from sniffer.adapters.s3.locations import bucket_of
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread, BackgroundThreads
 from sniffer.core.ending import Ending
-from sniffer.core.errors import ContractError, HeldScan, SettingsError, TransientError
+from sniffer.core.errors import ContractError, HeldScan, SettingsError
 from sniffer.core.files import check_writable
+from sniffer.core.key_ranges import key_bytes
 from sniffer.core.logs import configure_logging
 from sniffer.core.metrics import (
     FETCHED_BYTES,
     LAST_PROGRESS,
-    NO_METRICS,
     STAGE_SECONDS,
     Giver,
     Metrics,
@@ -39,18 +37,17 @@ from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.progress_bar import ProgressBar, shows_bars
 from sniffer.core.records import Certificate, ListedObject, ScanRequest
-from sniffer.core.retry import Retry, RetryLater
 from sniffer.core.settings import (
     FleetSettings,
     curve_clients,
     curve_keys,
     database_settings,
-    fetch_settings,
     fleet_settings,
-    image_settings,
     serving_settings,
+    shard_settings,
 )
 from sniffer.scan import progress
+from sniffer.scan.bounds import ShardBound
 from sniffer.scan.breaker import FloodBreaker
 from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate, basis_of
@@ -58,17 +55,25 @@ from sniffer.scan.flood import FloodRule
 from sniffer.scan.lease import LeaseKeeper
 from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, empty_window_hint, images_to_score
 from sniffer.scan.metrics_flags import METRICS_ENVIRONMENT, add_metrics_flags, add_metrics_folder, opened_metrics
-from sniffer.scan.request import PART_OF_SCAN, SCAN_ENVIRONMENT, STABLE, ScanOptions, add_scan_flags, scan_options
+from sniffer.scan.preflight import ask, check_everything, open_checked_bucket, resolve_model
+from sniffer.scan.request import (
+    PART_OF_SCAN,
+    SCAN_ENVIRONMENT,
+    ScanOptions,
+    add_scan_flags,
+    add_shard_flags,
+    scan_options,
+)
 from sniffer.scan.run import ScanRun, Source
+from sniffer.scan.stored_shards import next_part
 from sniffer.scan.wire import ProducerSocket
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 
 def _add_arguments(parser: Parser) -> None:
     add_scan_flags(parser)
+    add_shard_flags(parser)
     add_metrics_flags(parser)
     add_metrics_folder(parser)
     parser.add_argument("--endpoint", help="where consumers connect: tcp://127.0.0.1:5555, or ipc://path")
@@ -133,11 +138,23 @@ def _scan(options: ScanOptions, endpoint: str | None, metrics: Metrics, *, may_r
     fleet = fleet_settings()
     metrics.stamp(LAST_PROGRESS)
     with _shown_to_the_end(metrics), _database(metrics) as database:
-        model, bucket = _check_everything(database, options, metrics, may_resume=may_resume)
+        if options.shard is not None:
+            ask("MySQL", database.check, database_settings().patience_s)
+            part = next_part(database, options.shard)
+            if isinstance(part, Certificate):
+                log.info("shard %d of %s is complete: nothing is left", options.shard.shard, options.shard.scan_id)
+                return _result(part, options)
+            options = replace(options, request=part.request, model_version=part.model_version)
+            may_resume = not part.is_first_start
+        model, bucket = check_everything(database, options, metrics, may_resume=may_resume)
         with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics)
     for warning in certificate.warnings:
         log.warning("%s", warning)
+    return _result(certificate, options)
+
+
+def _result(certificate: Certificate, options: ScanOptions) -> ProgramResult:
     text = describe(certificate, retried=options.request.retry_failed)
     if certificate.is_held:
         held = HeldScan(certificate.scan_id, certificate.held)
@@ -171,60 +188,6 @@ def _bar() -> AbstractContextManager[ProgressBar | None]:
     return ProgressBar("scan") if shows_bars() else nullcontext()
 
 
-def _check_everything(
-    database: Database, options: ScanOptions, metrics: Metrics, *, may_resume: bool
-) -> tuple[ModelRecord, Bucket]:
-    """Everything that can be known to be wrong before the first image is touched.
-
-    A first start fails at once. A scan that has run before is as patient with what is away as in its middle.
-    """
-    _ask("MySQL", database.check, database_settings().patience_s if may_resume else 0)
-    resumes = may_resume and database.scans.is_known(options.request.scan_id)
-    model, serving = _resolve_model(database, options.model_version), serving_settings()
-    with ModelServer(serving) as server:
-        _ask("the model server", lambda: server.check(model.version), serving.patience_s if resumes else 0)
-    patience_s = fetch_settings().patience_s if resumes else 0
-    bucket = _ask("S3", lambda: _open_bucket(options.request, metrics), patience_s)
-    return model, bucket
-
-
-def _ask(system: str, question: Callable[[], T], patience_s: float) -> T:
-    """The answer of a system, which is asked again for so long while it is away; without patience once."""
-    if not patience_s:
-        return question()
-
-    def attempt() -> T:
-        try:
-            return question()
-        except TransientError as error:
-            raise RetryLater(str(error)) from error
-
-    return Retry(system, "run the same command again", patience_s, first_pause_s=0.5).call(attempt)
-
-
-def _open_bucket(request: ScanRequest, metrics: Metrics = NO_METRICS) -> Bucket:
-    on_retry = counting_retries(metrics, "s3")
-    bucket = bucket_of(request.bucket, fetch_settings(), image_settings().max_bytes, on_retry=on_retry)
-    bucket.check(request.prefix)
-    return bucket
-
-
-def _resolve_model(database: Database, version: int | None) -> ModelRecord:
-    model = database.models.stable() if version is None else database.models.get(version)
-    if model is None:
-        raise ContractError(
-            f"no model is {STABLE} yet: roll one out, or name one with --model-version"
-            if version is None
-            else f"model version {version} is not registered in MySQL: export it with `sniffer model export`"
-        )
-    if model.preprocessing_version != PREPROCESSING_VERSION:
-        raise ContractError(
-            f"model version {model.version} was trained on pixels of preprocessing {model.preprocessing_version}, this "
-            f"program makes {PREPROCESSING_VERSION}: scan with the release it was trained with, or retrain"
-        )
-    return model
-
-
 def _run_scan(
     options: ScanOptions,
     database: Database,
@@ -242,7 +205,7 @@ def _run_scan(
         _database(metrics) as lease_database,
         _database(metrics) as flag_database,
     ):
-        pages = _images(request, listing_database, model, bucket, tally)
+        pages = _images(request, listing_database, model, bucket, tally, _bound(options, bucket))
         source = Source(
             each_timed(metrics, STAGE_SECONDS, pages, stage="list"),
             tally,
@@ -300,7 +263,12 @@ def _recheck(model: ModelRecord) -> None:
 
 
 def _images(
-    request: ScanRequest, database: Database, model: ModelRecord, bucket: Bucket, tally: ListingTally
+    request: ScanRequest,
+    database: Database,
+    model: ModelRecord,
+    bucket: Bucket,
+    tally: ListingTally,
+    bound: ShardBound | None = None,
 ) -> Iterator[list[ListedObject]]:
     if request.retry_failed:
         pages = database.images.failed_objects(
@@ -309,7 +277,8 @@ def _images(
         if not request.key_range.is_whole:
             pages = ([failed for failed in page if request.key_range.contains(failed.key)] for page in pages)
     else:
-        prefixes = (request.prefix, *request.late_prefixes)
+        # None is the beginning of another: in this order their keys are sorted, and a bound cuts all of them there.
+        prefixes = sorted((request.prefix, *request.late_prefixes), key=key_bytes)
         pages = chain.from_iterable(bucket.pages(prefix, request.key_range) for prefix in prefixes)
     only_this_scan = request.scan_id if request.rescan else None
 
@@ -324,15 +293,22 @@ def _images(
         lambda identities: database.images.seen_by_others(identities, request.scan_id),
         database.scans.is_known(request.scan_id),
     )
-    return images_to_score(pages, request, settled, tally, still, earlier)
+    return images_to_score(pages, request, settled, tally, still, earlier, bound)
+
+
+def _bound(options: ScanOptions, bucket: Bucket) -> ShardBound | None:
+    """What ends the scan of a shard early: only where pages come in the order of their keys."""
+    if options.shard is None or options.request.retry_failed or not bucket.is_ordered:
+        return None
+    return ShardBound(shard_settings(), time.monotonic, time.monotonic())
 
 
 def _dry_run(options: ScanOptions, consumers: int | None) -> ProgramResult:
     """List and look up as a scan would; say what it would do and for how long. Changes nothing."""
     with Database(database_settings()) as database:
         database.check()
-        model = _resolve_model(database, options.model_version)
-        bucket = _open_bucket(options.request)
+        model = resolve_model(database, options.model_version)
+        bucket = open_checked_bucket(options.request)
         tally, began_at = ListingTally(), time.monotonic()
         new = sum(len(page) for page in _images(options.request, database, model, bucket, tally))
         listing_s = time.monotonic() - began_at

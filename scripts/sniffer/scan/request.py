@@ -15,11 +15,33 @@ from sniffer.core.key_ranges import KeyRange
 from sniffer.core.parser import checked, model_version, positive
 from sniffer.core.records import SCAN_ID_PATTERN, ScanRequest
 from sniffer.core.settings import parse_utc
+from sniffer.core.shard_records import ShardChoice, part_scan_id
 from sniffer.scan.flood import FloodRule
 
 STABLE = "stable"
 PART_OF_SCAN = "--part-of-scan"
 """The flag by which `sniffer scan` starts its producer."""
+
+_OF_THE_PLAN = (
+    "bucket",
+    "prefix",
+    "since",
+    "until",
+    "late_before",
+    "late_prefix",
+    "after",
+    "up_to",
+    "limit",
+    "include",
+    "exclude",
+    "allow_empty",
+    "model_version",
+    "rescan",
+    "retry_failed",
+    "dry_run",
+    "scan_id",
+    "dag_run",
+)
 
 SCAN_ENVIRONMENT = (
     "SNIFFER_DATABASE_URL",
@@ -51,24 +73,37 @@ SCAN_ENVIRONMENT = (
     "SNIFFER_NO_CONSUMER_S",
     "SNIFFER_NO_PROGRESS_S",
     "SNIFFER_WORK_LIMIT_S",
+    "SNIFFER_SHARD_IMAGES",
+    "SNIFFER_SHARD_S",
 )
 """The variables that a scan depends on, whoever runs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
-    """What was asked: the scan itself, and what to do around it. `model_version` None means the stable one."""
+    """What was asked: the scan itself, and what to do around it. `model_version` None means the stable one.
+
+    Of a shard of a stored plan, the request has no more than an id for the log: the rest is in the plan.
+    """
 
     request: ScanRequest
     model_version: int | None
     dry_run: bool
     progress: Path | None
+    shard: ShardChoice | None = None
+
+
+def add_shard_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name a shard of a stored plan, instead of what to scan."""
+    which = parser.add_argument_group("a shard of a stored plan, instead of what and how")
+    which.add_argument("--shard-of", type=scan_id, metavar="ID", help="the scan that `sniffer plan` cut into shards")
+    which.add_argument("--shard", type=positive, metavar="N", help="which of its shards: what is left of it is scanned")
 
 
 def add_scan_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that describe a scan."""
     what = parser.add_argument_group("what to scan")
-    what.add_argument("--bucket", required=True, help="the S3 bucket")
+    what.add_argument("--bucket", help="the S3 bucket; needed")
     what.add_argument("--prefix", default="", help="only keys that start so")
     what.add_argument("--since", type=_moment, metavar="TIME", help="only objects modified at or after (ISO 8601, UTC)")
     what.add_argument("--until", type=_moment, metavar="TIME", help="only objects modified before (ISO 8601, UTC)")
@@ -140,6 +175,11 @@ def add_scan_flags(parser: argparse.ArgumentParser) -> None:
 
 def scan_options(arguments: argparse.Namespace) -> ScanOptions:
     """The checked options; raises SettingsError for flags that contradict each other."""
+    if choice := shard_choice(arguments):
+        request = ScanRequest(scan_id=part_scan_id(choice.scan_id, choice.shard, 1), bucket="")
+        return ScanOptions(request, None, dry_run=False, progress=arguments.progress, shard=choice)
+    if not arguments.bucket:
+        raise SettingsError("--bucket is needed, for example --bucket uploads")
     if arguments.since and arguments.until and arguments.since >= arguments.until:
         raise SettingsError(
             f"--since {arguments.since.isoformat()} must be before --until {arguments.until.isoformat()}"
@@ -167,6 +207,19 @@ def scan_options(arguments: argparse.Namespace) -> ScanOptions:
     return ScanOptions(request, arguments.model_version, arguments.dry_run, arguments.progress)
 
 
+def shard_choice(arguments: argparse.Namespace) -> ShardChoice | None:
+    """The shard that was named, if one was; SettingsError when other flags say what to scan as well."""
+    scan, shard = getattr(arguments, "shard_of", None), getattr(arguments, "shard", None)
+    if scan is None and shard is None:
+        return None
+    if scan is None or shard is None:
+        raise SettingsError("--shard-of and --shard belong together: give the scan and the number of one of its shards")
+    if others := [name for name in _OF_THE_PLAN if getattr(arguments, name) not in (None, False, [], "")]:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        raise SettingsError(f"{flags}: the plan of scan {scan} says what is scanned: leave out all but its shard")
+    return ShardChoice(scan, shard)
+
+
 def _key_range(arguments: argparse.Namespace) -> KeyRange:
     try:
         return KeyRange(arguments.after or "", arguments.up_to)
@@ -192,6 +245,9 @@ def _check_late(arguments: argparse.Namespace) -> None:
 def scan_argv(options: ScanOptions) -> list[str]:
     """The flags that ask for the same scan again: the inverse of scan_options()."""
     request = options.request
+    if options.shard is not None:
+        values = {"shard_of": options.shard.scan_id, "shard": options.shard.shard, "progress": options.progress}
+        return render_flags(values)
     return render_flags(
         {
             "bucket": request.bucket,

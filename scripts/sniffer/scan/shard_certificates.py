@@ -26,7 +26,6 @@ _SAME = (
     "model_digest",
     "preprocessing_version",
     "decoder_version",
-    "threshold",
 )
 """What shards of one scan have in common."""
 
@@ -42,7 +41,8 @@ def sum_certificates(
     """The certificate of all shards together, under the id of the whole scan.
 
     It holds when each shard's does, and their sums keep within the budgets. Raises ContractError when the shards leave
-    a gap in `whole` or overlap, were cut short by a limit, or are of different scans.
+    a gap in `whole` or overlap, were cut short by a limit, or are of different scans. The duration is that of all scans
+    one after another, whichever ran side by side.
     """
     _check(parts, whole)
     ordered = sorted(parts, key=lambda part: key_bytes(part.key_range.after))
@@ -50,7 +50,7 @@ def sum_certificates(
     listed = sum(part.listed for part in ordered)
     outcomes = {outcome: sum(part.outcomes.get(outcome, 0) for part in ordered) for outcome in Outcome}
     codes = sum((Counter(part.codes) for part in ordered), Counter[str]())
-    duration_s = max(part.duration_s for part in ordered)
+    duration_s = sum(part.duration_s for part in ordered)
     scored = sum(count for outcome, count in outcomes.items() if outcome is not Outcome.UNCHANGED)
     own = [f"keys {part.key_range}: {problem}" for part in ordered for problem in part.objections]
     return replace(
@@ -75,7 +75,20 @@ def sum_certificates(
             *(empty_listing_problem(first.bucket, first.prefix) if not listed and not allow_empty else ()),
             *budget_problems(listed, outcomes, budgets),
         ),
-        warnings=budget_warnings(listed, outcomes, budgets),
+        warnings=(*_threshold_warnings(ordered), *budget_warnings(listed, outcomes, budgets)),
+        rest_after=None,
+        held="; ".join(dict.fromkeys(part.held for part in ordered if part.held)),
+        released="; ".join(dict.fromkeys(part.released for part in ordered if part.released)),
+    )
+
+
+def _threshold_warnings(parts: Sequence[Certificate]) -> tuple[str, ...]:
+    thresholds = sorted({part.threshold for part in parts})
+    if len(thresholds) == 1:
+        return ()
+    return (
+        f"the threshold has changed meanwhile, from {thresholds[0]} to {thresholds[-1]} or back: each shard counts "
+        "what it flagged by its own; the view `flagged_images` goes by today's",
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
-from sniffer.core.key_ranges import KeyRange, key_bytes
+from sniffer.core.key_ranges import KeyRange, can_be_bound, key_bytes
 from sniffer.shards.folders import FolderCode, FolderTree
 from sniffer.shards.keyspace import KeySample
 from sniffer.shards.stores import FolderPage, FolderProbe, KeyPage, Probe, check_page, halves
@@ -28,7 +28,6 @@ _AT_ONCE, _ROUNDS = 8, 64
 """What is asked at the same time does not know of one another: so many questions, or that part of all of them."""
 _REFRESH = 1.5
 _CUTS_A_PAGE = 4
-_LONGEST_BYTES = 1024
 _SEED = 14
 
 
@@ -170,13 +169,8 @@ class Planner:
             places = {stretch.count * part // _CUTS_A_PAGE for part in range(_CUTS_A_PAGE)} | {stretch.count - 1}
             for at in sorted(places):
                 is_last = stretch.end is None and at == stretch.count - 1
-                if 0 <= at < stretch.count and not is_last and can_end_range(stretch.keys[at]):
+                if 0 <= at < stretch.count and not is_last and can_be_bound(stretch.keys[at]):
                     yield before + at + 1, stretch.keys[at]
             before += stretch.count
             if stretch.gap is not None:
                 before += stretch.gap.keys
-
-
-def can_end_range(key: str) -> bool:
-    """Whether a range may end there: the key is text that any command line and any request can hold."""
-    return key.isprintable() and len(key.encode()) <= _LONGEST_BYTES

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sniffer.core.key_ranges import KeyRange
 from sniffer.shards.planner import PlannedShard, Planner
 from sniffer.shards.stores import FolderPage, FolderProbe, KeyPage, Probe, UnsortedStore
 
+_COARSE = 16
 AT_ONCE = 32
 """Questions that are under way at the same time, at most."""
 
@@ -60,6 +62,19 @@ def plan_shards(store: KeyStore, prefix: str, shards: int, at_once: int = AT_ONC
             return ShardPlan((PlannedShard(KeyRange(), 0),), requests, f"{error}: it is one shard")
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
+
+
+def plan_by_size(store: KeyStore, prefix: str, keys: int, most: int, at_once: int = AT_ONCE) -> ShardPlan:
+    """As many shards of what is under the prefix as make about so many keys each, but at most `most`.
+
+    How many keys there are is found by a first, coarse plan. Raises what the store raises.
+    """
+    coarse = plan_shards(store, prefix, _COARSE, at_once)
+    wanted = min(most, math.ceil(coarse.keys / keys))
+    if wanted <= 1:
+        return ShardPlan((PlannedShard(KeyRange(), coarse.keys),), coarse.requests, coarse.warning)
+    plan = plan_shards(store, prefix, wanted, at_once)
+    return replace(plan, requests=coarse.requests + plan.requests)
 
 
 def _ask(store: KeyStore, prefix: str, probe: Probe | FolderProbe) -> KeyPage | FolderPage:

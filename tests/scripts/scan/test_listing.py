@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sniffer.core.records import ListedObject, ListingDigest, Outcome, ScanRequest
+from sniffer.core.settings import ShardSettings
+from sniffer.scan.bounds import ShardBound
 from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, empty_window_hint, images_to_score
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
@@ -46,6 +48,42 @@ def test_every_listed_object_is_either_known_or_handed_out(
     else:
         assert len(new) == min(limit, count - len(known))
         assert tally.limited == (len(new) == limit)
+
+
+@given(
+    count=st.integers(0, 60),
+    page_size=st.integers(1, 20),
+    images=st.integers(1, 40),
+    known_share=st.sampled_from([0, 2, 3]),
+    odd=st.sets(st.integers(0, 59)),
+)
+def test_a_bounded_listing_ends_at_a_key_before_others_or_is_whole(
+    count: int, page_size: int, images: int, known_share: int, odd: set[int]
+) -> None:
+    keys = [f"k{number:02}{chr(10) if number in odd else ''}" for number in range(count)]
+    objects = [ListedObject("b", key, "e", 1, DAY) for key in keys]
+    pages = [objects[i : i + page_size] for i in range(0, count, page_size)]
+    known = {o.identity for i, o in enumerate(objects) if known_share and i % known_share == 0}
+    tally, bound = ListingTally(), ShardBound(ShardSettings(images=images), lambda: 0.0, 0.0)
+    settled = dict.fromkeys(known, False)
+    new = [
+        o for page in images_to_score(pages, ScanRequest("s", "b"), lambda _: settled, tally, bound=bound) for o in page
+    ]
+    assert tally.finished and tally.listed == tally.unchanged + len(new)
+    if tally.ended_at is None:
+        assert tally.listed == count
+        return
+    assert tally.ended_at.isprintable() and len(new) >= images
+    assert keys[tally.listed - 1] == tally.ended_at and tally.listed < count
+    assert [o.key for o in new] == [o.key for o in objects[: tally.listed] if o.identity not in known]
+
+
+def test_a_bounded_listing_ends_when_its_time_is_over() -> None:
+    now = [0.0]
+    bound, tally = ShardBound(ShardSettings(seconds=100.0), lambda: now[0], 0.0), ListingTally()
+    for _ in images_to_score(pages_of(30, 10), ScanRequest("s", "b"), lambda _: {}, tally, bound=bound):
+        now[0] += 60
+    assert tally.ended_at == "k19" and tally.listed == 20
 
 
 def test_windows_that_touch_share_no_object_and_miss_none() -> None:

@@ -9,12 +9,13 @@ import pytest
 from sniffer.core.errors import SettingsError
 from sniffer.core.parser import Parser
 from sniffer.core.settings import default_consumers
-from sniffer.scan.request import ScanOptions, add_scan_flags, scan_argv, scan_options
+from sniffer.scan.request import ScanOptions, add_scan_flags, add_shard_flags, scan_argv, scan_options
 
 
 def options(*argv: str) -> ScanOptions:
     parser = Parser("sniffer scan")
     add_scan_flags(parser)
+    add_shard_flags(parser)
     return scan_options(parser.parse_args(argv))
 
 
@@ -29,6 +30,7 @@ def options(*argv: str) -> ScanOptions:
         ["--bucket", "b", "--late-before", "2026-11-20", "--prefix=c/", "--late-prefix", "a/", "--late-prefix=b/"],
         ["--bucket", "b", "--after=--odd 😀/", "--up-to", "ü"],
         ["--bucket", "b", "--up-to=-", "--limit", "5"],
+        ["--shard-of", "archive", "--shard", "7", "--progress", "p.json"],
         ["--bucket", "b", "--scan-id", "scan_bucket.2026-11-20T00:00:00+00:00", "--progress", "p.json"],
     ],
 )
@@ -47,7 +49,6 @@ def test_times_without_an_offset_are_utc() -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "--bucket"),
         (["--bucket", "b", "--since", "yesterday"], "'yesterday' is not a date"),
         (["--bucket", "b", "--limit", "0"], "'0' is not a whole number above 0"),
         (["--bucket", "b", "--model-version", "latest"], "'latest' is not a model version"),
@@ -66,6 +67,11 @@ def test_wrong_flags_end_with_status_2_and_their_name(
         options(*argv)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_bucket_is_needed() -> None:
+    with pytest.raises(SettingsError, match="--bucket is needed"):
+        options()
 
 
 def test_a_window_must_not_be_empty() -> None:

@@ -65,8 +65,14 @@ def test_counts_and_digests_add_up_to_those_of_one_scan_of_all() -> None:
         whole.outcomes[P] == len(KEYS) - 7 and whole.outcomes[N] == 5 and sum(whole.outcomes.values()) == whole.listed
     )
     assert (whole.flagged, whole.flagged_new, whole.late, whole.consumers) == (6, 3, 1, 6)
-    assert whole.codes == {"truncated": 2} and whole.duration_s == 20.0
+    assert whole.codes == {"truncated": 2} and whole.duration_s == 40.0
     assert [sample.key for sample in whole.failure_samples] == ["n"]
+
+
+def test_a_threshold_that_changed_meanwhile_is_a_warning() -> None:
+    first, *others = parts()
+    whole = sum_certificates("whole", [replace(first, threshold=0.6), *others], Budgets())
+    assert whole.holds and "the threshold has changed meanwhile, from 0.5 to 0.6" in whole.warnings[0]
 
 
 @pytest.mark.parametrize(

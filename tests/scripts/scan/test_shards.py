@@ -3,13 +3,133 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from support.fleet import Fleet, jpeg
+import pytest
+from support.fleet import Fleet, counted, jpeg
 from support.programs import Program
 
 from sniffer.core.records import Certificate, Outcome
 from sniffer.core.settings import Budgets
 from sniffer.scan.shard_certificates import sum_certificates
+
+
+def run(fleet: Fleet, program: str, *flags: str, status: int = 0, environ: Mapping[str, str] | None = None) -> str:
+    """Run a program of a stored plan; what it printed."""
+    with Program(program, *flags, environ=fleet.environ | dict(environ or {})) as started:
+        assert started.wait() == status, started.text()
+        return started.text()
+
+
+def planned(fleet: Fleet, *flags: str, **environ: str) -> dict[str, Any]:
+    result = fleet.folder / "plan.json"
+    run(fleet, "sniffer.scan.plan", f"--bucket={fleet.bucket.name}", f"--result={result}", *flags, environ=environ)
+    plan: dict[str, Any] = json.loads(result.read_text())
+    return plan
+
+
+def scan(fleet: Fleet, arguments: Sequence[str], **environ: str) -> Certificate:
+    run(fleet, "sniffer.scan", *arguments, "--consumers=1", f"--result={fleet.certificate_path}", environ=environ)
+    return fleet.certificate()
+
+
+def certified(fleet: Fleet, status: int = 0) -> Certificate:
+    run(fleet, "sniffer.scan.certify", "--scan-id=archive", f"--result={fleet.certificate_path}", status=status)
+    return fleet.certificate()
+
+
+def test_a_stored_plan_is_scanned_shard_by_shard_and_certified_as_one(fleet: Fleet) -> None:
+    fleet.fill(7)
+    fleet.put("skip/page.html", b"<p>")
+    fleet.put("z/broken.jpg", b"no picture")
+    asked = ("--scan-id=archive", "--exclude=.html", "--shards=3")
+    plan = planned(fleet, *asked)
+    assert [command["name"] for command in plan["scans"]] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert [shard["state"] for shard in plan["shards"]] == ["planned"] * 3
+    first = scan(fleet, plan["scans"][0]["arguments"])
+    assert first.exclude == (".html",) and first.scan_id == "archive.1"
+    assert "2 of 3 parts are not complete" in run(fleet, "sniffer.scan.certify", "--scan-id=archive", status=1)
+    # The same again is what is left; another scan under its id is refused.
+    again = planned(fleet, *asked)
+    assert [command["name"] for command in again["scans"]] == ["2 of 3", "3 of 3"]
+    assert [shard["state"] for shard in again["shards"]] == ["complete", "planned", "planned"]
+    other = run(fleet, "sniffer.scan.plan", f"--bucket={fleet.bucket.name}", "--scan-id=archive", status=2)
+    assert "planned with other values of --exclude" in other
+    for command in again["scans"]:
+        scan(fleet, command["arguments"])
+    whole = certified(fleet)
+    assert whole.holds and counted(whole) == {"predicted": 7, "unreadable": 1, "skipped": 1}
+    assert whole.scan_id == "archive" and whole.key_range.is_whole
+    in_one = fleet.scan("--exclude=.html")
+    assert in_one.listing_digest == whole.listing_digest and in_one.listed == whole.listed
+    # A shard that is complete costs a question: its certificate is as it was.
+    assert scan(fleet, plan["scans"][0]["arguments"]) == first
+    assert planned(fleet, *asked)["scans"] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--shard=1"], "--shard-of and --shard belong together"),
+        (["--shard-of=archive"], "--shard-of and --shard belong together"),
+        (["--shard-of=no", "--shard=1"], "no plan of that scan is stored"),
+        (["--shard-of=archive", "--shard=4"], "scan archive has the shards 1 to 2"),
+        (["--shard-of=archive", "--shard=1", "--rescan", "--prefix=p"], "--prefix, --rescan: the plan of scan archive"),
+        (["--bucket={bucket}", "--scan-id=archive"], "scan archive is cut into shards"),
+        ([], "--bucket is needed"),
+    ],
+)
+def test_a_shard_is_named_by_its_plan_alone(planned_fleet: Fleet, flags: list[str], message: str) -> None:
+    words = [flag.format(bucket=planned_fleet.bucket.name) for flag in flags]
+    assert message in run(planned_fleet, "sniffer.scan.produce", *words, "--endpoint=tcp://127.0.0.1:0", status=2)
+
+
+@pytest.fixture
+def planned_fleet(fleet: Fleet) -> Fleet:
+    fleet.fill(2)
+    planned(fleet, "--scan-id=archive", "--shards=2")
+    return fleet
+
+
+def test_few_keys_are_scanned_in_one_piece(fleet: Fleet) -> None:
+    fleet.fill(3)
+    plan = planned(fleet, "--scan-id=small", "--prefix=images/")
+    assert [command["name"] for command in plan["scans"]] == ["all keys"] and plan["scan_id"] is None
+    assert {"--prefix=images/", "--scan-id=small"} < set(plan["scans"][0]["arguments"])
+    assert scan(fleet, plan["scans"][0]["arguments"]).listed == 3
+    # What was begun in one piece goes on so, however large the bucket is by now.
+    assert planned(fleet, "--scan-id=small", "--prefix=images/", SNIFFER_SHARD_KEYS="1")["scan_id"] is None
+    cut = planned(fleet, "--scan-id=cut", "--prefix=images/", SNIFFER_SHARD_KEYS="1")
+    assert len(cut["scans"]) == 3 and cut["scan_id"] == "cut"
+    for flag in ("--retry-failed", "--limit=2", "--dry-run"):
+        (command,) = planned(fleet, flag, "--scan-id=more", "--shards=3")["scans"]
+        assert flag in command["arguments"]
+
+
+@pytest.mark.slow  # a page of a listing has 1,000 keys
+def test_a_shard_that_is_far_too_large_ends_at_a_key_and_a_further_part_does_the_rest(fleet: Fleet) -> None:
+    for number in range(2100):
+        fleet.put(f"{number:05}.jpg", b"")
+    fleet.fill(2)
+    planned(fleet, "--scan-id=archive", "--shards=2")
+    many = {"SNIFFER_SHARD_IMAGES": "10", "SNIFFER_UNREADABLE_BUDGET": "1"}
+    seen = []
+    for _ in range(5):
+        plan = planned(fleet, "--scan-id=archive", "--shards=2")
+        if plan["scans"]:
+            seen.append(scan(fleet, plan["scans"][0]["arguments"], **many))
+    assert planned(fleet, "--scan-id=archive", "--shards=2")["scans"] == []
+    assert [part.listed for part in seen if part.rest_after] == [1000, 1000] and len(seen) == 4
+    run(
+        fleet,
+        "sniffer.scan.certify",
+        "--scan-id=archive",
+        f"--result={fleet.certificate_path}",
+        environ=many,
+    )
+    whole = fleet.certificate()
+    assert whole.holds and counted(whole) == {"predicted": 2, "unreadable": 2100}
 
 
 def test_shards_of_a_plan_scanned_one_by_one_add_up_to_a_scan_of_all(fleet: Fleet) -> None:

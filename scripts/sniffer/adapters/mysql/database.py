@@ -18,6 +18,7 @@ from sniffer.adapters.mysql.models import ModelRegistry
 from sniffer.adapters.mysql.retention import RetentionRepository
 from sniffer.adapters.mysql.scans import ScanRepository
 from sniffer.adapters.mysql.schema import SCHEMA_VERSION
+from sniffer.adapters.mysql.shards import ShardRepository
 from sniffer.adapters.mysql.transactions import MIGRATION_TIMEOUT_S, Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.retry import not_counted
@@ -42,6 +43,7 @@ class Database:
         self._transactions = Transactions(settings, on_retry=on_retry)
         self.images = ImageRepository(self._transactions)
         self.scans = ScanRepository(self._transactions)
+        self.shards = ShardRepository(self._transactions)
         self.models = ModelRegistry(self._transactions)
         self.holds = HoldRepository(self._transactions)
         self.retention = RetentionRepository(self._transactions)

@@ -29,7 +29,7 @@ ROLES = (
     ),
     Role(
         "sniffer_scan",
-        "sniffer scan, produce and consume",
+        "sniffer scan, produce and consume; plan and certify",
         {
             "alembic_version": _READ,
             "models": _READ,
@@ -40,6 +40,7 @@ ROLES = (
             "leases": f"{_WRITE}, DELETE",
             "holds": "SELECT, INSERT",
             "hold_decisions": "SELECT, INSERT",
+            "shards": _WRITE,
         },
     ),
     Role(
@@ -55,6 +56,7 @@ ROLES = (
             "models": "SELECT, UPDATE",
             "promotions": "SELECT, INSERT",
             "scans": _READ,
+            "shards": _READ,
             "leases": _READ,
             "images": _READ,
             "predictions": _READ,

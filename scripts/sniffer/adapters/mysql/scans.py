@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, text, up
 from sqlalchemy.dialects.mysql import insert
 
 from sniffer.adapters.mysql.holds import discarded_run, hold, refuse_held
+from sniffer.adapters.mysql.rests import leave_rest
 from sniffer.adapters.mysql.runs import Tally, refuse_leased, refuse_superseded
-from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, leases, predictions, scans, tallies
+from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, leases, predictions, scans, shards, tallies
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
 from sniffer.core.errors import ContractError
 from sniffer.core.key_ranges import KeyRange
@@ -70,16 +71,10 @@ class ScanRepository:
     def close(self, certificate: Certificate) -> None:
         """Store the certificate and the final state. Idempotent; SupersededRun unless it is of the newest run.
 
-        What a scan has scored whose certificate is held is in no view of flagged images from then on.
+        What a scan has scored whose certificate is held is in no view of flagged images from then on. Where the scan of
+        a shard ended early, what it has left over becomes a further part of that shard.
         """
-        row: dict[str, Any] = {
-            "listed": certificate.listed,
-            "state": "held" if certificate.is_held else "complete" if certificate.holds else "incomplete",
-            "images_per_s": certificate.images_per_s,
-            "certificate": certificate.document(),
-            "finished_at": utc_now(),
-        } | {str(outcome): count for outcome, count in certificate.outcomes.items()}
-        self._transact(lambda connection: _close_scan(connection, certificate, row))
+        self._transact(lambda connection: _close_scan(connection, certificate))
 
     def is_known(self, scan_id: str) -> bool:
         """Whether the scan has been opened before."""
@@ -179,7 +174,9 @@ class ScanRepository:
     def images_per_day(self, days: int = 7) -> float | None:
         """Images that got a score, a day, over the last `days` with scans that ended in them; None without any."""
         query = select(func.sum(scans.c.predicted + scans.c.reused), func.min(scans.c.finished_at)).where(
-            scans.c.finished_at >= naive_utc(datetime.now(UTC) - timedelta(days=days))
+            scans.c.finished_at >= naive_utc(datetime.now(UTC) - timedelta(days=days)),
+            # What a scan in shards has scored is counted in the rows of its shards.
+            scans.c.number.not_in(select(shards.c.scan_number)),
         )
         scored, first = self._transact(lambda connection: connection.execute(query).one())
         if first is None:
@@ -216,8 +213,9 @@ def is_living() -> ColumnElement[bool]:
     return leases.c.lease_until >= _from_now(-_GRACE_S)
 
 
-def _open_scan(connection: Connection, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
-    row: dict[str, Any] = {
+def _row_of(request: ScanRequest, model_version: int, threshold: float) -> dict[str, Any]:
+    """The columns of a scan that begins."""
+    return {
         "bucket": request.bucket,
         "prefix": request.prefix.encode(),
         "source_digest": request.source_digest,
@@ -232,15 +230,28 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
         "started_at": utc_now(),
         "finished_at": None,
     } | dict.fromkeys(COUNT_COLUMNS, 0)
-    # Of two that open it at once, one inserts; both then queue up for its lock.
+
+
+def insert_scan(connection: Connection, request: ScanRequest, model_version: int, threshold: float) -> None:
+    """Have a row of that scan. Of two that do so at once, one inserts; both then queue up for its lock."""
+    row = _row_of(request, model_version, threshold)
     first = insert(scans).values(scan_id=request.scan_id, run_number=0, **row)
     connection.execute(first.on_duplicate_key_update(scan_id=scans.c.scan_id))
+
+
+def _open_scan(connection: Connection, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
+    row = _row_of(request, model_version, threshold)
+    insert_scan(connection, request, model_version, threshold)
     columns = (scans.c.bucket, scans.c.prefix, scans.c.number, scans.c.run_number, scans.c.request)
     known = connection.execute(select(*columns).where(scans.c.scan_id == request.scan_id).with_for_update()).one()
     if (known.bucket, known.prefix) != (request.bucket, request.prefix.encode()):
         raise ContractError(
             f"scan {request.scan_id} was of s3://{known.bucket}/{known.prefix.decode()}: resume it with the same "
             "bucket and prefix, or leave --scan-id away"
+        )
+    if not known.run_number and connection.execute(select(shards).where(shards.c.scan_number == known.number)).first():
+        raise ContractError(
+            f"scan {request.scan_id} is cut into shards: scan each of them with --shard-of, or leave --scan-id away"
         )
     # Its counts would be those of two shards. An older release wrote no range, and knew of none.
     keys = KeyRange(**known.request.get("key_range", {}))
@@ -270,13 +281,35 @@ def _from_now(seconds: float) -> ColumnElement[datetime]:
     return func.timestampadd(text("MICROSECOND"), int(seconds * 1e6), _NOW)
 
 
-def _close_scan(connection: Connection, certificate: Certificate, row: dict[str, Any]) -> None:
-    query = select(scans.c.number, scans.c.run_number).where(scans.c.scan_id == certificate.scan_id)
+def _closing_row(certificate: Certificate) -> dict[str, Any]:
+    """The columns of a scan that ends with that certificate."""
+    return {
+        "listed": certificate.listed,
+        "state": "held" if certificate.is_held else "complete" if certificate.holds else "incomplete",
+        "images_per_s": certificate.images_per_s,
+        "certificate": certificate.document(),
+        "finished_at": utc_now(),
+    } | {str(outcome): count for outcome, count in certificate.outcomes.items()}
+
+
+def store_sum(connection: Connection, certificate: Certificate) -> None:
+    """Keep the certificate of a scan in shards, whose row is locked, as that of the whole."""
+    mine = update(scans).where(scans.c.scan_id == certificate.scan_id)
+    connection.execute(mine.values(_closing_row(certificate)))
+
+
+def _close_scan(connection: Connection, certificate: Certificate) -> None:
+    columns = (scans.c.number, scans.c.run_number, scans.c.request)
+    query = select(*columns).where(scans.c.scan_id == certificate.scan_id)
     found = connection.execute(query.with_for_update()).first()
     if found is None:
         raise ContractError(f"scan {certificate.scan_id} is not in MySQL: its certificate cannot be stored")
     refuse_superseded(certificate.scan_id, found.run_number, certificate.run_number)
     connection.execute(delete(leases).where(leases.c.scan_number == found.number))
+    row = _closing_row(certificate)
+    if certificate.rest_after is not None and certificate.holds:
+        leave_rest(connection, certificate)
+        row |= {"request": found.request | {"key_range": dataclasses.asdict(certificate.key_range)}}
     connection.execute(update(scans).where(scans.c.number == found.number).values(row))
     if certificate.is_held:
         hold(connection, FencingToken(found.number, found.run_number), certificate.held)

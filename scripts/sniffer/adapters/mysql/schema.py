@@ -177,6 +177,33 @@ leases = Table(
     info={"doc": "Which scans are running now: one row for each scan that has not ended."},
 )
 
+shards = Table(
+    "shards",
+    metadata,
+    Column("scan_number", BigInteger, primary_key=True, autoincrement=False, doc="the whole scan, as in `scans`"),
+    Column("shard", Integer, primary_key=True, autoincrement=False, doc="counts up from 1, in the order of the keys"),
+    Column(
+        "part",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        doc="1, or one more for what the part before it, which ended early, has left over",
+    ),
+    Column("after_key", VARBINARY(1024), doc="only keys after this one; empty: from the first"),
+    Column("up_to_key", VARBINARY(1024), doc="and up to this one; empty: to the last"),
+    Column("planned_keys", BigInteger, doc="about how many keys; 0 for what a part has left over"),
+    Column(
+        "part_scan_id",
+        String(120),
+        doc="its own scan, as in `scans`, which has its state, its runs and its counts; not there: nobody has begun",
+    ),
+    Column("planned_at", DATETIME(fsp=6), doc="UTC"),
+    info={
+        "doc": "Into which ranges of keys a scan was cut: they tile all keys. The row of the whole in `scans` is "
+        "`running` until all of them are complete and certified together."
+    },
+)
+
 tallies = Table(
     "tallies",
     metadata,

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sniffer.adapters.mysql.migration_steps import has_column
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 HOLDS = """
     CREATE TABLE IF NOT EXISTS holds (

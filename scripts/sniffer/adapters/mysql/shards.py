@@ -1,0 +1,150 @@
+"""MySQL: scans in shards, from their plan to their certificate. Every method is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.mysql import insert
+
+from sniffer.adapters.mysql.scans import insert_scan, store_sum
+from sniffer.adapters.mysql.schema import scans, shards
+from sniffer.adapters.mysql.transactions import Transactions, utc_now
+from sniffer.core.errors import ContractError, IncompleteScan
+from sniffer.core.key_ranges import KeyRange
+from sniffer.core.records import Certificate, ScanRequest
+from sniffer.core.shard_records import PLANNED, ShardedScan, ShardPart, part_scan_id
+
+AddUp = Callable[[ScanRequest, Sequence[Certificate]], Certificate]
+"""From what was asked of the whole, and the certificates of all parts, to that of the whole."""
+
+
+class ShardRepository:
+    """Which shards a scan was cut into, and what became of each."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transact = transactions.transact
+
+    def plan(
+        self, request: ScanRequest, model_version: int, threshold: float, ranges: Sequence[tuple[KeyRange, int]]
+    ) -> ShardedScan:
+        """Keep the ranges, with about how many keys each has, as the shards of that scan, unless it has some already.
+
+        Returns those that are stored. ContractError when the id is of a scan in one piece, or of other flags.
+        """
+
+        def plan(connection: Connection) -> ShardedScan:
+            insert_scan(connection, request, model_version, threshold)
+            number = connection.execute(
+                select(scans.c.number).where(scans.c.scan_id == request.scan_id).with_for_update()
+            ).scalar_one()
+            known = _stored(connection, request.scan_id)
+            if known is None:
+                _insert(connection, number, request.scan_id, ranges)
+                known = _stored(connection, request.scan_id)
+            if known is None:
+                raise ContractError(f"scan {request.scan_id} has no shards: a plan has at least one")
+            return known
+
+        return self._transact(plan)
+
+    def find(self, scan_id: str) -> ShardedScan | None:
+        """The stored shards of that scan; None when it has none."""
+        return self._transact(lambda connection: _stored(connection, scan_id))
+
+    def certify(self, scan_id: str, add_up: AddUp) -> Certificate:
+        """Add up the certificates of all parts, and store the sum as that of the whole.
+
+        No part can begin again meanwhile. IncompleteScan while one of them is not complete; ContractError when the
+        scan has no shards. Raises what `add_up` raises.
+        """
+
+        def certify(connection: Connection) -> Certificate:
+            connection.execute(select(scans.c.number).where(scans.c.scan_id == scan_id).with_for_update())
+            known = _stored(connection, scan_id)
+            if known is None:
+                raise ContractError(f"scan {scan_id} has no shards in MySQL: plan them with `sniffer plan`")
+            query = select(scans.c.scan_id, scans.c.certificate, scans.c.state).where(
+                scans.c.scan_id.in_([part.scan_id for part in known.parts])
+            )
+            found = {row.scan_id: row for row in connection.execute(query.with_for_update(read=True))}
+            open_parts = [
+                part for part in known.parts if part.scan_id not in found or found[part.scan_id].state != "complete"
+            ]
+            if open_parts:
+                raise IncompleteScan(_what_is_left(scan_id, known, open_parts))
+            parts = [Certificate.parse(found[part.scan_id].certificate) for part in known.parts]
+            certificate = add_up(known.request, parts)
+            store_sum(connection, certificate)
+            return certificate
+
+        return self._transact(certify)
+
+
+def _what_is_left(scan_id: str, known: ShardedScan, open_parts: Sequence[ShardPart]) -> str:
+    first = open_parts[0]
+    state = "nobody has begun it" if first.state == PLANNED else f"its state is `{first.state}`"
+    return (
+        f"scan {scan_id}: {len(open_parts)} of {len(known.parts)} parts are not complete, the first of them {first}: "
+        f"{state}. Scan what is left: `sniffer scan --shard-of {scan_id} --shard {first.shard}`"
+    )
+
+
+def _insert(connection: Connection, number: int, scan_id: str, ranges: Sequence[tuple[KeyRange, int]]) -> None:
+    begun = connection.execute(select(scans.c.run_number).where(scans.c.number == number)).scalar_one()
+    if begun:
+        raise ContractError(f"scan {scan_id} was begun in one piece: go on so, or give another --scan-id")
+    rows: list[dict[str, Any]] = [
+        {
+            "scan_number": number,
+            "shard": shard,
+            "part": 1,
+            "after_key": key_range.after.encode(),
+            "up_to_key": None if key_range.up_to is None else key_range.up_to.encode(),
+            "planned_keys": keys,
+            "part_scan_id": part_scan_id(scan_id, shard, 1),
+            "planned_at": utc_now(),
+        }
+        for shard, (key_range, keys) in enumerate(ranges, 1)
+    ]
+    connection.execute(insert(shards).values(rows))
+
+
+def _stored(connection: Connection, scan_id: str) -> ShardedScan | None:
+    whole = select(scans.c.number, scans.c.request, scans.c.model_version).where(scans.c.scan_id == scan_id)
+    known = connection.execute(whole).first()
+    if known is None:
+        return None
+    query = (
+        select(shards, scans.c.state, scans.c.run_number, scans.c.listed)
+        .join_from(shards, scans, scans.c.scan_id == shards.c.part_scan_id, isouter=True)
+        .where(shards.c.scan_number == known.number)
+        .order_by(shards.c.shard, shards.c.part)
+    )
+    parts = tuple(
+        ShardPart(
+            shard=row.shard,
+            part=row.part,
+            key_range=KeyRange(row.after_key.decode(), None if row.up_to_key is None else row.up_to_key.decode()),
+            keys=row.planned_keys,
+            scan_id=row.part_scan_id,
+            state=row.state or PLANNED,
+            runs=row.run_number or 0,
+            listed=row.listed or 0,
+        )
+        for row in connection.execute(query)
+    )
+    return ShardedScan(_request(known.request), known.model_version, parts) if parts else None
+
+
+def _request(document: Mapping[str, Any]) -> ScanRequest:
+    """The inverse of what row_of() writes. What an older release did not write has its default."""
+    values = dict(document)
+    for name in ("since", "until", "late_before"):
+        values[name] = datetime.fromisoformat(values[name]) if values.get(name) else None
+    for name in ("include", "exclude", "late_prefixes"):
+        values[name] = tuple(values.get(name, ()))
+    values["key_range"] = KeyRange(**values.get("key_range", {}))
+    return ScanRequest(**values)

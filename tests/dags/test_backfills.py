@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.scheduled_runs import Scheduler, make_night, serialized_dag
 
 from sniffer_airflow.names import name_of_run
 from sniffer_airflow.scan.plan import scan_id_of
@@ -88,37 +88,6 @@ def backfill(airflow: None) -> Backfill:
     return make
 
 
-def serialized_dag(session: Any) -> Any:
-    from airflow.models.serialized_dag import SerializedDagModel
-
-    return session.scalar(SerializedDagModel.latest_item_select_object(DAG_ID)).dag  # type: ignore[no-untyped-call]
-
-
-def make_night(day: datetime, state: str = "success") -> Any:
-    """The night's run for that day, as the scheduler makes it."""
-    from airflow.utils.session import create_session
-    from airflow.utils.state import DagRunState
-    from airflow.utils.types import DagRunTriggeredByType, DagRunType
-
-    with create_session() as session:
-        dag = serialized_dag(session)
-        end = day + timedelta(days=1)
-        run = dag.create_dagrun(
-            run_id=f"scheduled__{end.isoformat()}",
-            logical_date=day,
-            data_interval=(day, end),
-            run_after=end,
-            run_type=DagRunType.SCHEDULED,
-            triggered_by=DagRunTriggeredByType.TIMETABLE,
-            state=DagRunState(state),
-            start_date=end,
-            session=session,
-        )
-        session.flush()
-        session.expunge_all()
-    return run
-
-
 def intervals(runs: list[Any]) -> list[tuple[datetime, datetime]]:
     return [(run.data_interval_start, run.data_interval_end) for run in runs]
 
@@ -127,7 +96,7 @@ WHOLE_DAYS = [(day, day + timedelta(days=1)) for day in DAYS]
 
 
 def test_a_second_bucket_has_runs_of_its_own_for_days_that_have_nights(backfill: Backfill) -> None:
-    nights = [make_night(day, state) for day, state in zip(DAYS, ("success", "failed", "success"), strict=True)]
+    nights = [make_night(DAG_ID, day, state) for day, state in zip(DAYS, ("success", "failed", "success"), strict=True)]
     first = backfill(conf={"bucket": "first"})
     second = backfill(conf={"bucket": "s3://second/{{ ds }}/"})
     assert intervals(first) == intervals(second) == WHOLE_DAYS
@@ -169,11 +138,11 @@ def test_nights_come_in_turn_whatever_was_backfilled(backfill: Backfill) -> None
     from airflow.utils.session import create_session
 
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    make_night(today - timedelta(days=1))
+    make_night(DAG_ID, today - timedelta(days=1))
     [run] = backfill(today - timedelta(days=1), today)
     with create_session() as session:
         model: Any = session.get(DagModel, DAG_ID)
-        model.calculate_dagrun_date_fields(serialized_dag(session), reference_run=read_run(run.run_id))
+        model.calculate_dagrun_date_fields(serialized_dag(session, DAG_ID), reference_run=read_run(run.run_id))
         assert (model.next_dagrun, model.next_dagrun_create_after) == (today, today + timedelta(days=1))
 
 
@@ -184,63 +153,13 @@ def test_no_night_waits_for_a_backfill(backfill: Backfill) -> None:
     scheduler.end_plans(skip="scan")
     scheduler.turn()
     assert scheduler.queued()["scan_backfill"] == 2
-    night = make_night(FIRST + timedelta(days=30), "queued")
+    night = make_night(DAG_ID, FIRST + timedelta(days=30), "queued")
     scheduler.turn()
     scheduler.end_plans(skip="scan_backfill", run_id=night.run_id)
     scheduler.turn()
     assert scheduler.queued()["scan_backfill"] == 2
     assert scheduler.queued()["scan"] == 1
     assert len(runs) == 30
-
-
-class Scheduler:
-    """Airflow's scheduler, one turn at a time, with an executor that takes tasks and starts none."""
-
-    def __init__(self) -> None:
-        from airflow.executors.base_executor import BaseExecutor
-        from airflow.jobs.job import Job
-        from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
-
-        class TakesAll(BaseExecutor):
-            def queue_workload(self, workload: Any, session: Any) -> None: ...
-
-        executor = TakesAll()
-        job = Job()  # type: ignore[no-untyped-call]
-        job.executor = executor
-        self._runner = SchedulerJobRunner(job=job, executors=[executor])
-
-    def turn(self) -> None:
-        """As often as it takes from a run's being queued to its tasks' being so."""
-        from airflow.utils.session import create_session
-
-        for _ in range(3):
-            with create_session() as session:
-                self._runner._do_scheduling(session)
-
-    def queued(self) -> Counter[str]:
-        """How many tasks of each id wait for the executor's worker or are with it."""
-        from airflow.models.taskinstance import TaskInstance
-        from airflow.utils.session import create_session
-
-        with create_session() as session:
-            query = session.query(TaskInstance.task_id).where(TaskInstance.state == "queued")
-            return Counter(row[0] for row in query)
-
-    def end_plans(self, *, skip: str, run_id: str | None = None) -> None:
-        """What workers do: each `plan` that was queued succeeds and skips a task."""
-        from airflow.models.taskinstance import TaskInstance
-        from airflow.utils.session import create_session
-
-        with create_session() as session:
-            query = session.query(TaskInstance).where(TaskInstance.task_id == "plan", TaskInstance.state == "queued")
-            plans = [plan for plan in query if run_id in (None, plan.run_id)]
-            assert plans
-            for plan in plans:
-                plan.state = "success"
-                other = session.query(TaskInstance).where(
-                    TaskInstance.run_id == plan.run_id, TaskInstance.task_id == skip
-                )
-                other.one().state = "skipped"
 
 
 def read_run(run_id: str) -> Any:

@@ -121,11 +121,13 @@ def _judged(run: NightRun, now: datetime, late_after: timedelta, *, is_paused: b
         limit = run.due_at + late_after
         return (LATE, f"still {run.state}, due by {limit.isoformat()}") if now > limit else (RUNNING, "")
     problems = [problem for scan in run.scans if scan.certificate is not None for problem in scan.certificate.problems]
+    holds = not problems and all(scan.state == COMPLETE and scan.certificate is not None for scan in run.scans)
     if run.state != _SUCCESS:
-        return FAILED, "; ".join(problems) or "the log of its failed task says why"
+        mended = "its certificate holds by now: clear the failed task" if run.scans and holds else ""
+        return FAILED, "; ".join(problems) or mended or "the log of its failed task says why"
     # No task is believed by its state alone.
     if not run.scans:
         return FAILED, "Airflow calls the run a success, but MySQL has no scan of it"
-    if problems or any(scan.state != COMPLETE or scan.certificate is None for scan in run.scans):
+    if not holds:
         return FAILED, "; ".join(["Airflow calls the run a success, but its certificate does not hold", *problems])
     return HOLDS, ""

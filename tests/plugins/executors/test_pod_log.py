@@ -24,7 +24,9 @@ from support.http_server import HttpAnswer, HttpRequest, HttpServer
 from support.programs import eventually
 from support.task_log import TaskLog
 
+from sniffer.core.errors import SettingsError
 from sniffer.core.log_entries import LogEntry
+from sniffer_airflow.executors.choose import program
 from sniffer_airflow.executors.pod import PodProgramOperator
 
 AT = "2026-11-05T00:00:0{}.000000000Z"
@@ -176,6 +178,19 @@ def test_our_programs_in_pods_log_as_json(repository: Path) -> None:
     built = PodProgramOperator(task_id="scan", module="sniffer.scan").build_pod_request_obj(dry_run=True)
     [base] = [each for each in built.spec.containers if each.name == "base"]
     assert {each.name: each.value for each in base.env}["SNIFFER_LOG_FORMAT"] == "json"
+
+
+def test_what_a_source_tells_its_program_is_in_the_pod_s_environment_but_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SNIFFER_RUN_IN", "pods")
+    role = {"SNIFFER_ASSUME_ROLE": "arn:aws:iam::111122223333:role/r", "AWS_REGION": "eu-west-1"}
+    operator = program(task_id="scan", module="sniffer.scan", arguments=[], environ=role)
+    assert isinstance(operator, PodProgramOperator)
+    [base] = [each for each in operator.build_pod_request_obj(dry_run=True).spec.containers if each.name == "base"]
+    assert role.items() <= {each.name: each.value for each in base.env}.items()
+    with pytest.raises(SettingsError, match="the Connection aws_eu cannot be given to a pod .*name a role"):
+        program(task_id="scan", module="sniffer.scan", aws_connection="aws_eu")
 
 
 def built(**changes: Any) -> client.V1Pod:

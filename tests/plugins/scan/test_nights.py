@@ -47,6 +47,7 @@ def judged(*runs: NightRun, hours: float = 5, is_paused: bool = False) -> Source
         ("success", (recorded("complete", GOOD),), 5, "holds", ""),
         ("failed", (recorded("incomplete", BAD),), 5, "failed", "3 of 3 images failed"),
         ("failed", (), 5, "failed", "the log of its failed task says why"),
+        ("failed", (recorded("complete", GOOD),), 5, "failed", "its certificate holds by now: clear the failed task"),
         ("success", (), 5, "failed", "MySQL has no scan of it"),
         ("success", (recorded("incomplete", BAD),), 5, "failed", "does not hold; 3 of 3 images failed"),
         ("success", (recorded("complete", GOOD), recorded("running")), 5, "failed", "does not hold"),

@@ -77,12 +77,24 @@ WROTE = "Operation cannot be fulfilled on configmaps: the object has been modifi
         refusal(409, "configmaps already exists", reason="AlreadyExists", details={"name": "x"}),
         HttpAnswer(200, b"<html>please sign in</html>", [("Content-Type", "text/html")]),
         *(HttpAnswer(status, b"<html>no</html>", [("Content-Type", "text/html")]) for status in (401, 403, 404, 422)),
+        *(HttpAnswer(status, b"\xff\xfe", [("Content-Type", "text/html")]) for status in (200, 404)),
+        HttpAnswer(200, b"{}", [("Content-Type", "application/json; charset=klingon")]),
         HttpAnswer(404, b"404 page not found", [("Content-Type", "text/plain")]),
         HttpAnswer(404, b'{"error": "no such route"}', [("Content-Type", "application/json")]),
     ],
     ids=[
         *("429", "500", "504", "written meanwhile", "made meanwhile", "a proxy's page"),
-        *("its 401", "its 403", "its 404", "its 422", "its plain 404", "its 404 in JSON"),
+        *(
+            "its 401",
+            "its 403",
+            "its 404",
+            "its 422",
+            "its bytes",
+            "its 404 of bytes",
+            "its charset",
+            "its plain 404",
+            "its 404 in JSON",
+        ),
     ],
 )
 def test_what_passes_is_asked_again(

@@ -222,6 +222,9 @@ class KubernetesApi:
                 raise _Denied(_denial(error.status, f"{method} {path}", reason)) from error
             refusal = f"Kubernetes refuses {method} {path}: {error.status} {reason}"
             raise _Refused(error.status, refusal, is_owned=_is_owned(error), after_s=_after_s(error)) from error
+        except (UnicodeDecodeError, LookupError) as error:
+            # The client's own: of bytes that are no text, or a charset that does not exist.
+            raise RetryLater(f"{method} {path} is answered by a page, as a proxy's: {one_line(error, 80)}") from error
         if not isinstance(found, dict):
             raise RetryLater(f"{method} {path} is answered by no JSON object, as a proxy's page: {one_line(found, 80)}")
         return found

@@ -13,6 +13,9 @@ from typing import Any, Protocol
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowRuntimeError
 from kubernetes import client as k8s_client
+from urllib3.exceptions import HTTPError
+
+from sniffer.core.text import one_line
 
 _SELECTOR = "kubernetes_pod_operator=True"
 """A label that Airflow gives to the pods of its operator. Its labels of run and task are shortened: not to be read."""
@@ -79,5 +82,7 @@ def remove_orphans(api: k8s_client.CoreV1Api, namespace: str, states: States, lo
             api.delete_namespaced_pod(name, namespace)
     except k8s_client.ApiException as error:
         log.warning("Pods that have outlived their task cannot be deleted: %s %s", error.status, error.reason)
+    except HTTPError as error:
+        log.warning("Pods that have outlived their task cannot be looked for: %s", one_line(error))
     except AirflowRuntimeError as error:
         log.warning("Airflow does not say which pods have outlived their task: %s", error)

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import PodLaunchFailedException
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
-from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException, PodManager
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from kubernetes import client as k8s_client
 from kubernetes.client import models as k8s
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.text import one_line
 from sniffer.core.variables import DATABASE_URL
 from sniffer_airflow.executors.failures import failure
 from sniffer_airflow.executors.log_position import LogPosition
+from sniffer_airflow.executors.lost_pods import LostPods, PodLost, why_pending
 from sniffer_airflow.executors.orphans import Owner, remove_orphans
 from sniffer_airflow.executors.patient_client import PatientClient
 from sniffer_airflow.executors.program import RESULT_FLAG, words_of
@@ -68,12 +71,20 @@ class _Pods(PodManager):
         self._take_line = take_line
         self._stopped = stopped
         self._positions = positions
+        self._lost = LostPods()
+        self.last_seen: k8s.V1Pod | None = None
 
     def read_pod(self, pod: k8s.V1Pod) -> k8s.V1Pod:
-        """The pod now; raises AirflowException once the task was stopped, since its pod may be seen for long after."""
+        """The pod now; raises PodLost when its node is lost.
+
+        Raises AirflowException once the task was stopped, since its pod may be seen for long after.
+        """
         if reason := self._stopped():
             raise AirflowException(reason)
-        return super().read_pod(pod)
+        found = super().read_pod(pod)
+        self.last_seen = found
+        self._lost.check(found)
+        return found
 
     def read_pod_logs(self, pod: k8s.V1Pod, container_name: str, *args: Any, **kwargs: Any) -> Any:
         """The lines of the log that were not read before."""
@@ -143,7 +154,7 @@ class PodProgramOperator(KubernetesPodOperator):
         return k8s_client.CoreV1Api(PatientClient(super().client.api_client))
 
     @cached_property
-    def pod_manager(self) -> PodManager:
+    def pod_manager(self) -> _Pods:
         """The access to the pod, which hands its log over to us; a new one goes on where the last one stopped."""
         return _Pods(self.client, self.callbacks, self._take_line, self._stopped, self._positions)
 
@@ -157,13 +168,27 @@ class PodProgramOperator(KubernetesPodOperator):
         """Run the pod to its end; see the class."""
         try:
             result = super().execute(context)
-        except Exception:
+        except Exception as error:
             if reason := self._stopped():
                 raise AirflowException(reason) from None
+            if never_ran := self._never_ran(error):
+                raise AirflowException(never_ran) from None
             raise
         if not isinstance(result, dict):
             raise AirflowFailException(f"{self.module} succeeded but wrote no JSON object to its {RESULT_FLAG} file")
         return {name: value for name, value in result.items() if name not in self.leave_out}
+
+    def _never_ran(self, error: BaseException) -> str | None:
+        """What the clean-up's error hides: that the pod was lost, or why it has not started. None for any other."""
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, PodLost):
+                return str(cause)
+            if isinstance(cause, PodLaunchTimeoutException | PodLaunchFailedException):
+                pod, said = self.pod_manager.last_seen, one_line(cause)
+                return f"{said} It waits for this: {why}" if (why := why_pending(pod)) else said
+            cause = cause.__context__
+        return None
 
     def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> k8s.V1Pod:
         """The pod, with the flag for the result; Airflow's side-car runs our own image, so that no other is needed."""

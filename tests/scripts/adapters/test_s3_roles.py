@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import boto3
 import pytest
+from support.accounts import ROLE, two_accounts
 
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.core.errors import SettingsError
 from sniffer_local.s3 import S3, aws_environ
 
-OTHER_ACCOUNT = "111122223333"
-ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/reads-images"
 BYTES = b"not ours"
 
 
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """An S3 and an STS with a bucket of ours, and one of another account that only its roles may read."""
-    server = S3(tmp_path_factory.mktemp("accounts"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
-        server.start()
-    server.client().create_bucket(Bucket="ours")
-    theirs = client_of(server, OTHER_ACCOUNT)
-    theirs.create_bucket(Bucket="theirs")
-    theirs.put_object(Bucket="theirs", Key="a.jpg", Body=BYTES)
-    yield server
-    server.stop()
-
-
-def client_of(server: S3, account: str) -> Any:
-    """A client of a role in that account."""
-    environ = aws_environ(server.port)
-    keys = (environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"])
-    more: Any = {"endpoint_url": server.endpoint_url, "region_name": "us-east-1"}
-    sts = boto3.client("sts", aws_access_key_id=keys[0], aws_secret_access_key=keys[1], **more)
-    given = sts.assume_role(RoleArn=f"arn:aws:iam::{account}:role/owner", RoleSessionName="setup")["Credentials"]
-    return boto3.client(
-        "s3",
-        aws_access_key_id=given["AccessKeyId"],
-        aws_secret_access_key=given["SecretAccessKey"],
-        aws_session_token=given["SessionToken"],
-        **more,
-    )
+    """An S3 and an STS with a bucket of ours, and one of another account."""
+    with two_accounts(tmp_path_factory.mktemp("accounts"), BYTES) as server:
+        yield server
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ BOMBS: Mapping[str, Callable[[], bytes]] = {
     "run lengths": lambda: run_lengths(5000, 40 * MIB),
     "short run lengths": lambda: run_lengths(5000, 3 * MIB),
     "a gzip": lambda: gzip.compress(bytes(2000 * MIB), 9),
-    "a size in JPEG XL": lambda: jxl(7000),
+    "a size in JPEG XL": lambda: jxl(7450),
     "a large size in JPEG XL": lambda: jxl(1 << 29),
     "tiles of a JPEG 2000": lambda: jpeg2000(8000, 2),
     "a size in JPEG 2000": lambda: jpeg2000(60_000, 60_000),

@@ -70,7 +70,8 @@ CODES: Mapping[str, CodeMeaning] = {
     "over_cost_limit": CodeMeaning(
         Outcome.UNREADABLE,
         "decoding it would take, or took, more than 3 s of CPU or 1 GiB of memory: endless scans, tags or blocks",
-        "nothing; it is an attack, or a picture of a size that no viewer opens",
+        "as a rule nothing: it is an attack. A picture that is merely large (a WebP over 44 megapixels, a JPEG XL "
+        "over 55, or over 19 if it is lossless) passes as a JPEG: convert it before the upload, if you can",
     ),
     "not_an_image": CodeMeaning(
         Outcome.UNREADABLE, "HTML, JSON, text, a video, an archive, …; the message says which", "nothing"
@@ -81,7 +82,9 @@ CODES: Mapping[str, CodeMeaning] = {
         "nothing; convert it before the upload, if you can",
     ),
     "truncated": CodeMeaning(
-        Outcome.UNREADABLE, "the file ends before anything of the picture can be shown", "nothing; upload it again"
+        Outcome.UNREADABLE,
+        "the file ends before anything of the picture can be shown; or it is an AVIF, HEIC or JPEG XL that ends early",
+        "nothing; upload it again",
     ),
     "corrupt": CodeMeaning(
         Outcome.UNREADABLE, "damaged in another way; the message has the decoder's words", "nothing; upload it again"

@@ -11,5 +11,5 @@ PREPROCESSING_VERSION = f"2-draft-bilinear-pillow{pillow_version.split('.')[0]}"
 Pillow's major version, which may change its decoders."""
 
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 """Rises when a release decodes more than the one before: what was unreadable is then tried again."""

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from sniffer.adapters.images.formats.exif import orientation_of
 from sniffer.adapters.images.survey import MAX_PROFILE_BYTES, MAX_STEPS, Cost, Malformed, Survey, sample, too_many
 
-# Measured, on the safe side: the decoder's canvas is held four times on the way into Pillow.
+# Measured, on the safe side: the decoder's canvas is held four times on the way into Pillow. Lossless pixels are kept
+# once more while they are decoded; of lossy ones a few rows are.
 _PIXEL_S = 25e-9
 _PIXEL_BYTES = 20
+_LOSSY_PIXEL_BYTES = 17
 _METADATA, _ALPHA, _ANIMATION = 0x2C, 0x10, 0x02
 _MARK = b"\xff" * 8
 _STILL = (b"VP8 ", b"VP8L")
@@ -44,11 +46,13 @@ def survey_webp(data: bytes, max_pixels: int) -> Survey:
     chosen = sample(len(frames), pixels, max_pixels) if frames else (0,)
     kept = [chunk for chunk in picture if chunk.name != b"ANMF"] + [frames[index] for index in chosen if frames]
     head = [dataclasses.replace(chunks[b"VP8X"], body=_quiet(chunks[b"VP8X"].body))] if b"VP8X" in chunks else []
+    is_lossy = {chunk.name for chunk in picture} == {b"VP8 "}
+    pixel_bytes = _LOSSY_PIXEL_BYTES if is_lossy else _PIXEL_BYTES
     return Survey(
         "WebP",
         _assembled(head + kept, b""),
         size,
-        Cost(pixels * len(chosen), times * pixels * len(chosen) * _PIXEL_S, times * pixels * _PIXEL_BYTES),
+        Cost(pixels * len(chosen), times * pixels * len(chosen) * _PIXEL_S, times * pixels * pixel_bytes),
         frames=tuple(index + 1 for index in chosen),
         orientation=orientation_of(chunks[b"EXIF"].body) if b"EXIF" in chunks else 1,
         profile=chunks[b"ICCP"].body[:MAX_PROFILE_BYTES] if b"ICCP" in chunks else None,

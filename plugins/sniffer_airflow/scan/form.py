@@ -111,6 +111,8 @@ class ScanForm:
 
 
 _RULES = ("include", "exclude", "allow_empty", "look_back_days")
+COUNTS = ("limit", "consumers")
+"""Fields of the form that a table of sources gives other defaults."""
 _EXAMPLE = '{"exclude": [".html", ".json"], "allow_empty": true}'
 
 
@@ -164,18 +166,16 @@ def scan_params() -> dict[str, Param]:
     return _fields(_Today(_bucket_help(bucket), _prefix_default(prefix), _allow_empty_now(more)))
 
 
-def source_params(name: str, nightly: NightlyTarget, limit: int | None, consumers: int | None) -> dict[str, Param]:
+def source_params(name: str, nightly: NightlyTarget, defaults: Mapping[str, int]) -> dict[str, Param]:
     """The form of a source's DAG: bucket and prefix are the source's own. The defaults mean: as every night."""
     fields = _without_target(_fields(_Today(allow_empty=nightly.allow_empty, rules=f"the source {name}", nightly="")))
-    for field, value in {"limit": limit, "consumers": consumers}.items():
-        fields[field] = Param(value, schema=fields[field].schema)
-    return fields
+    return fields | {field: Param(value, schema=fields[field].schema) for field, value in defaults.items()}
 
 
 def nightly_fields() -> dict[str, Param]:
     """Those fields of the form that a table of sources may have."""
     fields = _fields(_UNSEEN)
-    return {name: in_variable(fields[name]) for name in ("bucket", "prefix", *_RULES, "limit", "consumers")}
+    return {name: in_variable(fields[name]) for name in ("bucket", "prefix", *_RULES, *COUNTS)}
 
 
 def _without_target(fields: Mapping[str, Param]) -> dict[str, Param]:

@@ -75,7 +75,7 @@ def night_of(
     lines: list[SourceNight] = []
     for run in runs:
         state, detail = _judged(run, now, late_after, is_paused=is_paused)
-        certificates = [scan.certificate for scan in run.scans if scan.certificate is not None]
+        certificates = [scan.certificate for scan in _wholes(run.scans) if scan.certificate is not None]
         lines.append(
             SourceNight(
                 source,
@@ -121,7 +121,7 @@ def _judged(run: NightRun, now: datetime, late_after: timedelta, *, is_paused: b
         limit = run.due_at + late_after
         return (LATE, f"still {run.state}, due by {limit.isoformat()}") if now > limit else (RUNNING, "")
     problems = [problem for scan in run.scans if scan.certificate is not None for problem in scan.certificate.problems]
-    holds = not problems and all(scan.state == COMPLETE and scan.certificate is not None for scan in run.scans)
+    holds = all(scan.state == COMPLETE and scan.certificate is not None for scan in _wholes(run.scans))
     if run.state != _SUCCESS:
         mended = "its certificate holds by now: clear the failed task" if run.scans and holds else ""
         return FAILED, "; ".join(problems) or mended or "the log of its failed task says why"
@@ -131,3 +131,8 @@ def _judged(run: NightRun, now: datetime, late_after: timedelta, *, is_paused: b
     if not holds:
         return FAILED, "; ".join(["Airflow calls the run a success, but its certificate does not hold", *problems])
     return HOLDS, ""
+
+
+def _wholes(scans: Sequence[RecordedScan]) -> list[RecordedScan]:
+    """Those that are no shard of another, whose certificate is the sum; a shard's id begins with its scan's."""
+    return [scan for scan in scans if not any(scan.scan_id.startswith(f"{other.scan_id}.") for other in scans)]

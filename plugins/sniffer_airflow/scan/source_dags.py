@@ -49,7 +49,7 @@ def _dag_of(source: ScanSource, runbook: str) -> DAG:
     return scan_dag(
         source.dag_id,
         schedule=NightsAndBackfills(source.schedule),
-        params=source_params(source.name, source.nightly, source.limit, source.consumers),
+        params=source_params(source.name, source.nightly, source.form),
         description=one_line(
             f"Scan the source {source.name} for illegal drugs, every night or as it says: {target}", 200
         ),
@@ -70,7 +70,7 @@ def _dag_of_wrong(wrong: WrongSource, runbook: str) -> DAG:
     return scan_dag(
         dag_id_of(wrong.name),
         schedule=NightsAndBackfills(),
-        params=source_params(wrong.name, NightlyTarget(), None, None),
+        params=source_params(wrong.name, NightlyTarget(), {}),
         description=one_line(f"Scans nothing, every night, until its source is right: {wrong.problem}", 200),
         doc_md=f"### The source {wrong.name} is wrong\n\n{literally(wrong.problem)}\n\n{runbook}",
         more_tags=("source", "wrong"),

@@ -22,7 +22,7 @@ from sniffer.core.text import one_line
 from sniffer_airflow.forms.fields import Json, count_field, share_field, switch_field, text_field, text_rule
 from sniffer_airflow.forms.values import Values, check_value, checked
 from sniffer_airflow.pools import SCANS_AT_A_TIME
-from sniffer_airflow.scan.form import LOOK_BACK_DAYS, NightlyTarget, nightly_fields, split_s3_url
+from sniffer_airflow.scan.form import COUNTS, LOOK_BACK_DAYS, NightlyTarget, nightly_fields, split_s3_url
 from sniffer_airflow.scan.timetable import EVERY_NIGHT, NightsAndBackfills
 from sniffer_airflow.scan.window import is_dated
 
@@ -57,8 +57,8 @@ class ScanSource:
     """The AWS Connection whose credentials are used; empty: as `scan_bucket`."""
     environ: Mapping[str, str]
     """What else the program is told: role, region, who pays, budgets."""
-    limit: int | None
-    consumers: int | None
+    form: Mapping[str, int]
+    """Defaults of its DAG's form."""
     at_a_time: int
     late_after: timedelta
 
@@ -217,8 +217,7 @@ def _parse_source(entry: Json, name: str, place: str, *, in_pods: bool) -> ScanS
         schedule=schedule,
         connection=connection,
         environ=_environ(values, place),
-        limit=values.count("limit"),
-        consumers=values.count("consumers"),
+        form={name: count for name in COUNTS if (count := values.count(name)) is not None},
         at_a_time=values.count("at_a_time") or SCANS_AT_A_TIME,
         late_after=timedelta(hours=values.count("late_after_hours") or LATE_AFTER_HOURS),
     )

@@ -66,6 +66,18 @@ def test_one_run_is_judged_by_both(
     assert night.url == ("" if state is None else "http://airflow/r")
 
 
+def test_shards_count_by_the_certificate_of_the_whole() -> None:
+    part = RecordedScan("scan_a.r.b-1.1", "complete", GOOD)
+    early = RecordedScan("scan_a.r.b-1.2", "incomplete", BAD)
+    night = judged(NightRun(DUE, "r", "success", (recorded("complete", GOOD), part)))
+    assert (night.state, night.listed) == ("holds", 1200)
+    night = judged(NightRun(DUE, "r", "failed", (recorded("running"), part, early)))
+    assert (night.state, night.detail) == ("failed", "3 of 3 images failed")
+    night = judged(NightRun(DUE, "r", "running", (recorded("running"), RecordedScan("scan_a.r.b-1.2", "held", GOOD))))
+    assert night.state == "held"
+    assert judged(NightRun(DUE, "r", "success", (recorded("running"), part))).state == "failed"
+
+
 def test_a_pause_is_named() -> None:
     night = judged(NightRun(DUE, "r", None), hours=0.1, is_paused=True)
     assert (night.state, night.detail.partition(":")[0]) == ("missing", "its DAG is paused")

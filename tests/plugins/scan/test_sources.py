@@ -65,7 +65,8 @@ def test_every_field_of_a_source_arrives() -> None:
         "SNIFFER_GONE_BUDGET": "0.5",
         "SNIFFER_UNREADABLE_BUDGET": "1",
     }
-    assert (full.schedule, full.connection, full.limit, full.consumers) == ("30 3 * * *", "aws_partner", 1000, 3)
+    assert (full.schedule, full.connection) == ("30 3 * * *", "aws_partner")
+    assert full.form == {"limit": 1000, "consumers": 3}
     assert (full.at_a_time, full.late_after) == (3, timedelta(hours=2))
 
 

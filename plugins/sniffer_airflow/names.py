@@ -31,7 +31,7 @@ MODEL_BASE_VARIABLE = "sniffer_model_base"
 RETRAINING_VARIABLE = "sniffer_retraining"
 
 RETRAIN_DAG, EXPORT_DAG, ROLLOUT_DAG, SCAN_DAG = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
-WATCH_DAG = "watch_labels"
+WATCH_DAG, SUMMARY_DAG = "watch_labels", "scan_summary"
 
 APPROVAL_LIMIT = timedelta(hours=12)
 """How long `rollout_serving` waits for an approval."""
@@ -88,6 +88,16 @@ def shortened(full: str) -> str:
         return full
     digest = hashlib.sha256(full.encode()).hexdigest()[:12]
     return f"{plain[: _RUN_NAME_CHARS - len(digest) - 1]}-{digest}"
+
+
+def source_dag(name: str) -> str:
+    """The DAG that scans the source with that name."""
+    return f"scan_{name}"
+
+
+def is_scan(dag_id: str) -> bool:
+    """Whether the DAG scans a bucket: `scan_bucket`, and that of each source."""
+    return dag_id.startswith(source_dag("")) and dag_id != SUMMARY_DAG
 
 
 def form_of(dag_id: str) -> str:

@@ -17,16 +17,16 @@ from sniffer.core.report_page import without_mistakes
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.executors.results import model_version_in
-from sniffer_airflow.names import EXPORT_DAG, RETRAIN_DAG, ROLLOUT_DAG, SCAN_DAG
+from sniffer_airflow.names import EXPORT_DAG, RETRAIN_DAG, ROLLOUT_DAG, is_scan
 from sniffer_airflow.pages.message import HEADERS, message
 
 _VERSION_IN = {
     RETRAIN_DAG: ("gate",),
     EXPORT_DAG: ("export",),
     ROLLOUT_DAG: ("plan",),
-    SCAN_DAG: ("scan", "scan_backfill"),
 }
 """For each DAG, the tasks one of whose results names the model version."""
+_VERSION_IN_SCAN = ("scan", "scan_backfill")
 
 
 AnswerT = TypeVar("AnswerT")
@@ -69,9 +69,9 @@ def ask_registry(question: Callable[[ModelRegistry], AnswerT]) -> AnswerT:
 
 def report_of_run(dag_id: str, run_id: str, *, with_pictures: bool) -> HTMLResponse:
     """The report of the version that the run is about. The tab is on every run's page, also where there is none."""
-    if dag_id not in _VERSION_IN:
+    tasks = _VERSION_IN_SCAN if is_scan(dag_id) else _VERSION_IN.get(dag_id)
+    if tasks is None:
         return message(200, "No model report", f"Runs of {dag_id} are not about one model version.")
-    tasks = _VERSION_IN[dag_id]
     version = next(filter(None, (model_version_in(_result_of(dag_id, run_id, task)) for task in tasks)), None)
     if version is None:
         named = " or ".join(tasks)

@@ -7,10 +7,11 @@ from airflow.sdk import DAG
 from sniffer.core.errors import SettingsError
 from sniffer.core.text import one_line
 from sniffer_airflow.forms.fields import literally
+from sniffer_airflow.names import source_dag
 from sniffer_airflow.scan.form import NightlyTarget, source_params
 from sniffer_airflow.scan.graph import scan_dag
 from sniffer_airflow.scan.source_table import sources_now
-from sniffer_airflow.scan.sources import ScanSource, WrongSource, dag_id_of
+from sniffer_airflow.scan.sources import ScanSource, WrongSource
 from sniffer_airflow.scan.timetable import NightsAndBackfills
 
 
@@ -68,7 +69,7 @@ def _dag_of(source: ScanSource, runbook: str) -> DAG:
 
 def _dag_of_wrong(wrong: WrongSource, runbook: str) -> DAG:
     return scan_dag(
-        dag_id_of(wrong.name),
+        source_dag(wrong.name),
         schedule=NightsAndBackfills(),
         params=source_params(wrong.name, NightlyTarget(), {}),
         description=one_line(f"Scans nothing, every night, until its source is right: {wrong.problem}", 200),

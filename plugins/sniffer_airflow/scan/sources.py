@@ -21,6 +21,7 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.text import one_line
 from sniffer_airflow.forms.fields import Json, count_field, share_field, switch_field, text_field, text_rule
 from sniffer_airflow.forms.values import Values, check_value, checked
+from sniffer_airflow.names import source_dag
 from sniffer_airflow.pools import SCANS_AT_A_TIME
 from sniffer_airflow.scan.form import COUNTS, LOOK_BACK_DAYS, NightlyTarget, nightly_fields, split_s3_url
 from sniffer_airflow.scan.timetable import EVERY_NIGHT, NightsAndBackfills
@@ -65,7 +66,7 @@ class ScanSource:
     @property
     def dag_id(self) -> str:
         """The DAG that scans it."""
-        return dag_id_of(self.name)
+        return source_dag(self.name)
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,12 @@ class SourceTable:
     def target_of(self, dag_id: str) -> NightlyTarget:
         """What that DAG scans each night; SettingsError says what is wrong with its source, or that it is gone."""
         for wrong in self.wrong:
-            if wrong.name and dag_id_of(wrong.name) == dag_id:
+            if wrong.name and source_dag(wrong.name) == dag_id:
                 raise SettingsError(wrong.problem)
         for source in self.sources:
             if source.dag_id == dag_id:
                 return source.nightly
         raise SettingsError(f"the table of sources has none that {dag_id} could scan (any more)")
-
-
-def dag_id_of(name: str) -> str:
-    """The DAG of the source with that name."""
-    return f"scan_{name}"
 
 
 def parse_table(document: Json, place: str, *, in_pods: bool) -> SourceTable:

@@ -79,6 +79,11 @@ def test_each_source_has_a_dag_over_the_same_graph(parse: Parse) -> None:
         assert not [line for line in dag.doc_md.splitlines() if line.startswith("    ") and len(line) > 76]
 
 
+def test_a_task_makes_its_own_dag_alone(parse: Parse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "scan_partner")  # as Airflow's worker does
+    assert set(parse(UPLOADS, WRONG, PARTNER).dags) == {"scan_partner"}
+
+
 def test_a_schedule_survives_airflow_s_database(parse: Parse) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 

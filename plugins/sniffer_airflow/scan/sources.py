@@ -29,7 +29,7 @@ from sniffer_airflow.scan.window import is_dated
 
 SUMMARY_SCHEDULE = "0 6 * * *"
 LATE_AFTER_HOURS = 6
-MOST_SOURCES = 500
+MOST_SOURCES = 200
 EXAMPLE = '{"sources": [{"name": "uploads", "bucket": "my-images"}]}'
 
 _TAKEN = frozenset({"bucket", "sources", "summary"})
@@ -76,6 +76,11 @@ class WrongSource:
     name: str
     problem: str
 
+    @property
+    def dag_id(self) -> str:
+        """The DAG that says so; empty when there is none."""
+        return source_dag(self.name) if self.name else ""
+
 
 @dataclass(frozen=True)
 class SourceTable:
@@ -88,7 +93,7 @@ class SourceTable:
     def target_of(self, dag_id: str) -> NightlyTarget:
         """What that DAG scans each night; SettingsError says what is wrong with its source, or that it is gone."""
         for wrong in self.wrong:
-            if wrong.name and source_dag(wrong.name) == dag_id:
+            if wrong.dag_id == dag_id:
                 raise SettingsError(wrong.problem)
         for source in self.sources:
             if source.dag_id == dag_id:

@@ -18,7 +18,7 @@ from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.forms.variables import read_variable
-from sniffer_airflow.names import BUCKET_VARIABLE, SCAN_DAG, name_of_run, run_url, source_dag
+from sniffer_airflow.names import BUCKET_VARIABLE, SCAN_DAG, name_of_run, run_url
 from sniffer_airflow.scan.nights import FAILED, NightRun, SourceNight, all_in_words, in_order, night_of
 from sniffer_airflow.scan.source_table import read_sources, sources_now
 from sniffer_airflow.scan.sources import LATE_AFTER_HOURS, SUMMARY_SCHEDULE, SourceTable
@@ -72,8 +72,7 @@ def expected_of(table: SourceTable, nightly_bucket: str) -> list[Expected]:
     found = [Expected(SCAN_DAG, SCAN_DAG)] if nightly_bucket else []
     found += [Expected(one.name, one.dag_id, one.schedule, one.late_after) for one in table.sources]
     for wrong in table.wrong:
-        dag_id = source_dag(wrong.name) if wrong.name else ""
-        found.append(Expected(wrong.name or "a source without a usable name", dag_id, problem=wrong.problem))
+        found.append(Expected(wrong.name or "a source without a usable name", wrong.dag_id, problem=wrong.problem))
     return found
 
 

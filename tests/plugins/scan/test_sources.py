@@ -154,7 +154,7 @@ def test_pods_have_the_credentials_of_their_service_account() -> None:
         ({"sources": "pics"}, "sources in t must be a list"),
         ({"source": []}, "t has no field source"),
         ({"sources": [], "summary_schedule": "noon"}, "summary_schedule in t must be a cron"),
-        ({"sources": [GOOD] * (MOST_SOURCES + 1)}, "must be at most 500, not 501"),
+        ({"sources": [GOOD] * (MOST_SOURCES + 1)}, "must be at most 200, not 201"),
     ],
 )
 def test_what_is_no_table_is_refused(document: Any, message: str) -> None:

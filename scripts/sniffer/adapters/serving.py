@@ -13,13 +13,16 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.metered import MOST_HEAD_BYTES, AnswerBounds, MeteredAnswer
 from sniffer.core.metrics import MODEL_SERVER_SECONDS, NO_METRICS, Metrics, counting_retries
 from sniffer.core.model_records import PIXEL_BYTES, PIXELS_SIGNATURE
 from sniffer.core.redaction import SecretUrl
@@ -85,7 +88,8 @@ class ModelServer:
         self._session = requests.Session()
         # A proxy variable meant for the internet must not catch the traffic to the cluster's own server.
         self._session.trust_env = False
-        self._session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _MeteredAdapter(settings.read_timeout_s))
         self._batch_limit: int | None = None
 
     def __enter__(self) -> Self:
@@ -273,6 +277,29 @@ class ModelServer:
             if time.monotonic() > deadline:
                 raise RetryLater(f"an answer that does not end within {self._settings.read_timeout_s:g} s")
         return bytes(content)
+
+
+class _MeteredAdapter(HTTPAdapter):
+    """One connection, whose answers must have begun and ended their head in time, and be no flood."""
+
+    def __init__(self, head_s: float) -> None:
+        self._head_s = head_s
+        super().__init__(pool_connections=1, pool_maxsize=1)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        head_s = self._head_s
+
+        class HeadInTime(MeteredAnswer, HTTPResponse):
+            def head_bounds(self) -> AnswerBounds:
+                return AnswerBounds(MOST_HEAD_BYTES, head_s)
+
+        plain = type("_Plain", (HTTPConnectionPool.ConnectionCls,), {"response_class": HeadInTime})
+        tls = type("_Tls", (HTTPSConnectionPool.ConnectionCls,), {"response_class": HeadInTime})
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+            "https": type("_TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
+        }
 
 
 class _WrongAnswers:

@@ -67,6 +67,18 @@ def dripping(peer: socket.socket) -> None:
         time.sleep(0.05)
 
 
+def dripping_head(peer: socket.socket) -> None:
+    peer.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        peer.sendall(b"y")
+        time.sleep(0.05)
+
+
+def continuations(peer: socket.socket) -> None:
+    while True:
+        peer.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+
 def predicted(url: str, patience_s: float = 0.3) -> list[float]:
     settings = ServingSettings(url, patience_s=patience_s, connect_timeout_s=1, read_timeout_s=0.5)
     with ModelServer(settings) as server:
@@ -84,6 +96,8 @@ BOMB = gzip.compress(bytes(100 << 20))
         (sends(answer(BOMB, b"Content-Encoding: gzip\r\n")), "compressed"),
         (sends(answer(BOMB, b"Content-Encoding: deflate\r\n")), "compressed"),
         (sends(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"), "has not answered"),
+        (dripping_head, "has not answered.*drips"),
+        (continuations, "has not answered.*goes on"),
         (sends(b"no HTTP at all\r\n\r\n"), "has not answered"),
         (sends(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n"), "has not answered"),
     ],

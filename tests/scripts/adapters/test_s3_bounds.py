@@ -20,6 +20,7 @@ from sniffer.adapters.s3.documents import MOST_TAGS
 from sniffer.adapters.s3.errors import NotFetched
 from sniffer.adapters.s3.fetching import Fetcher
 from sniffer.adapters.s3.pages import BrokenPage, parse_page
+from sniffer.core import metered
 from sniffer.core.errors import SnifferError, TransientError
 from sniffer.core.records import ListedObject
 
@@ -167,8 +168,8 @@ ASKS: dict[str, Ask] = {
 @pytest.fixture
 def tight(monkeypatch: pytest.MonkeyPatch, aws_variables: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The bounds are of the same kind as ours, and sooner reached."""
-    monkeypatch.setattr(bounds, "DRIP_GRACE_S", 0.2)
-    monkeypatch.setattr(bounds, "MOST_HEAD_BYTES", 1 << 18)
+    monkeypatch.setattr(metered, "DRIP_GRACE_S", 0.2)
+    monkeypatch.setattr(metered, "MOST_HEAD_BYTES", 1 << 18)
     monkeypatch.setattr(bounds, "MOST_DOCUMENT_BYTES", 1 << 19)
     return aws_variables
 

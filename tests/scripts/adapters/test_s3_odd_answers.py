@@ -13,9 +13,9 @@ import pytest
 from support.http_server import HttpAnswer
 from support.lying_s3 import XML, LyingS3, Page, error_answer
 
-from sniffer.adapters.s3 import bounds
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.s3.errors import NotFetched
+from sniffer.core import metered
 from sniffer.core.errors import TransientError
 from sniffer.core.records import ListedObject, Outcome, Unscored
 
@@ -201,7 +201,7 @@ def test_a_body_without_end_or_that_ends_anywhere_is_a_fault_that_passes(
     speak: Speak,
     why: str,
 ) -> None:
-    monkeypatch.setattr(bounds, "DRIP_GRACE_S", 0.2)
+    monkeypatch.setattr(metered, "DRIP_GRACE_S", 0.2)
     with raw_server(speak) as url:
         aws_variables.setenv("AWS_ENDPOINT_URL", url)
         bucket = Bucket("bkt", patience_s=0.3, max_bytes=1000)

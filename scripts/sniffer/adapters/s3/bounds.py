@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from http.client import HTTPException
 from typing import Any
@@ -24,13 +22,9 @@ from botocore.awsrequest import (
 from botocore.exceptions import ConnectionClosedError, HTTPClientError
 from urllib3.exceptions import HTTPError
 
+from sniffer.core.metered import AnswerBounds, Meter, MeteredAnswer, OutOfBounds
 from sniffer.core.text import one_line
 
-DRIP_GRACE_S = 30.0
-SLOWEST_BYTES_PER_S = 4096.0
-"""After the grace, an answer that comes more slowly than this is left: boto3's time limit is for each piece alone."""
-MOST_HEAD_BYTES = 1 << 20
-"""Of status line and headers. S3's are of some kilobytes."""
 MOST_EARLY_BYTES = 1 << 14
 """Of a `100 Continue`, which boto3 reads byte by byte."""
 MOST_REFUSAL_BYTES = 1 << 16
@@ -47,19 +41,6 @@ _SMALL_PIECE_BYTES = 512
 """Pieces are a network's packets, or chunks of some server. Each costs some 10 µs, however small it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerBounds:
-    """What may come in for one answer, in all; None for no bound but that it must not drip."""
-
-    wire_bytes: int | None = None
-    duration_s: float | None = None
-
-    @classmethod
-    def of_body(cls, body_bytes: int) -> AnswerBounds:
-        """For a body of that length, with its head and the lengths of its chunks."""
-        return cls(MOST_HEAD_BYTES + body_bytes + body_bytes // 8)
-
-
 _UNBOUNDED = AnswerBounds()
 _bounds: ContextVar[AnswerBounds] = ContextVar("bounds", default=_UNBOUNDED)
 
@@ -68,10 +49,6 @@ class BrokenAnswer(HTTPClientError):  # type: ignore[misc]
     """No answer that S3 gives; boto3 and we treat it as a connection that broke, which may pass."""
 
     fmt = "{error}"
-
-
-class OutOfBounds(HTTPException):
-    """Raised while an answer comes in, when it is too long or too slow."""
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:
@@ -179,55 +156,12 @@ def _first_cause(error: ConnectionClosedError) -> str:
 # ---- on the wire ----------------------------------------------------------------------------------------------------
 
 
-class _Meter(io.RawIOBase):
-    """What a socket gives, until it was too much or comes too slowly."""
+class _Response(MeteredAnswer, AWSHTTPResponse):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"status_tuple": None} | kwargs)
 
-    def __init__(self, inner: io.RawIOBase, bounds: AnswerBounds) -> None:
-        self._inner = inner
-        self.bounds = bounds
-        self._received_bytes = 0
-        self._began_at: float | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        count = self._inner.readinto(buffer)
-        now = time.monotonic()
-        # The time to the first byte is that of the store's work, and has boto3's own limit.
-        self._began_at = now if self._began_at is None else self._began_at
-        self._received_bytes += count or 0
-        if count:
-            self._check(now - self._began_at)
-        return count
-
-    def _check(self, lasted_s: float) -> None:
-        received_bytes, most_bytes, most_s = self._received_bytes, self.bounds.wire_bytes, self.bounds.duration_s
-        if most_bytes is not None and received_bytes > most_bytes:
-            raise OutOfBounds(f"an answer that goes on after {received_bytes} bytes")
-        if received_bytes < (lasted_s - DRIP_GRACE_S) * SLOWEST_BYTES_PER_S or lasted_s > (most_s or math.inf):
-            raise OutOfBounds(f"an answer that drips: {received_bytes} bytes in {lasted_s:.0f} s")
-
-    def fileno(self) -> int:
-        return self._inner.fileno()
-
-    def close(self) -> None:
-        if not self.closed:
-            self._inner.close()
-            super().close()
-
-
-class _Response(AWSHTTPResponse):  # type: ignore[misc]
-    """An answer that is metered from its first byte."""
-
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **{"status_tuple": None} | kwargs)
-        self._meter = _Meter(self.fp.detach(), AnswerBounds(MOST_HEAD_BYTES))
-        self.fp: Any = io.BufferedReader(self._meter)
-
-    def begin(self) -> None:
-        super().begin()
-        self._meter.bounds = _bounds.get()
+    def body_bounds(self) -> AnswerBounds:
+        return _bounds.get()
 
 
 class _MeteredSocket:
@@ -243,7 +177,7 @@ class _MeteredSocket:
         return getattr(self._sock, name)
 
 
-class _EndingLines(_Meter):
+class _EndingLines(Meter):
     """Lines, of which there is an end: boto3 would wait for an empty one for ever."""
 
     def readline(self, size: int | None = -1) -> bytes:

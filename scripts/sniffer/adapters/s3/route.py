@@ -15,8 +15,9 @@ from urllib.parse import quote
 from botocore.awsrequest import AWSRequest, AWSResponse
 from urllib3.exceptions import HTTPError
 
-from sniffer.adapters.s3.bounds import AnswerBounds, broken, content_length, read_body
+from sniffer.adapters.s3.bounds import broken, content_length, read_body
 from sniffer.adapters.s3.client import BucketClient
+from sniffer.core.metered import AnswerBounds
 from sniffer.core.retry import RetryLater
 
 _OPERATION = "GetObject"

@@ -57,7 +57,7 @@ class ScanSource:
     connection: str
     """The AWS Connection whose credentials are used; empty: as `scan_bucket`."""
     environ: Mapping[str, str]
-    """What else the program is told: role, region, who pays, budgets."""
+    """What else the program is told: role, region, who pays, budgets, how large a shard is."""
     form: Mapping[str, int]
     """Defaults of its DAG's form."""
     at_a_time: int
@@ -168,6 +168,7 @@ FIELDS: Mapping[str, Param] = {
     "region": text_field("", "", rule=_REGION),
     "requester_pays": switch_field("", ""),
     **{name: share_field("", "", may_be_one=True, may_be_zero=True) for name in _BUDGETS},
+    "shard_keys": count_field("", ""),
     "at_a_time": count_field("", "", most=_MOST_AT_A_TIME),
     "late_after_hours": count_field("", "", most=_MOST_HOURS),
 }
@@ -257,6 +258,8 @@ def _environ(values: Values, place: str) -> dict[str, str]:
     for field, variable in _BUDGETS.items():
         if (share := values.share(field)) is not None:
             environ[variable] = str(share)
+    if (keys := values.count("shard_keys")) is not None:
+        environ[var.SHARD_KEYS.name] = str(keys)
     return environ
 
 

@@ -36,6 +36,7 @@ FULL = {
     "error_budget": 0,
     "gone_budget": 0.5,
     "unreadable_budget": 1,
+    "shard_keys": 500_000,
     "at_a_time": 3,
     "late_after_hours": 2,
 }
@@ -64,6 +65,7 @@ def test_every_field_of_a_source_arrives() -> None:
         "SNIFFER_ERROR_BUDGET": "0",
         "SNIFFER_GONE_BUDGET": "0.5",
         "SNIFFER_UNREADABLE_BUDGET": "1",
+        "SNIFFER_SHARD_KEYS": "500000",
     }
     assert (full.schedule, full.connection) == ("30 3 * * *", "aws_partner")
     assert full.form == {"limit": 1000, "consumers": 3}
@@ -100,6 +102,7 @@ def test_a_url_is_bucket_and_prefix() -> None:
         ({"error_budget": 2}, "error_budget in the source wrong in t.yaml must be a number from 0 to 1"),
         ({"gone_budget": "a"}, "gone_budget in the source wrong in t.yaml must be a number"),
         ({"unreadable_budget": -1}, "unreadable_budget in the source wrong in t.yaml must be a number"),
+        ({"shard_keys": "many"}, "shard_keys in the source wrong in t.yaml must be a whole number from 1"),
         ({"at_a_time": 0}, "at_a_time in the source wrong in t.yaml must be a whole number from 1 to 64"),
         ({"late_after_hours": 200}, "late_after_hours in the source wrong in t.yaml must be a whole number"),
         ({"buckets": "x"}, "the source wrong in t.yaml has no field buckets .did you mean bucket"),

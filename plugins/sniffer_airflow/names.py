@@ -67,6 +67,12 @@ PAGES_PREFIX = "/sniffer"
 """Under which the API server has our pages."""
 CHANGES_PICTURE = "changes.svg"
 CHANGED_IMAGES = "changed-images"
+NOT_KEPT = (
+    "the gate kept none of this version. It was judged before sniffer-bot kept them, or without a stable version. To "
+    "see them, judge it again: `sniffer model evaluate` and `sniffer model gate` with its workdir, or start a new "
+    "training."
+)
+"""Why there are no pictures of test images that are decided differently, and the way to them."""
 RUN_REPORT_PAGE = "run-report/"
 
 _RUN_NAME_CHARS = 120

@@ -27,6 +27,9 @@ _REQUIRED = ("bucket", "key", "label")
 _OPTIONAL = ("slice", "source", "date")
 _BUCKET = re.compile(r"[A-Za-z0-9._:-]+")
 """Covers the names of all stores with an S3 API, and what S3 takes in their place."""
+_MISSING = "it has no "
+_KEY_BYTES = 1024
+_NAME_LENGTH = 200
 _NAMED_ROWS = 20
 """How many wrong rows, or objects with two labels, a message names."""
 
@@ -83,6 +86,8 @@ def _labelled(files: Iterator[TableFile], location: str) -> LabelledSet:
         else:
             first_row.setdefault(_image(row), where)
     if wrong:
+        if location.lower().endswith(".xlsx") and any(_MISSING in each for each in wrong):
+            wrong[0] += " (of a formula only the value that was saved with it counts: save the workbook in Excel)"
         more = f"; … and {len(wrong) - _NAMED_ROWS:,} more" if len(wrong) > _NAMED_ROWS else ""
         raise SettingsError(
             f"{len(wrong):,} of {rows:,} rows of {location} are wrong: {'; '.join(wrong[:_NAMED_ROWS])}{more}"
@@ -118,7 +123,12 @@ def _check_columns(table: Table, file: TableFile) -> None:
 def _problem(row: TableRow) -> str | None:
     values = row.values
     if missing := [name for name in _REQUIRED if not values.get(name)]:
-        return f"it has no {' and no '.join(missing)}"
+        return f"{_MISSING}{' and no '.join(missing)}"
+    if len(values["key"].encode(errors="surrogatepass")) > _KEY_BYTES:
+        return f"its key has over {_KEY_BYTES:,} bytes, more than S3 allows: {one_line(values['key'], 60)}"
+    for name in ("slice", "source"):
+        if len(values.get(name, "")) > _NAME_LENGTH:
+            return f"its {name} has over {_NAME_LENGTH} characters: {one_line(values[name], 60)}"
     if not _BUCKET.fullmatch(values["bucket"]):
         return f"{one_line(repr(values['bucket']))} is not a bucket name"
     if values["label"].strip() not in LABELS:

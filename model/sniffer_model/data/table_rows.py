@@ -30,6 +30,11 @@ _SEPARATORS = ",\t;|"
 _TOLD_SEPARATOR = re.compile(r"sep=([,;|\t])", re.IGNORECASE)
 """A line before the header, for Excel."""
 _BATCH_ROWS = 10_000
+_SHEET_PART = re.compile(r"/?xl/(worksheets|sheets)/.*\.xml", re.IGNORECASE)
+_CELL = re.compile(rb"""[\s]r\s*=\s*["']([A-Z]{1,7})([0-9]{1,9})["']""")
+_LONGEST_CELL = 40
+_MAX_CELLS = 30_000_000
+"""Of the rectangle from the first to the last: a million rows of 30 columns, 1 GB while they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +220,9 @@ def _excel(data: bytes, name: str, wanted: Collection[str] | None) -> Table:
     with zipfile.ZipFile(io.BytesIO(data)) as parts:
         if sum(part.file_size for part in parts.infolist()) > MAX_TABLE_BYTES:
             raise SettingsError(f"the table {name} is over {MAX_TABLE_BYTES // MIB} MiB when unpacked: split it")
+        for part in parts.namelist():
+            if _SHEET_PART.fullmatch(part):
+                _check_area(parts, part, name)
     found = CalamineWorkbook.from_filelike(io.BytesIO(data))
     sheets = {sheet: _filled_rows(found.get_sheet_by_name(sheet)) for sheet in found.sheet_names}
     sheets = {sheet: rows for sheet, rows in sheets.items() if rows}
@@ -225,6 +233,33 @@ def _excel(data: bytes, name: str, wanted: Collection[str] | None) -> Table:
     numbered = sheets[alike[0]] if alike else next(iter(sheets.values()))
     columns = _columns(numbered[0][1])
     return Table(columns, (_typed_row(f"row {number}", columns, row) for number, row in numbered[1:]))
+
+
+def _check_area(parts: zipfile.ZipFile, part: str, name: str) -> None:
+    """Refuse a sheet with a cell far from all others: the reader makes room for every cell between them."""
+    rows = columns = 0
+    farthest, tail = b"", b""
+    with parts.open(part) as file:
+        while block := file.read(MIB):
+            for found in _CELL.finditer(tail + block):
+                row, column = int(found[2]), _column_number(found[1])
+                if row > rows or column > columns:
+                    rows, columns, farthest = max(rows, row), max(columns, column), found[1] + found[2]
+            tail = block[-_LONGEST_CELL:]
+    if rows * columns > _MAX_CELLS:
+        raise _not_a_table(
+            name,
+            f"{part} reaches to the cell {farthest.decode()}, {rows:,} rows of {columns:,} columns: "
+            "delete the rows and columns beyond the table",
+        )
+
+
+def _column_number(letters: bytes) -> int:
+    """1 for A, 27 for AA."""
+    number = 0
+    for letter in letters:
+        number = 26 * number + letter - ord("A") + 1
+    return number
 
 
 def _filled_rows(sheet: CalamineSheet) -> list[tuple[int, list[object]]]:

@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI, Query, Response
 from fastapi.responses import HTMLResponse
 
 from sniffer.core.errors import SnifferError
-from sniffer_airflow.names import CHANGED_IMAGES, CHANGES_PICTURE, RETRAIN_DAG, RUN_REPORT_PAGE
+from sniffer_airflow.names import CHANGED_IMAGES, CHANGES_PICTURE, NOT_KEPT, RETRAIN_DAG, RUN_REPORT_PAGE
 from sniffer_airflow.pages.changes import FLIPS_PATTERN, ChangedScore, draw_changes
 from sniffer_airflow.pages.contact_sheet import draw_contact_sheet
 from sniffer_airflow.pages.message import HEADERS, message
@@ -65,7 +65,7 @@ def changed_images(version: int, user: GetUserDep) -> Response:
     except SnifferError as error:
         return message(503, "The pictures cannot be read", f"The pictures of version {version} cannot be read: {error}")
     if found is None:
-        return message(404, "No pictures", f"Version {version} was not compared with a stable version.")
+        return message(404, "No pictures", f"Of version {version}: {NOT_KEPT}")
     return Response(draw_contact_sheet(found, version), media_type="image/svg+xml", headers=HEADERS)
 
 

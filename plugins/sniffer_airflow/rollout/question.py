@@ -11,7 +11,15 @@ from sniffer.core.changed_images import ChangedImages
 from sniffer.core.rollout_records import Flip, GoldenDifferences, LatencyComparison, ShadowReport, VerifyReport
 from sniffer.core.text import code_span, markdown_text
 from sniffer_airflow.forms.fields import literally
-from sniffer_airflow.names import CHANGED_IMAGES, CHANGES_PICTURE, RETRAIN_DAG, page_path, report_label, report_url
+from sniffer_airflow.names import (
+    CHANGED_IMAGES,
+    CHANGES_PICTURE,
+    NOT_KEPT,
+    RETRAIN_DAG,
+    page_path,
+    report_label,
+    report_url,
+)
 
 AUTOMATIC_RUN = "asset_triggered"
 """The type of a run that an event of an Asset has started."""
@@ -135,10 +143,14 @@ def _picture(found: ShadowReport | None) -> list[str]:
 
 
 def _changed_images(found: VerifyReport, changed: ChangedImages | None) -> Iterator[str]:
-    if changed is None:
+    if changed is None and found.stable is None:
         return
     yield "#### Test images that are decided differently"
     yield ""
+    if changed is None:
+        yield f"Not shown: {NOT_KEPT}"
+        yield ""
+        return
     if not changed.count:
         yield f"No test image changes its verdict: both versions decide alike on all {changed.compared}."
     else:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import string
+import zipfile
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -14,7 +17,9 @@ from pyarrow import parquet
 from support.workbook import workbook
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.settings import fetch_settings
 from sniffer_model.data import table_rows
+from sniffer_model.data.label_table import TableSource
 from sniffer_model.data.table_rows import read_table
 
 HEADER = ["bucket", "key", "label"]
@@ -154,6 +159,48 @@ def test_a_table_that_unpacks_to_more_than_fits_is_refused(name: str, monkeypatc
     )
     with pytest.raises(SettingsError, match="over 2 MiB when unpacked"):
         read_table(large, name)
+
+
+def with_cell(cell: str) -> bytes:
+    """A workbook of two rows, with one more cell somewhere."""
+    file = io.BytesIO()
+    row = f'<row r="{cell.lstrip(string.ascii_uppercase)}"><c r="{cell}"><v>1</v></c></row></sheetData>'
+    with zipfile.ZipFile(io.BytesIO(workbook([HEADER, ["b", "k", "drugs"]]))) as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"</sheetData>", row.encode()))
+    return file.getvalue()
+
+
+def test_a_cell_far_from_all_others_is_refused_and_named() -> None:
+    """The reader would ask for 500 GB for what lies between, and be killed."""
+    with pytest.raises(SettingsError, match="sheet1.xml reaches to the cell XFD1048576, 1,048,576 rows of 16,384 col"):
+        read_table(with_cell("XFD1048576"), "labels.xlsx", HEADER)
+    rows = list(read_table(with_cell("A90000"), "labels.xlsx", HEADER).rows)
+    assert [row.where for row in rows] == ["row 2", "row 90000"]
+
+
+def with_formulas(*, saved: bool) -> bytes:
+    """A workbook whose key is a formula, with or without the value that Excel saves beside it."""
+    file = io.BytesIO()
+    value = "<v>k.jpg</v>" if saved else ""
+    cell = f'<c r="B2" t="str"><f>"k"&amp;".jpg"</f>{value}</c>'
+    with (
+        zipfile.ZipFile(io.BytesIO(workbook([HEADER, ["b", "KEY", "drugs"]]))) as old,
+        zipfile.ZipFile(file, "w") as new,
+    ):
+        for name in old.namelist():
+            text = re.sub('<c r="B2".*?</c>', lambda _: cell, old.read(name).decode())
+            new.writestr(name, text)
+    return file.getvalue()
+
+
+def test_of_a_formula_the_saved_value_counts_and_without_one_the_row_is_wrong(tmp_path: Path) -> None:
+    for saved, expected in ((True, "k.jpg"), (False, "")):
+        [row] = read_table(with_formulas(saved=saved), "labels.xlsx", HEADER).rows
+        assert row.values == {"bucket": "b", "key": expected, "label": "drugs"}
+    (tmp_path / "labels.xlsx").write_bytes(with_formulas(saved=False))
+    with pytest.raises(SettingsError, match="row 2: it has no key .of a formula only the value that was saved with it"):
+        TableSource(str(tmp_path / "labels.xlsx"), fetch_settings()).labelled()
 
 
 SHEET = [HEADER, *ROWS]

@@ -126,7 +126,8 @@ def test_pictures_of_changed_images_are_for_those_who_may_start_a_training(
 
 def test_a_version_without_pictures_of_changed_images_says_so(client: TestClient, judged: int) -> None:
     answer = get(client, f"/sniffer/changed-images/{judged}.svg", role="USER")
-    assert (answer.status_code, "not compared with a stable version" in answer.text) == (404, True)
+    assert (answer.status_code, "the gate kept none of this version" in answer.text) == (404, True)
+    assert "judge it again" in answer.text and "sniffer model gate" in answer.text
 
 
 @pytest.fixture

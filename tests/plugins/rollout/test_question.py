@@ -96,10 +96,17 @@ def test_changed_test_images_are_counted_and_their_pictures_are_an_address_alone
     )
 
 
+def test_a_version_that_was_judged_before_pictures_were_kept_says_so_and_the_way_to_them() -> None:
+    text = question(FOUND, ASKED)
+    assert "#### Test images that are decided differently\n\nNot shown: the gate kept none of this version." in text
+    assert "judged before sniffer-bot kept them" in text and "`sniffer model gate` with its workdir" in text
+    assert "changed-images" not in text
+
+
 def test_no_changed_test_image_needs_no_picture() -> None:
     text = question(FOUND, ASKED, changed_images())
     assert "No test image changes its verdict: both versions decide alike on all 200." in text
-    assert "changed-images" not in text and "Test images" not in question(FOUND, ASKED)
+    assert "changed-images" not in text and "Test images" not in question(FIRST, ASKED)
 
 
 @pytest.mark.parametrize(

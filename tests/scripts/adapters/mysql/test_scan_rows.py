@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.ended_scans import certificate_of
+from support.many_rows import counted_reads
 from support.stored_rows import WHEN, change
 
 from sniffer.adapters.mysql.database import Database
@@ -55,6 +56,23 @@ def test_a_certificate_comes_back_as_it_went(database: Database) -> None:
     assert database.scans.certificate("scan-1") == certificate
     with pytest.raises(ContractError, match=r"s3://bkt/p/"):
         database.scans.open(ScanRequest("scan-1", "other"), 1, 0.5)
+
+
+def test_the_scans_of_a_run_are_found_by_its_name_among_many(database: Database) -> None:
+    others = [f"scan_b.scheduled__{day:02}.pics-1" for day in range(60)]
+    for scan_id in (*others, "scan_a.r_1.pics-1", "scan_a.r_1.pics-1.2", "scan_a.r_10.pics-1", "scan_a.rx1.pics-1"):
+        database.scans.open(ScanRequest(scan_id, "pics"), 1, 0.5)
+    database.scans.close(ended("scan_a.r_1.pics-1", scored=3))
+    with counted_reads() as reads:
+        found = database.scans.of_run("scan_a.r_1")
+    assert [(scan.scan_id, scan.state) for scan in found] == [
+        ("scan_a.r_1.pics-1", "complete"),
+        ("scan_a.r_1.pics-1.2", "running"),
+    ]
+    assert found[0].certificate is not None and found[0].certificate.listed == 3
+    assert found[1].certificate is None
+    assert reads.rows <= 8, reads.plans  # by the index of the names
+    assert database.scans.of_run("%") == ()
 
 
 def test_living_scans_pin_their_versions_and_dead_ones_only_for_minutes(database: Database, database_url: str) -> None:

@@ -31,7 +31,8 @@ _TOLD_SEPARATOR = re.compile(r"sep=([,;|\t])", re.IGNORECASE)
 """A line before the header, for Excel."""
 _BATCH_ROWS = 10_000
 _SHEET_PART = re.compile(r"/?xl/(worksheets|sheets)/.*\.xml", re.IGNORECASE)
-_CELL = re.compile(rb"""[\s]r\s*=\s*["']([A-Z]{1,7})([0-9]{1,9})["']""")
+_CELL = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{0,7})([0-9]{1,12})["']""")
+"""Where a cell or a row says that it stands."""
 _LONGEST_CELL = 40
 _MAX_CELLS = 30_000_000
 """Of the rectangle from the first to the last: a million rows of 30 columns, 1 GB while they are read."""
@@ -257,7 +258,7 @@ def _check_area(parts: zipfile.ZipFile, part: str, name: str) -> None:
 def _column_number(letters: bytes) -> int:
     """1 for A, 27 for AA."""
     number = 0
-    for letter in letters:
+    for letter in letters.upper():
         number = 26 * number + letter - ord("A") + 1
     return number
 

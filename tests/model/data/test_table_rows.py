@@ -164,7 +164,7 @@ def test_a_table_that_unpacks_to_more_than_fits_is_refused(name: str, monkeypatc
 def with_cell(cell: str) -> bytes:
     """A workbook of two rows, with one more cell somewhere."""
     file = io.BytesIO()
-    row = f'<row r="{cell.lstrip(string.ascii_uppercase)}"><c r="{cell}"><v>1</v></c></row></sheetData>'
+    row = f'<row r="{cell.lstrip(string.ascii_letters)}"><c r="{cell}"><v>1</v></c></row></sheetData>'
     with zipfile.ZipFile(io.BytesIO(workbook([HEADER, ["b", "k", "drugs"]]))) as old, zipfile.ZipFile(file, "w") as new:
         for name in old.namelist():
             new.writestr(name, old.read(name).replace(b"</sheetData>", row.encode()))
@@ -175,6 +175,9 @@ def test_a_cell_far_from_all_others_is_refused_and_named() -> None:
     """The reader would ask for 500 GB for what lies between, and be killed."""
     with pytest.raises(SettingsError, match="sheet1.xml reaches to the cell XFD1048576, 1,048,576 rows of 16,384 col"):
         read_table(with_cell("XFD1048576"), "labels.xlsx", HEADER)
+    for cell in ("xfd1048576", "D4294967295", "B99999999999"):
+        with pytest.raises(SettingsError, match=f"reaches to the cell .*{cell.lstrip(string.ascii_letters)}, "):
+            read_table(with_cell(cell), "labels.xlsx", HEADER)
     rows = list(read_table(with_cell("A90000"), "labels.xlsx", HEADER).rows)
     assert [row.where for row in rows] == ["row 2", "row 90000"]
 

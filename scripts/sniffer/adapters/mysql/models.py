@@ -66,8 +66,8 @@ class ModelRegistry:
         """Add the verdict on a reserved version to all of them, and put it in force; whether it is in force.
 
         With it come status, figures, the report as HTML, and what changes against the stable version. A version that
-        is exported keeps all of these: what is or was served stays as it was judged. Idempotent. ContractError unless
-        it is that candidate's version.
+        is exported keeps all of these: what is or was served stays as it was judged. It is given only the changed
+        images, where an older release kept none. Idempotent. ContractError unless it is that candidate's version.
         """
         row = _model_row(record, metrics, verdict)
         kept = {
@@ -224,6 +224,11 @@ def _record_verdict(connection: Connection, version: int, row: _Row, report: Map
         raise ContractError(f"model version {version} is not reserved for {_short(row['candidate_digest'])}")
     _append_verdict(connection, version, row)
     if known.digest != "" and known.verdict is not None:
+        if report["changed_images"] is not None:
+            # Replaces nothing. Older releases kept no pictures, and an approval wants them.
+            first = func.coalesce(reports.c.changed_images, report["changed_images"])
+            filled = insert(reports).values(version=version, **report).on_duplicate_key_update(changed_images=first)
+            connection.execute(filled)
         return False
     fresh = {"verdict": row["verdict"]}
     if known.digest == "":

@@ -6,6 +6,7 @@ import dataclasses
 import threading
 
 import pytest
+from sqlalchemy import create_engine, text
 from support.judged import changed_images, gate_verdict, model_metrics
 from support.stored_rows import candidate, model, rows
 
@@ -143,6 +144,28 @@ def test_what_is_or_was_exported_keeps_its_record_and_later_verdicts_are_added(d
     assert database.models.metrics(version) == model_metrics(0.7)
     assert database.models.verdict(version) == signed
     assert database.models.verdicts(version) == [signed, late_verdict]
+
+
+@pytest.mark.parametrize("has_report", [True, False])
+def test_an_exported_version_gets_the_pictures_that_an_older_release_kept_none_of(
+    database: Database, database_url: str, *, has_report: bool
+) -> None:
+    version = database.models.reserve(candidate("a"), model_metrics(0.7))
+    judged, first, later = candidate("a", status=ModelStatus.BLESSED), changed_images((0.1, 0.9)), changed_images()
+    database.models.record_verdict(version, judged, model_metrics(0.7), gate_verdict(), REPORT)
+    database.models.register(candidate("a", version=version, digest="f" * 64), model_metrics(0.7))
+    if not has_report:
+        # As it was before migration 0009.
+        engine = create_engine(database_url)
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM reports"))
+        engine.dispose()
+    late = gate_verdict(blessed=False, reason="late")
+    for found in (first, later):
+        assert not database.models.record_verdict(version, judged, model_metrics(0.1), late, "<p>later</p>", found)
+        assert database.models.changed_images(version) == first
+    assert database.models.report(version) == (REPORT if has_report else "<p>later</p>")
+    assert database.models.verdict(version) == gate_verdict()
 
 
 def test_a_verdict_that_comes_with_an_export_is_kept_too(database: Database) -> None:

@@ -150,6 +150,17 @@ def test_a_gzip_is_unpacked_once_and_within_the_byte_limit() -> None:
     assert refusal(gzip.compress(b"<html><body>404</body></html>")).code == "not_an_image"
 
 
+@pytest.mark.parametrize("part", ["checksum", "length", "the last kilobyte"])
+def test_a_damaged_gzip_gives_all_that_comes_before_the_damage(part: str) -> None:
+    data = encode(picture(640, 480), "JPEG", quality=95)
+    packed = bytearray(gzip.compress(data))
+    at, length = {"checksum": (-8, 4), "length": (-4, 4), "the last kilobyte": (-1000, 992)}[part]
+    packed[at : at + length if at + length else None] = b"\xff" * length
+    shown = render(bytes(packed))
+    assert shown.renderings
+    assert shown.partial == (part == "the last kilobyte")
+
+
 def test_what_lies_behind_a_gzip_costs_nothing_and_hides_nothing() -> None:
     data = encode(picture(), "JPEG")
     before = time.process_time()

@@ -124,3 +124,11 @@ def test_thousands_of_damaged_files_give_pixels_or_a_refusal_at_bounded_cost() -
         pixels_or_refusal(bytes(damaged))
         assert time.process_time() - started < 3, bytes(damaged)
     assert peak_bytes() - at_start < 1 << 30
+
+
+@pytest.mark.parametrize("place", [2, None])
+def test_bytes_that_fill_the_space_before_a_marker_hide_nothing(place: int | None) -> None:
+    data = encode(picture(320, 240), "JPEG", quality=90)
+    at = data.index(b"\xff\xda") if place is None else place
+    filled = data[:at] + b"\xff" * 1_000_000 + data[at:]
+    assert np.array_equal(decode(filled), decode(data))

@@ -28,6 +28,7 @@ _SHOWN = (0xC0, 0xC1, _PROGRESSIVE)
 """Baseline, extended and progressive Huffman coding; what no browser shows is lossless, hierarchical, arithmetic."""
 _ARITHMETIC = range(0xC9, 0xD0)
 _NEEDED = frozenset({0xC4, 0xDB, 0xDD, _APP14}) | _FRAMES
+_FILL = re.compile(rb"\xff+")
 _BEHIND_A_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 _BEGUN_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe].?\Z", re.DOTALL)
 _ALONE = frozenset(range(0xD0, 0xD9)) | {0x00, 0x01}
@@ -113,10 +114,12 @@ def _segments(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
         at = data.find(b"\xff", at)
         if at < 0 or at + 4 > len(data):
             return
+        # Any number of them may fill up the space before a marker.
+        at = _end_of_fill(data, at) - 1
+        if at + 4 > len(data):
+            return
         marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-        elif marker in _ALONE:
+        if marker in _ALONE:
             at += 2
         elif marker == _EOI:
             return
@@ -125,6 +128,11 @@ def _segments(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
             yield marker, at, end
             at = _next_marker(data, end) if marker == _SOS else end
     raise too_many("markers in a JPEG")
+
+
+def _end_of_fill(data: bytes, at: int) -> int:
+    filled = _FILL.match(data, at)
+    return filled.end() if filled else at + 1
 
 
 def _next_marker(data: bytes, at: int) -> int:

@@ -151,6 +151,15 @@ def test_a_wrong_source_stops_itself_alone(
     assert run(bag.dags["scan_uploads"], dry_run=True)["states"]["scan"] == "success"
 
 
+def test_a_source_scans_no_other_bucket(
+    parse: Parse, run: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = run(parse(UPLOADS).dags["scan_uploads"], bucket="theirs")
+    assert ended["states"].pop("plan") == "failed"
+    assert set(ended["states"].values()) == {"upstream_failed"}
+    assert "the form of scan_uploads has no field bucket" in caplog.text
+
+
 def test_airflow_shows_at_once_what_is_wrong_without_stopping_the_rest(parse: Parse) -> None:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db

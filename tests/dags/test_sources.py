@@ -139,7 +139,7 @@ def test_a_source_is_scanned_as_its_own_with_its_own_credentials(
 
 
 def test_a_wrong_source_stops_itself_alone(
-    parse: Parse, run: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+    parse: Parse, run: Callable[..., dict[str, Any]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     bag = parse(UPLOADS, WRONG, NAMELESS, PARTNER)
     assert bag.import_errors == {}
@@ -147,17 +147,17 @@ def test_a_wrong_source_stops_itself_alone(
     ended = run(bag.dags["scan_broken"])
     assert ended["states"].pop("plan") == "failed"
     assert set(ended["states"].values()) == {"upstream_failed"}
-    assert "schedule in the source broken in" in caplog.text
+    assert "AirflowFailException: schedule in the source broken in" in "".join(capfd.readouterr())
     assert run(bag.dags["scan_uploads"], dry_run=True)["states"]["scan"] == "success"
 
 
 def test_a_source_scans_no_other_bucket(
-    parse: Parse, run: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+    parse: Parse, run: Callable[..., dict[str, Any]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     ended = run(parse(UPLOADS).dags["scan_uploads"], bucket="theirs")
     assert ended["states"].pop("plan") == "failed"
     assert set(ended["states"].values()) == {"upstream_failed"}
-    assert "the form of scan_uploads has no field bucket" in caplog.text
+    assert "AirflowFailException: the form of scan_uploads has no field bucket" in "".join(capfd.readouterr())
 
 
 def test_airflow_shows_at_once_what_is_wrong_without_stopping_the_rest(parse: Parse) -> None:

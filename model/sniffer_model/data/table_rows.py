@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
@@ -30,6 +31,8 @@ _SEPARATORS = ",\t;|"
 _TOLD_SEPARATOR = re.compile(r"sep=([,;|\t])", re.IGNORECASE)
 """A line before the header, for Excel."""
 _BATCH_ROWS = 10_000
+_MAX_LINES = 50_000_000
+"""As many rows of 20 bytes as a table may have bytes; of blank lines, a file of some KB unpacks to a billion."""
 _SHEET_PART = re.compile(r"/?xl/(worksheets|sheets)/.*\.xml", re.IGNORECASE)
 _CELL = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{0,7})([0-9]{1,12})["']""")
 """Where a cell or a row says that it stands."""
@@ -122,6 +125,8 @@ class _Lines:
                 data = data.decode("utf-16").encode()
             except UnicodeError as error:
                 raise _not_a_table(name, error) from error
+        if (lines := data.count(b"\n")) > _MAX_LINES:
+            raise SettingsError(f"the table {name} has {lines:,} lines, and may have {_MAX_LINES:,}: split it")
         if b"\n" not in data:
             data = data.replace(b"\r", b"\n")
         self._data = data
@@ -180,10 +185,25 @@ def _columns(names: Iterable[object]) -> tuple[str, ...]:
 
 
 def _parquet(data: bytes, name: str, wanted: Collection[str] | None) -> Table:
-    file = parquet.ParquetFile(pa.BufferReader(data))
-    names = file.schema_arrow.names
+    plain = parquet.ParquetFile(pa.BufferReader(data))
+    schema, names = plain.schema_arrow, plain.schema_arrow.names
     read = [one for one in names if wanted is None or _columns([one])[0] in wanted]
+    if _unpacked_bytes(plain.metadata, read) > MAX_TABLE_BYTES:
+        raise SettingsError(f"the table {name} is over {MAX_TABLE_BYTES // MIB} MiB when unpacked: split it")
+    # Texts as the file has them, each once: a file of some KB may name the same long one a billion times.
+    texts = [one for one in read if names.count(one) == 1 and _is_text(schema.field(one).type)]
+    file = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
     return Table(_columns(names), _parquet_rows(file, read, name))
+
+
+def _unpacked_bytes(metadata: parquet.FileMetaData, read: Collection[str]) -> int:
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    columns = (group.column(number) for group in groups for number in range(group.num_columns))
+    return sum(each.total_uncompressed_size for each in columns if each.path_in_schema.partition(".")[0] in read)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 def _parquet_rows(file: parquet.ParquetFile, read: Sequence[str], name: str) -> Iterator[TableRow]:
@@ -202,12 +222,18 @@ def _parquet_rows(file: parquet.ParquetFile, read: Sequence[str], name: str) -> 
 def _values(column: pa.Array, own: str, name: str) -> list[object]:
     """The column's values; SettingsError that names it for what Python has no value of: the year 38,000."""
     try:
+        if pa.types.is_dictionary(column.type):
+            words = _values(column.dictionary, own, name)
+            return [None if index is None else words[index] for index in column.indices.to_pylist()]
         if pa.types.is_timestamp(column.type):
             # Python's times have no nanoseconds.
             column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        if not (_is_text(column.type) or pa.types.is_large_string(column.type)):
             values: list[object] = column.to_pylist()
             return values
+        longest = pc.max(pc.binary_length(column)).as_py() or 0
+        if longest > csv.field_size_limit():
+            raise ValueError(f"a cell of {longest:,} bytes is no label and no key")
         # What a writer calls text may be none; each row says so for itself.
         return list(column.cast(pa.large_binary()).to_pylist())
     except (OverflowError, ValueError, KeyError) as error:

@@ -206,6 +206,30 @@ def test_of_a_formula_the_saved_value_counts_and_without_one_the_row_is_wrong(tm
         TableSource(str(tmp_path / "labels.xlsx"), fetch_settings()).labelled()
 
 
+def repeated(text: str, rows: int) -> bytes:
+    """A Parquet file that names one key in all its rows: of some KB, however long the key is."""
+    once = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+    file = io.BytesIO()
+    parquet.write_table(pa.table({"bucket": ["b"] * rows, "key": once, "label": ["drugs"] * rows}), file)
+    return file.getvalue()
+
+
+def test_a_parquet_file_that_unpacks_to_gigabytes_is_refused_in_little_memory() -> None:
+    bomb = repeated("k" * 1_000_000, 20_000)
+    assert len(bomb) < 100_000
+    before = pa.total_allocated_bytes()
+    with pytest.raises(SettingsError, match="column key: a cell of 1,000,000 bytes is no label and no key"):
+        list(read_table(bomb, "labels.parquet", HEADER).rows)
+    assert pa.default_memory_pool().max_memory() - before < 1 << 30
+    rows = list(read_table(repeated("k.jpg", 20_000), "labels.parquet", HEADER).rows)
+    assert len(rows) == 20_000 and rows[-1].values == {"bucket": "b", "key": "k.jpg", "label": "drugs"}
+
+
+def test_a_table_of_endless_blank_lines_is_refused() -> None:
+    with pytest.raises(SettingsError, match="labels.csv.gz has 60,000,001 lines, and may have 50,000,000: split it"):
+        read_table(gzip.compress(b"bucket,key,label\n" + b"\n" * 60_000_000, 1), "labels.csv.gz")
+
+
 SHEET = [HEADER, *ROWS]
 NOTES = [["who", "when"], ["ana", "today"]]
 

@@ -29,12 +29,16 @@ class PodServer(HttpServer):
         self.metadata: dict[str, Any] = {}
         self.labels: dict[str, str] = {}
         self.deleted = False
+        self.events_are_gone = False
         super().__init__()
 
     def respond(self, request: HttpRequest) -> HttpAnswer:
         path = urlsplit(request.path).path
         if path.endswith("/log"):
             return HttpAnswer(200, b"", [("Content-Type", "text/plain")])
+        if path.endswith("/events") and self.events_are_gone:
+            gone = {"kind": "Status", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old"}
+            return HttpAnswer(410, json.dumps(gone).encode(), [("Content-Type", "application/json")])
         if path.endswith("/events"):
             return self._json({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": []})
         self.deleted |= request.method == "DELETE"
@@ -177,6 +181,13 @@ def test_a_pod_that_never_starts_says_what_it_waits_for(
 ) -> None:
     server.status = {"phase": "Pending", **status}
     with pytest.raises(AirflowException, match=f"Pod took too long to .* It waits for this: .*{why}"):
+        operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
+
+
+def test_events_that_are_too_old_to_be_told_end_nothing(server: PodServer, operator: PodProgramOperator) -> None:
+    server.events_are_gone = True
+    server.status = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "full"}]}
+    with pytest.raises(AirflowException, match="Pod took too long to .* It waits for this: full"):
         operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
 
 

@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_LONGEST_REASON = 2000
+"""Characters; what a foreign system says may be megabytes."""
+
 
 class RetryLater(Exception):
     """Raised by an attempt that failed for the moment. Its text is the reason, on one line, without secrets.

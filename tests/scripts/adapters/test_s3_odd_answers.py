@@ -211,3 +211,30 @@ def test_a_body_without_end_or_that_ends_anywhere_is_a_fault_that_passes(
         assert time.monotonic() - began_at < 10
     assert (found.outcome, found.code) == (Outcome.FAILED, "fetch")
     assert why in found.message
+
+
+@pytest.mark.parametrize(
+    ("true", "lie", "why"),
+    [
+        ("<IsTruncated>", "<IsTruncated>true</IsTruncated><IsTruncated>", "IsTruncated twice"),
+        ("<KeyCount>", "<KeyCount>2</KeyCount><KeyCount>", "KeyCount twice"),
+        ("<Key>", "<Key>z.jpg</Key><Key>", "Key twice"),
+        ("<Size>", "<Size>9</Size><Size>", "Size twice"),
+        ("a.jpg<", "a<x/>.jpg<", "Key with more than text in it"),
+        ("<Name>bkt<", f"<Name>{'b' * 1_000_000}<", "the listing is that of bucket 'bbb"),
+        ("<KeyCount>1<", f"<KeyCount>{'9' * 1_000_000}<", "says that it has 999"),
+    ],
+)
+def test_a_listing_that_says_a_thing_twice_is_none_and_is_quoted_shortly(
+    lying_s3: LyingS3, opened: tuple[Bucket, ListedObject], true: str, lie: str, why: str
+) -> None:
+    lying_s3.list_as = lambda _asked, page: HttpAnswer(200, page.xml().replace(true.encode(), lie.encode(), 1), XML)
+    with pytest.raises(TransientError, match=why) as caught:
+        list(opened[0].pages(""))
+    assert len(str(caught.value)) < 1000
+
+
+def test_an_etag_of_kilobytes_is_quoted_shortly(lying_s3: LyingS3, opened: tuple[Bucket, ListedObject]) -> None:
+    lying_s3.give_as = lambda _key, true: HttpAnswer(200, true.body, [("ETag", "e" * 60_000)])
+    found = verdict(*opened)
+    assert found.code == "not_as_listed" and len(found.message) < 1000

@@ -19,6 +19,7 @@ from sniffer.adapters.s3.storage_classes import is_archived
 from sniffer.core.errors import SettingsError, TransientError
 from sniffer.core.records import ListedObject, Outcome, Unscored
 from sniffer.core.retry import RetryLater
+from sniffer.core.text import one_line
 
 _LONGEST_REFUSAL_BYTES = 1 << 16
 DENIALS = 100
@@ -196,7 +197,7 @@ class _Comparison:
         """What does not fit; "" when all does."""
         image, etag, length = self._image, bare_etag(answer.headers.get("ETag")), answer.content_length
         if not same_etag(etag, image.etag):
-            return f"ETag {etag!r}, listed {image.etag!r}" if etag else f"no ETag, listed {image.etag!r}"
+            return f"ETag {one_line(etag, 100)!r}, listed {image.etag!r}" if etag else f"no ETag, listed {image.etag!r}"
         if length is not None and length != image.size_bytes:
             return f"{length} bytes, listed {image.size_bytes}"
         modified = _moment(answer.headers.get("Last-Modified", ""))

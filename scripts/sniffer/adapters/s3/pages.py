@@ -15,14 +15,24 @@ from sniffer.adapters.s3.errors import bare_etag, local_name
 from sniffer.adapters.s3.storage_classes import RESTORED
 from sniffer.core.records import ListedObject
 from sniffer.core.retry import RetryLater
+from sniffer.core.text import one_line
 
 _TRUTH = {"true": True, "false": False}
 _LARGEST_BYTES = 1 << 50
 """S3 keeps objects of up to 50 TB."""
 
 
+_OF_PAGES = frozenset(
+    {"Name", "Prefix", "StartAfter", "Delimiter", "EncodingType", "KeyCount", "IsTruncated", "NextContinuationToken"}
+)
+_OF_ENTRIES = frozenset({"Key", "ETag", "Size", "LastModified", "StorageClass"})
+
+
 class BrokenPage(RetryLater):
     """The answer is no page of that listing; its text says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(one_line(why, 500))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ def parse_page(
         raise BrokenPage(f"the listing is no XML ({error})") from error
     if local_name(root.tag) != "ListBucketResult":
         raise BrokenPage(f"the answer to a listing is {local_name(root.tag)!r}")
-    fields = {local_name(node.tag): (node.text or "") for node in root}
+    fields = _texts(root, _OF_PAGES)
     entries = [node for node in root if local_name(node.tag) == "Contents"]
     is_encoded = fields.get("EncodingType") == "url"
     _check_place(fields, bucket, prefix, is_encoded=is_encoded, any_name=any_name)
@@ -72,6 +82,18 @@ def parse_page(
     if strange is not None:
         raise BrokenPage(f"the listing of prefix {prefix!r} has the key {strange!r}")
     return ListingPage(objects, _next_token(fields), folders)
+
+
+def _texts(parent: ElementTree.Element, names: frozenset[str]) -> dict[str, str]:
+    """The fields of these names. One that is there twice, or holds more than text, might mean anything."""
+    found: dict[str, str] = {}
+    for node in parent:
+        name = local_name(node.tag)
+        if name in names:
+            if name in found or len(node):
+                raise BrokenPage(f"the listing has {name} {'twice' if name in found else 'with more than text in it'}")
+            found[name] = node.text or ""
+    return found
 
 
 def _folders(root: ElementTree.Element, prefix: str, delimiter: str, *, is_encoded: bool) -> list[str]:
@@ -125,7 +147,7 @@ def _next_token(fields: dict[str, str]) -> str | None:
 
 
 def _listed(bucket: str, entry: ElementTree.Element, is_encoded: bool) -> ListedObject:
-    texts = {local_name(node.tag): (node.text or "") for node in entry}
+    texts = _texts(entry, _OF_ENTRIES)
     key, etag = _decoded(texts.get("Key", ""), is_encoded), bare_etag(texts.get("ETag"))
     if not key or not etag:
         raise BrokenPage(f"the listing has an entry without {'ETag' if key else 'key'} ({key!r})")

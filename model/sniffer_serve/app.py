@@ -32,6 +32,10 @@ _SHOW_PATH = re.compile(_MODEL_PATH + r"(?P<metadata>/metadata)?", re.IGNORECASE
 _NO_MODEL_PATH = re.compile(r"/v1/models(/metadata)?", re.IGNORECASE)
 
 _MAX_UNPACKED_BYTES = 100 << 20
+_MAX_BODY_BYTES = 256 << 20
+"""A batch of 1,000 of the fleet's images is 200 MB."""
+_LONGEST_LENGTH = 18
+"""Digits of a Content-Length."""
 _NOT_FOUND_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 
 
@@ -69,7 +73,7 @@ class RestApi:
             await _answer(send, 404, _NOT_FOUND_PAGE, b"text/html")
             return
         try:
-            body = await _read_body(receive)
+            body = await _read_body(scope, receive)
             status, answer = 200, await self._respond(scope, path, body)
         except StatusError as error:
             status, answer = error.code.http_status, error_answer(error.message)
@@ -163,15 +167,25 @@ def unpack_gzip(body: bytes) -> bytes:
     return unpacked if unpacker.eof else b""
 
 
-async def _read_body(receive: Receive) -> bytes:
-    chunks = []
+async def _read_body(scope: Scope, receive: Receive) -> bytes:
+    told = dict(scope["headers"]).get(b"content-length", b"0")
+    if len(told) > _LONGEST_LENGTH or int(told) > _MAX_BODY_BYTES:
+        raise _too_large()
+    chunks, length = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _ClientGone
         chunks.append(message.get("body", b""))
+        length += len(chunks[-1])
+        if length > _MAX_BODY_BYTES:
+            raise _too_large()
         if not message.get("more_body", False):
             return b"".join(chunks)
+
+
+def _too_large() -> StatusError:
+    return invalid_argument(f"The request is larger than {_MAX_BODY_BYTES} bytes")
 
 
 async def _answer(send: Send, status: int, body: bytes, content_type: bytes) -> None:

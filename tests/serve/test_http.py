@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import requests
@@ -38,6 +41,33 @@ def test_a_chunked_body_and_text_after_the_object_are_fine(server: ServerProcess
     parts = iter([b'{"instances"', b": [[1.0]", b"]} and so on"])
     answer = requests.post(server.url + HALF + ":predict", data=parts, timeout=60)
     assert answer.json() == {"predictions": [[3.5]]}
+
+
+@pytest.mark.parametrize("length", [300 << 20, 10**12, 10**30])
+def test_a_body_that_is_too_large_is_refused_before_it_comes(server: ServerProcess, length: int) -> None:
+    with server.connect() as client:
+        client.settimeout(20)
+        client.sendall(f"POST {HALF}:predict HTTP/1.1\r\nHost: m\r\nContent-Length: {length}\r\n\r\n".encode())
+        assert client.recv(12) == b"HTTP/1.1 400"
+
+
+def test_a_body_without_a_length_is_read_up_to_the_same_bound(server: ServerProcess) -> None:
+    before_kib = memory_kib(server)
+    with server.connect() as client, suppress(BrokenPipeError, ConnectionResetError):
+        client.settimeout(20)
+        client.sendall(f"POST {HALF}:predict HTTP/1.1\r\nHost: m\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        piece = b"1000000\r\n" + b" " * (16 << 20) + b"\r\n"
+        for _ in range(40):
+            client.sendall(piece)
+        assert client.recv(12) == b"HTTP/1.1 400"
+    assert server.get(HALF).ok
+    assert memory_kib(server) - before_kib < 400 << 10
+
+
+def memory_kib(server: ServerProcess) -> int:
+    """The most that it ever held."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0])
 
 
 def test_requests_of_one_session_keep_their_connection(server: ServerProcess) -> None:

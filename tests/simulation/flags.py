@@ -6,10 +6,9 @@ import random
 
 from simulation.clockwork import Clockwork, Process, SimulatedThreads
 from simulation.database import MemoryDatabase, Session
-from sniffer.core.flag_records import FlagCounts
+from sniffer.core.flag_records import FlagCounts, FloodRule
 from sniffer.core.records import FencingToken, Outcome
 from sniffer.scan.breaker import FloodBreaker
-from sniffer.scan.flood import FloodRule
 from sniffer.scan.listing import ListingTally
 
 _SCORED = (Outcome.PREDICTED, Outcome.REUSED)

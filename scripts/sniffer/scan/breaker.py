@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sniffer.core.errors import IncompleteScan, TransientError
-from sniffer.core.flag_records import FlagCounts
+from sniffer.core.flag_records import FlagCounts, FloodRule
 from sniffer.core.records import FencingToken
 from sniffer.scan.channel import Clock
-from sniffer.scan.flood import HISTORY_SCANS, FloodRule, early_hold_reason, hold_reason
+from sniffer.scan.flood import HISTORY_SCANS, early_hold_reason, hold_reason
 
 log = logging.getLogger(__name__)
 

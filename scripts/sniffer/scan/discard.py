@@ -6,32 +6,11 @@ import argparse
 import sys
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.flag_records import Decided, HoldDecision
 from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings
 from sniffer.core.text import printable
-from sniffer.scan.deciding import ENVIRONMENT, Deciding, add_decision_flags
-
-
-def discard(database: Database, deciding: Deciding, *, batch_rows: int = 1000) -> Decided:
-    """Record that it begins, delete the scan's scores, and record what went. May be run again after an interruption.
-
-    SettingsError when the scan is not held.
-    """
-    holds = database.holds
-    held_for = holds.begin_discard(deciding.scan_id, deciding.by, deciding.reason)
-    results = sum(holds.discard(deciding.scan_id, batch_rows))
-    holds.end_discard(deciding.scan_id, deciding.by, deciding.reason, results)
-    return Decided(
-        deciding.scan_id,
-        HoldDecision.DISCARDED,
-        deciding.by,
-        deciding.reason,
-        held_for,
-        is_finished=False,
-        results=results,
-    )
+from sniffer.scan.deciding import ENVIRONMENT, add_decision_flags, deciding
 
 
 def _add_arguments(parser: Parser) -> None:
@@ -40,10 +19,10 @@ def _add_arguments(parser: Parser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> ProgramResult:
-    deciding = Deciding.of(arguments)
+    asked = deciding(arguments)
     with Database(database_settings()) as database:
         database.check()
-        decided = discard(database, deciding, batch_rows=arguments.batch_rows)
+        decided = database.holds.discard(asked, batch_rows=arguments.batch_rows)
     return ProgramResult(
         decided,
         f"scan {decided.scan_id} is discarded by {printable(decided.decided_by)}: {decided.results:,} scores are "

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sniffer.core.flag_records import FlagCounts
+from sniffer.core.flag_records import FlagCounts, FloodRule
 
 FALSE_ALARMS: Final = 0.001
 """At most so many of the scans whose days are like the past's are held, both ends together; a test simulates it."""
@@ -46,38 +46,6 @@ class FlagVerdict(StrEnum):
     INSIDE = "inside"
     ABOVE = "above"
     BELOW = "below"
-
-
-@dataclass(frozen=True, slots=True)
-class FloodRule:
-    """When a scan is held: never, by bounds of the share that a person gave, or, without bounds, by the past."""
-
-    is_on: bool = True
-    low: float = 0.0
-    high: float | None = None
-
-    @property
-    def has_bounds(self) -> bool:
-        """Whether a person gave them."""
-        return self.high is not None
-
-    @classmethod
-    def parse(cls, text: str) -> FloodRule:
-        """From `auto`, `off` or LOW..HIGH (shares from 0 to 1); ValueError for anything else."""
-        if text in ("auto", "off"):
-            return cls(is_on=text == "auto")
-        low, dots, high = text.partition("..")
-        if not dots:
-            raise ValueError(text)
-        bounds = float(low), float(high)
-        if not 0 <= bounds[0] < bounds[1] <= 1:
-            raise ValueError(text)
-        return cls(low=bounds[0], high=bounds[1])
-
-    def __str__(self) -> str:
-        if not self.is_on:
-            return "off"
-        return f"{self.low:g}..{self.high:g}" if self.has_bounds else "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from sniffer.core.background import BackgroundThread, BackgroundThreads
 from sniffer.core.ending import Ending
 from sniffer.core.errors import ContractError, HeldScan, SettingsError
 from sniffer.core.files import check_writable
+from sniffer.core.flag_records import FloodRule
 from sniffer.core.key_ranges import key_bytes
 from sniffer.core.logs import configure_logging
 from sniffer.core.metrics import (
@@ -51,7 +52,6 @@ from sniffer.scan.bounds import ShardBound
 from sniffer.scan.breaker import FloodBreaker
 from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate, basis_of
-from sniffer.scan.flood import FloodRule
 from sniffer.scan.lease import LeaseKeeper
 from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, empty_window_hint, images_to_score
 from sniffer.scan.metrics_flags import METRICS_ENVIRONMENT, add_metrics_flags, add_metrics_folder, opened_metrics

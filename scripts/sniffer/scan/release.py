@@ -9,14 +9,14 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings
 from sniffer.core.text import printable
-from sniffer.scan.deciding import ENVIRONMENT, Deciding, add_decision_flags
+from sniffer.scan.deciding import ENVIRONMENT, add_decision_flags, deciding
 
 
 def _run(arguments: argparse.Namespace) -> ProgramResult:
-    deciding = Deciding.of(arguments)
+    asked = deciding(arguments)
     with Database(database_settings()) as database:
         database.check()
-        decided = database.holds.release(deciding.scan_id, deciding.by, deciding.reason)
+        decided = database.holds.release(asked)
     left = "" if decided.is_finished else "; it had stopped early: run it again with the same id to do what is left"
     text = f"scan {decided.scan_id} is released by {printable(decided.decided_by)}; it was held since "
     return ProgramResult(decided, f"{text}{decided.held_for}{left}")

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from sniffer.adapters.s3.keys import LONGEST_KEY_BYTES
 from sniffer.core.errors import SettingsError
+from sniffer.core.flag_records import FloodRule
 from sniffer.core.flags import render_flags
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.parser import checked, model_version, positive
 from sniffer.core.records import SCAN_ID_PATTERN, ScanRequest
 from sniffer.core.settings import parse_utc
 from sniffer.core.shard_records import ShardChoice, part_scan_id
-from sniffer.scan.flood import FloodRule
 
 STABLE = "stable"
 PART_OF_SCAN = "--part-of-scan"

@@ -7,13 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from sniffer.core.flag_records import FlagCounts
+from sniffer.core.flag_records import FlagCounts, FloodRule
 from sniffer.scan.flood import (
     FALSE_ALARMS,
     MIN_FLAGGED,
     MIN_SCANS,
     MIN_SCORED,
-    FloodRule,
     band_of,
     early_hold_reason,
     hold_reason,

@@ -11,10 +11,8 @@ from support.programs import Program
 from support.stored_rows import change
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import SettingsError
 from sniffer.core.records import ScanRequest
 from sniffer.core.settings import DatabaseSettings
-from sniffer.scan.deciding import Deciding
 
 THRESHOLD = 0.01
 BAND = "--flood-band=0..0.1"
@@ -100,17 +98,3 @@ def test_a_flood_stops_the_scan_before_its_end(flagging: Fleet) -> None:
     whole = flagging.scan("--scan-id=night")
     assert whole.listed == 60 and whole.holds and whole.released == "jo: checked"
     assert flagging.rows(FLAGGED) == [(60,)]
-
-
-@pytest.mark.parametrize(
-    ("by", "reason", "message"),
-    [
-        ("", "why", "--by is needed"),
-        ("jo", "  ", "--reason is needed"),
-        ("j" * 201, "why", "--by has 201 characters: at most 200 are kept"),
-        ("jo", "w" * 2001, "--reason has 2,001 characters"),
-    ],
-)
-def test_a_decision_has_a_name_and_a_reason(by: str, reason: str, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        Deciding("night", by, reason)

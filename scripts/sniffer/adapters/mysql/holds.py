@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, delete, exists, func, insert, select, update
@@ -10,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, delete, exi
 from sniffer.adapters.mysql.schema import hold_decisions, holds, predictions, scans, tallies
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.errors import HeldScan, SettingsError
-from sniffer.core.flag_records import Decided, FlagCounts, HoldDecision
+from sniffer.core.flag_records import Decided, Deciding, FlagCounts, HeldScanRecord, HoldDecision
 from sniffer.core.records import Certificate, FencingToken, Outcome, ScanRequest
 
 _SCORED = (Outcome.PREDICTED, Outcome.REUSED)
@@ -19,7 +20,7 @@ _DISCARDED = "discarded"
 
 
 class HoldRepository:
-    """What is held, and why. Every method but discard() is one transaction; that has one for each batch."""
+    """What is held, and why. Every method but discard() is one transaction; that has several."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transact = transactions.transact
@@ -80,46 +81,51 @@ class HoldRepository:
         last = self._transact(lambda connection: connection.execute(query).first())
         return "" if last is None or last.decision != HoldDecision.RELEASED else _by(last.decided_by, last.reason)
 
-    def release(self, scan_id: str, decided_by: str, reason: str) -> Decided:
+    def release(self, deciding: Deciding) -> Decided:
         """What the scan found counts from now on. SettingsError when it is not held, or is being discarded."""
 
         def release(connection: Connection) -> Decided:
-            scan, held_for = _held_scan(connection, scan_id)
+            scan, held_for = _held_scan(connection, deciding.scan_id)
             if scan.state == _DISCARDED:
-                raise SettingsError(f"scan {scan_id} is being discarded: run `sniffer discard {scan_id}` again")
+                raise SettingsError(
+                    f"scan {scan.scan_id} is being discarded: run `sniffer discard {scan.scan_id}` again"
+                )
             certificate = Certificate.parse(scan.certificate)
             row: dict[str, Any] = {
                 "state": "incomplete" if certificate.problems else "complete",
                 "certificate": scan.certificate
-                | {"released": _by(decided_by, reason), "holds": not certificate.problems},
+                | {"released": _by(deciding.by, deciding.reason), "holds": not certificate.problems},
             }
             connection.execute(update(scans).where(scans.c.number == scan.number).values(row))
             connection.execute(delete(holds).where(holds.c.scan_number == scan.number))
-            _record(connection, scan, HoldDecision.RELEASED, decided_by, reason)
+            _record(connection, scan, HoldDecision.RELEASED, deciding)
             finished = not certificate.problems
-            return Decided(scan_id, HoldDecision.RELEASED, decided_by, reason, held_for, is_finished=finished)
+            return _decided(deciding, HoldDecision.RELEASED, held_for, is_finished=finished)
 
         return self._transact(release)
 
-    def begin_discard(self, scan_id: str, decided_by: str, reason: str) -> str:
-        """Nobody writes for the scan any more, nor releases it; returns why it was held. May be repeated.
+    def discard(self, deciding: Deciding, *, batch_rows: int = 1000) -> Decided:
+        """Record that it begins, delete the scan's scores, and record what went. May be run again when interrupted.
 
-        SettingsError when it is not held.
+        From its beginning on nobody writes for the scan any more, nor releases it; SettingsError when it is not held.
         """
+        held_for = self._transact(lambda connection: _begin_discard(connection, deciding))
+        results = sum(self.delete_scores(deciding.scan_id, batch_rows))
 
-        def begin(connection: Connection) -> str:
-            scan, held_for = _held_scan(connection, scan_id)
-            _record(connection, scan, HoldDecision.DISCARDED, decided_by, reason)
-            # A run's number more: a consumer of the last run that is still there stores nothing after this.
-            fenced = scan.run_number + 1
-            row = {"state": _DISCARDED, "certificate": None, "run_number": fenced, "discarded_run": fenced}
-            connection.execute(update(scans).where(scans.c.number == scan.number).values(row))
-            return held_for
+        def end(connection: Connection) -> None:
+            scan, _ = _held_scan(connection, deciding.scan_id)
+            _record(connection, scan, HoldDecision.DISCARDED, deciding, results)
+            connection.execute(delete(holds).where(holds.c.scan_number == scan.number))
 
-        return self._transact(begin)
+        self._transact(end)
+        return _decided(deciding, HoldDecision.DISCARDED, held_for, results=results)
 
-    def discard(self, scan_id: str, batch_rows: int) -> Iterator[int]:
-        """Delete what the scan has scored; yields after each batch how many rows went. After begin_discard()."""
+    def begin_discard(self, deciding: Deciding) -> None:
+        """The first step of discard() alone."""
+        self._transact(lambda connection: _begin_discard(connection, deciding))
+
+    def delete_scores(self, scan_id: str, batch_rows: int) -> Iterator[int]:
+        """Its second step: delete what the scan has scored; yields after each batch how many rows went."""
         query = select(scans.c.number, scans.c.model_version).where(scans.c.scan_id == scan_id)
         scan = self._transact(lambda connection: connection.execute(query).one())
         for outcome in _SCORED:
@@ -141,15 +147,16 @@ class HoldRepository:
                 )
                 yield self._transact(lambda connection, gone=gone: connection.execute(gone).rowcount)  # type: ignore[misc]
 
-    def end_discard(self, scan_id: str, decided_by: str, reason: str, results: int) -> None:
-        """All is deleted: the scan is no longer held, and may be run again."""
-
-        def end(connection: Connection) -> None:
-            scan, _ = _held_scan(connection, scan_id)
-            _record(connection, scan, HoldDecision.DISCARDED, decided_by, reason, results)
-            connection.execute(delete(holds).where(holds.c.scan_number == scan.number))
-
-        self._transact(end)
+    def of_dag_run(self, dag_run: str) -> list[HeldScanRecord]:
+        """The scans of that DAG run that are held, in the order in which they began. Cost: the scans that are held."""
+        query = (
+            select(scans.c.scan_id, scans.c.bucket, holds.c.reason, holds.c.held_at)
+            .join_from(holds, scans, scans.c.number == holds.c.scan_number)
+            .where(scans.c.dag_run == dag_run)
+            .order_by(scans.c.number)
+        )
+        rows = self._transact(lambda connection: connection.execute(query).all())
+        return [HeldScanRecord(row.scan_id, row.bucket, row.reason, row.held_at.replace(tzinfo=UTC)) for row in rows]
 
 
 def is_held() -> ColumnElement[bool]:
@@ -197,10 +204,28 @@ def _held_scan(connection: Connection, scan_id: str) -> tuple[Row[Any], str]:
     return scan, held_for
 
 
+def _begin_discard(connection: Connection, deciding: Deciding) -> str:
+    """Returns why it was held."""
+    scan, held_for = _held_scan(connection, deciding.scan_id)
+    _record(connection, scan, HoldDecision.DISCARDED, deciding)
+    # A run's number more: a consumer of the last run that is still there stores nothing after this.
+    fenced = scan.run_number + 1
+    row = {"state": _DISCARDED, "certificate": None, "run_number": fenced, "discarded_run": fenced}
+    connection.execute(update(scans).where(scans.c.number == scan.number).values(row))
+    return held_for
+
+
+def _decided(
+    deciding: Deciding, decision: HoldDecision, held_for: str, *, is_finished: bool = False, results: int = 0
+) -> Decided:
+    return Decided(deciding.scan_id, decision, deciding.by, deciding.reason, held_for, is_finished, results)
+
+
 def _record(
-    connection: Connection, scan: Row[Any], decision: HoldDecision, by: str, reason: str, results: int | None = None
+    connection: Connection, scan: Row[Any], decision: HoldDecision, deciding: Deciding, results: int | None = None
 ) -> None:
-    _decide(connection, FencingToken(scan.number, scan.run_number), decision, by, reason, results)
+    token = FencingToken(scan.number, scan.run_number)
+    _decide(connection, token, decision, deciding.by, deciding.reason, results)
 
 
 def _decide(

@@ -19,14 +19,13 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.grants import ROLES, user_statements
 from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import SettingsError
+from sniffer.core.flag_records import Deciding
 from sniffer.core.model_records import ModelStatus
 from sniffer.core.records import Outcome, ScanRequest
 from sniffer.core.retention_records import Removed
 from sniffer.core.settings import DatabaseSettings
 from sniffer.retention.erase import erase
 from sniffer.retention.prune import prune
-from sniffer.scan.deciding import Deciding
-from sniffer.scan.discard import discard
 from sniffer.scan.migrate import main
 
 pytestmark = pytest.mark.both_servers
@@ -164,8 +163,8 @@ def test_who_decides_about_held_scans_deletes_scores_and_no_record(database: Dat
             assert scanning.holds.flag_history(token, 9) == () and scanning.holds.release_of(token) == ""
             scanning.scans.close(certificate_of({}, scan_id=scan_id, run_number=1, held="a flood"))
     with connected(database_url, "sniffer_decide") as own:
-        assert own.holds.release("a", "jo", "checked").is_finished
-        assert discard(own, Deciding("b", "jo", "broken")).results == 1
+        assert own.holds.release(Deciding("a", "jo", "checked")).is_finished
+        assert own.holds.discard(Deciding("b", "jo", "broken")).results == 1
     denied(
         database_url,
         "sniffer_decide",

@@ -12,10 +12,8 @@ from support.stored_rows import change, failed, predicted, record, rows
 from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import HeldScan, SettingsError, SupersededRun
-from sniffer.core.flag_records import FlagCounts
+from sniffer.core.flag_records import Deciding, FlagCounts
 from sniffer.core.records import FencingToken, Result, ScanRequest
-from sniffer.scan.deciding import Deciding
-from sniffer.scan.discard import discard
 
 pytestmark = pytest.mark.both_servers
 
@@ -60,7 +58,7 @@ def test_what_a_held_scan_flagged_is_in_no_view_until_it_is_released(database: D
     assert rows(database_url, "SELECT COUNT(*) FROM flagged_history") == [(1,)]
     assert [image.key for image in database.images.top_images(1)] == ["before"]
     assert rows(database_url, "SELECT state FROM scans WHERE scan_id = 'night-2'") == [("held",)]
-    decided = database.holds.release("night-2", "jo", "checked")
+    decided = database.holds.release(Deciding("night-2", "jo", "checked"))
     assert (decided.is_finished, decided.held_for) == (True, WHY)
     assert rows(database_url, FLAGGED) == [("before",), ("f0",), ("f1",), ("f2",)]
     assert rows(database_url, DECISIONS) == [("held", None, WHY, None), ("released", "jo", "checked", None)]
@@ -76,15 +74,17 @@ def test_a_held_scan_does_not_run_again_nor_does_another_of_its_dag_run(database
         with pytest.raises(HeldScan, match=f"scan night.1 is held: {WHY}.*sniffer release night.1"):
             database.scans.open(request, 1, 0.5)
     assert rows(database_url, "SELECT scan_id, state FROM scans") == [("night.1", "held")]
+    assert [(one.scan_id, one.reason) for one in database.holds.of_dag_run("scan_bucket/night")] == [("night.1", WHY)]
+    assert database.holds.of_dag_run("scan_bucket/next") == []
     assert database.scans.open(ScanRequest("next night", "bkt", dag_run="scan_bucket/next"), 1, 0.5)
-    database.holds.release("night.1", "jo", "checked")
+    database.holds.release(Deciding("night.1", "jo", "checked"))
     assert database.scans.open(dataclasses.replace(shard, scan_id="night.2"), 1, 0.5)
 
 
 def test_one_that_stopped_early_goes_on_once_it_is_released(database: Database, database_url: str) -> None:
     token = scan(database, flood(), held=WHY, problems=("stopped early",))
     assert database.holds.release_of(token) == ""
-    assert not database.holds.release("s", "jo", "checked").is_finished
+    assert not database.holds.release(Deciding("s", "jo", "checked")).is_finished
     assert rows(database_url, "SELECT state FROM scans") == [("incomplete",)]
     again = database.scans.open(ScanRequest("s", "bkt"), 1, 0.5)
     assert database.holds.release_of(again) == "jo: checked"
@@ -94,7 +94,7 @@ def test_one_that_stopped_early_goes_on_once_it_is_released(database: Database, 
 def test_a_discard_has_all_scored_again_and_nothing_counts_twice(database: Database, database_url: str) -> None:
     scan(database, [predicted("before", 0.9)], scan_id="night-1")
     late = scan(database, [*flood(), failed("x"), predicted("low", 0.1)], scan_id="night-2", held=WHY)
-    decided = discard(database, Deciding("night-2", "jo", "broken server"), batch_rows=2)
+    decided = database.holds.discard(Deciding("night-2", "jo", "broken server"), batch_rows=2)
     assert decided.results == 4
     assert rows(database_url, DECISIONS)[1:] == [
         ("discarded", "jo", "broken server", None),
@@ -115,28 +115,25 @@ def test_a_discard_has_all_scored_again_and_nothing_counts_twice(database: Datab
 
 def test_an_interrupted_discard_stays_held_and_can_only_be_ended(database: Database, database_url: str) -> None:
     scan(database, flood(), held=WHY)
-    database.holds.begin_discard("s", "jo", "broken")
-    assert next(database.holds.discard("s", 1)) == 1
+    database.holds.begin_discard(Deciding("s", "jo", "broken"))
+    assert next(database.holds.delete_scores("s", 1)) == 1
     assert rows(database_url, FLAGGED) == []
     with pytest.raises(HeldScan):
         database.scans.open(ScanRequest("s", "bkt"), 1, 0.5)
     with pytest.raises(SettingsError, match="is being discarded: run `sniffer discard s` again"):
-        database.holds.release("s", "jo", "checked")
-    assert discard(database, Deciding("s", "al", "broken")).results == 2
+        database.holds.release(Deciding("s", "jo", "checked"))
+    assert database.holds.discard(Deciding("s", "al", "broken")).results == 2
     assert rows(database_url, "SELECT COUNT(*) FROM predictions") == [(0,)]
     assert database.scans.open(ScanRequest("s", "bkt"), 1, 0.5).run_number == 4
 
 
 def test_only_what_is_held_can_be_decided(database: Database) -> None:
     scan(database, flood())
-    for decide in (
-        lambda scan_id: database.holds.release(scan_id, "jo", "why"),
-        lambda scan_id: database.holds.begin_discard(scan_id, "jo", "why"),
-    ):
+    for decide in (database.holds.release, database.holds.discard):
         with pytest.raises(SettingsError, match="scan s is not held: it is complete"):
-            decide("s")
+            decide(Deciding("s", "jo", "why"))
         with pytest.raises(SettingsError, match="there is no scan t in MySQL"):
-            decide("t")
+            decide(Deciding("t", "jo", "why"))
 
 
 def test_no_score_is_reused_from_a_held_scan(database: Database) -> None:
@@ -148,7 +145,7 @@ def test_no_score_is_reused_from_a_held_scan(database: Database) -> None:
     # It has its row, and nobody scores it twice while a person has not decided.
     identities = [held.image.identity]
     assert len(database.images.settled(identities, 1, DECODER_VERSION)) == 1
-    database.holds.release("b", "jo", "checked")
+    database.holds.release(Deciding("b", "jo", "checked"))
     assert set(database.images.scored_bytes(hashes, 1)) == {held.content_hash, free.content_hash}
 
 
@@ -170,7 +167,7 @@ def test_the_past_is_that_of_complete_scans_of_the_source_and_the_model(database
     one("later", 4)
     assert database.holds.flag_history(ours, 60) == (FlagCounts(4, 2), FlagCounts(4, 1))
     assert database.holds.flag_history(ours, 1) == (FlagCounts(4, 2),)
-    database.holds.release("held", "jo", "checked")
+    database.holds.release(Deciding("held", "jo", "checked"))
     assert database.holds.flag_history(ours, 60)[0] == FlagCounts(4, 4)
     dated = ScanRequest("dated", "bkt", "2026-11-20/", flood_source="{{ ds }}/")
     one("dated", 3, request=dated)
@@ -185,3 +182,17 @@ def test_scans_of_an_older_release_have_their_prefix_as_source(database: Databas
     change(database_url, "UPDATE alembic_version SET version_num = '0010'")
     database.migrate()
     assert rows(database_url, "SELECT HEX(source_digest) FROM scans") == digest
+
+
+@pytest.mark.parametrize(
+    ("by", "reason", "message"),
+    [
+        ("", "why", "a name is needed"),
+        ("jo", "  ", "a reason is needed"),
+        ("j" * 201, "why", "the name has 201 characters: at most 200 are kept"),
+        ("jo", "w" * 2001, "the reason has 2,001 characters"),
+    ],
+)
+def test_a_decision_has_a_name_and_a_reason(by: str, reason: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Deciding("night", by, reason)

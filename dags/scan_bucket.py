@@ -66,6 +66,10 @@ shows the same figures under `progress`. At most two scans run at a time, and tw
 
 #### If something goes wrong
 
+* **A scan is held** since its share of flagged images is none that the last scans make likely: what it flagged is not
+  seen, and no retry changes that. The task `decide_held` asks under *Required Actions*: *Release* (it is right) or
+  *Discard* (the model or its server was broken, and is repaired). Then clear the task `scan` with everything after it.
+  *Flagged share* in the form, or `flood_band` in `sniffer_scan`, sets bounds of your own.
 * **What the problem means**: the exception of the failed task is the program's last error, in one line. The page
   `docs/troubleshooting.md` explains each. Its warnings are in the log; filter by level.
 * **The run failed or was stopped**: clear the task `scan`. The scan's id belongs to the run and its target, so the

@@ -18,8 +18,11 @@ MYSQL_CONNECTIONS = {
     "sniffer": "sniffer_mysql_scan",
     "sniffer_model": "sniffer_mysql_trainer",
     "sniffer_rollout": "sniffer_mysql_rollout",
+    "decide": "sniffer_mysql_decide",
 }
-"""Connections of the programs of each package, by the roles of `sniffer migrate --grants`; else MYSQL_CONNECTION."""
+"""Connections of the programs of each package, and of who decides about held scans; else MYSQL_CONNECTION.
+
+By the roles of `sniffer migrate --grants`."""
 SERVING_CONNECTION = "sniffer_serving"
 
 BUCKET_VARIABLE = "sniffer_bucket"
@@ -35,6 +38,9 @@ WATCH_DAG, SUMMARY_DAG = "watch_labels", "scan_summary"
 
 APPROVAL_LIMIT = timedelta(hours=12)
 """How long `rollout_serving` waits for an approval."""
+
+HOLD_LIMIT = timedelta(days=3)
+"""How long a run of a scan's DAG waits for a decision about what is held. After it the scan stays held."""
 
 SCANNED_IMAGES = Asset(name="scanned_images")
 """A scan whose certificate holds; an event's `extra` carries the scan's id, what was asked, and its counts."""

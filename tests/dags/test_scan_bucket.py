@@ -28,7 +28,7 @@ from sniffer_airflow.training.form import retrain_params
 
 DAGS = Path(__file__).parents[2] / "dags"
 NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
-STATES = {"plan": "success", "scan": "success", "scan_backfill": "skipped"}
+STATES = {"plan": "success", "scan": "success", "scan_backfill": "skipped", "decide_held": "skipped"}
 
 CERTIFICATE = certificate_of(
     dict.fromkeys(Outcome, 1),

@@ -62,7 +62,7 @@ def test_each_source_has_a_dag_over_the_same_graph(parse: Parse) -> None:
     assert bag.import_errors == {}
     uploads, partner = bag.dags["scan_uploads"], bag.dags["scan_partner"]
     assert set(bag.dags) == {"scan_uploads", "scan_partner"}
-    assert {task.task_id for task in uploads.tasks} == {"plan", "scan", "scan_backfill", "certify"}
+    assert {task.task_id for task in uploads.tasks} == {"plan", "scan", "scan_backfill", "certify", "decide_held"}
     assert (uploads.timetable.summary, partner.timetable.summary) == ("30 3 * * *", "0 0 * * *")
     assert {name: partner.params[name] for name in ("limit", "consumers", "include")} == {
         "limit": 5,
@@ -123,6 +123,7 @@ def test_a_source_is_scanned_as_its_own_with_its_own_credentials(
         "scan": "success",
         "scan_backfill": "skipped",
         "certify": "skipped",
+        "decide_held": "skipped",
     }
     scan = ended["scan"]
     assert (scan["bucket"], scan["prefix"], scan["exclude"]) == ("theirs", "photos/", [".html"])

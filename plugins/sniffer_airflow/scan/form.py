@@ -10,6 +10,7 @@ from datetime import datetime
 from airflow.sdk import Param
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.flag_records import FloodRule
 from sniffer_airflow.forms.fields import (
     MORE_OPTIONS,
     Json,
@@ -65,6 +66,17 @@ VERSION_RULE = text_rule(
 )
 
 
+def _is_band(text: str) -> bool:
+    try:
+        FloodRule.parse(text.strip() or "auto")
+    except ValueError:
+        return False
+    return True
+
+
+BAND_RULE = text_rule("band of shares such as 0..0.05, or auto, or off", _is_band)
+
+
 @dataclass(frozen=True)
 class ScanForm:
     """The form as it was filled in; None is a field that was left empty. `bucket` may still be an s3:// URL."""
@@ -83,6 +95,7 @@ class ScanForm:
     retry_failed: bool
     consumers: int | None
     look_back_days: int | None
+    flood_band: str | None
 
     @classmethod
     def parse(cls, params: Mapping[str, Json], *, dag_id: str = SCAN_DAG) -> ScanForm:
@@ -104,13 +117,14 @@ class ScanForm:
             retry_failed=values.switch("retry_failed"),
             consumers=values.count("consumers"),
             look_back_days=values.count("look_back_days"),
+            flood_band=values.text("flood_band"),
         )
         if form.rescan and form.retry_failed:
             raise SettingsError("choose either Rescan or Retry failed: a rescan retries failed images as well")
         return form
 
 
-_RULES = ("include", "exclude", "allow_empty", "look_back_days")
+_RULES = ("include", "exclude", "allow_empty", "look_back_days", "flood_band")
 COUNTS = ("limit", "consumers")
 """Fields of the form that a table of sources gives other defaults."""
 _EXAMPLE = '{"exclude": [".html", ".json"], "allow_empty": true}'
@@ -126,6 +140,7 @@ class NightlyTarget:
     exclude: tuple[str, ...] = ()
     allow_empty: bool = False
     look_back_days: int = LOOK_BACK_DAYS
+    flood_band: str = ""
 
     @classmethod
     def parse(cls, bucket: str, prefix: str, more: str) -> NightlyTarget:
@@ -140,6 +155,7 @@ class NightlyTarget:
             values.lines("exclude"),
             values.switch("allow_empty"),
             LOOK_BACK_DAYS if look_back_days is None else look_back_days,
+            values.text("flood_band") or "",
         )
 
 
@@ -251,6 +267,14 @@ def _more_fields(today: _Today) -> dict[str, Param]:
             + (" The Variable does not count for a bucket that is entered above." if today.nightly else ""),
             decided_by=today.rules,
             now=today.allow_empty,
+            section=MORE_OPTIONS,
+        ),
+        "flood_band": text_field(
+            "Flagged share",
+            "Bounds of the share of flagged images such as 0..0.05, outside of which the scan is held for a person to "
+            f"decide; auto: what is likely after the last scans; off: never. *If empty:* {today.nightly}what "
+            f"{today.rules} says, else auto.",
+            rule=BAND_RULE,
             section=MORE_OPTIONS,
         ),
         "rescan": switch_field(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG, Param
 
 from sniffer_airflow.names import TASK_DEFAULTS
+from sniffer_airflow.scan.held import decide_held
 from sniffer_airflow.scan.sources import ScanSource
 from sniffer_airflow.scan.tasks import certify, plan, scan, scan_backfill
 from sniffer_airflow.scan.timetable import NightsAndBackfills
@@ -39,5 +40,8 @@ def scan_dag(
         tags=["sniffer", "scan", *more_tags],
         doc_md=doc_md,
     ) as dag:
-        plan() >> [scan(source), scan_backfill(source)] >> certify()
+        scans = [scan(source), scan_backfill(source)]
+        certified = certify()
+        plan() >> scans >> certified
+        [*scans, certified] >> decide_held()
     return dag

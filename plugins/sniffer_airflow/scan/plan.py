@@ -42,6 +42,9 @@ class ScanPlan:
     rescan: bool
     retry_failed: bool
     dry_run: bool
+    flood_band: str | None
+    flood_source: str | None
+    """What its share of flagged images is compared with: scans of the same prefix, before its day was filled in."""
 
     def arguments(self) -> list[str]:
         """The flags of `python -m sniffer.scan`, each as one word, so that no value can be taken for a flag."""
@@ -85,6 +88,7 @@ class PlannedScan:
     """What the tasks after the scan need of its plan's document."""
 
     scan_id: str
+    dag_run: str
     dry_run: bool
     retry_failed: bool
 
@@ -122,6 +126,8 @@ def plan_scan(*, run_name: str, dag_run: str, dates: RunDates, form: ScanForm, n
         rescan=form.rescan,
         retry_failed=form.retry_failed,
         dry_run=form.dry_run,
+        flood_band=form.flood_band or rules.flood_band or None,
+        flood_source=template if is_dated(template) else None,
     )
 
 

@@ -240,6 +240,7 @@ def _target(values: Values, place: str) -> NightlyTarget:
         values.lines("exclude"),
         values.switch("allow_empty"),
         LOOK_BACK_DAYS if look_back_days is None else look_back_days,
+        values.text("flood_band") or "",
     )
 
 

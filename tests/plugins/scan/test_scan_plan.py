@@ -171,8 +171,9 @@ def test_a_wrong_target_in_the_variables_is_named(bucket: str, prefix: str, mess
         (
             '{"includes": []}',
             "the Variable sniffer_scan has no field includes .did you mean include.*; it may have include, exclude, "
-            "allow_empty, look_back_days",
+            "allow_empty, look_back_days, flood_band",
         ),
+        ('{"flood_band": "5 %"}', "flood_band in the Variable sniffer_scan must be a band of shares such as 0..0.05"),
         ('{"include": ".jpg"}', "include in the Variable sniffer_scan must be a list of at most 100 texts, not '.jpg'"),
         ('{"exclude": [1]}', "exclude in the Variable sniffer_scan must be a list of at most 100 texts"),
         (
@@ -209,6 +210,7 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
         allow_empty="on",
         retry_failed=True,
         dry_run=True,
+        flood_band="0..0.05",
     )
     assert planned.arguments()[2:] == [
         "--bucket=pics",
@@ -224,6 +226,8 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
         "--allow-empty",
         "--retry-failed",
         "--dry-run",
+        "--flood-band=0..0.05",
+        "--flood-source=-odd prefix/{{ ds }}",
     ]
     assert "--rescan" in plan(bucket="pics", rescan=True).arguments()
 
@@ -295,3 +299,16 @@ def test_a_plain_run_id_stays_readable() -> None:
     assert name_of_run("scan_bucket", "scheduled__2026-11-05T00:00:00+00:00") == (
         "scan_bucket.scheduled__2026-11-05T00:00:00+00:00"
     )
+
+
+def test_a_share_of_flagged_images_is_compared_with_nights_of_the_same_template() -> None:
+    dated = plan(bucket="pics", prefix="u/{{ ds }}/")
+    assert (dated.flood_source, dated.prefix) == ("u/{{ ds }}/", "u/2026-11-22/")
+    assert plan(bucket="pics", prefix="u/").flood_source is None
+
+
+def test_the_nightly_band_is_that_of_the_variable_and_no_other_bucket_s() -> None:
+    nightly = NightlyTarget.parse("nightly", "", '{"flood_band": "off"}')
+    assert plan(nightly=nightly).flood_band == "off"
+    assert plan(nightly=nightly, flood_band="auto").flood_band == "auto"
+    assert plan(nightly=nightly, bucket="pics").flood_band is None

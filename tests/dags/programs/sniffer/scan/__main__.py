@@ -22,6 +22,8 @@ def main() -> int:
         "scan-id",
         "dag-run",
         "late-before",
+        "flood-band",
+        "flood-source",
     ):
         parser.add_argument(f"--{flag}")
     for flag in ("result", "progress"):

@@ -1,0 +1,153 @@
+"""The decision about a scan that is held: a question under Required Actions, and what its answer does in MySQL.
+
+It waits without holding a worker. Whoever answers is recorded by the name that Airflow authenticated. The scan itself
+goes on, or is scored again, when its task is cleared; that is said in the log, and by the exception of this task.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Context, Param, TriggerRule
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from sniffer.core.flag_records import Decided, Deciding, HeldScanRecord
+from sniffer.core.model_records import REASON_CHARS
+from sniffer.core.settings import database_settings
+from sniffer.core.text import code_span, markdown_text, one_line
+from sniffer_airflow.executors.connections import fetch, program_environ
+from sniffer_airflow.executors.errors import errors_by_reaction
+from sniffer_airflow.executors.results import result_of
+from sniffer_airflow.four_eyes import asks_for_four_eyes
+from sniffer_airflow.names import HOLD_LIMIT
+from sniffer_airflow.scan.plan import PlannedScan
+
+if TYPE_CHECKING:
+    from sniffer.adapters.mysql.database import Database
+
+DECIDE_TASK = "decide_held"
+RELEASE, DISCARD = "Release", "Discard"
+_REASON = "reason"
+_ASKED_AGAIN = 20
+"""How often an answer that does not count may be given."""
+_AGAIN = timedelta(seconds=5)
+_SHOWN = 20
+_ROLE = "decide"
+
+
+def decide_held() -> HITLOperator:
+    """The decision, asked for when a scan has failed since it is held; skipped when it failed for another reason."""
+    return HoldQuestion(
+        task_id=DECIDE_TASK,
+        trigger_rule=TriggerRule.ONE_FAILED,
+        subject="A scan is held: release what it has flagged, or discard it?",
+        options=[RELEASE, DISCARD],
+        params={
+            _REASON: Param(
+                None,
+                type=["null", "string"],
+                title="Reason",
+                description_md="Needed; recorded with your name in the table *hold_decisions*.",
+                allOf=[{"maxLength": REASON_CHARS}],
+            )
+        },
+        response_timeout=HOLD_LIMIT,
+        retries=_ASKED_AGAIN,
+        retry_delay=_AGAIN,
+        retry_exponential_backoff=0,
+    )
+
+
+class HoldQuestion(HITLOperator):
+    """Asks about all scans of the DAG run that are held, at once.
+
+    An answer without a reason, or a release by whoever started the run where four eyes are asked for, does not count:
+    that try fails and says so, and the next one asks again. Killed before all is done, it asks again, about the rest.
+    """
+
+    def execute(self, context: Context) -> Any:
+        """Ask, or skip where nothing is held."""
+        if context["ti"].xcom_pull(task_ids="plan") is None:
+            raise AirflowSkipException("there is no plan, so nothing was scanned")
+        with errors_by_reaction(), _database() as database:
+            held = database.holds.of_dag_run(_dag_run(context))
+        if not held:
+            raise AirflowSkipException("no scan of this run is held: it failed for another reason, see its task")
+        for one in held:
+            self.log.warning("scan %s is held: %s", one.scan_id, one.reason)
+        self.body = question(held, _may_not_release(context))
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Do what was answered, if it counts."""
+        chosen, user = event.get("chosen_options"), event.get("responded_by_user")
+        if not chosen or user is None:
+            raise AirflowFailException(
+                f"nobody has answered within {HOLD_LIMIT.days} days: the scan stays held. Clear this task to be asked "
+                "again, or decide by `sniffer release` or `sniffer discard`"
+            )
+        name = str(user["name"])
+        reason = one_line((event.get("params_input") or {}).get(_REASON) or "", REASON_CHARS)
+        if why_not := _objection(chosen, name, reason, _may_not_release(context)):
+            raise AirflowException(f"{why_not}. The question is asked again")
+        with errors_by_reaction(), _database() as database:
+            held = database.holds.of_dag_run(_dag_run(context))
+            decided = [_decide(database, chosen[0], Deciding(one.scan_id, name, reason)) for one in held]
+        for one in decided:
+            self.log.info("scan %s: %s by %s: %s", one.scan_id, one.decision, name, reason)
+        self.log.warning("clear the task that scans, with everything after it: the run then ends as it should")
+        return {"decision": str(chosen[0]).lower(), "decided_by": name, "scans": [one.scan_id for one in decided]}
+
+
+def question(held: Sequence[HeldScanRecord], may_not_release: str | None) -> str:
+    """What people read before they decide, as Markdown."""
+    lines = [f"* {code_span(one.scan_id)}: {markdown_text(one.reason)}" for one in held[:_SHOWN]]
+    if len(held) > _SHOWN:
+        lines.append(f"* … and {len(held) - _SHOWN} more")
+    lines += [
+        "",
+        "**Release** if that is right: what was flagged is seen, and counts as past for later scans. **Discard** if "
+        "the model or its server was broken, once that is repaired: the scores are deleted. In both cases clear the "
+        "task that scans afterwards, with everything after it: it does what is left.",
+        "",
+        f"No answer within {HOLD_LIMIT.days} days: it stays held. Look at some of what was flagged first; the page "
+        "*A scan is held* in docs/operate.md has the query.",
+    ]
+    if may_not_release:
+        lines.append(f"Anybody but {markdown_text(may_not_release)} may release it; everybody may discard it.")
+    return "\n".join(lines)
+
+
+def _objection(chosen: Sequence[str], name: str, reason: str, may_not_release: str | None) -> str:
+    """Why the answer does not count, or an empty text."""
+    if not reason.strip():
+        return "no reason was given"
+    if chosen == [RELEASE] and name == may_not_release:
+        return f"{name} has started this run, and cannot release what it found: somebody else has to look at it"
+    return ""
+
+
+def _may_not_release(context: Context) -> str | None:
+    """Whoever started the run, where four eyes are asked for."""
+    with errors_by_reaction():
+        return context["dag_run"].triggering_user_name if asks_for_four_eyes() else None
+
+
+def _decide(database: Database, chosen: str, deciding: Deciding) -> Decided:
+    return database.holds.release(deciding) if chosen == RELEASE else database.holds.discard(deciding)
+
+
+def _dag_run(context: Context) -> str:
+    planned = result_of(context["ti"], "plan", PlannedScan)
+    return planned.dag_run
+
+
+def _database() -> Database:
+    from sniffer.adapters.mysql.database import Database  # SQLAlchemy: 0.5 s that parsing a DAG file must not pay
+
+    environ: Mapping[str, str] = program_environ(os.environ, fetch(module=_ROLE, aws=False, serving=False))
+    return Database(database_settings(environ))

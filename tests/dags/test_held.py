@@ -40,7 +40,7 @@ def run(
 
     def run(at: datetime) -> dict[str, str]:
         dag_run = dag.test(logical_date=at, run_after=at, run_conf={"bucket": REFUSED})
-        return {task.task_id: str(task.state) for task in dag_run.get_task_instances()}
+        return {task.task_id: str(task.state) for task in dag_run.get_task_instances()} | {"run": str(dag_run.state)}
 
     return run
 
@@ -77,6 +77,7 @@ def test_somebody_else_releases_it_with_a_reason(
     with meanwhile(people):
         states = run(NOW)
     assert (states["scan"], states["certify"], states["decide_held"]) == ("failed", "upstream_failed", "success")
+    assert states["run"] == "failed", "only the scan, once it is cleared, makes it a good one"
     assert decisions(database_url) == [("released", "ben", "looked at all of them", None)]
     assert rows(database_url, "SELECT COUNT(*) FROM flagged_images") == [(2,)]
 
@@ -101,4 +102,4 @@ def test_whoever_started_it_may_discard_it(
 
 def test_nobody_is_asked_about_a_scan_that_failed_otherwise(run: Callable[[datetime], dict[str, str]]) -> None:
     states = run(NOW + timedelta(minutes=2))
-    assert (states["scan"], states["decide_held"]) == ("failed", "skipped")
+    assert (states["scan"], states["decide_held"], states["run"]) == ("failed", "skipped", "failed")

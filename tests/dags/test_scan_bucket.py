@@ -86,6 +86,8 @@ def test_a_dry_run_shows_the_estimate_and_certifies_nothing(run: Callable[..., d
         "rescan": False,
         "retry_failed": False,
         "dry_run": True,
+        "flood_band": None,
+        "flood_source": "uploads/{{ ds }}/",
         "scan_id": scan_id,
         "dag_run": f"scan_bucket/{ended['run_id']}",
         "database": "mysql+mysqldb://u:secret-1@127.0.0.1:1/s?charset=utf8mb4",
@@ -134,12 +136,13 @@ def test_a_scan_without_certificate_fails_the_run(
 
 def test_wrong_settings_fail_the_scan_and_certify_does_not_run(run: Callable[..., dict[str, Any]]) -> None:
     ended = run(NOW + timedelta(minutes=3), bucket="without-permission")
-    assert ended["states"] == {**STATES, "scan": "failed", "certify": "upstream_failed"}
+    assert ended["states"] == {**STATES, "scan": "failed", "certify": "upstream_failed", "decide_held": "failed"}
 
 
 def test_a_contradiction_fails_the_plan_and_nothing_runs(run: Callable[..., dict[str, Any]]) -> None:
     ended = run(NOW + timedelta(minutes=4), bucket="pics", rescan=True, retry_failed=True)
     assert ended["states"].pop("plan") == "failed"
+    assert ended["states"].pop("decide_held") == "skipped"
     assert set(ended["states"].values()) == {"upstream_failed"}
 
 

@@ -147,6 +147,7 @@ def test_a_wrong_source_stops_itself_alone(
     assert set(bag.dags) == {"scan_uploads", "scan_partner", "scan_broken"}
     ended = run(bag.dags["scan_broken"])
     assert ended["states"].pop("plan") == "failed"
+    assert ended["states"].pop("decide_held") == "skipped"
     assert set(ended["states"].values()) == {"upstream_failed"}
     assert "AirflowFailException: schedule in the source broken in" in "".join(capfd.readouterr())
     assert run(bag.dags["scan_uploads"], dry_run=True)["states"]["scan"] == "success"

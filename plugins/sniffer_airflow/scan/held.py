@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ _REASON = "reason"
 _ASKED_AGAIN = 20
 """How often an answer that does not count may be given."""
 _AGAIN = timedelta(seconds=5)
+_PATIENCE_S = 3.0
 _SHOWN = 20
 _ROLE = "decide"
 
@@ -73,8 +75,15 @@ class HoldQuestion(HITLOperator):
         """Ask, or skip where nothing is held."""
         if context["ti"].xcom_pull(task_ids="plan") is None:
             raise AirflowSkipException("there is no plan, so nothing was scanned")
-        with errors_by_reaction(), _database() as database:
-            held = database.holds.of_dag_run(_dag_run(context))
+        try:
+            with errors_by_reaction(), _database(patience_s=_PATIENCE_S) as database:
+                held = database.holds.of_dag_run(_dag_run(context))
+        except AirflowException as error:
+            # Most likely what the scan itself failed for: no reason to ask for hours.
+            raise AirflowFailException(
+                f"whether a scan of this run is held could not be looked up: {error}. Where its task says so, clear "
+                "this one when MySQL is back"
+            ) from error
         if not held:
             raise AirflowSkipException("no scan of this run is held: it failed for another reason, see its task")
         for one in held:
@@ -146,8 +155,9 @@ def _dag_run(context: Context) -> str:
     return planned.dag_run
 
 
-def _database() -> Database:
+def _database(patience_s: float | None = None) -> Database:
     from sniffer.adapters.mysql.database import Database  # SQLAlchemy: 0.5 s that parsing a DAG file must not pay
 
     environ: Mapping[str, str] = program_environ(os.environ, fetch(module=_ROLE, aws=False, serving=False))
-    return Database(database_settings(environ))
+    settings = database_settings(environ)
+    return Database(settings if patience_s is None else replace(settings, patience_s=patience_s))

@@ -55,7 +55,13 @@ def test_every_field_of_a_source_arrives() -> None:
     assert (good.connection, good.environ, good.at_a_time) == ("", {}, 2)
     assert good.late_after == timedelta(hours=6)
     assert full.nightly == NightlyTarget(
-        "partner-uploads", "in/{{ ds }}/", (".jpg",), ("in/*/thumbs/*",), allow_empty=True, look_back_days=0, flood_band="0..0.2"
+        "partner-uploads",
+        "in/{{ ds }}/",
+        (".jpg",),
+        ("in/*/thumbs/*",),
+        allow_empty=True,
+        look_back_days=0,
+        flood_band="0..0.2",
     )
     assert full.environ == {
         "SNIFFER_ASSUME_ROLE": ROLE,

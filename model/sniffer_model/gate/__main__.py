@@ -16,6 +16,7 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings, image_settings
+from sniffer.core.text import one_line
 from sniffer_model.gate.judge import GateOptions, judge, read_candidate
 from sniffer_model.gate.limits import Limits
 from sniffer_model.gate.verdict import Override
@@ -110,6 +111,9 @@ def _override(arguments: argparse.Namespace) -> Override | None:
     return Override(arguments.override_by or "", arguments.override_reason or "")
 
 
+_VERSION_DIGITS = 10
+
+
 def _stable_version(arguments: argparse.Namespace) -> int | None:
     text = arguments.stable_version
     if arguments.no_register != (text is not None):
@@ -118,8 +122,8 @@ def _stable_version(arguments: argparse.Namespace) -> int | None:
         )
     if text in (None, _NO_STABLE):
         return None
-    if not text.isdecimal():
-        raise SettingsError(f"--stable-version must be a number or `{_NO_STABLE}`, not {text!r}")
+    if not (text.isascii() and text.isdecimal() and len(text) <= _VERSION_DIGITS):
+        raise SettingsError(f"--stable-version must be a number or `{_NO_STABLE}`, not {one_line(repr(text), 40)}")
     return int(text)
 
 

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -49,6 +50,10 @@ def staging(base: Path) -> Iterator[Path]:
         shutil.rmtree(staged, ignore_errors=True)
 
 
+_VERSION = re.compile(r"0*[0-9]{1,10}")
+"""Not the digits of other scripts, nor more than a number of MySQL's and a server's has."""
+
+
 def publish(staged: Path, base: Path, facts: ModelFacts, versions: Iterable[int]) -> ModelFacts:
     """Rename the staged directory to the first of `versions` that is free in `base`; returns the facts with it.
 
@@ -67,7 +72,7 @@ def publish(staged: Path, base: Path, facts: ModelFacts, versions: Iterable[int]
 def published_versions(base: Path) -> list[int]:
     """The versions in `base`, ascending, as a model server would see them."""
     try:
-        return sorted(int(child.name) for child in base.iterdir() if child.name.isdecimal() and child.is_dir())
+        return sorted(int(child.name) for child in base.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir())
     except FileNotFoundError:
         return []
 

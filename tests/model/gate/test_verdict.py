@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from typing import Any
 
@@ -12,6 +13,7 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.gate_records import GateFigures, ModelComparison, PairedFigure, SliceComparison
 from sniffer.core.model_metrics import IntervalEstimate
 from sniffer.core.model_records import LABELS
+from sniffer_model.gate.__main__ import _stable_version
 from sniffer_model.gate.limits import Limits
 from sniffer_model.gate.verdict import Override, decide
 
@@ -270,3 +272,10 @@ def test_an_override_needs_both_a_name_and_a_reason(name: str, reason: str) -> N
 def test_limits_that_cannot_be_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(SettingsError, match="must be a number from 0 on"):
         Limits(**limits)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["\u0663", "\u00b2", "9" * 5000, "1.0", "-1", "", "None"])
+def test_a_stable_version_that_is_no_number_is_refused_in_a_line(text: str) -> None:
+    with pytest.raises(SettingsError, match="--stable-version must be a number or `none`") as refused:
+        _stable_version(argparse.Namespace(stable_version=text, no_register=True))
+    assert len(str(refused.value)) < 120

@@ -67,7 +67,7 @@ def test_versions_count_up_and_leave_nothing_else_behind(tmp_path: Path) -> None
 
 
 def test_the_next_version_follows_the_largest_as_a_server_reads_names(tmp_path: Path) -> None:
-    for name in ("7", "0009", "12.part", "notes"):
+    for name in ("7", "0009", "12.part", "notes", "\u0663\u0669", "\u00b2", "9" * 30, "-8", "1e3"):
         (tmp_path / name).mkdir()
     assert publish_text(tmp_path, "a").version == 10
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 from support.database_servers import DatabaseServer
+from support.ended_scans import certificate_of
 from support.many_rows import FAILURES, IMAGES, SCANS, content_hash, counted_reads, fill, identity
 from support.stored_rows import failed, predicted, record
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
+from sniffer.core.flag_records import Deciding
 from sniffer.core.records import FencingToken, ScanRequest
 from sniffer.core.settings import DatabaseSettings
 from sniffer_local.mariadb import create_database, drop_database
@@ -152,6 +154,24 @@ def test_a_batch_of_pruning_costs_a_batch(many: Database) -> None:
 def test_an_erasure_costs_what_it_erases(many: Database, key: str | None, prefix: str) -> None:
     few_rows(lambda: many.retention.count_keys("large", key, prefix))
     few_rows(lambda: list(many.retention.erase("quiet", key, prefix, batch_rows=PAGE)))
+
+
+def test_a_held_scan_costs_neither_look_ups_nor_views_nor_its_discard(url: str, many: Database) -> None:
+    token = many.scans.open(ScanRequest("flood", "large", dag_run="night"), 1, 0.999)
+    record(many, [predicted(f"flood{number}", 0.9999) for number in range(200)], token=token)
+    few_rows(lambda: many.holds.flag_counts(token))
+    few_rows(lambda: many.holds.flag_history(token, 60))
+    many.scans.close(certificate_of({}, scan_id="flood", run_number=token.run_number, held="a flood"))
+    transactions = Transactions(DatabaseSettings(url))
+    for view in ("flagged_images", "flagged_history"):
+        query = text(f"SELECT * FROM {view} ORDER BY score DESC LIMIT 100")
+        few_rows(lambda query=query: transactions.transact(lambda connection: connection.execute(query).all()))  # type: ignore[misc]
+    transactions.close()
+    few_rows(lambda: many.images.top_images(1, 10))
+    few_rows(lambda: many.images.scored_bytes([content_hash(number) for number in NUMBERS], 1))
+    few_rows(lambda: many.holds.of_dag_run("night"))
+    few_rows(lambda: many.holds.discard(Deciding("flood", "jo", "a test"), batch_rows=100))
+    assert many.images.top_images(1, 1)[0].key != "flood0"
 
 
 def test_pruning_reads_what_it_deletes(many: Database) -> None:

@@ -145,7 +145,7 @@ def test_the_guide_makes_the_secrets_that_are_asked_for(run: tuple[list[Call], P
         **{("sniffer", f"sniffer-database-{role}"): {"SNIFFER_DATABASE_URL"} for role in ROLES_OF_PODS},
         ("airflow", values["data"]["metadataSecretName"]): {"connection"},
         ("airflow", values["fernetKeySecretName"]): {"fernet-key", "api-secret-key", "jwt-secret"},
-        ("airflow", "airflow-connections"): {"AIRFLOW_CONN_MYSQL_DEFAULT"},
+        ("airflow", "airflow-connections"): {"AIRFLOW_CONN_MYSQL_DEFAULT", "AIRFLOW_CONN_SNIFFER_MYSQL_DECIDE"},
     }
     assert "airflow-connections" in values["extraEnvFrom"]
     assert {values[key] for key in ("apiSecretKeySecretName", "jwtSecretName")} == {values["fernetKeySecretName"]}
@@ -158,12 +158,13 @@ def test_each_program_gets_a_user_and_a_password_of_its_own(run: tuple[list[Call
     secrets, kept = made(run[0]), passwords(run[1])
     urls = {role: secrets["sniffer", f"sniffer-database-{role}"]["SNIFFER_DATABASE_URL"] for role in ROLES_OF_PODS}
     urls["reader"] = secrets["airflow", "airflow-connections"]["AIRFLOW_CONN_MYSQL_DEFAULT"]
+    urls["decide"] = secrets["airflow", "airflow-connections"]["AIRFLOW_CONN_SNIFFER_MYSQL_DECIDE"]
     for role, text in urls.items():
         url = make_url(text)
         assert (url.username, url.password, url.host) == (f"sniffer_{role}_user", kept[role], "db.example")
     assert len(set(kept.values())) == len(kept) == 9
     # No pod deletes: whoever prunes or erases takes the password from the list.
-    assert {f"sniffer_{role}" for role in [*urls, "decide", "retention"]} == {role.name for role in ROLES}
+    assert {f"sniffer_{role}" for role in [*urls, "retention"]} == {role.name for role in ROLES}
 
 
 def test_the_users_are_made_with_their_roles(run: tuple[list[Call], Path]) -> None:

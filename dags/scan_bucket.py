@@ -12,9 +12,12 @@ Scores every new image of an S3 bucket with the classifier in TensorFlow Serving
 #### Steps
 
 1. `plan` works out exactly what is scanned; its log says it in words, with both ends of the time window.
-2. `scan` runs the program `python -m sniffer.scan`: one producer and its consumers. In a backfill the task is
-   `scan_backfill`, so that no night waits for one; the other of the two is skipped.
-3. `certify` reads the certificate from MySQL. It must account for every listed object, and the failures must stay
+2. `shards` cuts the keys into ranges, one for about a million keys, and keeps them in MySQL; a smaller bucket is
+   one. Its XCom is what is left to scan.
+3. `scan` runs the program `python -m sniffer.scan`, one producer and its consumers, as a mapped task for each shard
+   (*3 of 40*). In a backfill the task is `scan_backfill`, so that no night waits for one; the other of the two is
+   skipped.
+4. `certify` reads the certificate from MySQL. It must account for every listed object, and the failures must stay
    within the error budget. Then an event of the Asset `scanned_images` is emitted, with the counts as `extra`.
 
 #### Which part of the bucket
@@ -62,7 +65,8 @@ Everything else is set by `SNIFFER_*` environment variables of the worker.
 
 The log of `scan` has a line every 10 seconds: listed, done, images/s, and what goes on (*starting*, *still listing*,
 how many seconds are left, *stalled* if nothing has moved for a minute). The tab *Task State Store* of the task
-shows the same figures under `progress`. At most two scans run at a time, and two of a backfill; other runs wait.
+shows the same figures under `progress`. At most two scans or shards run at a time, and two of a backfill; others wait.
+A shard that has gone on for two hours ends at a key and starts again for the rest: that is no retry.
 
 #### If something goes wrong
 
@@ -74,7 +78,8 @@ shows the same figures under `progress`. At most two scans run at a time, and tw
   `docs/troubleshooting.md` explains each. Its warnings are in the log; filter by level.
 * **The run failed or was stopped**: clear the task `scan`. The scan's id belongs to the run and its target, so the
   next attempt only does what is left. Two automatic retries do the same, after about 2 and 10 minutes. Wrong settings
-  (exit status 2) fail at once; the reason is at the end of the log.
+  (exit status 2) fail at once; the reason is at the end of the log. A shard is retried and cleared alone; to do all
+  that is left, clear `shards`.
 * **Some images failed**: trigger a run with *Retry failed*, or wait for the next scan of that prefix.
 * **Images must be scored again**: trigger a run with *Rescan*. Clearing a finished rescan repeats nothing.
 * **You need to know how long it takes**: trigger a *Dry run*. The estimate is in the log, and the XCom, of `scan`.

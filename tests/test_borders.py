@@ -131,6 +131,7 @@ _FOREIGN_JSON = {
     "sniffer_serve.app": "ASGI's scopes and messages",
     "sniffer_serve.rest": "requests in the JSON of TensorFlow Serving's REST API",
     "sniffer_serve.servable": "TensorFlow's signatures",
+    "sniffer_airflow.executors.handed_on": "what any program hands on, as an XCom",
     "sniffer_airflow.executors.pod": "manifests of pods",
     "sniffer_airflow.executors.program": "what any program hands on, as an XCom",
     "sniffer_airflow.rollout.tasks": "Airflow's own events",

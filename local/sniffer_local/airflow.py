@@ -236,9 +236,9 @@ class AirflowClient:
         found = self._call("GET", f"{_run_path(dag_id, run_id)}/taskInstances")["task_instances"]
         return {ti["task_id"]: ti["state"] or "none" for ti in sorted(found, key=lambda ti: ti["start_date"] or "~")}
 
-    def task_progress(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+    def task_progress(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
         """What the running task shows under `progress` in its state store; empty until it shows something."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/state-store"
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/state-store?map_index={map_index}"
         entries = self._call("GET", path)["task_state_store"]
         return next((entry["value"] for entry in entries if entry["key"] == "progress"), {})
 
@@ -248,10 +248,13 @@ class AirflowClient:
         return self._call("GET", path)["value"]
 
     def task_log(self, dag_id: str, run_id: str, task_id: str) -> list[str]:
-        """The messages of the task's last try, one per line."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}"
-        number = max(self._call("GET", path)["try_number"], 1)
-        content = self._call("GET", f"{path}/logs/{number}?full_content=true")["content"]
+        """The messages of the task's last try, one per line; of a mapped task those of an instance that failed."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances"
+        tasks = [ti for ti in self._call("GET", path)["task_instances"] if ti["task_id"] == task_id]
+        task = max(tasks, key=lambda ti: ti["state"] == "failed")
+        number, index = max(task["try_number"], 1), task["map_index"]
+        where = f"{path}/{quote(task_id)}/logs/{number}?full_content=true&map_index={index}"
+        content = self._call("GET", where)["content"]
         return [line for entry in content for line in _message(entry).splitlines()]
 
     def _create(self, kind: str, entities: Sequence[Mapping[str, Any]], on_existence: str) -> None:

@@ -96,7 +96,7 @@ class DagRuns:
         text = ", ".join(f"{task} {state}" for task, state in tasks.items() if state != "none") or "queued"
         if tasks.get("scan") != "running":
             return text
-        progress = self._client.task_progress(run.dag_id, run.run_id, "scan")
+        progress = self._client.task_progress(run.dag_id, run.run_id, "scan", map_index=0)
         if not progress:
             return text
         to_do = progress["listed"] - progress["unchanged"]

@@ -104,8 +104,8 @@ def test_no_edge_of_a_graph_is_there_for_data_alone(bag: DagBag) -> None:
     }
     assert edges["scan_bucket"] == set(
         itertools.chain(
-            itertools.pairwise(("plan", "scan", "certify")),
-            itertools.pairwise(("plan", "scan_backfill", "certify")),
+            itertools.pairwise(("plan", "shards", "scan", "certify")),
+            itertools.pairwise(("shards", "scan_backfill", "certify")),
             itertools.product(("scan", "scan_backfill"), ("decide_held",)),
         )
     )

@@ -28,7 +28,13 @@ from sniffer_airflow.training.form import retrain_params
 
 DAGS = Path(__file__).parents[2] / "dags"
 NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
-STATES = {"plan": "success", "scan": "success", "scan_backfill": "skipped", "decide_held": "skipped"}
+STATES = {
+    "plan": "success",
+    "shards": "success",
+    "scan": "success",
+    "scan_backfill": "skipped",
+    "decide_held": "skipped",
+}
 
 CERTIFICATE = certificate_of(
     dict.fromkeys(Outcome, 1),
@@ -59,7 +65,10 @@ def run(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, An
     def run(logical_date: datetime | None, **form: Any) -> dict[str, Any]:
         dag_run = dag.test(logical_date=logical_date, run_after=logical_date, run_conf=form)
         states = {task.task_id: str(task.state) for task in dag_run.get_task_instances()}
-        results = {name: dag_run.get_task_instance(name).xcom_pull(task_ids=name) for name in states}
+        results = {
+            task.task_id: task.xcom_pull(task_ids=task.task_id, map_indexes=task.map_index)
+            for task in dag_run.get_task_instances()
+        }
         return {"run": str(dag_run.state), "run_id": dag_run.run_id, "states": states, "results": results}
 
     return run
@@ -139,6 +148,43 @@ def test_wrong_settings_fail_the_scan_and_certify_does_not_run(run: Callable[...
     assert ended["states"] == {**STATES, "scan": "failed", "certify": "upstream_failed", "decide_held": "failed"}
 
 
+def test_each_shard_is_a_task_of_its_own_that_goes_on_until_nothing_is_left(
+    dag: Any,
+    run: Callable[..., dict[str, Any]],
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A shard that ends early is started again, which is no retry."""
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
+    monkeypatch.setenv("STAND_IN_REST", str(tmp_path / "rest"))
+    at = NOW + timedelta(minutes=5)
+    # What uploaders choose, and what looks like a template, is never rendered.
+    ended = run(at, bucket="pics", shards=3, include=["{{ 6 * 7 }}"], consumers=2)
+    assert ended["states"] == {**STATES, "certify": "failed"}  # nobody has scanned anything
+    tasks = [task for task in _tasks_of(dag, ended["run_id"]) if task.task_id == "scan"]
+    assert sorted((task.map_index, task.rendered_map_index) for task in tasks) == [
+        (0, "1 of 3"),
+        (1, "2 of 3"),
+        (2, "3 of 3"),
+    ]
+    found = [task.xcom_pull(task_ids="scan", map_indexes=task.map_index) for task in tasks]
+    assert {(each["dag_run"], each["consumers"], *each["include"]) for each in found} == {
+        (f"shard {number}", "2", "{{ 6 * 7 }}") for number in (1, 2, 3)
+    }
+    assert {task.try_number for task in tasks} == {1}
+    assert sorted((tmp_path / "rest").read_text().split()) == ["1", "2", "3"]
+
+
+def _tasks_of(dag: Any, run_id: str) -> list[Any]:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        query = session.query(TaskInstance).where(TaskInstance.dag_id == dag.dag_id, TaskInstance.run_id == run_id)
+        return list(query)
+
+
 def test_a_contradiction_fails_the_plan_and_nothing_runs(run: Callable[..., dict[str, Any]]) -> None:
     ended = run(NOW + timedelta(minutes=4), bucket="pics", rescan=True, retry_failed=True)
     assert ended["states"].pop("plan") == "failed"
@@ -163,6 +209,8 @@ def test_a_contradiction_fails_the_plan_and_nothing_runs(run: Callable[..., dict
         {"consumers": "many"},
         {"look_back_days": -1},
         {"look_back_days": 32},
+        {"shards": 0},
+        {"shards": 1001},
         {"limit": -1},
         {"include": ".jpg"},
         {"exclude": [1]},

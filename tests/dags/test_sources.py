@@ -62,7 +62,8 @@ def test_each_source_has_a_dag_over_the_same_graph(parse: Parse) -> None:
     assert bag.import_errors == {}
     uploads, partner = bag.dags["scan_uploads"], bag.dags["scan_partner"]
     assert set(bag.dags) == {"scan_uploads", "scan_partner"}
-    assert {task.task_id for task in uploads.tasks} == {"plan", "scan", "scan_backfill", "certify", "decide_held"}
+    tasks = {"plan", "shards", "scan", "scan_backfill", "certify", "decide_held"}
+    assert {task.task_id for task in uploads.tasks} == tasks
     assert (uploads.timetable.summary, partner.timetable.summary) == ("30 3 * * *", "0 0 * * *")
     assert {name: partner.params[name] for name in ("limit", "consumers", "include")} == {
         "limit": 5,
@@ -108,7 +109,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
         return {
             "run_id": dag_run.run_id,
             "states": {name: str(task.state) for name, task in tasks.items()},
-            "scan": tasks["scan"].xcom_pull(task_ids="scan"),
+            "scan": tasks["scan"].xcom_pull(task_ids="scan", map_indexes=0),
         }
 
     return run
@@ -120,6 +121,7 @@ def test_a_source_is_scanned_as_its_own_with_its_own_credentials(
     ended = run(parse(UPLOADS, PARTNER).dags["scan_partner"], dry_run=True)
     assert ended["states"] == {
         "plan": "success",
+        "shards": "success",
         "scan": "success",
         "scan_backfill": "skipped",
         "certify": "skipped",
@@ -157,7 +159,7 @@ def test_a_source_scans_no_other_bucket(
     parse: Parse, run: Callable[..., dict[str, Any]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     ended = run(parse(UPLOADS).dags["scan_uploads"], bucket="theirs")
-    assert ended["states"].pop("plan") == "failed"
+    assert ended["states"].pop("plan") == "failed" and ended["states"].pop("decide_held") == "skipped"
     assert set(ended["states"].values()) == {"upstream_failed"}
     assert "AirflowFailException: the form of scan_uploads has no field bucket" in "".join(capfd.readouterr())
 

@@ -84,8 +84,9 @@ class Scheduler:
             return Counter(row[0] for row in query)
 
     def end_plans(self, *, skip: str, run_id: str | None = None) -> None:
-        """What workers do: each `plan` that was queued succeeds and skips a task."""
+        """What workers do: each `plan` that was queued succeeds and skips a task, and its `shards` finds one."""
         from airflow.models.taskinstance import TaskInstance
+        from airflow.models.taskmap import TaskMap
         from airflow.utils.session import create_session
 
         with create_session() as session:
@@ -98,3 +99,10 @@ class Scheduler:
                     TaskInstance.dag_id == plan.dag_id, TaskInstance.run_id == plan.run_id, TaskInstance.task_id == skip
                 )
                 other.one().state = "skipped"
+                cut = session.query(TaskInstance).where(
+                    TaskInstance.dag_id == plan.dag_id,
+                    TaskInstance.run_id == plan.run_id,
+                    TaskInstance.task_id == "shards",
+                )
+                cut.one().state = "success"
+                session.add(TaskMap(plan.dag_id, "shards", plan.run_id, -1, 1, None))

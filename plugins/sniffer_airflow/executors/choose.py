@@ -6,7 +6,8 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from sniffer.core.errors import SettingsError
 from sniffer_airflow.executors.program import ProgramOperator
@@ -20,6 +21,11 @@ def from_plan(name: str) -> str:
     return f"{{{{ ti.xcom_pull(task_ids='plan')['{name}'] | tojson }}}}"
 
 
+def text_from_plan(name: str) -> str:
+    """The same for a value that is read as text; empty for none."""
+    return f"{{{{ ti.xcom_pull(task_ids='plan')['{name}'] or '' }}}}"
+
+
 def program(
     *,
     module: str,
@@ -28,7 +34,6 @@ def program(
     progress_flag: str | None = None,
     aws_connection: str = "",
     environ: Mapping[str, str] | None = None,
-    leave_out: Collection[str] = (),
     **kwargs: Any,
 ) -> BaseOperator:
     """The operator that runs `python -m MODULE` as a process of the worker (the default) or as a pod.
@@ -38,18 +43,39 @@ def program(
     `aws_connection` names another one for AWS than `aws_default`, which no pod can have. `environ` goes first.
     The progress of a pod is in its log.
     """
+    kind, settings = _chosen(needs, progress_flag, aws_connection, environ)
+    operator: BaseOperator = kind(module=module, arguments=arguments, **settings, **kwargs)
+    return operator
+
+
+def mapped_program(
+    items: XComArg,
+    *,
+    module: str,
+    needs: Collection[str] = ("aws", "mysql", "serving"),
+    progress_flag: str | None = None,
+    aws_connection: str = "",
+    environ: Mapping[str, str] | None = None,
+    **kwargs: Any,
+) -> MappedOperator:
+    """The same for each item, which has `words`, its arguments, that are no template, and a `title` for the UI."""
+    kind, settings = _chosen(needs, progress_flag, aws_connection, environ)
+    partial = kind.partial(module=module, map_index_template="{{ task.title }}", **settings, **kwargs)
+    return partial.expand_kwargs(items)
+
+
+def _chosen(
+    needs: Collection[str], progress_flag: str | None, aws_connection: str, environ: Mapping[str, str] | None
+) -> tuple[type[BaseOperator], dict[str, Any]]:
+    """The operator's class, and what it is made with."""
     place = os.environ.get(PLACE_VARIABLE) or PROCESSES
-    common: dict[str, Any] = {"module": module, "arguments": arguments, "leave_out": leave_out, **kwargs}
     if place == PROCESSES:
-        return ProgramOperator(
-            aws="aws" in needs,
-            mysql="mysql" in needs,
-            serving="serving" in needs,
-            aws_connection=aws_connection,
-            environ=environ,
-            progress_flag=progress_flag,
-            **common,
-        )
+        return ProgramOperator, {
+            **{name: name in needs for name in ("aws", "mysql", "serving")},
+            "aws_connection": aws_connection,
+            "environ": environ,
+            "progress_flag": progress_flag,
+        }
     if place == PODS:
         from sniffer_airflow.executors.pod import PodProgramOperator
 
@@ -58,5 +84,5 @@ def program(
                 f"the Connection {aws_connection} cannot be given to a pod ({PLACE_VARIABLE}={PODS}), whose AWS "
                 "credentials are those of its service account: name a role to assume instead"
             )
-        return PodProgramOperator(mysql="mysql" in needs, env_vars=dict(environ or {}), **common)
+        return PodProgramOperator, {"mysql": "mysql" in needs, "env_vars": dict(environ or {})}
     raise SettingsError(f"{PLACE_VARIABLE} must be {PROCESSES} or {PODS}, not {place!r}")

@@ -26,12 +26,14 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.text import one_line
 from sniffer.core.variables import DATABASE_URL
 from sniffer_airflow.executors.failures import failure
+from sniffer_airflow.executors.handed_on import handed_on
 from sniffer_airflow.executors.log_position import LogPosition
 from sniffer_airflow.executors.lost_pods import LostPods, PodLost, why_pending
 from sniffer_airflow.executors.orphans import Owner, remove_orphans
 from sniffer_airflow.executors.patient_client import PatientClient
 from sniffer_airflow.executors.program import RESULT_FLAG, words_of
 from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
+from sniffer_airflow.executors.turns import wait_for_turn
 
 TEMPLATES_VARIABLE = "SNIFFER_POD_TEMPLATES"
 """A folder laid out as k8s/, with templates in pods/ and images in components/images/, in the place of our own."""
@@ -97,7 +99,7 @@ class _Pods(PodManager):
 
 
 class PodProgramOperator(KubernetesPodOperator):
-    """Runs `python -m MODULE ARGUMENTS` in a pod of its own; returns its JSON result, without the fields to leave out.
+    """Runs `python -m MODULE ARGUMENTS` in a pod of its own; returns its JSON result, as handed_on() says.
 
     Exit status 2 (wrong usage or settings) fails the task for good, any other but 0 is retried as the DAG says. A retry
     after the worker was lost finds the pod that still runs. Settings and secrets are those of the pod's template. What
@@ -107,13 +109,21 @@ class PodProgramOperator(KubernetesPodOperator):
     and whoever starts a pod deletes those of tasks that are over.
     """
 
+    template_fields: Sequence[str] = (*KubernetesPodOperator.template_fields, "more_arguments", "at_a_time")
+
     def __init__(
         self,
         *,
         module: str,
         arguments: Sequence[str] | str = (),
         mysql: bool = True,
+        more_arguments: Sequence[str] | str = (),
+        words: Sequence[str] = (),
+        title: str = "",
+        at_a_time: str = "",
         leave_out: Collection[str] = (),
+        only: str = "",
+        again_if: str = "",
         **kwargs: Any,
     ) -> None:
         package = module.partition(".")[0]
@@ -133,7 +143,13 @@ class PodProgramOperator(KubernetesPodOperator):
             **kwargs,
         )
         self.module = module
+        self.more_arguments = more_arguments
+        self.words = tuple(words)
+        self.title = title
+        self.at_a_time = at_a_time
         self.leave_out = tuple(leave_out)
+        self.only = only
+        self.again_if = again_if
 
     @cached_property
     def _written(self) -> ProgramLog:
@@ -164,8 +180,9 @@ class PodProgramOperator(KubernetesPodOperator):
     def _stopped(self) -> str:
         return f"{self.module} was stopped by Airflow" if self._killed else ""
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Any:
         """Run the pod to its end; see the class."""
+        wait_for_turn(context, self.at_a_time, self.log)
         try:
             result = super().execute(context)
         except Exception as error:
@@ -176,7 +193,7 @@ class PodProgramOperator(KubernetesPodOperator):
             raise
         if not isinstance(result, dict):
             raise AirflowFailException(f"{self.module} succeeded but wrote no JSON object to its {RESULT_FLAG} file")
-        return {name: value for name, value in result.items() if name not in self.leave_out}
+        return handed_on(result, self.log, leave_out=self.leave_out, only=self.only, again_if=self.again_if)
 
     def _never_ran(self, error: BaseException) -> str | None:
         """What the clean-up's error hides: that the pod was lost, or why it has not started. None for any other."""
@@ -192,7 +209,8 @@ class PodProgramOperator(KubernetesPodOperator):
 
     def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> k8s.V1Pod:
         """The pod, with the flag for the result; Airflow's side-car runs our own image, so that no other is needed."""
-        self.arguments = words_of(self.arguments)
+        self.arguments = [*words_of(self.arguments), *words_of(self.more_arguments), *self.words]
+        self.more_arguments = self.words = ()
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
         [base] = [container for container in pod.spec.containers if container.name == self.base_container_name]
         base.args = [*(base.args or ()), f"{RESULT_FLAG}={_RESULT_FILE}"]

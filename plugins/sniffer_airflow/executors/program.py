@@ -23,8 +23,10 @@ from sniffer.core.redaction import KnownSecrets
 from sniffer.core.temporary import temporary_folder
 from sniffer_airflow.executors.connections import Connections, fetch, program_environ
 from sniffer_airflow.executors.failures import failure
+from sniffer_airflow.executors.handed_on import handed_on
 from sniffer_airflow.executors.process import ProgramProcess
 from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
+from sniffer_airflow.executors.turns import wait_for_turn
 
 RESULT_FLAG = "--result"
 """By which each of our programs takes the file to write its result to."""
@@ -40,7 +42,7 @@ def words_of(arguments: Sequence[str] | str) -> list[str]:
 
 
 class ProgramOperator(BaseOperator):
-    """Runs `python -m MODULE ARGUMENTS` to its end and returns its JSON result, without the fields to leave out.
+    """Runs `python -m MODULE ARGUMENTS` to its end and returns its JSON result, as handed_on() says.
 
     Exit status 0 is success; 2 (wrong usage or settings) fails the task for good; any other is retried as the DAG
     says. What the program logs is in the task's log with its level; the exception is its last error. However the task
@@ -50,12 +52,15 @@ class ProgramOperator(BaseOperator):
     `aws_connection` names another Connection than `aws_default`; `environ` is what the program is given besides, in the
     place of what the worker and the Connections say. It is no secret: the DAG has it.
 
+    Of a mapped task, `title` names the instance, `words` are its own arguments, which are no template whatever they
+    look like, `more_arguments` are those of all of them, and at most `at_a_time` of one run work at the same time.
+
     `progress_flag` names the flag by which the program takes the file to write its progress to, which is shown as
     *Task State Store* > `progress`.
     """
 
-    template_fields: Sequence[str] = ("arguments",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"arguments": "json"}
+    template_fields: Sequence[str] = ("arguments", "more_arguments", "at_a_time")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"arguments": "json", "more_arguments": "json"}
     ui_color = "#e8f0ea"
 
     def __init__(
@@ -69,22 +74,35 @@ class ProgramOperator(BaseOperator):
         aws_connection: str = "",
         environ: Mapping[str, str] | None = None,
         progress_flag: str | None = None,
+        more_arguments: Sequence[str] | str = (),
+        words: Sequence[str] = (),
+        title: str = "",
+        at_a_time: str = "",
         leave_out: Collection[str] = (),
+        only: str = "",
+        again_if: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.module = module
         self.arguments = arguments
+        self.more_arguments = more_arguments
+        self.words = tuple(words)
+        self.title = title
+        self.at_a_time = at_a_time
         self.needs = {"aws": aws, "mysql": mysql, "serving": serving}
         self.aws_connection = aws_connection
         self.environ = dict(environ or {})
         self.progress_flag = progress_flag
         self.leave_out = tuple(leave_out)
+        self.only = only
+        self.again_if = again_if
         self._program: ProgramProcess | None = None
         self._stop_asked = False
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Any:
         """Run the program; see the class."""
+        wait_for_turn(context, self.at_a_time, self.log)
         connections = self._connections()
         environ = program_environ(os.environ, connections) | self.environ | LOG_ENVIRON
         secrets = KnownSecrets(environ)
@@ -115,7 +133,8 @@ class ProgramOperator(BaseOperator):
 
     def _command(self, result: Path, progress: Path) -> list[str]:
         # -P: what lies in the worker's current folder must not shadow our packages.
-        command = [sys.executable, "-P", "-m", self.module, *words_of(self.arguments), f"{RESULT_FLAG}={result}"]
+        words = [*words_of(self.arguments), *words_of(self.more_arguments), *self.words]
+        command = [sys.executable, "-P", "-m", self.module, *words, f"{RESULT_FLAG}={result}"]
         if self.progress_flag:
             command.append(f"{self.progress_flag}={progress}")
         return command
@@ -147,11 +166,11 @@ class ProgramOperator(BaseOperator):
             return AirflowException(f"{self.module} was stopped by Airflow")
         return failure(self.module, status, reason, self.log)
 
-    def _result(self, path: Path) -> dict[str, Any]:
+    def _result(self, path: Path) -> Any:
         result = _read_json(path)
         if result is None:
             raise AirflowFailException(f"{self.module} succeeded but wrote no JSON object to its {RESULT_FLAG} file")
-        return {name: value for name, value in result.items() if name not in self.leave_out}
+        return handed_on(result, self.log, leave_out=self.leave_out, only=self.only, again_if=self.again_if)
 
 
 def _flush(readers: Iterable[LineReader], written: ProgramLog) -> None:

@@ -13,7 +13,7 @@ from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.forms.fields import Json
 
-_RESUME = "clear the task `scan` (in a backfill `scan_backfill`)"
+_RESUME = "clear the task `scan` (in a backfill `scan_backfill`), or `shards` for all shards that are left"
 
 log = logging.getLogger(__name__)
 

@@ -31,6 +31,8 @@ from sniffer_airflow.scan.window import has_only_known_placeholders
 
 PREFIX_CHARS = 1024
 MOST_CONSUMERS = 256
+MOST_SHARDS = 1000
+"""Airflow maps a task over at most 1,024 items."""
 LOOK_BACK_DAYS = 2
 """How far a nightly scan looks back by default: S3 dates an upload by its start, and takes days over a large one."""
 MOST_LOOK_BACK_DAYS = 31
@@ -96,6 +98,8 @@ class ScanForm:
     consumers: int | None
     look_back_days: int | None
     flood_band: str | None
+    shards: int | None
+    shards_at_a_time: int | None
 
     @classmethod
     def parse(cls, params: Mapping[str, Json], *, dag_id: str = SCAN_DAG) -> ScanForm:
@@ -118,13 +122,15 @@ class ScanForm:
             consumers=values.count("consumers"),
             look_back_days=values.count("look_back_days"),
             flood_band=values.text("flood_band"),
+            shards=values.count("shards"),
+            shards_at_a_time=values.count("shards_at_a_time"),
         )
         if form.rescan and form.retry_failed:
             raise SettingsError("choose either Rescan or Retry failed: a rescan retries failed images as well")
         return form
 
 
-_RULES = ("include", "exclude", "allow_empty", "look_back_days", "flood_band")
+_RULES = ("include", "exclude", "allow_empty", "look_back_days", "flood_band", "shards", "shards_at_a_time")
 COUNTS = ("limit", "consumers")
 """Fields of the form that a table of sources gives other defaults."""
 _EXAMPLE = '{"exclude": [".html", ".json"], "allow_empty": true}'
@@ -141,6 +147,8 @@ class NightlyTarget:
     allow_empty: bool = False
     look_back_days: int = LOOK_BACK_DAYS
     flood_band: str = ""
+    shards: int | None = None
+    shards_at_a_time: int | None = None
 
     @classmethod
     def parse(cls, bucket: str, prefix: str, more: str) -> NightlyTarget:
@@ -156,6 +164,8 @@ class NightlyTarget:
             values.switch("allow_empty"),
             LOOK_BACK_DAYS if look_back_days is None else look_back_days,
             values.text("flood_band") or "",
+            values.count("shards"),
+            values.count("shards_at_a_time"),
         )
 
 
@@ -283,6 +293,20 @@ def _more_fields(today: _Today) -> dict[str, Param]:
         "retry_failed": switch_field(
             "Retry failed",
             "Scan only images that failed in an earlier scan, or could not be read.",
+            section=MORE_OPTIONS,
+        ),
+        "shards": count_field(
+            "Shards",
+            "Cut the keys into so many ranges, each a scan and a mapped task of its own, which is retried and cleared "
+            f"alone; 1: one scan. *If empty:* as {today.rules} says, else by size: one for about a million keys.",
+            most=MOST_SHARDS,
+            section=MORE_OPTIONS,
+        ),
+        "shards_at_a_time": count_field(
+            "Shards at a time",
+            "So many shards are scanned at the same time; the pool and the limit of the DAG may allow fewer. "
+            f"*If empty:* as {today.rules} says, else as many as those allow.",
+            most=MOST_SHARDS,
             section=MORE_OPTIONS,
         ),
         "consumers": count_field(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, XComArg
 
 from sniffer_airflow.names import TASK_DEFAULTS
 from sniffer_airflow.scan.held import decide_held
 from sniffer_airflow.scan.sources import ScanSource
-from sniffer_airflow.scan.tasks import certify, plan, scan, scan_backfill
+from sniffer_airflow.scan.tasks import certify, plan, scan, scan_backfill, shards
 from sniffer_airflow.scan.timetable import NightsAndBackfills
 
 RUNS_AT_A_TIME = 8
@@ -40,8 +40,11 @@ def scan_dag(
         tags=["sniffer", "scan", *more_tags],
         doc_md=doc_md,
     ) as dag:
-        scans = [scan(source), scan_backfill(source)]
-        plan() >> scans >> certify()
+        cut = shards(source)
+        items = XComArg(cut)
+        plan() >> cut
+        scans = [scan(items, source), scan_backfill(items, source)]
+        scans >> certify()
         # Beside `certify`, which stays a last task: it is what makes the run of a scan that failed a failed one.
         scans >> decide_held()
     return dag

@@ -45,15 +45,23 @@ class ScanPlan:
     flood_band: str | None
     flood_source: str | None
     """What its share of flagged images is compared with: scans of the same prefix, before its day was filled in."""
+    shards: int | None
+    shards_at_a_time: int | None
 
     def arguments(self) -> list[str]:
-        """The flags of `python -m sniffer.scan`, each as one word, so that no value can be taken for a flag."""
-        lists: dict[str, Json] = {
+        """The flags of `python -m sniffer.scan.plan`, each as one word, so that no value can be taken for a flag."""
+        others: dict[str, Json] = {
             "include": self.include,
             "exclude": self.exclude,
             "late_prefix": self.late_prefix,
+            "consumers": None,
+            "shards_at_a_time": None,
         }
-        return render_flags(self.document() | lists)
+        return render_flags(self.document() | others)
+
+    def scan_arguments(self) -> list[str]:
+        """The flags that `python -m sniffer.scan` gets for each shard, besides those that name it."""
+        return render_flags({"consumers": self.consumers})
 
     def document(self) -> dict[str, Json]:
         """The plan as JSON-ready values, for XCom and for people."""
@@ -128,6 +136,8 @@ def plan_scan(*, run_name: str, dag_run: str, dates: RunDates, form: ScanForm, n
         dry_run=form.dry_run,
         flood_band=form.flood_band or rules.flood_band or None,
         flood_source=template if is_dated(template) else None,
+        shards=form.shards or rules.shards,
+        shards_at_a_time=form.shards_at_a_time or rules.shards_at_a_time,
     )
 
 

@@ -241,6 +241,8 @@ def _target(values: Values, place: str) -> NightlyTarget:
         values.switch("allow_empty"),
         LOOK_BACK_DAYS if look_back_days is None else look_back_days,
         values.text("flood_band") or "",
+        values.count("shards"),
+        values.count("shards_at_a_time"),
     )
 
 

@@ -1,14 +1,15 @@
-"""The tasks of `scan_bucket`, as its graph uses them: plan, scan (of a backfill: scan_backfill), certify."""
+"""The tasks of a scan, as its graph uses them: plan, shards, scan (of a backfill: scan_backfill), certify."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-from airflow.sdk import BaseOperator, TriggerRule, task
+from airflow.sdk import BaseOperator, TriggerRule, XComArg, task
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
-from sniffer_airflow.executors.choose import from_plan, program
+from sniffer_airflow.executors.choose import from_plan, mapped_program, program, text_from_plan
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
@@ -54,7 +55,8 @@ def plan(*, dag_run: Any = None, params: Any = None, ti: Any = None) -> dict[str
     log.info("this run scans %s", planned.in_words())
     if advised := advice(planned, dates):
         log.info("%s", advised)
-    ti.xcom_push("return_value", {**planned.document(), "arguments": [*planned.arguments()]})
+    words: dict[str, Json] = {"arguments": planned.arguments(), "scan_arguments": planned.scan_arguments()}
+    ti.xcom_push("return_value", planned.document() | words)
     other = SCAN_TASK if dates.is_backfill else BACKFILL_TASK
     raise DownstreamTasksSkipped(tasks=[other])  # type: ignore[no-untyped-call]
 
@@ -66,30 +68,48 @@ def _nightly_target(dag_id: str) -> NightlyTarget:
     return NightlyTarget.parse(*map(read_variable, (BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE)))
 
 
-def scan(source: ScanSource | None = None) -> BaseOperator:
-    """`python -m sniffer.scan`; its XCom is the certificate without samples (of a dry run: the estimate)."""
-    return _scan(SCAN_TASK, SCAN_POOL, NIGHT_PRIORITY, source)
-
-
-def scan_backfill(source: ScanSource | None = None) -> BaseOperator:
-    """The same in a run of a backfill."""
-    return _scan(BACKFILL_TASK, BACKFILL_POOL, BACKFILL_PRIORITY, source)
-
-
-def _scan(task_id: str, pool: str, priority: int, source: ScanSource | None) -> BaseOperator:
+def shards(source: ScanSource | None = None) -> BaseOperator:
+    """`python -m sniffer.scan.plan`; its XCom is what is left to scan: a title and the words for each shard."""
     return program(
+        task_id="shards",
+        module="sniffer.scan.plan",
+        arguments=from_plan("arguments"),
+        needs=("aws", "mysql"),
+        only="scans",
+        **_credentials(source),
+    )
+
+
+def scan(items: XComArg, source: ScanSource | None = None) -> MappedOperator:
+    """`python -m sniffer.scan` for each shard; its XCom is the certificate without samples, or a dry run's estimate."""
+    return _scan(items, SCAN_TASK, SCAN_POOL, NIGHT_PRIORITY, source)
+
+
+def scan_backfill(items: XComArg, source: ScanSource | None = None) -> MappedOperator:
+    """The same in a run of a backfill."""
+    return _scan(items, BACKFILL_TASK, BACKFILL_POOL, BACKFILL_PRIORITY, source)
+
+
+def _scan(items: XComArg, task_id: str, pool: str, priority: int, source: ScanSource | None) -> MappedOperator:
+    return mapped_program(
+        items,
         task_id=task_id,
         module="sniffer.scan",
-        arguments=from_plan("arguments"),
+        more_arguments=from_plan("scan_arguments"),
+        at_a_time=text_from_plan("shards_at_a_time"),
+        again_if="rest_after",
         progress_flag="--progress",
         leave_out=("failure_samples",),
         pool=pool,
         priority_weight=priority,
         weight_rule="absolute",
         max_active_tis_per_dag=source.at_a_time if source else SCANS_AT_A_TIME,
-        aws_connection=source.connection if source else "",
-        environ=source.environ if source else None,
+        **_credentials(source),
     )
+
+
+def _credentials(source: ScanSource | None) -> dict[str, Any]:
+    return {"aws_connection": source.connection, "environ": source.environ} if source else {}
 
 
 @task(outlets=[SCANNED_IMAGES], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)

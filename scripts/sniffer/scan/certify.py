@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
-from sniffer.core.records import Certificate, ScanRequest
-from sniffer.core.settings import database_settings, fleet_settings
+from sniffer.core.settings import database_settings
 from sniffer.scan.certificate import describe
+from sniffer.scan.certified_shards import certify_shards
 from sniffer.scan.request import scan_id
-from sniffer.scan.shard_certificates import sum_certificates
-
-
-def certify_shards(database: Database, whole: str) -> Certificate:
-    """The stored certificate of the whole scan: the sum of all parts of its shards.
-
-    IncompleteScan while one of them is not complete, ContractError when they do not fit each other.
-    """
-    budgets = fleet_settings().budgets
-
-    def add_up(request: ScanRequest, parts: Sequence[Certificate]) -> Certificate:
-        return sum_certificates(whole, parts, budgets, whole=request.key_range, allow_empty=request.allow_empty)
-
-    return database.shards.certify(whole, add_up)
 
 
 def _add_arguments(parser: Parser) -> None:

@@ -47,15 +47,16 @@ class ShardRecord:
 class PlannedCommand:
     """The words after `sniffer scan` that do what is left of a shard."""
 
-    name: str
-    arguments: tuple[str, ...]
+    title: str
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
     """A plan as JSON. Its shards tile all keys, whatever is written meanwhile; `keys` are estimates.
 
-    `scans` is what is left to do: one command for each shard that is not complete. With a `scan_id` the plan is stored.
+    `scans` is what is left to do: a command for each shard that is not complete; when all are, one that certifies them.
+    With a `scan_id` the plan is stored, and `left` says how many shards are not complete.
     """
 
     bucket: str
@@ -64,6 +65,7 @@ class PlanRecord:
     keys: int
     shards: tuple[ShardRecord, ...]
     scans: tuple[PlannedCommand, ...]
+    left: int = 0
     requests: int = 0
     warning: str = ""
 
@@ -78,7 +80,7 @@ class PlanRecord:
             state = "" if self.scan_id is None else f"{shard.state:<11}"
             lines.append(f"{shard.name:>6}  {state}about {shard.keys:>12} keys  after {shard.after!r} up to {end}")
         if self.scan_id is not None:
-            left = f"{len(self.scans)} shards are left" if self.scans else "nothing is left"
+            left = f"{self.left} shards are left" if self.left else "nothing is left"
             lines.append(f"stored as the plan of scan {self.scan_id}: {left}")
         if self.warning:
             lines.append(f"warning: {self.warning}")
@@ -144,7 +146,15 @@ def _not_stored(options: ScanOptions, plan: ShardPlan) -> PlanRecord:
         scans.append(PlannedCommand(str(number), tuple(scan_argv(one))))
     request = options.request
     return PlanRecord(
-        request.bucket, request.prefix, None, plan.keys, tuple(shards), tuple(scans), plan.requests, plan.warning
+        bucket=request.bucket,
+        prefix=request.prefix,
+        scan_id=None,
+        keys=plan.keys,
+        shards=tuple(shards),
+        scans=tuple(scans),
+        left=len(scans),
+        requests=plan.requests,
+        warning=plan.warning,
     )
 
 
@@ -196,7 +206,8 @@ def _record_of(known: ShardedScan) -> PlanRecord:
         scan_id=request.scan_id,
         keys=sum(part.keys for part in known.parts),
         shards=tuple(map(_shard_record, known.parts)),
-        scans=tuple(_command(known, shard) for shard in known.left),
+        scans=tuple(_command(known, shard) for shard in known.left or (1,)),
+        left=len(known.left),
     )
 
 

@@ -19,7 +19,7 @@ from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread, BackgroundThreads
 from sniffer.core.ending import Ending
-from sniffer.core.errors import ContractError, HeldScan, SettingsError
+from sniffer.core.errors import ContractError, HeldScan, IncompleteScan, SettingsError
 from sniffer.core.files import check_writable
 from sniffer.core.flag_records import FloodRule
 from sniffer.core.key_ranges import key_bytes
@@ -47,10 +47,12 @@ from sniffer.core.settings import (
     serving_settings,
     shard_settings,
 )
+from sniffer.core.shard_records import ShardChoice
 from sniffer.scan import progress
 from sniffer.scan.bounds import ShardBound
 from sniffer.scan.breaker import FloodBreaker
 from sniffer.scan.certificate import describe
+from sniffer.scan.certified_shards import certify_shards
 from sniffer.scan.estimate import ScanEstimate, basis_of
 from sniffer.scan.lease import LeaseKeeper
 from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, empty_window_hint, images_to_score
@@ -143,6 +145,7 @@ def _scan(options: ScanOptions, endpoint: str | None, metrics: Metrics, *, may_r
             part = next_part(database, options.shard)
             if isinstance(part, Certificate):
                 log.info("shard %d of %s is complete: nothing is left", options.shard.shard, options.shard.scan_id)
+                _certify_whole(options.shard)
                 return _result(part, options)
             options = replace(options, request=part.request, model_version=part.model_version)
             may_resume = not part.is_first_start
@@ -151,7 +154,24 @@ def _scan(options: ScanOptions, endpoint: str | None, metrics: Metrics, *, may_r
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics)
     for warning in certificate.warnings:
         log.warning("%s", warning)
+    if options.shard is not None and certificate.holds:
+        _certify_whole(options.shard)
     return _result(certificate, options)
+
+
+def _certify_whole(choice: ShardChoice) -> None:
+    """The shard that ends last certifies the whole; of two that end at once, the one whose certificate is stored last.
+
+    Whether the sum holds is no matter of this shard's: whoever asks for the whole is told.
+    """
+    with Database(database_settings()) as database:
+        try:
+            whole = certify_shards(database, choice.scan_id)
+        except IncompleteScan as left:
+            log.info("%s", left)
+            return
+    level = logging.INFO if whole.holds else logging.WARNING
+    log.log(level, "all shards of %s are complete: %s", choice.scan_id, "; ".join(whole.problems) or "certified")
 
 
 def _result(certificate: Certificate, options: ScanOptions) -> ProgramResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -211,6 +212,8 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
         retry_failed=True,
         dry_run=True,
         flood_band="0..0.05",
+        shards=4,
+        shards_at_a_time=2,
     )
     assert planned.arguments()[2:] == [
         "--bucket=pics",
@@ -218,7 +221,6 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
         "--since=2026-11-05T00:00:00+00:00",
         "--until=2026-11-06T00:00:00+00:00",
         "--model-version=7",
-        "--consumers=3",
         "--limit=100",
         "--include=.jpg",
         "--include=uploads/*.png",
@@ -228,19 +230,24 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
         "--dry-run",
         "--flood-band=0..0.05",
         "--flood-source=-odd prefix/{{ ds }}",
+        "--shards=4",
     ]
+    assert planned.scan_arguments() == ["--consumers=3"] and planned.document()["shards_at_a_time"] == 2
     assert "--rescan" in plan(bucket="pics", rescan=True).arguments()
 
 
 @pytest.mark.parametrize("which", ["rescan", "retry_failed"])
-def test_the_program_understands_every_flag(which: str, tmp_path: Path) -> None:
+def test_the_programs_understand_every_flag(which: str, tmp_path: Path) -> None:
     times = {"since": "2026-11-05T00:00:00Z", "until": "2026-11-06T00:00:00Z"}
     fields: dict[str, Any] = {**times, which: True}
     rules: dict[str, Any] = {"include": [".jpg", "a/*"], "exclude": ["-b c"], "allow_empty": "on"}
     planned = plan(bucket="pics", prefix="-é", consumers=1, limit=1, dry_run=True, **rules, **fields)
-    files = [f"--result={tmp_path / 'certificate'}", f"--progress={tmp_path / 'progress'}"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SNIFFER_")}
-    command = [sys.executable, "-m", "sniffer.scan", *planned.arguments(), *files]
+    cut = [sys.executable, "-m", "sniffer.scan.plan", *planned.arguments(), f"--result={tmp_path / 'plan'}"]
+    subprocess.run(cut, env=environ, timeout=60, check=True)
+    ((scan,),) = [json.loads((tmp_path / "plan").read_text())["scans"]]
+    files = [f"--result={tmp_path / 'certificate'}", f"--progress={tmp_path / 'progress'}"]
+    command = [sys.executable, "-m", "sniffer.scan", *scan["words"], *planned.scan_arguments(), *files]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert "SNIFFER_DATABASE_URL is not set" in done.stderr  # past the flags, at the settings
 

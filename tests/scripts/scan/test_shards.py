@@ -29,8 +29,8 @@ def planned(fleet: Fleet, *flags: str, **environ: str) -> dict[str, Any]:
     return plan
 
 
-def scan(fleet: Fleet, arguments: Sequence[str], **environ: str) -> Certificate:
-    run(fleet, "sniffer.scan", *arguments, "--consumers=1", f"--result={fleet.certificate_path}", environ=environ)
+def scan(fleet: Fleet, words: Sequence[str], **environ: str) -> Certificate:
+    run(fleet, "sniffer.scan", *words, "--consumers=1", f"--result={fleet.certificate_path}", environ=environ)
     return fleet.certificate()
 
 
@@ -45,27 +45,30 @@ def test_a_stored_plan_is_scanned_shard_by_shard_and_certified_as_one(fleet: Fle
     fleet.put("z/broken.jpg", b"no picture")
     asked = ("--scan-id=archive", "--exclude=.html", "--shards=3")
     plan = planned(fleet, *asked)
-    assert [command["name"] for command in plan["scans"]] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert [command["title"] for command in plan["scans"]] == ["1 of 3", "2 of 3", "3 of 3"]
     assert [shard["state"] for shard in plan["shards"]] == ["planned"] * 3
-    first = scan(fleet, plan["scans"][0]["arguments"])
+    first = scan(fleet, plan["scans"][0]["words"])
     assert first.exclude == (".html",) and first.scan_id == "archive.1"
     assert "2 of 3 parts are not complete" in run(fleet, "sniffer.scan.certify", "--scan-id=archive", status=1)
     # The same again is what is left; another scan under its id is refused.
     again = planned(fleet, *asked)
-    assert [command["name"] for command in again["scans"]] == ["2 of 3", "3 of 3"]
+    assert [command["title"] for command in again["scans"]] == ["2 of 3", "3 of 3"]
     assert [shard["state"] for shard in again["shards"]] == ["complete", "planned", "planned"]
     other = run(fleet, "sniffer.scan.plan", f"--bucket={fleet.bucket.name}", "--scan-id=archive", status=2)
     assert "planned with other values of --exclude" in other
     for command in again["scans"]:
-        scan(fleet, command["arguments"])
+        scan(fleet, command["words"])
+    # The last one has certified the whole; to do so again changes nothing.
+    assert fleet.rows("SELECT state, listed FROM scans WHERE scan_id = 'archive'") == [("complete", 9)]
     whole = certified(fleet)
     assert whole.holds and counted(whole) == {"predicted": 7, "unreadable": 1, "skipped": 1}
     assert whole.scan_id == "archive" and whole.key_range.is_whole
     in_one = fleet.scan("--exclude=.html")
     assert in_one.listing_digest == whole.listing_digest and in_one.listed == whole.listed
     # A shard that is complete costs a question: its certificate is as it was.
-    assert scan(fleet, plan["scans"][0]["arguments"]) == first
-    assert planned(fleet, *asked)["scans"] == []
+    assert scan(fleet, plan["scans"][0]["words"]) == first
+    done = planned(fleet, *asked)
+    assert done["left"] == 0 and [command["title"] for command in done["scans"]] == ["1 of 3"]
 
 
 @pytest.mark.parametrize(
@@ -95,16 +98,16 @@ def planned_fleet(fleet: Fleet) -> Fleet:
 def test_few_keys_are_scanned_in_one_piece(fleet: Fleet) -> None:
     fleet.fill(3)
     plan = planned(fleet, "--scan-id=small", "--prefix=images/")
-    assert [command["name"] for command in plan["scans"]] == ["all keys"] and plan["scan_id"] is None
-    assert {"--prefix=images/", "--scan-id=small"} < set(plan["scans"][0]["arguments"])
-    assert scan(fleet, plan["scans"][0]["arguments"]).listed == 3
+    assert [command["title"] for command in plan["scans"]] == ["all keys"] and plan["scan_id"] is None
+    assert {"--prefix=images/", "--scan-id=small"} < set(plan["scans"][0]["words"])
+    assert scan(fleet, plan["scans"][0]["words"]).listed == 3
     # What was begun in one piece goes on so, however large the bucket is by now.
     assert planned(fleet, "--scan-id=small", "--prefix=images/", SNIFFER_SHARD_KEYS="1")["scan_id"] is None
     cut = planned(fleet, "--scan-id=cut", "--prefix=images/", SNIFFER_SHARD_KEYS="1")
     assert len(cut["scans"]) == 3 and cut["scan_id"] == "cut"
     for flag in ("--retry-failed", "--limit=2", "--dry-run"):
         (command,) = planned(fleet, flag, "--scan-id=more", "--shards=3")["scans"]
-        assert flag in command["arguments"]
+        assert flag in command["words"]
 
 
 @pytest.mark.slow  # a page of a listing has 1,000 keys
@@ -117,9 +120,9 @@ def test_a_shard_that_is_far_too_large_ends_at_a_key_and_a_further_part_does_the
     seen = []
     for _ in range(5):
         plan = planned(fleet, "--scan-id=archive", "--shards=2")
-        if plan["scans"]:
-            seen.append(scan(fleet, plan["scans"][0]["arguments"], **many))
-    assert planned(fleet, "--scan-id=archive", "--shards=2")["scans"] == []
+        if plan["left"]:
+            seen.append(scan(fleet, plan["scans"][0]["words"], **many))
+    assert planned(fleet, "--scan-id=archive", "--shards=2")["left"] == 0
     assert [part.listed for part in seen if part.rest_after] == [1000, 1000] and len(seen) == 4
     run(
         fleet,

@@ -18,6 +18,8 @@ from sniffer_airflow.executors.orphans import Owner, remove_orphans
 
 RUNS = {"night": "running", "marked": "failed", "cleared": "queued"}
 TASKS = {("night", "scan"): "running", ("night", "lost"): "failed", ("night", "again"): "up_for_retry"}
+SHARDS = ["success", "running", "failed"]
+"""States of the instances of a mapped task of that run."""
 
 
 class Airflow:
@@ -37,7 +39,10 @@ class Airflow:
     ) -> Mapping[str, Mapping[str, str]]:
         """As RuntimeTaskInstance."""
         [task_id], [run_id] = task_ids, run_ids
-        return {run_id: {name: state for (run, name), state in TASKS.items() if (run, name) == (run_id, task_id)}}
+        found = {name: state for (run, name), state in TASKS.items() if (run, name) == (run_id, task_id)}
+        if (run_id, task_id) == ("night", "shard"):
+            found = {f"shard_{index}": state for index, state in enumerate(SHARDS)}
+        return {run_id: found}
 
 
 class Pods(HttpServer):
@@ -78,6 +83,9 @@ def clean(pods: Pods, *, is_away: bool = False) -> TaskLog:
 def test_pods_of_tasks_that_are_over_are_deleted_and_no_others(pods: Pods) -> None:
     for run_id, task_id in (("marked", "scan"), ("cleared", "scan"), ("unknown", "scan"), *TASKS):
         pods.add(f"{run_id}-{task_id}", owner=Owner("scan_bucket", run_id, task_id))
+    for index in range(len(SHARDS)):
+        pods.add(f"night-shard-{index}", owner=Owner("scan_bucket", "night", "shard", index))
+    pods.add("night-shard", owner=Owner("scan_bucket", "night", "shard"))  # by a release that did not say which
     pods.add("of-somebody-else")
     pods.add("leaving", owner=Owner("scan_bucket", "marked", "scan"), deletionTimestamp="2026-11-05T00:00:00Z")
     log = clean(pods)
@@ -86,12 +94,16 @@ def test_pods_of_tasks_that_are_over_are_deleted_and_no_others(pods: Pods) -> No
         "unknown-scan",
         "night-scan",
         "night-again",
+        "night-shard",
+        "night-shard-1",
         "of-somebody-else",
         "leaving",
     }
     assert [text for _, text in log.records] == [
         "Deleting pod marked-scan: task scan of run marked is over",
         "Deleting pod night-lost: task lost of run night is over",
+        "Deleting pod night-shard-0: task shard_0 of run night is over",
+        "Deleting pod night-shard-2: task shard_2 of run night is over",
     ]
 
 
@@ -115,11 +127,19 @@ def owners():
         pass
 
     @task
-    def ask(run_id=None, ti=None):
-        asked = [("before", run_id), ("ask", run_id), ("ask", "unknown"), ("ask", "earlier")]
-        return [Owner("owners", run, name).is_over(ti) for name, run in asked]
+    def each(number, ti=None, run_id=None):
+        owner = Owner.of({"ti": ti, "run_id": run_id})
+        assert owner == Owner("owners", run_id, "each", number)
+        assert not owner.is_over(ti)
 
-    before() >> ask()
+    @task
+    def ask(run_id=None, ti=None):
+        assert Owner.of({"ti": ti, "run_id": run_id}) == Owner("owners", run_id, "ask")
+        asked = [("before", run_id), ("ask", run_id), ("ask", "unknown"), ("ask", "earlier")]
+        mapped = [Owner("owners", run_id, "each", number).is_over(ti) for number in range(3)]
+        return [Owner("owners", run, name).is_over(ti) for name, run in asked] + mapped
+
+    [before(), each.expand(number=[0, 1])] >> ask()
 
 owners()
 """
@@ -141,4 +161,4 @@ def test_airflow_tells_which_tasks_are_over(airflow_database: None, tmp_path: Pa
     with create_session() as session:
         session.add(DagRun("owners", run_id="earlier", run_type=DagRunType.MANUAL, state=DagRunState.FAILED))
     ended = dag.test()
-    assert ended.get_task_instance("ask").xcom_pull(task_ids="ask") == [True, False, False, True]
+    assert ended.get_task_instance("ask").xcom_pull(task_ids="ask") == [True, False, False, True, True, True, False]

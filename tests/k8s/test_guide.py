@@ -145,9 +145,15 @@ def test_the_guide_makes_the_secrets_that_are_asked_for(run: tuple[list[Call], P
         **{("sniffer", f"sniffer-database-{role}"): {"SNIFFER_DATABASE_URL"} for role in ROLES_OF_PODS},
         ("airflow", values["data"]["metadataSecretName"]): {"connection"},
         ("airflow", values["fernetKeySecretName"]): {"fernet-key", "api-secret-key", "jwt-secret"},
-        ("airflow", "airflow-connections"): {"AIRFLOW_CONN_MYSQL_DEFAULT", "AIRFLOW_CONN_SNIFFER_MYSQL_DECIDE"},
+        ("airflow", "airflow-connections"): {"AIRFLOW_CONN_MYSQL_DEFAULT"},
+        ("airflow", "airflow-decide"): {"AIRFLOW_CONN_SNIFFER_MYSQL_DECIDE"},
     }
-    assert "airflow-connections" in values["extraEnvFrom"]
+    assert yaml.safe_load(values["extraEnvFrom"]) == [{"secretRef": {"name": "airflow-connections"}}]
+    # What deletes scores is for the one component that runs tasks.
+    assert values["executor"] == "LocalExecutor"
+    decide = {"name": "airflow-decide", "key": "AIRFLOW_CONN_SNIFFER_MYSQL_DECIDE"}
+    assert values["scheduler"]["env"] == [{"name": decide["key"], "valueFrom": {"secretKeyRef": decide}}]
+    assert [name for name, part in values.items() if "airflow-decide" in str(part)] == ["scheduler"]
     assert {values[key] for key in ("apiSecretKeySecretName", "jwtSecretName")} == {values["fernetKeySecretName"]}
     (files,) = re.findall(r"kubectl -n sniffer create secret generic sniffer-curve (--from-file.*)", guide)
     curve = {"producer.pub", "producer.key", "consumer.pub", "consumer.key", "consumers.pub"}
@@ -158,7 +164,7 @@ def test_each_program_gets_a_user_and_a_password_of_its_own(run: tuple[list[Call
     secrets, kept = made(run[0]), passwords(run[1])
     urls = {role: secrets["sniffer", f"sniffer-database-{role}"]["SNIFFER_DATABASE_URL"] for role in ROLES_OF_PODS}
     urls["reader"] = secrets["airflow", "airflow-connections"]["AIRFLOW_CONN_MYSQL_DEFAULT"]
-    urls["decide"] = secrets["airflow", "airflow-connections"]["AIRFLOW_CONN_SNIFFER_MYSQL_DECIDE"]
+    urls["decide"] = secrets["airflow", "airflow-decide"]["AIRFLOW_CONN_SNIFFER_MYSQL_DECIDE"]
     for role, text in urls.items():
         url = make_url(text)
         assert (url.username, url.password, url.host) == (f"sniffer_{role}_user", kept[role], "db.example")

@@ -66,7 +66,7 @@ def _pin_compose(arguments: argparse.Namespace) -> list[str]:
     if not tagged:
         raise NotPinned(f"{arguments.tags} names no SNIFFER_…_IMAGE: restore it")
     text = arguments.env.read_text(encoding="utf-8") if arguments.env.exists() else ""
-    present, found = dict(_VARIABLE.findall(text)), []
+    present, found = dict(_VARIABLE.findall(text)), []  # of a name that is there twice the last, as Compose has it
     for name, reference in tagged.items():
         pinned = f"{reference}@{digest_of(reference)}"
         if present.get(name) != pinned:
@@ -75,9 +75,10 @@ def _pin_compose(arguments: argparse.Namespace) -> list[str]:
     if _BY_TAG.search(text):
         found.append("SNIFFER_IMAGES_BY_TAG is set")
     if found and not arguments.check:
-        kept = _VARIABLE.sub(lambda line: f"{line[1]}={present.pop(line[1], line[2])}", _BY_TAG.sub("", text))
+        kept = _VARIABLE.sub(lambda line: f"{line[1]}={present[line[1]]}", _BY_TAG.sub("", text))
         kept += "\n" if kept and not kept.endswith("\n") else ""
-        _replace(arguments.env, kept + "".join(f"{name}={image}\n" for name, image in present.items()))
+        there = {name for name, _ in _VARIABLE.findall(kept)}
+        _replace(arguments.env, kept + "".join(f"{name}={present[name]}\n" for name in present if name not in there))
     return found
 
 
@@ -124,10 +125,17 @@ def digest_of(reference: str) -> str:
         raise NotPinned("there is no docker here: install it with its buildx plugin") from error
     except subprocess.TimeoutExpired as error:
         raise NotPinned(f"the registry of {reference} does not answer: run this again") from error
+    if done.returncode and not _has_buildx():
+        raise NotPinned("docker has no buildx plugin here: install it (Debian's docker-buildx, Docker's own package)")
     if done.returncode or not DIGEST.fullmatch(done.stdout.strip()):
         said = (done.stderr or done.stdout).strip().rpartition("\n")[2]
         raise NotPinned(f"the digest of {reference} cannot be had ({said}): push it, or log in to its registry")
     return done.stdout.strip()
+
+
+def _has_buildx() -> bool:
+    command = ["docker", "buildx", "version"]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
 
 
 if __name__ == "__main__":

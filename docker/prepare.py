@@ -183,7 +183,8 @@ def check_images(environ: Mapping[str, str]) -> None:
         if _IMAGE_VARIABLE.fullmatch(name) and not _DIGEST.search(image):
             raise SettingsError(
                 f"{name}={image} names no digest: run `python3 docker/pin_images.py --compose`, which writes it to "
-                f".env, or set {BY_TAG}=1 there to take whatever the tag is (docs/docker.md, Images by digest)"
+                f".env, or set {BY_TAG}=1 there to take whatever the tag is; a variable of your shell goes before "
+                "that file, so unset it (docs/docker.md, Images by digest)"
             )
 
 

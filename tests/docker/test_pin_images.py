@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -43,7 +44,11 @@ def pin(tmp_path: Path, k8s: Path) -> Pin:
     fake.parent.mkdir()
     fake.write_text(
         f"#!{sys.executable}\n"
-        "import hashlib, sys\n"
+        "import hashlib, os, sys\n"
+        "if os.path.exists(sys.argv[0] + '-without-buildx'):\n"
+        "    sys.exit('docker: unknown command: docker buildx\\n\\nRun docker --help for more information')\n"
+        "if sys.argv[1:] == ['buildx', 'version']:\n"
+        "    sys.exit()\n"
         "*words, reference = sys.argv[1:]\n"
         "assert words == ['buildx', 'imagetools', 'inspect', '--format', '{{.Manifest.Digest}}'], words\n"
         "if 'missing' in reference:\n"
@@ -159,6 +164,22 @@ def test_an_image_of_compose_that_is_not_there_is_named_and_nothing_is_written(p
     done = pin("--compose", "--tags", str(tags), "--env", str(env))
     assert done.returncode == 2 and "names no SNIFFER_…_IMAGE" in done.stderr
     assert not env.exists()
+
+
+def test_a_variable_that_is_there_twice_is_pinned_in_both_places(pin: Pin, tmp_path: Path) -> None:
+    """Whoever has appended docker/tags.env: Compose takes the last of them."""
+    env = tmp_path / ".env"
+    env.write_text("SNIFFER_CPUS=8\n" + 2 * (CHECKOUT / "docker" / "tags.env").read_text())
+    assert pin("--compose", "--env", str(env)).returncode == 0
+    load_script(CHECKOUT / "docker" / "prepare.py").check_images(env_file(env))
+    assert not re.search(r"_IMAGE=[^@\n]*$", env.read_text(), re.MULTILINE)
+    assert pin("--compose", "--env", str(env), "--check").stdout == ""
+
+
+def test_docker_without_buildx_is_told_as_such(pin: Pin, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "docker-without-buildx").touch()
+    done = pin("--compose", "--env", str(tmp_path / ".env"))
+    assert done.returncode == 2 and "docker has no buildx plugin here: install it" in done.stderr
 
 
 def test_without_docker_it_says_so(

@@ -92,7 +92,8 @@ def _json(text: str, place: str) -> Json:
 def _yaml(text: str, place: str) -> Json:
     try:
         document: Json = yaml.load(text, _Loader)  # which is a SafeLoader
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        # Not all of them are YAML's own: it reads 2026-13-45 as a date that does not exist.
         raise SettingsError(f"{place} is not YAML ({one_line(error)})") from None
     return document
 

@@ -226,6 +226,8 @@ def test_two_tables_are_one_too_many(file: Path, monkeypatch: pytest.MonkeyPatch
     ("content", "message"),
     [
         (b"sources: [", "sources.yaml is not YAML"),
+        (b"sources: [{name: good, bucket: uploads, prefix: 2026-13-45}]", "sources.yaml is not YAML .month must be in"),
+        (b"sources: !!timestamp tonight", "sources.yaml is not YAML"),
         (b"\xff\xfe", "cannot be read .SNIFFER_SOURCES_FILE."),
         (b"# " + b"x" * (1 << 20), "is larger than"),
         (None, "No such file"),

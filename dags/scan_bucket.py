@@ -55,6 +55,7 @@ always fine.
 Connections:
 
 * `mysql_default`: login, password, host, schema.
+* `sniffer_mysql_decide`: the same with a user that may decide about held scans, where that of `mysql_default` may not.
 * `sniffer_serving`: type `http`, host and port of the model server.
 * `aws_default`: access key and secret key; extra `region_name`, `endpoint_url`, `aws_session_token`. Leave it out if
   the worker has AWS credentials of its own.

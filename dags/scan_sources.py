@@ -1,10 +1,10 @@
 """
 #### What this is
 
-One of the sources in the table of `SNIFFER_SOURCES_FILE`, or of the Variable `sniffer_sources`. Each has a DAG of its
-own, `scan_` and its name, with its own history, pause and backfill, over the graph of `scan_bucket`: plan,
-shards, scan, certify. The page *Docs* of `scan_bucket` explains the steps, and what to do if something goes wrong; it holds here as
-well, but that bucket and prefix come from the table.
+One of the sources in the table of `SNIFFER_SOURCES_FILE`, or of the Variable `sniffer_sources`. Each has a DAG of
+its own, `scan_` and its name, with its own history, pause and backfill, over the graph of `scan_bucket`: plan,
+shards, scan, certify. The page *Docs* of `scan_bucket` explains the steps, and what to do if something goes wrong;
+it holds here as well, but that bucket and prefix come from the table.
 
 * **Change it**: in the table; the next run is planned by it.
 * **Leave it out for some nights**: pause this DAG. The summary shows it as missing, and says that it is paused.

@@ -134,5 +134,5 @@ def _judged(run: NightRun, now: datetime, late_after: timedelta, *, is_paused: b
 
 
 def _wholes(scans: Sequence[RecordedScan]) -> list[RecordedScan]:
-    """Those that are no shard of another, whose certificate is the sum; a shard's id begins with its scan's."""
-    return [scan for scan in scans if not any(scan.scan_id.startswith(f"{other.scan_id}.") for other in scans)]
+    """Those that are no shard of another, whose certificate is the sum."""
+    return [scan for scan in scans if not scan.is_part]

@@ -17,3 +17,5 @@ class RecordedScan:
     scan_id: str
     state: str
     certificate: Certificate | None
+    is_part: bool = False
+    """Whether it is of a shard of another, whose certificate is the sum."""

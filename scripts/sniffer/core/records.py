@@ -112,7 +112,8 @@ class Unscored:
         return Result(image, self.outcome, None, content_hash, self.code, self.message)
 
 
-SCAN_ID_PATTERN = re.compile(r"[A-Za-z0-9._:+-]{1,120}")
+LONGEST_SCAN_ID = 120
+SCAN_ID_PATTERN = re.compile(rf"[A-Za-z0-9._:+-]{{1,{LONGEST_SCAN_ID}}}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from sniffer.core.key_ranges import KeyRange
-from sniffer.core.records import ScanRequest
+from sniffer.core.records import LONGEST_SCAN_ID, ScanRequest
 
 PLANNED, COMPLETE, HELD = "planned", "complete", "held"
 """States of a part; the others are those of `scans`. Planned: nobody has begun."""
+
+_DIGEST_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +61,13 @@ class ShardedScan:
 
 
 def part_scan_id(scan_id: str, shard: int, part: int) -> str:
-    """The id of a part's own scan."""
-    return f"{scan_id}.{shard}" if part == 1 else f"{scan_id}.{shard}-{part}"
+    """The id of a part's own scan: that of the whole with its numbers behind.
+
+    Where that is longer than an id may be, as with the long names of Airflow's runs, the whole's is shortened to its
+    beginning and a digest.
+    """
+    numbers = f".{shard}" if part == 1 else f".{shard}-{part}"
+    if len(scan_id) + len(numbers) <= LONGEST_SCAN_ID:
+        return scan_id + numbers
+    digest = hashlib.sha256(scan_id.encode()).hexdigest()[:_DIGEST_DIGITS]
+    return f"{scan_id[: LONGEST_SCAN_ID - len(numbers) - len(digest) - 1]}-{digest}{numbers}"

@@ -14,7 +14,7 @@ from sniffer.core.flag_records import FloodRule
 from sniffer.core.flags import render_flags
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.parser import checked, model_version, positive
-from sniffer.core.records import SCAN_ID_PATTERN, ScanRequest
+from sniffer.core.records import LONGEST_SCAN_ID, SCAN_ID_PATTERN, ScanRequest
 from sniffer.core.settings import parse_utc
 from sniffer.core.shard_records import ShardChoice, part_scan_id
 
@@ -316,5 +316,7 @@ def _pattern(text: str) -> str:
 def scan_id(text: str) -> str:
     """The text, when it may name a scan."""
     if not SCAN_ID_PATTERN.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a scan id: letters, digits and ._:+- only, at most 120")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a scan id: letters, digits and ._:+- only, at most {LONGEST_SCAN_ID}"
+        )
     return text

@@ -67,13 +67,14 @@ def test_one_run_is_judged_by_both(
 
 
 def test_shards_count_by_the_certificate_of_the_whole() -> None:
-    part = RecordedScan("scan_a.r.b-1.1", "complete", GOOD)
-    early = RecordedScan("scan_a.r.b-1.2", "incomplete", BAD)
+    part = RecordedScan("scan_a.r.b-1.1", "complete", GOOD, is_part=True)
+    early = RecordedScan("scan_a.r.b-1.2", "incomplete", BAD, is_part=True)
     night = judged(NightRun(DUE, "r", "success", (recorded("complete", GOOD), part)))
     assert (night.state, night.listed) == ("holds", 1200)
     night = judged(NightRun(DUE, "r", "failed", (recorded("running"), part, early)))
     assert (night.state, night.detail) == ("failed", "3 of 3 images failed")
-    night = judged(NightRun(DUE, "r", "running", (recorded("running"), RecordedScan("scan_a.r.b-1.2", "held", GOOD))))
+    held = RecordedScan("scan_a.r.b-1.2", "held", GOOD, is_part=True)
+    night = judged(NightRun(DUE, "r", "running", (recorded("running"), held)))
     assert night.state == "held"
     assert judged(NightRun(DUE, "r", "success", (recorded("running"), part))).state == "failed"
 

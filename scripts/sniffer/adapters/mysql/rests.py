@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.mysql import insert
 
-from sniffer.adapters.mysql.schema import shards
+from sniffer.adapters.mysql.schema import scans, shards
 from sniffer.adapters.mysql.transactions import utc_now
 from sniffer.core.errors import ContractError
 from sniffer.core.records import Certificate
@@ -27,7 +27,7 @@ def leave_rest(connection: Connection, certificate: Certificate) -> None:
         return
     siblings = (shards.c.scan_number == found.scan_number, shards.c.shard == found.shard)
     last = int(connection.execute(select(func.max(shards.c.part)).where(*siblings)).scalar_one())
-    whole = certificate.scan_id.removesuffix(f"-{found.part}") if found.part > 1 else certificate.scan_id
+    whole = connection.execute(select(scans.c.scan_id).where(scans.c.number == found.scan_number)).scalar_one()
     rest = {
         "scan_number": found.scan_number,
         "shard": found.shard,
@@ -35,7 +35,7 @@ def leave_rest(connection: Connection, certificate: Certificate) -> None:
         "after_key": up_to,
         "up_to_key": found.up_to_key,
         "planned_keys": 0,
-        "part_scan_id": part_scan_id(whole.removesuffix(f".{found.shard}"), found.shard, last + 1),
+        "part_scan_id": part_scan_id(whole, found.shard, last + 1),
         "planned_at": utc_now(),
     }
     connection.execute(insert(shards).values(rest))

@@ -15,7 +15,7 @@ from sniffer.adapters.mysql.rests import leave_rest
 from sniffer.adapters.mysql.runs import Tally, refuse_leased, refuse_superseded
 from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, leases, predictions, scans, shards, tallies
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
-from sniffer.core.errors import ContractError
+from sniffer.core.errors import ContractError, IncompleteScan
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.measured_scan import MeasuredScan
 from sniffer.core.recorded_scan import RecordedScan
@@ -41,6 +41,7 @@ class ScanRepository:
         """Note that `holder` runs the scan (again, after a resume), and fence every earlier run of it off.
 
         ScanInUse while another holder's lease is not over; ContractError when its id is of another bucket or range;
+        IncompleteScan when it is a part of a shard that has ended early meanwhile;
         HeldScan while it is held, or another scan of its DAG run is.
         """
 
@@ -95,13 +96,19 @@ class ScanRepository:
     def of_run(self, name: str) -> tuple[RecordedScan, ...]:
         """The scans of an Airflow run by its name, with which their ids begin. Cost: by how many there are."""
         query = (
-            select(scans.c.scan_id, scans.c.state, scans.c.certificate)
+            select(scans.c.scan_id, scans.c.state, scans.c.certificate, shards.c.part_scan_id)
+            .join_from(scans, shards, shards.c.part_scan_id == scans.c.scan_id, isouter=True)
             .where(scans.c.scan_id.startswith(f"{name}.", autoescape=True))
             .order_by(scans.c.scan_id)
         )
         found = self._transact(lambda connection: connection.execute(query).all())
         return tuple(
-            RecordedScan(row.scan_id, row.state, row.certificate and Certificate.parse(row.certificate))
+            RecordedScan(
+                row.scan_id,
+                row.state,
+                row.certificate and Certificate.parse(row.certificate),
+                is_part=row.part_scan_id is not None,
+            )
             for row in found
         )
 
@@ -256,6 +263,7 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
     # Its counts would be those of two shards. An older release wrote no range, and knew of none.
     keys = KeyRange(**known.request.get("key_range", {}))
     if keys != request.key_range:
+        _refuse_cut_meanwhile(connection, request, keys)
         raise ContractError(
             f"scan {request.scan_id} is of the keys {keys}, not {request.key_range}: give it the same --after and "
             "--up-to, or leave --scan-id away"
@@ -264,6 +272,16 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
     token = FencingToken(known.number, known.run_number + 1)
     connection.execute(update(scans).where(scans.c.number == known.number).values(run_number=token.run_number, **row))
     return token
+
+
+def _refuse_cut_meanwhile(connection: Connection, request: ScanRequest, keys: KeyRange) -> None:
+    """IncompleteScan where another process has ended a part of a shard early since its range was read."""
+    part = select(shards.c.part).where(shards.c.part_scan_id == request.scan_id)
+    if keys.after == request.key_range.after and connection.execute(part).first():
+        raise IncompleteScan(
+            f"scan {request.scan_id} is of the keys {keys} by now, since it ended early in another process: run the "
+            "same command again, which scans what is left of its shard"
+        )
 
 
 def _take_lease(connection: Connection, scan_id: str, token: FencingToken, holder: str, lease_s: float) -> None:
@@ -307,7 +325,8 @@ def _close_scan(connection: Connection, certificate: Certificate) -> None:
     refuse_superseded(certificate.scan_id, found.run_number, certificate.run_number)
     connection.execute(delete(leases).where(leases.c.scan_number == found.number))
     row = _closing_row(certificate)
-    if certificate.rest_after is not None and certificate.holds:
+    # Also of one that is held: whether it is released or discarded, its keys end there, and the rest is another's.
+    if certificate.rest_after is not None and not certificate.problems:
         leave_rest(connection, certificate)
         row |= {"request": found.request | {"key_range": dataclasses.asdict(certificate.key_range)}}
     connection.execute(update(scans).where(scans.c.number == found.number).values(row))

@@ -63,24 +63,35 @@ class ShardRepository:
 
         def certify(connection: Connection) -> Certificate:
             connection.execute(select(scans.c.number).where(scans.c.scan_id == scan_id).with_for_update())
-            known = _stored(connection, scan_id)
-            if known is None:
-                raise ContractError(f"scan {scan_id} has no shards in MySQL: plan them with `sniffer plan`")
-            query = select(scans.c.scan_id, scans.c.certificate, scans.c.state).where(
-                scans.c.scan_id.in_([part.scan_id for part in known.parts])
-            )
-            found = {row.scan_id: row for row in connection.execute(query.with_for_update(read=True))}
-            open_parts = [
-                part for part in known.parts if part.scan_id not in found or found[part.scan_id].state != "complete"
-            ]
-            if open_parts:
-                raise IncompleteScan(_what_is_left(scan_id, known, open_parts))
-            parts = [Certificate.parse(found[part.scan_id].certificate) for part in known.parts]
-            certificate = add_up(known.request, parts)
+            known = _complete_and_locked(connection, scan_id)
+            query = select(scans.c.certificate).where(scans.c.scan_id.in_([part.scan_id for part in known.parts]))
+            parts = map(Certificate.parse, connection.execute(query).scalars())
+            certificate = add_up(known.request, list(parts))
             store_sum(connection, certificate)
             return certificate
 
         return self._transact(certify)
+
+
+def _complete_and_locked(connection: Connection, scan_id: str) -> ShardedScan:
+    """The scan with all its parts, none of which can begin again before this transaction ends.
+
+    Looks first, and locks only what it found complete: a shard that runs is not waited for. Then it looks again, since
+    one may have begun meanwhile, and ended early with a further part.
+    """
+    locked: set[str] = set()
+    while True:
+        known = _stored(connection, scan_id)
+        if known is None:
+            raise ContractError(f"scan {scan_id} has no shards in MySQL: plan them with `sniffer plan`")
+        if open_parts := [part for part in known.parts if not part.is_complete]:
+            raise IncompleteScan(_what_is_left(scan_id, known, open_parts))
+        found = {part.scan_id for part in known.parts}
+        if found <= locked:
+            return known
+        lock = select(scans.c.number).where(scans.c.scan_id.in_(found)).order_by(scans.c.number)
+        connection.execute(lock.with_for_update(read=True)).all()
+        locked = found
 
 
 def _what_is_left(scan_id: str, known: ShardedScan, open_parts: Sequence[ShardPart]) -> str:

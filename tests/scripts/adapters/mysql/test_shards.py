@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import create_engine, text
 from support.stored_rows import rows
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import ContractError, IncompleteScan
+from sniffer.core.errors import ContractError, IncompleteScan, SnifferError
+from sniffer.core.flag_records import Deciding
 from sniffer.core.key_ranges import ALL_KEYS, KeyRange
-from sniffer.core.records import Certificate, FencingToken, Outcome, ScanRequest
+from sniffer.core.records import LONGEST_SCAN_ID, SCAN_ID_PATTERN, Certificate, FencingToken, Outcome, ScanRequest
 from sniffer.core.settings import Budgets, DatabaseSettings
 from sniffer.core.shard_records import ShardPart
 from sniffer.scan.shard_certificates import sum_certificates
@@ -140,8 +142,10 @@ def test_a_shard_that_ends_early_leaves_the_rest_to_a_further_part(database: Dat
     assert (rest.shard, rest.part, rest.key_range, rest.scan_id) == (2, 2, KeyRange("p/é😀"), "whole.2-2")
     # The part's scan is of its own keys now, and of no others.
     assert database.scans.open(replace(REQUEST, scan_id=cut.scan_id, key_range=cut.key_range), 3, 0.5).run_number == 2
-    with pytest.raises(ContractError, match=r"is of the keys \('p/d', 'p/é😀'\]"):
+    with pytest.raises(IncompleteScan, match=r"is of the keys \('p/d', 'p/é😀'\] by now.* run the same command again"):
         database.scans.open(replace(REQUEST, scan_id=cut.scan_id, key_range=second.key_range), 3, 0.5)
+    with pytest.raises(ContractError, match="give it the same --after and --up-to"):
+        database.scans.open(replace(REQUEST, scan_id=cut.scan_id, key_range=KeyRange("q")), 3, 0.5)
     scanned(database, cut)
     scanned(database, rest, key_range=KeyRange("p/é😀", "p/😀"), rest_after="p/😀")
     assert [(part.part, part.key_range) for part in parts_of(database)[2:]] == [
@@ -186,3 +190,63 @@ def test_a_part_that_has_begun_again_is_not_certified(database: Database) -> Non
     opened(database, parts_of(database)[0])
     with pytest.raises(IncompleteScan, match="its state is `running`"):
         database.shards.certify("whole", add_up)
+
+
+def test_a_shard_that_runs_is_not_waited_for_nor_is_its_rest_forgotten(database: Database, database_url: str) -> None:
+    first, second = database.shards.plan(REQUEST, 3, 0.5, RANGES).parts
+    scanned(database, first)
+    early = certificate(second, opened(database, second), key_range=KeyRange("p/d", "p/x"), rest_after="p/x")
+    found: list[Exception] = []
+
+    def certify() -> None:
+        with Database(DatabaseSettings(database_url)) as own:
+            try:
+                own.shards.certify("whole", add_up)
+            except SnifferError as error:
+                found.append(error)
+
+    engine, thread = create_engine(database_url), threading.Thread(target=certify)
+    with engine.begin() as connection:  # the second shard ends, and has not committed yet
+        connection.execute(text("SELECT number FROM scans WHERE scan_id = 'whole.2' FOR UPDATE"))
+        thread.start()
+        thread.join(1.0)
+        was_waited_for = thread.is_alive()
+    engine.dispose()
+    thread.join()
+    database.scans.close(early)
+    assert not was_waited_for and [type(error) for error in found] == [IncompleteScan]
+    with pytest.raises(IncompleteScan, match=r"1 of 3 parts.* shard 2, part 2, of the keys \('p/x', end\]: nobody"):
+        database.shards.certify("whole", add_up)
+
+
+@pytest.mark.parametrize("decision", ["release", "discard"])
+def test_the_rest_of_a_held_shard_that_ended_early_is_not_lost(database: Database, decision: str) -> None:
+    first, second = database.shards.plan(REQUEST, 3, 0.5, RANGES).parts
+    scanned(database, first)
+    scanned(database, second, key_range=KeyRange("p/d", "p/x"), rest_after="p/x", held="9 of 10 are flagged")
+    _, held, rest = parts_of(database)
+    assert (held.state, held.key_range, rest.key_range) == ("held", KeyRange("p/d", "p/x"), KeyRange("p/x"))
+    getattr(database.holds, decision)(Deciding(second.scan_id, "jo", "looked at"))
+    for part in parts_of(database)[1:]:
+        if not part.is_complete:
+            scanned(database, part)
+    assert database.shards.certify("whole", add_up).holds
+
+
+def test_parts_of_a_scan_whose_id_is_as_long_as_can_be_have_ids_of_their_own(database: Database) -> None:
+    ids = {}
+    for last in "ab":
+        request = replace(REQUEST, scan_id="scan_bucket.manual." + "r" * (LONGEST_SCAN_ID - 20) + last)
+        first, second = database.shards.plan(request, 3, 0.5, RANGES).parts
+        for part in (first, second):
+            database.scans.open(replace(request, scan_id=part.scan_id, key_range=part.key_range), 3, 0.5)
+        early = certificate(second, FencingToken(0, 1), key_range=KeyRange("p/d", "p/x"), rest_after="p/x")
+        database.scans.close(early)
+        ids[last] = [part.scan_id for part in parts_of(database, request.scan_id)]
+    every = [*ids["a"], *ids["b"]]
+    assert len(set(every)) == 6 and all(SCAN_ID_PATTERN.fullmatch(one) for one in every)
+    assert [one.rpartition(".")[2] for one in ids["a"]] == ["1", "2", "2-2"]
+    # The summary finds them by the run's name, and knows which is the whole.
+    found = database.scans.of_run("scan_bucket.manual")
+    assert [scan.is_part for scan in found if scan.scan_id.endswith("a") or scan.scan_id in ids["a"]].count(True) == 2
+    assert len(found) == 6 and sum(not scan.is_part for scan in found) == 2

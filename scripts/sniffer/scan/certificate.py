@@ -131,16 +131,21 @@ def _emptiness_problems(request: ScanRequest, tally: ListingTally, outcomes: Map
     if not tally.seen:
         return [*empty_listing_problem(request.bucket, request.prefix)]
     if tally.listed and outcomes[Outcome.SKIPPED] == tally.listed and not (request.since or request.until):
-        return [
-            f"all {tally.listed} listed objects are left out by rule: check --include and --exclude, or allow it with "
-            "--allow-empty"
-        ]
+        return [*all_left_out_problem(tally.listed)]
     return []
 
 
 def empty_listing_problem(bucket: str, prefix: str) -> tuple[str]:
     """That there is nothing at all."""
     return (f"nothing is listed under s3://{bucket}/{prefix}: check bucket and prefix, or allow it with --allow-empty",)
+
+
+def all_left_out_problem(listed: int) -> tuple[str]:
+    """That nothing of what there is was to be scored."""
+    return (
+        f"all {listed} listed objects are left out by rule: check --include and --exclude, or allow it with "
+        "--allow-empty",
+    )
 
 
 def _arithmetic_problems(listed: int, outcomes: Mapping[Outcome, int]) -> list[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sniffer.core.errors import ContractError
 from sniffer.core.key_ranges import ALL_KEYS, KeyRange, key_bytes, tiling_faults
 from sniffer.core.records import Certificate, Outcome
 from sniffer.core.settings import Budgets
-from sniffer.scan.certificate import budget_problems, budget_warnings, empty_listing_problem
+from sniffer.scan.certificate import all_left_out_problem, budget_problems, budget_warnings, empty_listing_problem
 from sniffer.scan.listing import MAX_SAMPLES
 
 _SAME = (
@@ -25,7 +25,6 @@ _SAME = (
     "model_version",
     "model_digest",
     "preprocessing_version",
-    "decoder_version",
 )
 """What shards of one scan have in common."""
 
@@ -41,7 +40,8 @@ def sum_certificates(
     """The certificate of all shards together, under the id of the whole scan.
 
     It holds when each shard's does, and their sums keep within the budgets. Raises ContractError when the shards leave
-    a gap in `whole` or overlap, were cut short by a limit, or are of different scans. The duration is that of all scans
+    a gap in `whole` or overlap, were cut short by a limit, or are of different scans. The decoder is the oldest, after
+    whose version a later scan knows what to try again. The duration is that of all scans
     one after another, whichever ran side by side.
     """
     _check(parts, whole)
@@ -57,6 +57,7 @@ def sum_certificates(
         first,
         scan_id=scan_id,
         run_number=0,
+        decoder_version=min(part.decoder_version for part in ordered),
         key_range=whole,
         listing_digest=f"{sum(int(part.listing_digest, 16) for part in ordered) % (1 << 256):064x}",
         listed=listed,
@@ -72,10 +73,14 @@ def sum_certificates(
         failure_samples=tuple(sample for part in ordered for sample in part.failure_samples)[:MAX_SAMPLES],
         problems=(
             *own,
-            *(empty_listing_problem(first.bucket, first.prefix) if not listed and not allow_empty else ()),
+            *(() if allow_empty or first.since or first.until else _emptiness_problems(first, listed, outcomes)),
             *budget_problems(listed, outcomes, budgets),
         ),
-        warnings=(*_threshold_warnings(ordered), *budget_warnings(listed, outcomes, budgets)),
+        warnings=(
+            *_threshold_warnings(ordered),
+            *_decoder_warnings(ordered),
+            *budget_warnings(listed, outcomes, budgets),
+        ),
         rest_after=None,
         held="; ".join(dict.fromkeys(part.held for part in ordered if part.held)),
         released="; ".join(dict.fromkeys(part.released for part in ordered if part.released)),
@@ -90,6 +95,23 @@ def _threshold_warnings(parts: Sequence[Certificate]) -> tuple[str, ...]:
         f"the threshold has changed meanwhile, from {thresholds[0]} to {thresholds[-1]} or back: each shard counts "
         "what it flagged by its own; the view `flagged_images` goes by today's",
     )
+
+
+def _decoder_warnings(parts: Sequence[Certificate]) -> tuple[str, ...]:
+    decoders = sorted({part.decoder_version for part in parts})
+    if len(decoders) == 1:
+        return ()
+    return (
+        f"a release with another decoder came meanwhile: decoder {decoders[0]} to {decoders[-1]}. The next scan tries "
+        "again what the older one could not read",
+    )
+
+
+def _emptiness_problems(first: Certificate, listed: int, outcomes: Mapping[Outcome, int]) -> tuple[str, ...]:
+    """Of a scan without a window, in which nothing may well have been modified. As of a scan in one piece."""
+    if not listed:
+        return empty_listing_problem(first.bucket, first.prefix)
+    return all_left_out_problem(listed) if outcomes[Outcome.SKIPPED] == listed else ()
 
 
 def _check(parts: Sequence[Certificate], whole: KeyRange) -> None:

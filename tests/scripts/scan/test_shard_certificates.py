@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sniffer.core.records import Certificate, FailureSample, ListingDigest, Outc
 from sniffer.core.settings import Budgets
 from sniffer.scan.shard_certificates import sum_certificates
 
-P, U, F, N = Outcome.PREDICTED, Outcome.UNREADABLE, Outcome.FAILED, Outcome.UNCHANGED
+P, U, F, N, S = Outcome.PREDICTED, Outcome.UNREADABLE, Outcome.FAILED, Outcome.UNCHANGED, Outcome.SKIPPED
 KEYS = [bytes([number]) * 32 for number in range(7, 250, 9)]
 
 
@@ -75,6 +76,13 @@ def test_a_threshold_that_changed_meanwhile_is_a_warning() -> None:
     assert whole.holds and "the threshold has changed meanwhile, from 0.5 to 0.6" in whole.warnings[0]
 
 
+def test_an_upgrade_meanwhile_is_a_warning_and_the_oldest_decoder_counts() -> None:
+    first, *others = [replace(part, decoder_version=3) for part in parts()]
+    whole = sum_certificates("whole", [replace(first, decoder_version=4), *others], Budgets())
+    assert whole.holds and whole.decoder_version == 3 and "decoder 3 to 4" in whole.warnings[0]
+    assert not any("decoder" in warning for warning in sum_certificates("whole", [first, *others], Budgets()).warnings)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -112,6 +120,20 @@ def test_shards_without_any_key_are_good_but_not_a_whole_without_any() -> None:
     empty = [shard("", "m", {}, []), shard("m", None, {}, [])]
     assert "nothing is listed" in sum_certificates("whole", empty, Budgets()).problems[0]
     assert sum_certificates("whole", empty, Budgets(), allow_empty=True).holds
+
+
+def test_a_window_in_which_nothing_was_modified_is_an_ordinary_night() -> None:
+    night = {"since": datetime(2026, 11, 1, tzinfo=UTC), "until": datetime(2026, 11, 2, tzinfo=UTC)}
+    for bounds in (night, {"since": night["since"]}, {"until": night["until"]}):
+        empty = [shard("", "m", {}, [], **bounds), shard("m", None, {}, [], **bounds)]
+        assert sum_certificates("whole", empty, Budgets()).holds
+
+
+def test_rules_that_leave_everything_out_are_no_good_whole() -> None:
+    none = [shard("", "m", {S: 2}, KEYS[:2]), shard("m", None, {S: 1}, KEYS[2:3])]
+    assert "all 3 listed objects are left out by rule" in sum_certificates("whole", none, Budgets()).problems[0]
+    assert sum_certificates("whole", none, Budgets(), allow_empty=True).holds
+    assert sum_certificates("whole", [none[0], shard("m", None, {P: 1}, KEYS[2:3])], Budgets()).holds
 
 
 def test_a_part_of_the_keys_can_be_summed_again() -> None:

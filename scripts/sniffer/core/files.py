@@ -37,8 +37,8 @@ def check_writable(path: Path) -> None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         part, file = _fresh_part(path.parent, path.name, 0o600)
+        part.unlink()  # before its lock goes: then nobody takes it for a dead process's
         file.close()
-        part.unlink()
     except OSError as error:
         raise SettingsError(f"cannot write {path}: {error.strerror}") from error
 

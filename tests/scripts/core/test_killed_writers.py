@@ -10,10 +10,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from sniffer.core.files import replacing, write_text
+from sniffer.core import files
+from sniffer.core.files import check_writable, replacing, write_text
 
 WRITER = """
 import json, sys
@@ -83,3 +86,22 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         file.write(b"half")
         raise RuntimeError
     assert (tmp_path / "state.json").read_text() == "before" and strays(tmp_path) == []
+
+
+def test_whoever_asks_whether_a_file_can_be_written_is_taken_for_no_dead_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, fresh = tmp_path / "result.json", files._fresh_part
+
+    def overtaken(*arguments: Any) -> tuple[Path, Any]:
+        part, file = fresh(*arguments)
+
+        def close() -> None:
+            file.close()
+            files._sweep(tmp_path, path.name)  # another writer, the moment its lock is gone
+
+        return part, SimpleNamespace(close=close)
+
+    monkeypatch.setattr(files, "_fresh_part", overtaken)
+    check_writable(path)
+    assert strays(tmp_path) == []

@@ -105,7 +105,7 @@ def _add_arguments(parser: Parser) -> None:
 def _run_program(arguments: argparse.Namespace) -> ProgramResult:
     options = scan_options(arguments)
     wanted = None if arguments.shards == AUTO else int(arguments.shards)
-    if _is_one_scan(options.request) or options.dry_run or wanted == 1:
+    if _is_one_scan(options.request) or options.dry_run or (wanted == 1 and arguments.scan_id is None):
         record = _in_one_piece(options, arguments.scan_id)
     elif arguments.scan_id is None:
         record = _not_stored(options, _cut(options.request, wanted, arguments.at_once))
@@ -174,6 +174,8 @@ def _stored(options: ScanOptions, wanted: int | None, at_once: int) -> PlanRecor
         if known is not None:
             _check_same(known, options)
             return _record_of(known)
+        if wanted == 1:
+            return _in_one_piece(options, request.scan_id)
         model = resolve_model(database, options.model_version)
         plan = _cut(request, wanted, at_once)
         if len(plan.shards) == 1:

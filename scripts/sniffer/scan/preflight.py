@@ -26,10 +26,11 @@ def check_everything(
 ) -> tuple[ModelRecord, Bucket]:
     """Everything that can be known to be wrong before the first image is touched.
 
-    A first start fails at once. A scan that has run before is as patient with what is away as in its middle.
+    A first start fails at once. A scan that has run before is as patient with what is away as in its middle. So is a
+    shard of one that has: each further shard, and each further part of one, is the middle of the whole.
     """
     ask("MySQL", database.check, database_settings().patience_s if may_resume else 0)
-    resumes = may_resume and database.scans.is_known(options.request.scan_id)
+    resumes = may_resume and (options.shard is not None or database.scans.is_known(options.request.scan_id))
     model, serving = resolve_model(database, options.model_version), serving_settings()
     with ModelServer(serving) as server:
         ask("the model server", lambda: server.check(model.version), serving.patience_s if resumes else 0)

@@ -17,6 +17,7 @@ class NextPart:
     request: ScanRequest
     model_version: int
     is_first_start: bool
+    """Whether nothing of the whole has run before."""
 
 
 def next_part(database: Database, choice: ShardChoice) -> NextPart | Certificate:
@@ -38,7 +39,8 @@ def next_part(database: Database, choice: ShardChoice) -> NextPart | Certificate
     part = next((part for part in parts if not part.is_complete), parts[-1])
     if part.is_complete and (certificate := database.scans.certificate(part.scan_id)) is not None:
         return certificate
-    return NextPart(_request(whole.request, part), whole.model_version, is_first_start=not part.runs)
+    is_first_start = not any(each.runs for each in whole.parts)
+    return NextPart(_request(whole.request, part), whole.model_version, is_first_start)
 
 
 def _refuse_held(database: Database, whole: ShardedScan) -> None:

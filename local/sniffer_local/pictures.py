@@ -55,7 +55,7 @@ def graph_of_a_scan(page: Page, stack: Stack) -> bytes:
     succeeded = [run for run in runs if client.run_state(SCAN_DAG, run) == "success"]
     if not succeeded:
         raise SettingsError(f"no run of {SCAN_DAG} has succeeded yet: run `make demo` first")
-    page.resize(1360, 560, _SCALE)
+    page.resize(1360, 660, _SCALE)
     page.open(f"{stack.airflow.url}/dags/{SCAN_DAG}/runs/{quote(succeeded[-1])}")
     page.wait_for("document.querySelectorAll('.react-flow__node').length > 2")
     page.run("new Promise(done => setTimeout(done, 3000))")  # the layout is animated

@@ -69,9 +69,18 @@ def test_wrong_flags_end_with_status_2_and_their_name(
     assert message in capsys.readouterr().err
 
 
-def test_a_bucket_is_needed() -> None:
-    with pytest.raises(SettingsError, match="--bucket is needed"):
-        options()
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "--bucket is needed"),
+        (["--shard=1"], "--shard-of and --shard belong together"),
+        (["--shard-of=archive"], "--shard-of and --shard belong together"),
+        (["--shard-of=archive", "--shard=1", "--rescan", "--prefix=p"], "--prefix, --rescan: the plan of scan archive"),
+    ],
+)
+def test_a_bucket_or_a_shard_is_needed_and_a_shard_is_named_by_its_plan_alone(argv: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        options(*argv)
 
 
 def test_a_window_must_not_be_empty() -> None:

@@ -12,13 +12,14 @@ from sqlalchemy import create_engine, text
 from support.stored_rows import rows
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import ContractError, IncompleteScan, SnifferError
+from sniffer.core.errors import ContractError, HeldScan, IncompleteScan, SettingsError, SnifferError
 from sniffer.core.flag_records import Deciding
 from sniffer.core.key_ranges import ALL_KEYS, KeyRange
 from sniffer.core.records import LONGEST_SCAN_ID, SCAN_ID_PATTERN, Certificate, FencingToken, Outcome, ScanRequest
 from sniffer.core.settings import Budgets, DatabaseSettings
-from sniffer.core.shard_records import ShardPart
+from sniffer.core.shard_records import ShardChoice, ShardPart
 from sniffer.scan.shard_certificates import sum_certificates
+from sniffer.scan.stored_shards import NextPart, next_part
 
 REQUEST = ScanRequest(
     "whole",
@@ -250,3 +251,25 @@ def test_parts_of_a_scan_whose_id_is_as_long_as_can_be_have_ids_of_their_own(dat
     found = database.scans.of_run("scan_bucket.manual")
     assert [scan.is_part for scan in found if scan.scan_id.endswith("a") or scan.scan_id in ids["a"]].count(True) == 2
     assert len(found) == 6 and sum(not scan.is_part for scan in found) == 2
+
+
+def test_the_next_part_of_a_shard_is_what_is_left_of_it(database: Database) -> None:
+    with pytest.raises(SettingsError, match="no plan of that scan is stored"):
+        next_part(database, ShardChoice("whole", 1))
+    first, _ = database.shards.plan(REQUEST, 3, 0.5, RANGES).parts
+    with pytest.raises(SettingsError, match="scan whole has the shards 1 to 2"):
+        next_part(database, ShardChoice("whole", 3))
+    expected = replace(REQUEST, scan_id=first.scan_id, key_range=first.key_range, allow_empty=True)
+    assert next_part(database, ShardChoice("whole", 1)) == NextPart(expected, 3, is_first_start=True)
+    scanned(database, first, key_range=KeyRange("", "p/a"), rest_after="p/a")
+    rest = next_part(database, ShardChoice("whole", 1))
+    assert isinstance(rest, NextPart) and rest.request.key_range == KeyRange("p/a", "p/d") and rest.is_first_start
+    done = scanned(database, parts_of(database)[1])
+    assert next_part(database, ShardChoice("whole", 1)) == done
+
+
+def test_while_a_shard_is_held_no_other_begins(database: Database) -> None:
+    first, _ = database.shards.plan(REQUEST, 3, 0.5, RANGES).parts
+    scanned(database, first, held="far too many")
+    with pytest.raises(HeldScan, match="scan whole.1 is held: far too many"):
+        next_part(database, ShardChoice("whole", 2))

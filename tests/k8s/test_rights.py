@@ -80,6 +80,9 @@ class AskedApi(KubernetesApi):
         resource, name = (first, second) if named else (second, None)
         self.asked |= {(verb, resource, name, everywhere) for verb in verbs}
 
+    def list_all(self, path: str, **query: str) -> list[Resource]:
+        return list(self.get(path, **query)["items"])
+
     def get(self, path: str, **query: str) -> Resource:
         self._note(path, "list")
         return {"items": [self._pod] if path.endswith("/pods") else []}

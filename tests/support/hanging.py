@@ -53,6 +53,12 @@ class Hanging:
         """Return once it has asked."""
         eventually(self._hole.is_asked.is_set, self.program.text())
 
+    def end_hanging(self) -> tuple[float, int, list[psutil.Process]]:
+        """end(), a moment after it has asked."""
+        self.await_hanging()
+        time.sleep(0.3)
+        return self.end()
+
     def end(self) -> tuple[float, int, list[psutil.Process]]:
         """After the signal: how long it took to end, its status, and its children that outlive it for a second."""
         children = self.program.children()

@@ -188,9 +188,6 @@ def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str
         for place, (name, number) in enumerate(CASES):
             found[name, number] = Hanging(PROGRAMS[name], number, folder / str(place))
             stack.callback(found[name, number].close)
-        for case in found.values():
-            case.await_hanging()
-        time.sleep(0.3)
         yield found
 
 
@@ -198,9 +195,9 @@ def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str
 def ends(
     hanging: dict[tuple[str, signal.Signals], Hanging],
 ) -> dict[tuple[str, signal.Signals], tuple[float, int, list[psutil.Process]]]:
-    """How each of them ended, all told at once."""
+    """How each of them ended, told as soon as it hangs: some have no patience with what does not answer."""
     with ThreadPoolExecutor(len(hanging)) as pool:
-        ends = {case: pool.submit(each.end) for case, each in hanging.items()}
+        ends = {case: pool.submit(each.end_hanging) for case, each in hanging.items()}
         return {case: end.result() for case, end in ends.items()}
 
 

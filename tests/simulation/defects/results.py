@@ -58,8 +58,8 @@ DEFECTS = (
     Defect(
         "last-page-forgotten",
         LISTING,
-        "        yield new\n        if room is not None:\n",
-        "        if not new:\n            break\n        yield new\n        if room is not None:\n",
+        "        yield new\n        handed_out += len(new)\n",
+        "        if not new:\n            break\n        yield new\n        handed_out += len(new)\n",
         "The listing ends at the first page on which everything is known.",
     ),
     Defect(

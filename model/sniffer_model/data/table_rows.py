@@ -31,6 +31,15 @@ _SEPARATORS = ",\t;|"
 _TOLD_SEPARATOR = re.compile(r"sep=([,;|\t])", re.IGNORECASE)
 """A line before the header, for Excel."""
 _BATCH_ROWS = 10_000
+_TEXTS = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+)
+_FIXED_BYTES = 1024
 _MAX_LINES = 50_000_000
 """As many rows of 20 bytes as a table may have bytes; of blank lines, a file of some KB unpacks to a billion."""
 _SHEET_PART = re.compile(r"/?xl/(worksheets|sheets)/.*\.xml", re.IGNORECASE)
@@ -190,10 +199,18 @@ def _parquet(data: bytes, name: str, wanted: Collection[str] | None) -> Table:
     read = [one for one in names if wanted is None or _columns([one])[0] in wanted]
     if _unpacked_bytes(plain.metadata, read) > MAX_TABLE_BYTES:
         raise SettingsError(f"the table {name} is over {MAX_TABLE_BYTES // MIB} MiB when unpacked: split it")
+    for one in read:
+        _check_type(schema.field(names.index(one)).type, one, name)
     # Texts as the file has them, each once: a file of some KB may name the same long one a billion times.
     texts = [one for one in read if names.count(one) == 1 and _is_text(schema.field(one).type)]
     file = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
     return Table(_columns(names), _parquet_rows(file, read, name))
+
+
+def _check_type(kind: pa.DataType, column: str, name: str) -> None:
+    """Refuse what the file may have once and the reader repeats for every row: lists, records, blocks of bytes."""
+    if pa.types.is_nested(kind) or (pa.types.is_fixed_size_binary(kind) and kind.byte_width > _FIXED_BYTES):
+        raise _not_a_table(name, f"column {column} is of the type {one_line(kind, 60)}: neither text, number nor date")
 
 
 def _unpacked_bytes(metadata: parquet.FileMetaData, read: Collection[str]) -> int:
@@ -203,7 +220,7 @@ def _unpacked_bytes(metadata: parquet.FileMetaData, read: Collection[str]) -> in
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+    return any(is_one(kind) for is_one in _TEXTS)
 
 
 def _parquet_rows(file: parquet.ParquetFile, read: Sequence[str], name: str) -> Iterator[TableRow]:
@@ -228,7 +245,7 @@ def _values(column: pa.Array, own: str, name: str) -> list[object]:
         if pa.types.is_timestamp(column.type):
             # Python's times have no nanoseconds.
             column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-        if not (_is_text(column.type) or pa.types.is_large_string(column.type)):
+        if not _is_text(column.type):
             values: list[object] = column.to_pylist()
             return values
         longest = pc.max(pc.binary_length(column)).as_py() or 0

@@ -225,6 +225,34 @@ def test_a_parquet_file_that_unpacks_to_gigabytes_is_refused_in_little_memory() 
     assert len(rows) == 20_000 and rows[-1].values == {"bucket": "b", "key": "k.jpg", "label": "drugs"}
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.large_binary()], ids=str)
+def test_a_long_text_that_a_file_has_once_is_kept_once(kind: pa.DataType) -> None:
+    """As pandas and Polars write texts, too: large_string."""
+    value = pa.scalar("k" * 50_000, pa.string()).cast(pa.binary() if kind == pa.large_binary() else pa.string())
+    group = pa.table({"bucket": ["b"] * 200, "key": pa.array([value.as_py()] * 200, kind), "label": ["drugs"] * 200})
+    file = io.BytesIO()
+    with parquet.ParquetWriter(file, group.schema) as writer:
+        for _ in range(25):
+            writer.write_table(group)
+    pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        assert sum(1 for _ in read_table(file.getvalue(), "labels.parquet", HEADER).rows) == 5_000
+    finally:
+        pa.set_memory_pool(before)
+    assert 0 < pool.max_memory() < 50 << 20
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([["k"]] * 3), pa.array([{"a": 1}] * 3), pa.array([b"k" * 2000] * 3, pa.binary(2000))],
+    ids=["lists", "records", "blocks"],
+)
+def test_a_wanted_column_of_lists_records_or_blocks_is_refused(column: pa.Array) -> None:
+    with pytest.raises(SettingsError, match="labels.parquet .* .column date is of the type .* neither text, number"):
+        read_table(odd_parquet(date=column), "labels.parquet", [*HEADER, "date"])
+
+
 def test_a_table_of_endless_blank_lines_is_refused() -> None:
     with pytest.raises(SettingsError, match="labels.csv.gz has 60,000,001 lines, and may have 50,000,000: split it"):
         read_table(gzip.compress(b"bucket,key,label\n" + b"\n" * 60_000_000, 1), "labels.csv.gz")

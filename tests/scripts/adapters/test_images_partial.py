@@ -117,6 +117,26 @@ def test_a_phones_picture_without_its_last_bytes_is_shown() -> None:
     assert refusal(data[: data.index(b"mdat") + 4]).code in ("truncated", "corrupt")
 
 
+BEGINNINGS = {
+    "image": b"\xff\xd8",
+    "thrice": b"\xff\xd8" * 3 + b"\xff\xe0\0\x10JFIF",
+    "frame": b"\xff\xc0\0\x0b\x08\0\x10\0\x10\x01\x01\x11\0",
+}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "progressive JPEG"])
+@pytest.mark.parametrize("anew", BEGINNINGS)
+def test_a_jpeg_in_which_another_begins_is_shown_as_far_as_it_goes(kind: str, anew: str) -> None:
+    """As Chromium does."""
+    data = file_of(kind, picture(320, 240))
+    whole, scan = decode(data), data.rindex(b"\xff\xda")
+    assert mean_difference(only(render(data[:-2] + BEGINNINGS[anew] + data[-2:])), whole) < 2
+    middle = scan + (len(data) - scan) * 3 // 4
+    while data[middle - 1] == 0xFF:
+        middle += 1
+    assert mean_difference(only(render(data[:middle] + BEGINNINGS[anew] + data[middle:]))[:60], whole[:60]) < 12
+
+
 def test_a_jpeg_that_ends_before_its_first_block_is_refused() -> None:
     data = encode(picture(), "JPEG")
     scan = data.index(b"\xff\xda")

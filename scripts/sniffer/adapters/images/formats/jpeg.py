@@ -23,7 +23,7 @@ from sniffer.core.model_records import IMAGE_SIDE
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = 0xC2
-_END = b"\xff\xd9"
+_BEGIN, _END = b"\xff\xd8", b"\xff\xd9"
 _SHOWN = (0xC0, 0xC1, _PROGRESSIVE)
 """Baseline, extended and progressive Huffman coding; what no browser shows is lossless, hierarchical, arithmetic."""
 _ARITHMETIC = range(0xC9, 0xD0)
@@ -74,10 +74,19 @@ def survey_jpeg(data: bytes) -> Survey:
 
 
 def up_to_last_segment(data: bytes) -> bytes:
-    """A JPEG without the segment that it ends in: a decoder would take whatever comes behind it for its content."""
-    for _, at, end in _segments(data, 2):
-        if end > len(data):
+    """A JPEG without the segment that it ends in: a decoder would take whatever comes behind it for its content.
+
+    Nor with what begins anew behind or within a scan, another image or frame, at which a decoder gives up.
+    """
+    has_scan = False
+    for marker, at, end in _segments(data, 2):
+        if end > len(data) or (has_scan and marker in _FRAMES):
             return data[:at]
+        if marker == _SOS:
+            has_scan = True
+            anew = data.find(_BEGIN, end, _next_marker(data, end))
+            if anew >= 0:
+                return data[:anew]
     begun = _BEGUN_SEGMENT.search(data)
     return data[: begun.start()] if begun else data
 

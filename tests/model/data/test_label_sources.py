@@ -168,6 +168,7 @@ def write_parts(rows: pa.Table, folder: Path, suffix: str) -> None:
     (folder / "_SUCCESS").touch()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("suffix", ["snappy.parquet", "csv"])
 @pytest.mark.parametrize("folder", ["labels", "labels.parquet"])
 @pytest.mark.parametrize("in_s3", [False, True])
@@ -251,6 +252,7 @@ CAUSES: dict[str, tuple[Callable[[str, str], str], str]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("share", [1.0, 0.5])
 @pytest.mark.parametrize(("damage", "cause"), CAUSES.values(), ids=CAUSES)
 def test_many_wrong_keys_fail_the_snapshot_and_the_likely_cause_is_named(

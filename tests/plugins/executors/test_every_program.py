@@ -20,6 +20,7 @@ class NoStore:
     def set(self, key: str, value: Any) -> None: ...
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("module", "first"),
     [*((module, []) for module in (*SCAN, *STEPS_OF_TRAINING)), *(("sniffer_rollout", [step]) for step in STEPS)],

@@ -109,6 +109,7 @@ def test_jpeg_xl_of_16_bits_in_a_container() -> None:
     assert mean_difference(decode(data), decode(encode(picture(400, 300), "PNG"))) < 1
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("size", [(640, 480), (3000, 2001), (60, 44)])
 @pytest.mark.parametrize("options", [{}, {"no_jp2": True}, {"num_resolutions": 1}, {"tile_size": (256, 256)}])
 def test_jpeg_2000_is_decoded_no_larger_than_needed(size: tuple[int, int], options: dict[str, object]) -> None:

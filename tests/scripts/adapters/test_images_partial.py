@@ -38,6 +38,7 @@ def only(shown: Picture) -> Pixels:
     return shown.renderings[0].pixels
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", OPTIONS)
 @pytest.mark.parametrize("size", [(640, 480), (200, 150), (1801, 1203)])
 def test_a_file_without_its_last_bytes_is_shown(kind: str, size: tuple[int, int]) -> None:

@@ -174,15 +174,9 @@ def tight(monkeypatch: pytest.MonkeyPatch, aws_variables: pytest.MonkeyPatch) ->
     return aws_variables
 
 
-# Each speaker is heard, and each question asked, in every run; each question of each speaker in `make test-all`.
-PAIRS = [
-    pytest.param(speaker, ask, marks=() if (row + column) % len(ASKS) == 0 else pytest.mark.slow)
-    for row, speaker in enumerate(SPEAKERS)
-    for column, ask in enumerate(ASKS)
-]
-
-
-@pytest.mark.parametrize(("speaker", "ask"), PAIRS)
+@pytest.mark.sampled(6)  # seven questions: each speaker is heard, and each question asked, in every run
+@pytest.mark.parametrize("ask", ASKS)
+@pytest.mark.parametrize("speaker", SPEAKERS)
 def test_an_answer_without_bounds_ends_soon_and_names_the_store(
     tight: pytest.MonkeyPatch, tmp_path: Path, speaker: str, ask: str
 ) -> None:

@@ -110,6 +110,7 @@ def test_no_lie_ends_a_listing(lying_s3: LyingS3, lie: Callable[[Page], Page | H
     assert len(lying_s3.listings) > 3, "it was not asked again"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("lie", [lie for lie, _ in LIES.values()], ids=list(LIES))
 def test_a_lie_that_passes_is_retried(lying_s3: LyingS3, lie: Callable[[Page], Page | HttpAnswer]) -> None:
     bucket = filled(lying_s3)

@@ -55,6 +55,7 @@ def test_only_s3s_own_word_proves_that_an_object_is_gone(lying_s3: LyingS3, key:
     assert (found.outcome, found.code) == (Outcome.GONE, "deleted")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize(
     "answer",

@@ -197,6 +197,7 @@ def as_whom(request: Any) -> tuple[object, ...]:
     )
 
 
+@pytest.mark.sampled(4)
 def test_a_get_goes_where_boto3_goes(case: Case) -> None:
     theirs, ours = sent_by_boto3(case.bucket), sent_by_us(case.bucket)
     assert re.match(case.host, ours.url), ours.url

@@ -254,6 +254,7 @@ def unreachable(port: int) -> str:
     return f"http://127.0.0.1:{port}/v1/models/drug_detector"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("change", "flags", "status", "message"),
     [

@@ -111,6 +111,7 @@ def test_a_shard_that_is_far_too_large_ends_at_a_key_and_a_further_part_does_the
     assert whole.holds and counted(whole) == {"predicted": 2, "unreadable": 2100}
 
 
+@pytest.mark.slow  # the test above, by flags alone
 def test_shards_of_a_plan_scanned_one_by_one_add_up_to_a_scan_of_all(fleet: Fleet) -> None:
     fleet.fill(8)
     fleet.put("other/é 😀.jpg", jpeg(100))

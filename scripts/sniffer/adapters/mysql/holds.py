@@ -6,9 +6,21 @@ from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    ScalarSelect,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
 
-from sniffer.adapters.mysql.schema import hold_decisions, holds, predictions, scans, tallies
+from sniffer.adapters.mysql.schema import hold_decisions, holds, predictions, scans, shards, tallies
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.errors import HeldScan, SettingsError
 from sniffer.core.flag_records import Decided, Deciding, FlagCounts, HeldScanRecord, HoldDecision
@@ -41,7 +53,8 @@ class HoldRepository:
         """The same of the last scans that began before that one, newest first: at most `count` of them.
 
         Of the same source, by the same model version and threshold, and complete: what is held, was discarded or has
-        not ended is no past. Cost: a few rows for each of them and its consumers.
+        not ended is no past. A scan in shards is one of them, with all its parts, once it is complete: its shards are
+        no past of each other. Cost: a few rows for each of them, or its parts, and its consumers.
         """
 
         def read(connection: Connection) -> tuple[FlagCounts, ...]:
@@ -54,17 +67,26 @@ class HoldRepository:
                     scans.c.state == "complete",
                     scans.c.number < ours.number,
                     scans.c.threshold == ours.threshold,
+                    ~exists().where(shards.c.part_scan_id == scans.c.scan_id),
                 )
                 .order_by(scans.c.number.desc())
                 .limit(count)
                 .subquery()
             )
+            part = scans.alias()
+            parts = (
+                select(earlier.c.number.label("scan"), part.c.number, part.c.discarded_run)
+                .join_from(earlier, shards, shards.c.scan_number == earlier.c.number)
+                .join(part, part.c.scan_id == shards.c.part_scan_id)
+            )
+            alone = select(earlier.c.number.label("scan"), earlier.c.number, earlier.c.discarded_run)
+            counted = union_all(alone, parts).subquery()
             query = (
-                select(earlier.c.number, func.sum(tallies.c.images), func.sum(tallies.c.flagged))
-                .join_from(earlier, tallies, tallies.c.scan_number == earlier.c.number)
-                .where(tallies.c.run_number > earlier.c.discarded_run, tallies.c.outcome.in_(_SCORED))
-                .group_by(earlier.c.number)
-                .order_by(earlier.c.number.desc())
+                select(counted.c.scan, func.sum(tallies.c.images), func.sum(tallies.c.flagged))
+                .join_from(counted, tallies, tallies.c.scan_number == counted.c.number)
+                .where(tallies.c.run_number > counted.c.discarded_run, tallies.c.outcome.in_(_SCORED))
+                .group_by(counted.c.scan)
+                .order_by(counted.c.scan.desc())
             )
             return tuple(FlagCounts(int(row[1]), int(row[2])) for row in connection.execute(query))
 

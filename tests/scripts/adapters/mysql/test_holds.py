@@ -13,6 +13,7 @@ from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import HeldScan, SettingsError, SupersededRun
 from sniffer.core.flag_records import Deciding, FlagCounts
+from sniffer.core.key_ranges import KeyRange
 from sniffer.core.records import FencingToken, Result, ScanRequest
 
 pytestmark = pytest.mark.both_servers
@@ -147,6 +148,23 @@ def test_no_score_is_reused_from_a_held_scan(database: Database) -> None:
     assert len(database.images.settled(identities, 1, DECODER_VERSION)) == 1
     database.holds.release(Deciding("b", "jo", "checked"))
     assert set(database.images.scored_bytes(hashes, 1)) == {held.content_hash, free.content_hash}
+
+
+def test_a_scan_in_shards_is_one_of_the_past_and_its_shards_are_none_of_each_other(database: Database) -> None:
+    whole = ScanRequest("whole", "bkt")
+    scan(database, [predicted("a", 0.9)], scan_id="night")
+    ranges = [(KeyRange("", "m"), 1), (KeyRange("m"), 1)]
+    first, second = database.shards.plan(whole, 1, 0.5, ranges).parts
+    asked = [dataclasses.replace(whole, scan_id=part.scan_id, key_range=part.key_range) for part in (first, second)]
+    scan(database, [predicted(f"b{number}", 0.9) for number in range(3)], request=asked[0])
+    ours = database.scans.open(asked[1], 1, 0.5)
+    assert database.holds.flag_history(ours, 60) == (FlagCounts(1, 1),)
+    scan(database, [predicted("n1", 0.9), predicted("n2", 0.1)], request=asked[1])
+    after = database.scans.open(ScanRequest("after", "bkt"), 1, 0.5)
+    assert database.holds.flag_history(after, 60) == (FlagCounts(1, 1),)
+    database.shards.certify("whole", lambda *_: certificate_of({}, scan_id="whole"))
+    assert database.holds.flag_history(after, 60) == (FlagCounts(5, 4), FlagCounts(1, 1))
+    assert database.holds.flag_history(after, 1) == (FlagCounts(5, 4),)
 
 
 def test_the_past_is_that_of_complete_scans_of_the_source_and_the_model(database: Database, database_url: str) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sniffer.core.variables import S3_ENVIRONMENT
+
 ENVIRONMENT = (
-    "AWS_*",
-    "SNIFFER_ASSUME_ROLE",
-    "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
+    *S3_ENVIRONMENT,
     "SNIFFER_FETCH_THREADS",
-    "SNIFFER_FETCH_PATIENCE_S",
-    "SNIFFER_REQUESTER_PAYS",
     "SNIFFER_MAX_IMAGE_BYTES",
     "SNIFFER_MAX_IMAGE_PIXELS",
     "SNIFFER_LOG_FORMAT",

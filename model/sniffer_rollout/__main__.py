@@ -27,6 +27,7 @@ from sniffer.core.parser import Parser, amount, count, model_version, seconds
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings, fetch_settings, image_settings, rollout_settings
 from sniffer.core.temporary import temporary_folder
+from sniffer.core.variables import S3_ENVIRONMENT
 from sniffer_rollout.interruption import Interruption
 from sniffer_rollout.proofs.golden_check import GoldenLimits
 from sniffer_rollout.proofs.latency import LatencyLimits
@@ -307,11 +308,7 @@ _ENVIRONMENT = (
     "SNIFFER_MODEL_BASE_PATH",
     "SNIFFER_SERVING_REPLICAS",
     "KUBECONFIG",
-    "AWS_*",
-    "SNIFFER_ASSUME_ROLE",
-    "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
-    "SNIFFER_FETCH_PATIENCE_S",
-    "SNIFFER_REQUESTER_PAYS",
+    *S3_ENVIRONMENT,
     "SNIFFER_ROLLOUT_PATIENCE_S",
     "SNIFFER_ROLLOUT_LABEL_LIMIT_S",
     "SNIFFER_ROLLOUT_LOAD_LIMIT_S",

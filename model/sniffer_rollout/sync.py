@@ -23,6 +23,7 @@ from sniffer.core.errors import ContractError, SettingsError, SnifferError, Tran
 from sniffer.core.parser import Parser, seconds
 from sniffer.core.program import Program
 from sniffer.core.retry import BackOff
+from sniffer.core.variables import S3_ENVIRONMENT
 from sniffer_model.release.model_base import check_registered, open_model_base
 from sniffer_model.release.publish import digest_directory, published_versions, read_facts, sync_path, sync_tree
 from sniffer_rollout.aspired import STABLE, Aspired, read_aspired
@@ -313,11 +314,7 @@ PROGRAM = Program(
         "  --aspired /aspired/aspired.json --config /config/models.config",
     ),
     environment=(
-        "AWS_*",
-        "SNIFFER_ASSUME_ROLE",
-        "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
-        "SNIFFER_FETCH_PATIENCE_S",
-        "SNIFFER_REQUESTER_PAYS",
+        *S3_ENVIRONMENT,
         "SNIFFER_LOG_FORMAT",
     ),
 )

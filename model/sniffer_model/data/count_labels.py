@@ -14,6 +14,7 @@ from pathlib import Path
 from sniffer.core.label_records import LabelCounts
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
+from sniffer.core.variables import S3_ENVIRONMENT
 from sniffer_model.data.manifest import read_manifest
 from sniffer_model.data.source import ImageSource, open_source
 
@@ -59,11 +60,7 @@ PROGRAM = Program(
     add_arguments=_add_arguments,
     examples=("sniffer model count-labels --source s3://labels/2026 --lineage lineage.json",),
     environment=(
-        "AWS_*",
-        "SNIFFER_ASSUME_ROLE",
-        "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
-        "SNIFFER_FETCH_PATIENCE_S",
-        "SNIFFER_REQUESTER_PAYS",
+        *S3_ENVIRONMENT,
         "SNIFFER_LOG_FORMAT",
     ),
     extra="trainer",

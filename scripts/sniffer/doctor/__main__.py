@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from sniffer.core.errors import SnifferError
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult, missing_package
+from sniffer.core.variables import AWS_ENVIRONMENT
 from sniffer.doctor import checks
 from sniffer.doctor.checks import Surroundings
 from sniffer.doctor.findings import Finding, any_wrong, describe, diagnosis, not_configured, summary, wrong
@@ -62,9 +63,7 @@ PROGRAM = Program(
     add_arguments=_add_arguments,
     examples=("sniffer doctor --bucket uploads", "sniffer doctor --json"),
     environment=(
-        "AWS_*",
-        "SNIFFER_ASSUME_ROLE",
-        "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
+        *AWS_ENVIRONMENT,
         "SNIFFER_MODEL_BASE_PATH",
         "SNIFFER_DATABASE_URL",
         "SNIFFER_SERVING_URL",

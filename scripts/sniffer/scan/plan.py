@@ -19,6 +19,7 @@ from sniffer.core.records import ScanRequest
 from sniffer.core.settings import database_settings, fetch_settings, image_settings, shard_settings
 from sniffer.core.shard_records import PLANNED, ShardChoice, ShardedScan, ShardPart
 from sniffer.core.text import printable
+from sniffer.core.variables import S3_ENVIRONMENT
 from sniffer.scan.preflight import resolve_model
 from sniffer.scan.request import ScanOptions, add_scan_flags, scan_argv, scan_options
 from sniffer.shards.planner import PlannedShard
@@ -250,11 +251,7 @@ PROGRAM = Program(
     environment=(
         "SNIFFER_DATABASE_URL",
         "SNIFFER_DATABASE_PATIENCE_S",
-        "AWS_*",
-        "SNIFFER_ASSUME_ROLE",
-        "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
-        "SNIFFER_FETCH_PATIENCE_S",
-        "SNIFFER_REQUESTER_PAYS",
+        *S3_ENVIRONMENT,
         "SNIFFER_SHARD_KEYS",
         "SNIFFER_LOG_FORMAT",
     ),

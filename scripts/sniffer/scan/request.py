@@ -17,6 +17,7 @@ from sniffer.core.parser import checked, model_version, positive
 from sniffer.core.records import LONGEST_SCAN_ID, SCAN_ID_PATTERN, ScanRequest
 from sniffer.core.settings import parse_utc
 from sniffer.core.shard_records import ShardChoice, part_scan_id
+from sniffer.core.variables import S3_ENVIRONMENT
 
 STABLE = "stable"
 PART_OF_SCAN = "--part-of-scan"
@@ -50,12 +51,8 @@ SCAN_ENVIRONMENT = (
     "SNIFFER_SERVING_PATIENCE_S",
     "SNIFFER_SERVING_CONNECT_TIMEOUT_S",
     "SNIFFER_SERVING_READ_TIMEOUT_S",
-    "AWS_*",
-    "SNIFFER_ASSUME_ROLE",
-    "SNIFFER_ASSUME_ROLE_EXTERNAL_ID",
+    *S3_ENVIRONMENT,
     "SNIFFER_FETCH_THREADS",
-    "SNIFFER_FETCH_PATIENCE_S",
-    "SNIFFER_REQUESTER_PAYS",
     "SNIFFER_MAX_IMAGE_BYTES",
     "SNIFFER_MAX_IMAGE_PIXELS",
     "SNIFFER_DECODE_CPU_S",

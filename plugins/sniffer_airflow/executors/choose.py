@@ -10,20 +10,28 @@ from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.executors.program import ProgramOperator
+from sniffer_airflow.executors.program import NOT_PLANNED, ProgramOperator
 
 PLACE_VARIABLE = "SNIFFER_RUN_IN"
 PROCESSES, PODS = "processes", "pods"
 
 
-def from_plan(name: str) -> str:
-    """`arguments` that the task `plan` returned under that name, as a template: read by name, it draws no edge."""
-    return f"{{{{ ti.xcom_pull(task_ids='plan')['{name}'] | tojson }}}}"
+def from_plan(name: str, *, made_with: str = "") -> str:
+    """`arguments` that the task `plan` returned under that name, as a template: read by name, it draws no edge.
+
+    Where it returned none, or nothing under `made_with` either, words_of() says what to do: an older release has
+    planned that run.
+    """
+    plan = "ti.xcom_pull(task_ids='plan')"
+    return (
+        f"{{{{ ({plan}['{name}'] if {plan}['{made_with or name}'] is defined else '{NOT_PLANNED}') "
+        f"| default('{NOT_PLANNED}') | tojson }}}}"
+    )
 
 
 def text_from_plan(name: str) -> str:
-    """The same for a value that is read as text; empty for none."""
-    return f"{{{{ ti.xcom_pull(task_ids='plan')['{name}'] or '' }}}}"
+    """The same for a value that is read as text; empty for none, also where an older release has planned the run."""
+    return f"{{{{ ti.xcom_pull(task_ids='plan')['{name}'] | default('', true) }}}}"
 
 
 def program(

@@ -28,6 +28,8 @@ from sniffer_airflow.executors.process import ProgramProcess
 from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
 from sniffer_airflow.executors.turns import wait_for_turn
 
+NOT_PLANNED = "not planned"
+"""Stands, as a text, in the place of the words of a command line that the run's plan does not have."""
 RESULT_FLAG = "--result"
 """By which each of our programs takes the file to write its result to."""
 
@@ -36,8 +38,16 @@ _PROGRESS_S = 5.0
 
 
 def words_of(arguments: Sequence[str] | str) -> list[str]:
-    """The words of a command line, which may be given as the text of a JSON list."""
-    words: list[str] = json.loads(arguments) if isinstance(arguments, str) else list(arguments)
+    """The words of a command line, which may be given as the text of a JSON list.
+
+    AirflowFailException where that says that the run's plan has no such words: no retry brings them.
+    """
+    words: list[str] | str = json.loads(arguments) if isinstance(arguments, str) else list(arguments)
+    if isinstance(words, str):
+        raise AirflowFailException(
+            "the task `plan` of this run has not returned what this task needs: it ended before an upgrade. Clear "
+            "`plan` with everything after it; what is done already is not done again"
+        )
     return words
 
 

@@ -14,7 +14,7 @@ from sniffer.core.flags import render_flags
 from sniffer_airflow.forms.fields import Json
 from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, shortened
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm, split_s3_url
-from sniffer_airflow.scan.window import RunDates, Window, day_of, fill_in_day, is_dated, window_of
+from sniffer_airflow.scan.window import RunDates, Window, day_of, fill_in_day, is_dated, is_day_over, window_of
 
 PREFIX_BYTES = 1024
 _TARGET_DIGITS = 8
@@ -130,7 +130,7 @@ def plan_scan(*, run_name: str, dag_run: str, dates: RunDates, form: ScanForm, n
         limit=form.limit,
         include=form.include or rules.include,
         exclude=form.exclude or rules.exclude,
-        allow_empty=rules.allow_empty if form.allow_empty is None else form.allow_empty,
+        allow_empty=_may_be_empty(dates, form, rules, dated_prefix=is_dated(template)),
         rescan=form.rescan,
         retry_failed=form.retry_failed,
         dry_run=form.dry_run,
@@ -151,11 +151,20 @@ def advice(planned: ScanPlan, dates: RunDates) -> str:
     )
 
 
+def _may_be_empty(dates: RunDates, form: ScanForm, rules: NightlyTarget, *, dated_prefix: bool) -> bool:
+    """Whether it is good to find nothing: by the form, else by the rules, or since the day has only begun."""
+    if form.allow_empty is not None:
+        return form.allow_empty
+    return rules.allow_empty or (dated_prefix and dates.is_nightly and not is_day_over(dates))
+
+
 def _days_to_look_back(dates: RunDates, form: ScanForm, rules: NightlyTarget, *, dated_prefix: bool) -> int:
     """How many days before its own a run scans as well: its own wish, or every night."""
     asked = form.look_back_days
     if not asked:
         by_default = dates.is_nightly and not (form.since or form.until or form.retry_failed)
+        if dated_prefix and not is_day_over(dates):
+            by_default = False  # the run that ends the day does
         return rules.look_back_days if by_default and asked is None else 0
     if form.retry_failed:
         raise SettingsError("Days to look back and Retry failed: a retry lists nothing, leave one of them out")

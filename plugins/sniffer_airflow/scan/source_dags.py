@@ -44,7 +44,8 @@ def _dag_of(source: ScanSource, runbook: str) -> DAG:
     target = f"s3://{source.nightly.bucket}/{source.nightly.prefix}"
     facts = {
         "Scans": target,
-        "When": f"{source.schedule} (cron, UTC)",
+        "When": f"{source.schedule} (cron, UTC)"
+        + ("; each run scans what its day has by then, the first one after midnight all of it" * source.grows),
         "AWS Connection": source.connection,
         **source.environ,
     }

@@ -68,6 +68,11 @@ class ScanSource:
         """The DAG that scans it."""
         return source_dag(self.name)
 
+    @property
+    def grows(self) -> bool:
+        """Whether a day's prefix is scanned several times, the first times before the day is over."""
+        return is_dated(self.nightly.prefix) and not re.fullmatch(r"\d+\s+\d+\s.*", self.schedule)
+
 
 @dataclass(frozen=True)
 class WrongSource:

@@ -73,7 +73,7 @@ def shards(source: ScanSource | None = None) -> BaseOperator:
     return program(
         task_id="shards",
         module="sniffer.scan.plan",
-        arguments=from_plan("arguments"),
+        arguments=from_plan("arguments", made_with="scan_arguments"),
         needs=("aws", "mysql"),
         only="scans",
         **_credentials(source),

@@ -84,6 +84,14 @@ def day_of(dates: RunDates) -> date:
     return (dates.logical_date or dates.run_after).astimezone(UTC).date()
 
 
+def is_day_over(dates: RunDates) -> bool:
+    """Whether a run of the schedule, or of a backfill, comes after the day that it is for.
+
+    Of a schedule that runs several times a day, the first run after midnight alone: its interval began on that day.
+    """
+    return not dates.is_periodic or _interval(dates)[1].astimezone(UTC).date() > day_of(dates)
+
+
 def is_dated(prefix: str) -> bool:
     """Whether the prefix has a placeholder for the run's day."""
     return _PLACEHOLDER.search(prefix) is not None

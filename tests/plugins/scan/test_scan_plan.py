@@ -76,6 +76,22 @@ def test_a_night_scans_its_partition_or_its_window_never_both() -> None:
     assert [(p.late_before, p.late_prefix) for p in (by_partition, by_window)] == [(None, ()), (None, ())]
 
 
+@pytest.mark.parametrize(("start", "end", "is_last"), [(0, 6, False), (12, 18, False), (18, 24, True), (6, 30, True)])
+def test_a_dated_prefix_that_is_scanned_several_times_a_day_is_scanned_whole_by_the_run_after_midnight(
+    start: int, end: int, is_last: bool
+) -> None:
+    """Each run is of the day in which its interval began; before the day is over it may find nothing."""
+    since, until = DAY + timedelta(hours=start), DAY + timedelta(hours=end)
+    dates = RunDates("scheduled", run_after=until, logical_date=since, interval_start=since, interval_end=until)
+    planned = plan(dates, TARGET)
+    assert (planned.prefix, planned.since, planned.until) == ("uploads/2026-11-05/", None, None)
+    assert planned.allow_empty is not is_last
+    assert bool(planned.late_prefix) is is_last, "what came late is looked for once a day"
+    assert plan(dates, TARGET, allow_empty="off").allow_empty is False
+    assert plan(dates, TARGET, look_back_days=1).late_prefix == ("uploads/2026-11-04/",)
+    assert plan(dates, NightlyTarget("nightly")).allow_empty is False
+
+
 def test_a_night_looks_back_in_its_window_or_under_the_prefixes_of_earlier_days() -> None:
     by_window = plan(NIGHTLY, NightlyTarget("nightly"))
     assert (by_window.since, by_window.until, by_window.late_before) == (DAY - timedelta(days=2), NEXT, DAY)

@@ -11,7 +11,7 @@ import pytest
 
 from sniffer.core.errors import SettingsError
 from sniffer_airflow.scan.form import NightlyTarget
-from sniffer_airflow.scan.source_dags import refuse_wrong_sources, source_dags
+from sniffer_airflow.scan.source_dags import _dag_of, refuse_wrong_sources, source_dags
 from sniffer_airflow.scan.source_table import read_sources, sources_now
 from sniffer_airflow.scan.sources import MOST_SOURCES, SourceTable, parse_table
 
@@ -77,6 +77,21 @@ def test_every_field_of_a_source_arrives() -> None:
     assert (full.schedule, full.connection) == ("30 3 * * *", "aws_partner")
     assert full.form == {"limit": 1000, "consumers": 3}
     assert (full.at_a_time, full.late_after) == (3, timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "prefix", "grows"),
+    [
+        ("0 */6 * * *", "{{ ds }}/", True),
+        ("0 0,12 * * *", "{{ ds }}/", True),
+        ("30 3 * * *", "{{ ds }}/", False),
+        ("0 */6 * * *", "", False),
+    ],
+)
+def test_a_dated_prefix_may_be_scanned_several_times_a_day(schedule: str, prefix: str, grows: bool) -> None:
+    [source] = table_of(GOOD | {"schedule": schedule, "prefix": prefix}).sources
+    assert source.grows is grows
+    assert ("the first one after midnight all of it" in str(_dag_of(source, "").doc_md)) is grows
 
 
 def test_a_url_is_bucket_and_prefix() -> None:

@@ -18,7 +18,7 @@ from sniffer import cli
 from sniffer.adapters.mysql import schema
 from sniffer.adapters.mysql.grants import role_statements
 from sniffer.core.errors import SnifferError, UnreadableImage
-from sniffer.core.metrics import METRICS, OTHER, Metric
+from sniffer.core.metrics import ANY_DAG, METRICS, OTHER, Metric
 from sniffer.core.outcomes import CODES, OUTCOMES
 from sniffer.core.program import Program
 from sniffer.core.settings import SETTINGS
@@ -114,10 +114,13 @@ def metrics_page() -> str:
 
 
 def _labels(metric: Metric) -> str:
-    return ", ".join(
-        f"`{name}`: " + (", ".join(values) if len(values) <= MOST_SHOWN else f"{len(values)} values")
-        for name, values in metric.labels.items()
-    )
+    return ", ".join(f"`{name}`: " + _values(values) for name, values in metric.labels.items())
+
+
+def _values(values: tuple[str, ...]) -> str:
+    if values is ANY_DAG:
+        return "id of a DAG"
+    return ", ".join(values) if len(values) <= MOST_SHOWN else f"{len(values)} values"
 
 
 def flags_page() -> str:

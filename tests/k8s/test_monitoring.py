@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from support.manifests import Manifests, Render, render_folder
@@ -18,10 +20,13 @@ from sniffer.core.metrics import METRICS, Kind
 from sniffer.core.settings import metrics_settings
 
 COMPONENT = "components/monitoring"
+CHECKOUT = Path(__file__).parents[2]
+PLAYED = sorted(Path(__file__).parent.glob("*_test.yaml"))
+PARTS = ("bucket", "count")
 NAMES = {
     name
     for metric in METRICS
-    for name in ([f"{metric.name}_bucket"] if metric.kind is Kind.HISTOGRAM else [metric.name])
+    for name in ([f"{metric.name}_{part}" for part in PARTS] if metric.kind is Kind.HISTOGRAM else [metric.name])
 }
 PROMTOOL = shutil.which("promtool")
 
@@ -43,10 +48,17 @@ def monitored(k8s: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifests:
 
 @pytest.fixture
 def rules_folder(monitored: Manifests, tmp_path: Path) -> Path:
-    """A folder with the rules as Prometheus itself reads them, and their tests."""
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(monitored.get("PrometheusRule", "sniffer")["spec"]))
-    shutil.copy(Path(__file__).with_name("rules_test.yaml"), tmp_path)
+    """A folder with each group of rules as Prometheus itself reads it, and their tests."""
+    for group in monitored.get("PrometheusRule", "sniffer")["spec"]["groups"]:
+        (tmp_path / f"{group['name']}.yaml").write_text(yaml.safe_dump({"groups": [group]}))
+    for file in PLAYED:
+        shutil.copy(file, tmp_path)
     return tmp_path
+
+
+def rules_of(monitored: Manifests) -> list[dict[str, Any]]:
+    groups = monitored.get("PrometheusRule", "sniffer")["spec"]["groups"]
+    return [rule for group in groups for rule in group["rules"]]
 
 
 def promtool(folder: Path, *words: str) -> None:
@@ -85,13 +97,15 @@ def test_prometheus_is_let_in_to_the_port_of_every_pod_of_the_fleet(render: Rend
 
 
 def test_every_figure_of_an_alert_or_a_panel_exists(monitored: Manifests) -> None:
-    rules = monitored.get("PrometheusRule", "sniffer")["spec"]["groups"][0]["rules"]
+    rules = rules_of(monitored)
     panels = dashboard(monitored)["panels"]
     queries = [rule["expr"] for rule in rules] + [target["expr"] for each in panels for target in each["targets"]]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    assert {name for query in queries for name in re.findall(r"\bsniffer:[\w:]+", query)} <= recorded
     named = {name for query in queries for name in re.findall(r"\bsniffer_\w+", query)}
     assert named <= NAMES
     # Whatever is counted is seen somewhere; whether the listing has ended shows in two other figures.
-    assert NAMES - named == {"sniffer_listing_finished"}
+    assert NAMES - named == {"sniffer_listing_finished", "sniffer_model_server_seconds_count"}
 
 
 def test_the_dashboard_is_one(monitored: Manifests) -> None:
@@ -108,13 +122,52 @@ def dashboard(monitored: Manifests) -> dict[str, Any]:
     return document
 
 
-def test_each_alert_fires_when_it_should_and_only_then(rules_folder: Path) -> None:
-    tested = yaml.safe_load((rules_folder / "rules_test.yaml").read_text())["tests"]
-    fired = {case["alertname"] for test in tested for case in test["alert_rule_test"] if case["exp_alerts"]}
-    rules = yaml.safe_load((rules_folder / "rules.yaml").read_text())["groups"][0]["rules"]
-    assert fired == {rule["alert"] for rule in rules}
-    promtool(rules_folder, "check", "rules", "rules.yaml")
-    promtool(rules_folder, "test", "rules", "rules_test.yaml")
+def test_each_alert_fires_when_it_should_and_only_then(monitored: Manifests, rules_folder: Path) -> None:
+    cases = [
+        case
+        for file in PLAYED
+        for test in yaml.safe_load(file.read_text())["tests"]
+        for case in test["alert_rule_test"]
+    ]
+    alerts = {(rule["alert"], rule["labels"]["severity"]) for rule in rules_of(monitored) if "alert" in rule}
+    fired = {(case["alertname"], each["exp_labels"]["severity"]) for case in cases for each in case["exp_alerts"]}
+    assert fired == alerts
+    assert {case["alertname"] for case in cases if not case["exp_alerts"]} == {name for name, _ in alerts}
+    promtool(rules_folder, "check", "rules", "sniffer.yaml", "sniffer-objectives.yaml")
+    promtool(rules_folder, "test", "rules", *(file.name for file in PLAYED))
+
+
+def test_each_alert_names_its_runbook(monitored: Manifests) -> None:
+    for rule in rules_of(monitored):
+        if "alert" in rule:
+            file, _, section = rule["annotations"]["runbook"].partition("#")
+            assert section == rule["alert"].lower()
+            assert f"\n## {rule['alert']}\n" in (CHECKOUT / file).read_text()
+
+
+def test_the_operators_resources_are_what_its_definitions_take(monitored: Manifests) -> None:
+    schemas = json.loads(Path(__file__).with_name("prometheus_operator.json").read_text())
+    for kind, name in (("PodMonitor", "sniffer-fleet"), ("PrometheusRule", "sniffer")):
+        resource = monitored.get(kind, name)
+        jsonschema.validate(resource, schemas[kind])
+        for broken in broken_copies(resource):
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate(broken, schemas[kind])
+
+
+def broken_copies(resource: Any) -> Iterator[Any]:
+    """It with an unknown field, once in each of its objects with fields of the operator, and without its spec."""
+    yield {name: value for name, value in resource.items() if name != "spec"}
+    endpoints, groups = (resource["spec"].get(name, []) for name in ("podMetricsEndpoints", "groups"))
+    for found in [resource["spec"], *endpoints, *groups, *(group["rules"][0] for group in groups)]:
+        found["unknown"] = 1
+        yield resource
+        del found["unknown"]
+
+
+def test_our_namespace_is_the_one_whose_volumes_are_watched(monitored: Manifests) -> None:
+    (disk,) = (rule for rule in rules_of(monitored) if rule.get("alert") == "SnifferDiskAlmostFull")
+    assert monitored.get("Namespace", (*re.findall(r'namespace="([^"]+)"', disk["expr"]),)[0])
 
 
 def test_the_dashboards_queries_are_promql(monitored: Manifests, tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ class ScanPlan:
     """What its share of flagged images is compared with: scans of the same prefix, before its day was filled in."""
     shards: int | None
     shards_at_a_time: int | None
+    next_due: datetime | None = None
+    """By when the schedule's next run is to have ended; None unless the schedule made this one."""
 
     def arguments(self) -> list[str]:
         """The flags of `python -m sniffer.scan.plan`, each as one word, so that no value can be taken for a flag."""
@@ -56,12 +58,13 @@ class ScanPlan:
             "late_prefix": self.late_prefix,
             "consumers": None,
             "shards_at_a_time": None,
+            "next_due": None,
         }
         return render_flags(self.document() | others)
 
     def scan_arguments(self) -> list[str]:
         """The flags that `python -m sniffer.scan` gets for each shard, besides those that name it."""
-        return render_flags({"consumers": self.consumers})
+        return render_flags({"consumers": self.consumers, "next_due": self.document()["next_due"]})
 
     def document(self) -> dict[str, Json]:
         """The plan as JSON-ready values, for XCom and for people."""
@@ -72,6 +75,7 @@ class ScanPlan:
             "until": self.until and self.until.isoformat(),
             "late_before": self.late_before and self.late_before.isoformat(),
             "late_prefix": list(self.late_prefix),
+            "next_due": self.next_due and self.next_due.isoformat(),
         }
 
     def in_words(self) -> str:
@@ -101,7 +105,15 @@ class PlannedScan:
     retry_failed: bool
 
 
-def plan_scan(*, run_name: str, dag_run: str, dates: RunDates, form: ScanForm, nightly: NightlyTarget) -> ScanPlan:
+def plan_scan(
+    *,
+    run_name: str,
+    dag_run: str,
+    dates: RunDates,
+    form: ScanForm,
+    nightly: NightlyTarget,
+    next_due: datetime | None = None,
+) -> ScanPlan:
     """Resolve target, day and window, and check what no single field can show."""
     bucket, template = _target(form, nightly)
     prefix = fill_in_day(template, day_of(dates))
@@ -138,6 +150,7 @@ def plan_scan(*, run_name: str, dag_run: str, dates: RunDates, form: ScanForm, n
         flood_source=template if is_dated(template) else None,
         shards=form.shards or rules.shards,
         shards_at_a_time=form.shards_at_a_time or rules.shards_at_a_time,
+        next_due=next_due if dates.is_nightly else None,
     )
 
 

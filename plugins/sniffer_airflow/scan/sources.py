@@ -95,14 +95,14 @@ class SourceTable:
     wrong: tuple[WrongSource, ...] = ()
     summary_schedule: str = SUMMARY_SCHEDULE
 
-    def target_of(self, dag_id: str) -> NightlyTarget:
-        """What that DAG scans each night; SettingsError says what is wrong with its source, or that it is gone."""
+    def source_of(self, dag_id: str) -> ScanSource:
+        """What that DAG scans; SettingsError says what is wrong with its source, or that it is gone."""
         for wrong in self.wrong:
             if wrong.dag_id == dag_id:
                 raise SettingsError(wrong.problem)
         for source in self.sources:
             if source.dag_id == dag_id:
-                return source.nightly
+                return source
         raise SettingsError(f"the table of sources has none that {dag_id} could scan (any more)")
 
 

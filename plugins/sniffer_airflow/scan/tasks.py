@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator, TriggerRule, XComArg, task
@@ -28,7 +29,8 @@ from sniffer_airflow.scan.certify import asset_extra, judge, log_in_words, store
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm
 from sniffer_airflow.scan.plan import PlannedScan, advice, plan_scan
 from sniffer_airflow.scan.source_table import read_sources
-from sniffer_airflow.scan.sources import ScanSource
+from sniffer_airflow.scan.sources import LATE_AFTER_HOURS, ScanSource
+from sniffer_airflow.scan.timetable import EVERY_NIGHT, NightsAndBackfills
 from sniffer_airflow.scan.window import RunDates
 
 NIGHT_PRIORITY, BACKFILL_PRIORITY = 100, 1
@@ -43,12 +45,16 @@ def plan(*, dag_run: Any = None, params: Any = None, ti: Any = None) -> dict[str
     """What this run scans: every default filled in, contradictions refused, and the flags for the program."""
     dates = RunDates.of(dag_run)
     with errors_by_reaction():
+        source = None if dag_run.dag_id == SCAN_DAG else read_sources().source_of(dag_run.dag_id)
+        schedule = NightsAndBackfills(source.schedule if source else EVERY_NIGHT)
+        late_after = source.late_after if source else timedelta(hours=LATE_AFTER_HOURS)
         planned = plan_scan(
             run_name=name_of_run(dag_run.dag_id, dag_run.run_id),
             dag_run=dag_run_text(dag_run.dag_id, dag_run.run_id),
             dates=dates,
             form=ScanForm.parse(params, dag_id=dag_run.dag_id),
-            nightly=_nightly_target(dag_run.dag_id),
+            nightly=source.nightly if source else _nightly_target(),
+            next_due=schedule.next_after(dates.run_after) + late_after,
         )
     for name, value in planned.document().items():
         log.info("%-14s %s", name, "-" if value in (None, "", []) else value)
@@ -61,10 +67,8 @@ def plan(*, dag_run: Any = None, params: Any = None, ti: Any = None) -> dict[str
     raise DownstreamTasksSkipped(tasks=[other])  # type: ignore[no-untyped-call]
 
 
-def _nightly_target(dag_id: str) -> NightlyTarget:
-    """What that DAG scans unless its form says otherwise: `scan_bucket` by the Variables, others by their source."""
-    if dag_id != SCAN_DAG:
-        return read_sources().target_of(dag_id)
+def _nightly_target() -> NightlyTarget:
+    """What `scan_bucket` scans unless its form says otherwise."""
     return NightlyTarget.parse(*map(read_variable, (BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_VARIABLE)))
 
 

@@ -76,6 +76,10 @@ class NightsAndBackfills(CronDataIntervalTimetable):
             end = self._get_next(end)
         return runs
 
+    def next_after(self, moment: datetime) -> datetime:
+        """When the schedule makes its first run after that moment."""
+        return self._get_next(instance(moment))
+
     def run_id(self, run: DagRunInfo) -> str:
         """What Airflow names that run."""
         return self.generate_run_id(

@@ -5,6 +5,7 @@ The adapter makes Prometheus's objects of these records; the reference page is m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ T = TypeVar("T")
 
 OTHER = "other"
 """The label value that stands for whatever a metric does not foresee: no key or message becomes a label."""
+
+ANY_DAG: tuple[str, ...] = ()
+"""The values of a label that is the id of a DAG, of which a team has as many as it has buckets."""
+_DAG_ID = re.compile(r"[A-Za-z0-9_.-]{1,250}")
 
 
 class Kind(StrEnum):
@@ -38,7 +43,7 @@ class Giver(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure. `labels` has the values that each label may have: any other becomes OTHER."""
+    """One figure. `labels` has the values that each label may have, or ANY_DAG: any other becomes OTHER."""
 
     name: str
     kind: Kind
@@ -46,6 +51,12 @@ class Metric:
     meaning: str
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     buckets: tuple[float, ...] = ()
+
+    def bounded(self, label: str, value: str) -> str:
+        """The value, if it is one that the label may have, else OTHER."""
+        foreseen = self.labels[label]
+        may_be = _DAG_ID.fullmatch(value) is not None if foreseen is ANY_DAG else value in foreseen
+        return value if may_be else OTHER
 
 
 _OUTCOMES = {"outcome": tuple(map(str, Outcome))}
@@ -103,8 +114,31 @@ CERTIFICATES = Metric(
     Kind.COUNTER,
     Giver.PRODUCER,
     "scans that ended with a certificate that holds, with a broken one, or `held` for a person to decide; one at most "
-    "for each process",
-    {"result": ("holds", "broken", "held")},
+    "for each process. `of` is `scan`, or `shard` of one that is cut into shards; then there is one more of "
+    "`all_shards`, by the shard that ended last",
+    {"result": ("holds", "broken", "held"), "of": ("scan", "shard", "all_shards")},
+)
+NEXT_DUE = Metric(
+    "sniffer_next_scan_due_timestamp_seconds",
+    Kind.GAUGE,
+    Giver.PRODUCER,
+    "by when the next scan of the DAG's schedule is to have ended well (Unix time); given by a scan of the schedule "
+    "once its own certificate holds, for all of its shards",
+    {"dag": ANY_DAG},
+)
+DISK_FREE = Metric(
+    "sniffer_disk_free_bytes",
+    Kind.GAUGE,
+    Giver.BOTH,
+    "free bytes where the program writes: its `temporary` files, and its `result`",
+    {"folder": ("temporary", "result")},
+)
+DISK_SIZE = Metric(
+    "sniffer_disk_size_bytes",
+    Kind.GAUGE,
+    Giver.BOTH,
+    "size of the file system with that folder",
+    {"folder": ("temporary", "result")},
 )
 ROWS = Metric(
     "sniffer_rows_total",
@@ -160,8 +194,8 @@ class Metrics:
     def stamp(self, metric: Metric) -> None:
         """A gauge of times is now."""
 
-    def conclude(self, metric: Metric, **labels: str) -> None:
-        """Count one more; after it no figure changes any more."""
+    def conclude(self) -> None:
+        """No figure of what is stored changes any more."""
 
     def linger(self) -> None:
         """Wait until somebody has read the concluded figures, for as long as settings allow. Not concluded: no wait."""

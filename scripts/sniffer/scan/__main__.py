@@ -27,7 +27,13 @@ from sniffer.core.program import Program
 from sniffer.core.progress_bar import shows_bars
 from sniffer.core.settings import database_settings, default_consumers, fleet_settings, image_settings, serving_settings
 from sniffer.scan.folder import private_folder
-from sniffer.scan.metrics_flags import METRICS_ENVIRONMENT, add_metrics_flags, asked_metrics, metrics_argv
+from sniffer.scan.metrics_flags import (
+    METRICS_ENVIRONMENT,
+    add_metrics_flags,
+    add_next_due,
+    asked_metrics,
+    metrics_argv,
+)
 from sniffer.scan.request import (
     PART_OF_SCAN,
     SCAN_ENVIRONMENT,
@@ -193,6 +199,7 @@ def _add_arguments(parser: Parser) -> None:
     add_scan_flags(parser)
     add_shard_flags(parser)
     add_metrics_flags(parser)
+    add_next_due(parser)
     parser.add_argument(
         "--consumers", type=positive, metavar="N", help="processes (default: SNIFFER_CONSUMERS, else cores + 1)"
     )
@@ -257,7 +264,7 @@ def _run(options: ScanOptions, arguments: argparse.Namespace, consumers: int) ->
         if metrics is not None:
             figures = folder / "metrics"
             figures.mkdir()
-            argv += metrics_argv(metrics, figures)
+            argv += metrics_argv(metrics, figures, arguments.next_due)
             consumer_argv += render_flags({"metrics_folder": figures})
         fleet = Fleet([*argv, *output_argv(arguments)], consumer_argv, consumers, endpoint, max_restarts, display)
         with Ending.by(fleet.stop):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 
 from sniffer.adapters.metrics.opening import open_metrics
@@ -11,6 +13,7 @@ from sniffer.core.flags import render_flags
 from sniffer.core.metrics import Giver, Metrics
 from sniffer.core.parser import count
 from sniffer.core.settings import METRICS_PORT_MAX, MetricsSettings, metrics_settings
+from sniffer.scan.request import moment
 
 METRICS_ENVIRONMENT = (
     "SNIFFER_METRICS_PORT",
@@ -36,6 +39,11 @@ def add_metrics_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_next_due(parser: argparse.ArgumentParser) -> None:
+    """Add the flag by which Airflow's schedule lets a scan tell when the next one is missing."""
+    parser.add_argument("--next-due", type=moment, metavar="TIME", help=argparse.SUPPRESS)
+
+
 def add_metrics_folder(parser: argparse.ArgumentParser) -> None:
     """Add the flag by which `sniffer scan` gathers the figures of its processes in a folder."""
     parser.add_argument("--metrics-folder", type=Path, help=argparse.SUPPRESS)
@@ -50,12 +58,22 @@ def opened_metrics(arguments: argparse.Namespace, giver: Giver) -> AbstractConte
     """The metrics of the producer or of a consumer. A consumer of `sniffer scan` leaves serving to the producer."""
     folder: Path | None = arguments.metrics_folder
     serves = folder is None or giver is Giver.PRODUCER
-    return open_metrics(giver, asked_metrics(arguments) if serves else None, folder)
+    written = {"temporary": Path(tempfile.gettempdir())}
+    if result := getattr(arguments, "result", None):
+        written["result"] = Path(result).absolute().parent
+    return open_metrics(giver, asked_metrics(arguments) if serves else None, folder, written)
 
 
-def metrics_argv(settings: MetricsSettings, folder: Path) -> list[str]:
+def metrics_argv(settings: MetricsSettings, folder: Path, next_due: datetime | None) -> list[str]:
     """The flags by which the producer of a scan serves the figures that all its processes keep in the folder."""
-    return render_flags({"metrics_port": settings.port, "metrics_host": settings.host, "metrics_folder": folder})
+    return render_flags(
+        {
+            "metrics_port": settings.port,
+            "metrics_host": settings.host,
+            "metrics_folder": folder,
+            "next_due": next_due and next_due.isoformat(),
+        }
+    )
 
 
 def _port(text: str) -> int:

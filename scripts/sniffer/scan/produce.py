@@ -19,7 +19,7 @@ from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread, BackgroundThreads
 from sniffer.core.ending import Ending
-from sniffer.core.errors import ContractError, HeldScan, IncompleteScan, SettingsError
+from sniffer.core.errors import ContractError, HeldScan, SettingsError
 from sniffer.core.files import check_writable
 from sniffer.core.flag_records import FloodRule
 from sniffer.core.key_ranges import key_bytes
@@ -47,16 +47,21 @@ from sniffer.core.settings import (
     serving_settings,
     shard_settings,
 )
-from sniffer.core.shard_records import ShardChoice
 from sniffer.scan import progress
 from sniffer.scan.bounds import ShardBound
 from sniffer.scan.breaker import FloodBreaker
 from sniffer.scan.certificate import describe
-from sniffer.scan.certified_shards import certify_shards
 from sniffer.scan.estimate import ScanEstimate, basis_of
+from sniffer.scan.last_figures import LastFigures
 from sniffer.scan.lease import LeaseKeeper
 from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, empty_window_hint, images_to_score
-from sniffer.scan.metrics_flags import METRICS_ENVIRONMENT, add_metrics_flags, add_metrics_folder, opened_metrics
+from sniffer.scan.metrics_flags import (
+    METRICS_ENVIRONMENT,
+    add_metrics_flags,
+    add_metrics_folder,
+    add_next_due,
+    opened_metrics,
+)
 from sniffer.scan.preflight import ask, check_everything, open_checked_bucket, resolve_model
 from sniffer.scan.request import (
     PART_OF_SCAN,
@@ -78,6 +83,7 @@ def _add_arguments(parser: Parser) -> None:
     add_shard_flags(parser)
     add_metrics_flags(parser)
     add_metrics_folder(parser)
+    add_next_due(parser)
     parser.add_argument("--endpoint", help="where consumers connect: tcp://127.0.0.1:5555, or ipc://path")
     # For `sniffer scan`, which draws a bar from the file of --progress.
     parser.add_argument("--no-progress-lines", action="store_true", help=argparse.SUPPRESS)
@@ -100,7 +106,7 @@ def _run_program(arguments: argparse.Namespace) -> ProgramResult:
         return _dry_run(options, arguments.consumers)
     may_resume = arguments.scan_id is not None and not arguments.first_start
     with opened_metrics(arguments, Giver.PRODUCER) as metrics:
-        return _scan(options, arguments.endpoint, metrics, may_resume=may_resume)
+        return _scan(options, arguments, metrics, may_resume=may_resume)
 
 
 PROGRAM = Program(
@@ -134,8 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return program.main(argv)
 
 
-def _scan(options: ScanOptions, endpoint: str | None, metrics: Metrics, *, may_resume: bool) -> ProgramResult:
-    if not endpoint:
+def _scan(options: ScanOptions, arguments: argparse.Namespace, metrics: Metrics, *, may_resume: bool) -> ProgramResult:
+    if not arguments.endpoint:
         raise SettingsError("--endpoint is needed, for example tcp://127.0.0.1:5555 (only --dry-run does without)")
     fleet = fleet_settings()
     metrics.stamp(LAST_PROGRESS)
@@ -145,33 +151,19 @@ def _scan(options: ScanOptions, endpoint: str | None, metrics: Metrics, *, may_r
             part = next_part(database, options.shard)
             if isinstance(part, Certificate):
                 log.info("shard %d of %s is complete: nothing is left", options.shard.shard, options.shard.scan_id)
-                _certify_whole(options.shard)
+                whole = database.shards.find(options.shard.scan_id)
+                dag_run = whole.request.dag_run if whole else None
+                LastFigures(metrics, options.shard, dag_run, arguments.next_due).show_complete(options.shard)
                 return _result(part, options)
             options = replace(options, request=part.request, model_version=part.model_version)
             may_resume = not part.is_first_start
         model, bucket = check_everything(database, options, metrics, may_resume=may_resume)
-        with ProducerSocket(endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
-            certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics)
+        last = LastFigures(metrics, options.shard, options.request.dag_run, arguments.next_due)
+        with ProducerSocket(arguments.endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
+            certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics, last)
     for warning in certificate.warnings:
         log.warning("%s", warning)
-    if options.shard is not None and certificate.holds:
-        _certify_whole(options.shard)
     return _result(certificate, options)
-
-
-def _certify_whole(choice: ShardChoice) -> None:
-    """The shard that ends last certifies the whole; of two that end at once, the one whose certificate is stored last.
-
-    Whether the sum holds is no matter of this shard's: whoever asks for the whole is told.
-    """
-    with Database(database_settings()) as database:
-        try:
-            whole = certify_shards(database, choice.scan_id)
-        except IncompleteScan as left:
-            log.info("%s", left)
-            return
-    level = logging.INFO if whole.holds else logging.WARNING
-    log.log(level, "all shards of %s are complete: %s", choice.scan_id, "; ".join(whole.problems) or "certified")
 
 
 def _result(certificate: Certificate, options: ScanOptions) -> ProgramResult:
@@ -217,6 +209,7 @@ def _run_scan(
     fleet: FleetSettings,
     bar: ProgressBar | None,
     metrics: Metrics,
+    last: LastFigures,
 ) -> Certificate:
     request, tally = options.request, ListingTally()
     # Each of their threads has a connection of its own.
@@ -254,6 +247,7 @@ def _run_scan(
             progress_file=options.progress,
             bar=bar,
             metrics=metrics,
+            on_certified=last.show,
         )
         with Ending.by(run.stop):
             certificate = run.run()

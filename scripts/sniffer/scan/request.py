@@ -102,11 +102,11 @@ def add_scan_flags(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to scan")
     what.add_argument("--bucket", help="the S3 bucket; needed")
     what.add_argument("--prefix", default="", help="only keys that start so")
-    what.add_argument("--since", type=_moment, metavar="TIME", help="only objects modified at or after (ISO 8601, UTC)")
-    what.add_argument("--until", type=_moment, metavar="TIME", help="only objects modified before (ISO 8601, UTC)")
+    what.add_argument("--since", type=moment, metavar="TIME", help="only objects modified at or after (ISO 8601, UTC)")
+    what.add_argument("--until", type=moment, metavar="TIME", help="only objects modified before (ISO 8601, UTC)")
     what.add_argument(
         "--late-before",
-        type=_moment,
+        type=moment,
         metavar="TIME",
         help="count as late what was modified before, and no scan has seen yet (ISO 8601, UTC)",
     )
@@ -282,7 +282,7 @@ def new_scan_id() -> str:
     return f"scan-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
-_moment = checked(parse_utc, "a date or time like 2026-11-20 or 2026-11-20T06:00:00Z")
+moment = checked(parse_utc, "a date or time like 2026-11-20 or 2026-11-20T06:00:00Z")
 
 
 _band = checked(

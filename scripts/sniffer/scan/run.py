@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
 from sniffer.core.errors import ContractError, SettingsError, SnifferError, SupersededRun
-from sniffer.core.metrics import CERTIFICATES, LAST_PROGRESS, NO_METRICS, Metrics
+from sniffer.core.metrics import LAST_PROGRESS, NO_METRICS, Metrics
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.progress_bar import ProgressBar
 from sniffer.core.records import (
@@ -84,7 +84,10 @@ class Source:
 
 
 class ScanRun:
-    """One run of a scan. `clock` measures durations; `sleep` waits for the lease of a run that was killed."""
+    """One run of a scan. `clock` measures durations; `sleep` waits for the lease of a run that was killed.
+
+    `on_certified` gets the certificate once it is stored.
+    """
 
     def __init__(
         self,
@@ -100,6 +103,7 @@ class ScanRun:
         progress_file: Path | None = None,
         bar: ProgressBar | None = None,
         metrics: Metrics = NO_METRICS,
+        on_certified: Callable[[Certificate], None] = lambda _: None,
     ) -> None:
         self._request = request
         self._model = model
@@ -113,6 +117,7 @@ class ScanRun:
         self._keeper = source.keeper
         self._stopping = False
         self._metrics = metrics
+        self._on_certified = on_certified
         self._progress = ScanProgress(source.tally, progress_file, clock, bar, self._show)
         self.dispatcher = Dispatcher(
             channel,
@@ -160,8 +165,7 @@ class ScanRun:
             hold=hold,
         )
         self._store.close(certificate)
-        result = "holds" if certificate.holds else "held" if certificate.is_held else "broken"
-        self._metrics.conclude(CERTIFICATES, result=result)
+        self._on_certified(certificate)
         if isinstance(error, SettingsError | ContractError):
             raise error
         return certificate

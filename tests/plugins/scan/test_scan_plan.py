@@ -17,12 +17,14 @@ from sniffer.core.records import SCAN_ID_PATTERN
 from sniffer_airflow.names import dag_run_text, name_of_run
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm, scan_params
 from sniffer_airflow.scan.plan import ScanPlan, advice, plan_scan, scan_id_of
+from sniffer_airflow.scan.timetable import NightsAndBackfills
 from sniffer_airflow.scan.window import RunDates
 
 DAY, NEXT = datetime(2026, 11, 5, tzinfo=UTC), datetime(2026, 11, 6, tzinfo=UTC)
 NIGHTLY = RunDates("scheduled", run_after=NEXT, logical_date=DAY, interval_start=DAY, interval_end=NEXT)
 BACKFILL = RunDates("backfill", run_after=NEXT, logical_date=DAY, interval_start=DAY, interval_end=NEXT)
 MANUAL = RunDates("manual", run_after=datetime(2026, 11, 22, 13, 30, tzinfo=UTC))
+DUE = NightsAndBackfills("30 3 * * 1").next_after(NEXT) + timedelta(hours=6)
 NOT_SET = NightlyTarget()
 FORM = {name: param.value for name, param in scan_params().items()}
 
@@ -34,6 +36,7 @@ def plan(dates: RunDates = MANUAL, nightly: NightlyTarget = NOT_SET, **fields: A
         dates=dates,
         form=ScanForm.parse(FORM | fields),
         nightly=nightly,
+        next_due=DUE,
     )
 
 
@@ -250,6 +253,13 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
     ]
     assert planned.scan_arguments() == ["--consumers=3"] and planned.document()["shards_at_a_time"] == 2
     assert "--rescan" in plan(bucket="pics", rescan=True).arguments()
+
+
+def test_a_night_says_by_when_the_next_is_due_and_no_other_run_does() -> None:
+    # The sixth is a Friday, and the schedule is for Mondays.
+    assert plan(NIGHTLY, TARGET).scan_arguments() == ["--next-due=2026-11-09T09:30:00+00:00"]
+    for dates in (BACKFILL, MANUAL):
+        assert plan(dates, TARGET).scan_arguments() == []
 
 
 @pytest.mark.parametrize("which", ["rescan", "retry_failed"])

@@ -135,8 +135,8 @@ def test_a_wrong_source_stops_itself_alone_and_names_the_field(change: dict[str,
     table = table_of(GOOD, wrong, {"name": "other", "bucket": "pics"})
     assert [source.name for source in table.sources] == ["good", "other"]
     with pytest.raises(SettingsError, match=message):
-        table.target_of("scan_wrong")
-    assert table.target_of("scan_good").bucket == "pics"
+        table.source_of("scan_wrong")
+    assert table.source_of("scan_good").nightly.bucket == "pics"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_file_is_yaml_or_json_and_a_field_that_is_there_twice_is_wrong(
     monkeypatch.setenv("SNIFFER_SOURCES_FILE", str(as_json))
     assert [each.name for each in read_sources().sources] == ["good"]
     with pytest.raises(SettingsError, match="limit is there more than once in the source doubtful"):
-        read_sources().target_of("scan_doubtful")
+        read_sources().source_of("scan_doubtful")
 
 
 def test_the_variable_is_json(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from sniffer.adapters.metrics.disk import show_disk
 from sniffer.adapters.metrics.meters import PrometheusMetrics
 from sniffer.adapters.metrics.page import LastReading, served
 from sniffer.adapters.metrics.targets import announced
@@ -23,8 +26,11 @@ from sniffer.core.errors import SettingsError
 from sniffer.core.metrics import (
     CERTIFICATES,
     CORRECTED,
+    DISK_FREE,
+    DISK_SIZE,
     IMAGES,
     METRICS,
+    NEXT_DUE,
     RETRIES,
     ROWS,
     STAGE_SECONDS,
@@ -53,6 +59,30 @@ def test_a_label_has_foreseen_values_only(registry: CollectorRegistry) -> None:
     metrics.add(ROWS, outcome="unreadable", code="empty")
     assert registry.get_sample_value(ROWS.name, {"outcome": "unreadable", "code": "other"}) == 1
     assert registry.get_sample_value(ROWS.name, {"outcome": "unreadable", "code": "empty"}) == 1
+
+
+def test_a_label_of_dags_takes_ids_only(registry: CollectorRegistry) -> None:
+    metrics = PrometheusMetrics(Giver.PRODUCER, registry)
+    metrics.set(NEXT_DUE, 5, dag="scan_uploads")
+    metrics.set(NEXT_DUE, 6, dag="uploads/secret key.jpg")
+    assert registry.get_sample_value(NEXT_DUE.name, {"dag": "scan_uploads"}) == 5
+    assert registry.get_sample_value(NEXT_DUE.name, {"dag": "other"}) == 6
+
+
+def test_room_is_looked_up_at_each_reading(registry: CollectorRegistry, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    metrics = PrometheusMetrics(Giver.CONSUMER, registry)
+    folders = {"temporary": tmp_path, "result": gone}
+    with served(registry, MetricsSettings(0), LastReading(0), partial(show_disk, metrics, folders)) as port:
+        gone.rmdir()
+        with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert b'sniffer_disk_size_bytes{folder="temporary"}' in answer.read()
+    usage = shutil.disk_usage(tmp_path)
+    assert registry.get_sample_value(DISK_SIZE.name, {"folder": "temporary"}) == usage.total
+    free = registry.get_sample_value(DISK_FREE.name, {"folder": "temporary"})
+    assert free == pytest.approx(usage.free, abs=1 << 30)  # others write meanwhile
+    assert registry.get_sample_value(DISK_SIZE.name, {"folder": "result"}) is None
 
 
 def test_names_keep_to_prometheus_conventions() -> None:
@@ -132,13 +162,14 @@ def test_a_scan_that_is_done_waits_for_one_reader_of_its_last_figures(registry: 
         with urlopen(url) as answer:  # of the figures before the last: it ends no wait
             assert b"sniffer_images_total" in answer.read()
         metrics.linger()  # not before there is an end
-        metrics.conclude(CERTIFICATES, result="holds")
+        metrics.add(CERTIFICATES, result="holds", of="scan")
+        metrics.conclude()
         waiting = threading.Thread(target=metrics.linger)
         waiting.start()
         waiting.join(0.05)
         assert waiting.is_alive()
         with urlopen(url) as answer:
-            assert b'sniffer_certificates_total{result="holds"} 1.0' in answer.read()
+            assert b'sniffer_certificates_total{of="scan",result="holds"} 1.0' in answer.read()
         waiting.join(30)
         assert not waiting.is_alive()
 
@@ -149,7 +180,7 @@ def test_nobody_is_waited_for_longer_than_asked_or_once_told(registry: Collector
     told = PrometheusMetrics(Giver.PRODUCER, CollectorRegistry(), LastReading(600.0))
     told.stop_lingering()
     for metrics in (alone, told):
-        metrics.conclude(CERTIFICATES, result="broken")
+        metrics.conclude()
         metrics.linger()
     assert time.monotonic() - began_at < 60
 

@@ -75,14 +75,20 @@ def test_the_last_figures_of_a_scan_are_those_of_its_certificate(fleet: Fleet) -
     bodies |= {"copy.jpg": jpeg(0), "empty.jpg": b"", "page.jpg": b"<html></html>", "folder/": b""}
     for key, body in bodies.items():
         fleet.put(key, body)
-    with fleet.start("--consumers=2", "--metrics-port=0", SNIFFER_METRICS_LINGER_S="60") as program:
+    asked = ["--metrics-port=0", "--dag-run=scan_uploads/scheduled__1", "--next-due=2026-11-28T06:00:00Z"]
+    with fleet.start("--consumers=2", *asked, SNIFFER_METRICS_LINGER_S="60") as program:
         last = last_page(program)
         assert program.wait() == 0, program.text()
     certificate = fleet.certificate()
     assert last["sniffer_listed_objects_total",] == certificate.listed == 16
     outcomes = {key[1]: value for key, value in last.items() if key[0] == "sniffer_images_total" and value}
     assert outcomes == counted(certificate)
-    assert last["sniffer_certificates_total", "holds"] == 1 and last["sniffer_certificates_total", "broken"] == 0
+    assert (
+        last["sniffer_certificates_total", "scan", "holds"] == 1
+        and last["sniffer_certificates_total", "scan", "broken"] == 0
+    )
+    assert last["sniffer_next_scan_due_timestamp_seconds", "scan_uploads"] == 1795845600
+    assert 0 < last["sniffer_disk_free_bytes", "temporary"] < last["sniffer_disk_size_bytes", "temporary"]
     # From the two consumers, in one sum.
     rows = {key[1:]: value for key, value in last.items() if key[0] == "sniffer_rows_total"}
     of_consumers = {name: count for name, count in outcomes.items() if name not in ("skipped", "unchanged")}
@@ -99,7 +105,7 @@ def test_the_last_figures_of_a_scan_are_those_of_its_certificate(fleet: Fleet) -
     # No label has a key or anything else that is not foreseen.
     known = {value for metric in METRICS for values in metric.labels.values() for value in values}
     labels = {label for key in last for label in key[1:] if not re.fullmatch(r"[\d.]+|\+Inf", label)}
-    assert labels <= known
+    assert labels <= known | {"scan_uploads"}
 
 
 def test_a_fleet_serves_at_the_loopback_only_each_process_its_own(fleet: Fleet) -> None:
@@ -152,7 +158,10 @@ def test_a_scan_that_must_not_go_on_shows_its_broken_certificate(fleet: Fleet) -
             last = last_page(producer)
         assert producer.wait() == 2, producer.text()
     assert "is not registered in MySQL any more" in producer.text()
-    assert last["sniffer_certificates_total", "broken"] == 1 and last["sniffer_certificates_total", "holds"] == 0
+    assert (
+        last["sniffer_certificates_total", "scan", "broken"] == 1
+        and last["sniffer_certificates_total", "scan", "holds"] == 0
+    )
 
 
 def test_a_port_that_is_taken_ends_a_scan_at_once(fleet: Fleet) -> None:

@@ -14,14 +14,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from sniffer.adapters.metrics.page import LastReading
-from sniffer.core.metrics import METRICS, OTHER, Giver, Kind, Metric, Metrics
+from sniffer.core.metrics import METRICS, Giver, Kind, Metric, Metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 Meter = TypeVar("Meter", Counter, Gauge, Histogram)
 
 MOST_PRESET = 20
-"""Metrics with at most so many label values show each from the start, as 0, so that a first event is an increase."""
+"""Counters with at most so many label values show each from the start, as 0, so that a first event is an increase."""
 
 
 class PrometheusMetrics(Metrics):
@@ -39,10 +39,7 @@ class PrometheusMetrics(Metrics):
             if metric.kind is Kind.COUNTER
         }
         self._gauges = {
-            metric: _preset(
-                metric,
-                Gauge(metric.name, metric.meaning, tuple(metric.labels), registry=registry, multiprocess_mode="sum"),
-            )
+            metric: Gauge(metric.name, metric.meaning, tuple(metric.labels), registry=registry, multiprocess_mode="sum")
             for metric in given
             if metric.kind is Kind.GAUGE
         }
@@ -82,8 +79,7 @@ class PrometheusMetrics(Metrics):
         finally:
             self.observe(metric, time.perf_counter() - began_at, **labels)
 
-    def conclude(self, metric: Metric, **labels: str) -> None:
-        self.add(metric, 1.0, **labels)
+    def conclude(self) -> None:
         if self._reading is not None:
             self._reading.concludes()
 
@@ -107,12 +103,7 @@ def registry_over(folder: Path | None) -> CollectorRegistry:
 def _child(metric: Metric, meter: Meter, labels: dict[str, str]) -> Meter:
     if not metric.labels:
         return meter
-    return meter.labels(**{name: bounded(metric, name, labels[name]) for name in metric.labels})
-
-
-def bounded(metric: Metric, label: str, value: str) -> str:
-    """The value, if it is one that the label may have, else OTHER."""
-    return value if value in metric.labels[label] else OTHER
+    return meter.labels(**{name: metric.bounded(name, labels[name]) for name in metric.labels})
 
 
 def _preset(metric: Metric, meter: Meter) -> Meter:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from sniffer.adapters.metrics.disk import show_disk
 from sniffer.adapters.metrics.targets import announced
 from sniffer.core.metrics import NO_METRICS, Giver, Metrics
 from sniffer.core.settings import MetricsSettings
@@ -18,10 +20,13 @@ _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @contextmanager
-def open_metrics(giver: Giver, settings: MetricsSettings | None, folder: Path | None) -> Iterator[Metrics]:
+def open_metrics(
+    giver: Giver, settings: MetricsSettings | None, folder: Path | None, written: Mapping[str, Path]
+) -> Iterator[Metrics]:
     """The figures of this process, served as the settings say while the block runs; without settings they are not.
 
-    With a `folder` they are kept there, in files that all processes of a scan share, and whoever serves gives the sum.
+    With a `folder` they are kept there, in files that all processes of a scan share, and whoever serves gives the sum,
+    and how much room there is in the folders `written` to, by their labels.
     Without both nothing is kept. Raises SettingsError when the address cannot be had.
     """
     if settings is None and folder is None:
@@ -41,7 +46,7 @@ def open_metrics(giver: Giver, settings: MetricsSettings | None, folder: Path | 
     if settings is None or reading is None:
         yield metrics
         return
-    with served(registry, settings, reading) as port:
+    with served(registry, settings, reading, partial(show_disk, metrics, written)) as port:
         log.info("metrics at http://%s:%d/metrics", settings.host, port)
         with announced(settings.targets, settings.host, port):
             yield metrics

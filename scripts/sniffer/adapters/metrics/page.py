@@ -73,9 +73,15 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def served(registry: CollectorRegistry, settings: MetricsSettings, reading: LastReading) -> Iterator[int]:
+def served(
+    registry: CollectorRegistry,
+    settings: MetricsSettings,
+    reading: LastReading,
+    look: Callable[[], None] = lambda: None,
+) -> Iterator[int]:
     """Serve the registry's page while the block runs; gives the port, which the settings may leave open with 0.
 
+    Before each page `look` is called, for figures that are looked up when somebody asks.
     Raises SettingsError at once when the address cannot be had.
     """
     page = make_wsgi_app(registry)
@@ -85,6 +91,7 @@ def served(registry: CollectorRegistry, settings: MetricsSettings, reading: Last
             start("404 Not Found", [("Content-Type", "text/plain")])
             return [f"the metrics are at {PATH}\n".encode()]
         done = reading.begins()
+        look()
         return _Sent(page(environ, start), done)
 
     try:

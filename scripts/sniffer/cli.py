@@ -43,7 +43,11 @@ class Command:
 COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("scan",): Command("sniffer.scan.__main__", "scan a bucket on this machine, and certify that nothing was left out"),
     ("plan",): Command("sniffer.scan.plan", "cut a bucket into shards, each for a scan of its own"),
+    ("estimate",): Command("sniffer.backfill.estimate", "say what the scan of a stored plan would take and cost"),
+    ("approve",): Command("sniffer.backfill.approve", "let a plan be scanned at its estimate"),
+    ("recount",): Command("sniffer.backfill.recount", "see whether a bucket is still as it was approved"),
     ("certify",): Command("sniffer.scan.certify", "add up the certificates of a scan's shards"),
+    ("archived",): Command("sniffer.backfill.archived", "list what lies in an archive, for a restore"),
     ("produce",): Command("sniffer.scan.produce", "the one producer of a fleet over a network"),
     ("consume",): Command("sniffer.scan.consume", "one of the consumers of a fleet over a network"),
     ("release",): Command("sniffer.scan.release", "let count what a held scan has flagged"),

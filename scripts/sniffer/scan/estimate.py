@@ -32,7 +32,7 @@ def basis_of(measured: Sequence[MeasuredScan], bucket: str, consumers: int | Non
     return max(enough, key=lambda scan: (consumers in (None, scan.consumers), scan.bucket == bucket))
 
 
-def _scoring_times(basis: MeasuredScan, new: int) -> tuple[float, float, float]:
+def scoring_times(basis: MeasuredScan, new: int) -> tuple[float, float, float]:
     """The shortest, the likeliest and the longest time that so many new images take, in seconds.
 
     Of the basis its whole duration is known for sure, its parts are not: the slower its pace was in truth, the less of
@@ -91,7 +91,7 @@ class ScanEstimate:
         shortest_s = duration_s = longest_s = None
         if basis is not None:
             shortest_s, duration_s, longest_s = (
-                round(max(listing_s, scoring_s), 1) for scoring_s in _scoring_times(basis, new)
+                round(max(listing_s, scoring_s), 1) for scoring_s in scoring_times(basis, new)
             )
         return cls(
             bucket=request.bucket,

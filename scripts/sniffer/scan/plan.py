@@ -17,9 +17,10 @@ from sniffer.core.parser import Parser, checked, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.records import ScanRequest
 from sniffer.core.settings import database_settings, fetch_settings, image_settings, shard_settings
-from sniffer.core.shard_records import PLANNED, ShardChoice, ShardedScan, ShardPart
+from sniffer.core.shard_records import PLANNED, ShardedScan, ShardPart
 from sniffer.core.text import printable
 from sniffer.core.variables import S3_ENVIRONMENT
+from sniffer.scan.commands import PlannedCommand, commands_of
 from sniffer.scan.preflight import resolve_model
 from sniffer.scan.request import ScanOptions, add_scan_flags, scan_argv, scan_options
 from sniffer.shards.planner import PlannedShard
@@ -42,14 +43,6 @@ class ShardRecord:
     up_to: str | None
     keys: int
     state: str = PLANNED
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCommand:
-    """The words after `sniffer scan` that do what is left of a shard."""
-
-    title: str
-    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +92,11 @@ def _add_arguments(parser: Parser) -> None:
         help="cut it into so many; `auto` (default): by size, see SNIFFER_SHARD_KEYS",
     )
     cut.add_argument(
+        "--even-one",
+        action="store_true",
+        help="store the plan also when it has one shard, for `sniffer estimate`; needs --scan-id",
+    )
+    cut.add_argument(
         "--at-once", type=positive, default=AT_ONCE, metavar="N", help="so many requests at the same time, at most"
     )
 
@@ -106,13 +104,24 @@ def _add_arguments(parser: Parser) -> None:
 def _run_program(arguments: argparse.Namespace) -> ProgramResult:
     options = scan_options(arguments)
     wanted = None if arguments.shards == AUTO else int(arguments.shards)
-    if _is_one_scan(options.request) or options.dry_run or (wanted == 1 and arguments.scan_id is None):
+    if arguments.even_one:
+        _check_even_one(options, arguments.scan_id)
+        record = _stored(options, wanted, arguments.at_once, even_one=True)
+    elif _is_one_scan(options.request) or options.dry_run or (wanted == 1 and arguments.scan_id is None):
         record = _in_one_piece(options, arguments.scan_id)
     elif arguments.scan_id is None:
         record = _not_stored(options, _cut(options.request, wanted, arguments.at_once))
     else:
         record = _stored(options, wanted, arguments.at_once)
     return ProgramResult(record, record.describe())
+
+
+def _check_even_one(options: ScanOptions, scan_id: str | None) -> None:
+    if scan_id is None or options.dry_run or _is_one_scan(options.request):
+        raise SettingsError(
+            "--even-one stores the plan of a whole listing: give it --scan-id, and leave out --dry-run, --limit, "
+            "--retry-failed, --after and --up-to"
+        )
 
 
 def _is_one_scan(request: ScanRequest) -> bool:
@@ -163,23 +172,25 @@ def _without_id(options: ScanOptions) -> ScanOptions:
     return replace(options, request=replace(options.request, scan_id=""))
 
 
-def _stored(options: ScanOptions, wanted: int | None, at_once: int) -> PlanRecord:
+def _stored(options: ScanOptions, wanted: int | None, at_once: int, *, even_one: bool = False) -> PlanRecord:
     """The plan as it is stored, which is made when there is none, and stays as it is when there is one."""
     request = options.request
     with Database(database_settings()) as database:
         database.check()
         known = database.shards.find(request.scan_id)
         if known is None and database.scans.is_known(request.scan_id):
+            if even_one:
+                raise SettingsError(f"scan {request.scan_id} was begun in one piece, without a plan: give another id")
             log.info("scan %s was begun in one piece: it goes on so", request.scan_id)
             return _in_one_piece(options, request.scan_id)
         if known is not None:
             _check_same(known, options)
             return _record_of(known)
-        if wanted == 1:
+        if wanted == 1 and not even_one:
             return _in_one_piece(options, request.scan_id)
         model = resolve_model(database, options.model_version)
         plan = _cut(request, wanted, at_once)
-        if len(plan.shards) == 1:
+        if len(plan.shards) == 1 and not even_one:
             return _in_one_piece(options, request.scan_id, plan)
         ranges = [(shard.range, shard.keys) for shard in plan.shards]
         known = database.shards.plan(request, model.version, model.threshold, ranges)
@@ -209,7 +220,7 @@ def _record_of(known: ShardedScan) -> PlanRecord:
         scan_id=request.scan_id,
         keys=sum(part.keys for part in known.parts),
         shards=tuple(map(_shard_record, known.parts)),
-        scans=tuple(_command(known, shard) for shard in known.left or (1,)),
+        scans=commands_of(known, known.left),
         left=len(known.left),
     )
 
@@ -217,13 +228,6 @@ def _record_of(known: ShardedScan) -> PlanRecord:
 def _shard_record(part: ShardPart) -> ShardRecord:
     name = str(part.shard) if part.part == 1 else f"{part.shard}-{part.part}"
     return ShardRecord(name, part.key_range.after, part.key_range.up_to, part.keys, part.state)
-
-
-def _command(known: ShardedScan, shard: int) -> PlannedCommand:
-    choice = ShardChoice(known.request.scan_id, shard)
-    words = scan_argv(ScanOptions(known.request, None, dry_run=False, progress=None, shard=choice))
-    last = max(part.shard for part in known.parts)
-    return PlannedCommand(f"{shard} of {last}", tuple(words))
 
 
 def _shard_count(text: str) -> str:

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from itertools import chain
+from datetime import UTC, datetime
 
-from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.serving import ModelServer
@@ -22,7 +21,6 @@ from sniffer.core.ending import Ending
 from sniffer.core.errors import ContractError, HeldScan, SettingsError
 from sniffer.core.files import check_writable
 from sniffer.core.flag_records import FloodRule
-from sniffer.core.key_ranges import key_bytes
 from sniffer.core.logs import configure_logging
 from sniffer.core.metrics import (
     FETCHED_BYTES,
@@ -37,9 +35,10 @@ from sniffer.core.model_records import PIXEL_BYTES, ModelRecord
 from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.progress_bar import ProgressBar, shows_bars
-from sniffer.core.records import Certificate, ListedObject, ScanRequest
+from sniffer.core.records import Certificate, ListedObject
 from sniffer.core.settings import (
     FleetSettings,
+    ShardSettings,
     curve_clients,
     curve_keys,
     database_settings,
@@ -52,9 +51,11 @@ from sniffer.scan.bounds import ShardBound
 from sniffer.scan.breaker import FloodBreaker
 from sniffer.scan.certificate import describe
 from sniffer.scan.estimate import ScanEstimate, basis_of
+from sniffer.scan.growth import GrowthRoom
 from sniffer.scan.last_figures import LastFigures
 from sniffer.scan.lease import LeaseKeeper
-from sniffer.scan.listing import EarlierScans, ListingTally, StillInaccessible, empty_window_hint, images_to_score
+from sniffer.scan.listing import ListingTally, empty_window_hint
+from sniffer.scan.lookup import images_to_do
 from sniffer.scan.metrics_flags import (
     METRICS_ENVIRONMENT,
     add_metrics_flags,
@@ -145,6 +146,7 @@ def _scan(options: ScanOptions, arguments: argparse.Namespace, metrics: Metrics,
         raise SettingsError("--endpoint is needed, for example tcp://127.0.0.1:5555 (only --dry-run does without)")
     fleet = fleet_settings()
     metrics.stamp(LAST_PROGRESS)
+    room: GrowthRoom | None = None
     with _shown_to_the_end(metrics), _database(metrics) as database:
         if options.shard is not None:
             ask("MySQL", database.check, database_settings().patience_s)
@@ -156,11 +158,11 @@ def _scan(options: ScanOptions, arguments: argparse.Namespace, metrics: Metrics,
                 LastFigures(metrics, options.shard, dag_run, arguments.next_due).show_complete(options.shard)
                 return _result(part, options)
             options = replace(options, request=part.request, model_version=part.model_version)
-            may_resume = not part.is_first_start
+            may_resume, room = not part.is_first_start, part.room
         model, bucket = check_everything(database, options, metrics, may_resume=may_resume)
         last = LastFigures(metrics, options.shard, options.request.dag_run, arguments.next_due)
         with ProducerSocket(arguments.endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
-            certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics, last)
+            certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics, last, room)
     for warning in certificate.warnings:
         log.warning("%s", warning)
     return _result(certificate, options)
@@ -210,6 +212,7 @@ def _run_scan(
     bar: ProgressBar | None,
     metrics: Metrics,
     last: LastFigures,
+    room: GrowthRoom | None,
 ) -> Certificate:
     request, tally = options.request, ListingTally()
     # Each of their threads has a connection of its own.
@@ -218,7 +221,9 @@ def _run_scan(
         _database(metrics) as lease_database,
         _database(metrics) as flag_database,
     ):
-        pages = _images(request, listing_database, model, bucket, tally, _bound(options, bucket))
+        pages = images_to_do(request, listing_database, model, bucket, tally, _bound(options, bucket))
+        if room is not None:
+            pages = room.kept(pages, tally)
         source = Source(
             each_timed(metrics, STAGE_SECONDS, pages, stage="list"),
             tally,
@@ -276,45 +281,20 @@ def _recheck(model: ModelRecord) -> None:
         server.predict(model.version, [bytes(PIXEL_BYTES)])
 
 
-def _images(
-    request: ScanRequest,
-    database: Database,
-    model: ModelRecord,
-    bucket: Bucket,
-    tally: ListingTally,
-    bound: ShardBound | None = None,
-) -> Iterator[list[ListedObject]]:
-    if request.retry_failed:
-        pages = database.images.failed_objects(
-            request.bucket, request.prefix, model.version, DECODER_VERSION, scan_id=request.scan_id
-        )
-        if not request.key_range.is_whole:
-            pages = ([failed for failed in page if request.key_range.contains(failed.key)] for page in pages)
-    else:
-        # None is the beginning of another: in this order their keys are sorted, and a bound cuts all of them there.
-        prefixes = sorted((request.prefix, *request.late_prefixes), key=key_bytes)
-        pages = chain.from_iterable(bucket.pages(prefix, request.key_range) for prefix in prefixes)
-    only_this_scan = request.scan_id if request.rescan else None
-
-    def settled(identities: list[bytes]) -> dict[bytes, bool]:
-        found = database.images.settled(identities, model.version, DECODER_VERSION, scan_id=only_this_scan)
-        return {identity: score is not None and score >= model.threshold for identity, score in found.items()}
-
-    still = StillInaccessible(
-        lambda identities: database.images.inaccessible(identities, model.version), bucket.inaccessible_code
-    )
-    earlier = EarlierScans(
-        lambda identities: database.images.seen_by_others(identities, request.scan_id),
-        database.scans.is_known(request.scan_id),
-    )
-    return images_to_score(pages, request, settled, tally, still, earlier, bound)
-
-
 def _bound(options: ScanOptions, bucket: Bucket) -> ShardBound | None:
     """What ends the scan of a shard early: only where pages come in the order of their keys."""
     if options.shard is None or options.request.retry_failed or not bucket.is_ordered:
         return None
-    return ShardBound(shard_settings(), time.monotonic, time.monotonic())
+    return ShardBound(_until(options.end_at), time.monotonic, time.monotonic())
+
+
+def _until(end_at: datetime | None) -> ShardSettings:
+    """How much the scan of a shard does, which ends at that time at the latest."""
+    limits = shard_settings()
+    if end_at is None:
+        return limits
+    left_s = max(0.0, (end_at - datetime.now(UTC)).total_seconds())
+    return replace(limits, seconds=min(limits.seconds, left_s))
 
 
 def _dry_run(options: ScanOptions, consumers: int | None) -> ProgramResult:
@@ -324,7 +304,7 @@ def _dry_run(options: ScanOptions, consumers: int | None) -> ProgramResult:
         model = resolve_model(database, options.model_version)
         bucket = open_checked_bucket(options.request)
         tally, began_at = ListingTally(), time.monotonic()
-        new = sum(len(page) for page in _images(options.request, database, model, bucket, tally))
+        new = sum(len(page) for page in images_to_do(options.request, database, model, bucket, tally))
         listing_s = time.monotonic() - began_at
         basis = basis_of(database.scans.measured(model.version), options.request.bucket, consumers)
         estimate = ScanEstimate.of(options.request, model.version, tally, new, listing_s, basis)

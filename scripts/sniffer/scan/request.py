@@ -88,6 +88,8 @@ class ScanOptions:
     dry_run: bool
     progress: Path | None
     shard: ShardChoice | None = None
+    end_at: datetime | None = None
+    """When the scan of a shard ends, at a key, whatever is left of it."""
 
 
 def add_shard_flags(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +97,12 @@ def add_shard_flags(parser: argparse.ArgumentParser) -> None:
     which = parser.add_argument_group("a shard of a stored plan, instead of what and how")
     which.add_argument("--shard-of", type=scan_id, metavar="ID", help="the scan that `sniffer plan` cut into shards")
     which.add_argument("--shard", type=positive, metavar="N", help="which of its shards: what is left of it is scanned")
+    which.add_argument(
+        "--end-at",
+        type=_moment,
+        metavar="TIME",
+        help="hand out no image after that time (ISO 8601, UTC): the rest is a further part of the shard",
+    )
 
 
 def add_scan_flags(parser: argparse.ArgumentParser) -> None:
@@ -174,7 +182,9 @@ def scan_options(arguments: argparse.Namespace) -> ScanOptions:
     """The checked options; raises SettingsError for flags that contradict each other."""
     if choice := shard_choice(arguments):
         request = ScanRequest(scan_id=part_scan_id(choice.scan_id, choice.shard, 1), bucket="")
-        return ScanOptions(request, None, dry_run=False, progress=arguments.progress, shard=choice)
+        return ScanOptions(
+            request, None, dry_run=False, progress=arguments.progress, shard=choice, end_at=arguments.end_at
+        )
     if not arguments.bucket:
         raise SettingsError("--bucket is needed, for example --bucket uploads")
     if arguments.since and arguments.until and arguments.since >= arguments.until:
@@ -208,6 +218,10 @@ def shard_choice(arguments: argparse.Namespace) -> ShardChoice | None:
     """The shard that was named, if one was; SettingsError when other flags say what to scan as well."""
     scan, shard = getattr(arguments, "shard_of", None), getattr(arguments, "shard", None)
     if scan is None and shard is None:
+        if getattr(arguments, "end_at", None) is not None:
+            raise SettingsError(
+                "--end-at is for a shard of a stored plan: give --shard-of and --shard, or leave it out"
+            )
         return None
     if scan is None or shard is None:
         raise SettingsError("--shard-of and --shard belong together: give the scan and the number of one of its shards")
@@ -243,8 +257,14 @@ def scan_argv(options: ScanOptions) -> list[str]:
     """The flags that ask for the same scan again: the inverse of scan_options()."""
     request = options.request
     if options.shard is not None:
-        values = {"shard_of": options.shard.scan_id, "shard": options.shard.shard, "progress": options.progress}
-        return render_flags(values)
+        return render_flags(
+            {
+                "shard_of": options.shard.scan_id,
+                "shard": options.shard.shard,
+                "end_at": options.end_at and options.end_at.isoformat(),
+                "progress": options.progress,
+            }
+        )
     return render_flags(
         {
             "bucket": request.bucket,

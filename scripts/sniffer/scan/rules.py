@@ -28,6 +28,7 @@ class SkipRules:
     """
 
     def __init__(self, request: ScanRequest) -> None:
+        self.request = request
         self._include = _any_of(request.include)
         self._exclude = _any_of(request.exclude)
         self._has_include = bool(request.include)

@@ -8,6 +8,7 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import HeldScan, SettingsError
 from sniffer.core.records import Certificate, ScanRequest
 from sniffer.core.shard_records import HELD, ShardChoice, ShardedScan, ShardPart
+from sniffer.scan.growth import GrowthRoom, growth_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,15 @@ class NextPart:
     model_version: int
     is_first_start: bool
     """Whether nothing of the whole has run before."""
+    room: GrowthRoom | None = None
+    """How many objects it may list; None: as many as there are."""
 
 
 def next_part(database: Database, choice: ShardChoice) -> NextPart | Certificate:
     """What to scan of that shard; the certificate of its last part when nothing is left.
 
     SettingsError when the scan has no such shard; HeldScan while any shard of it is held: no other begins meanwhile.
+    A plan that has to be approved is refused before it is, and when the bucket has grown past what was approved.
     """
     whole = database.shards.find(choice.scan_id)
     if whole is None:
@@ -39,8 +43,9 @@ def next_part(database: Database, choice: ShardChoice) -> NextPart | Certificate
     part = next((part for part in parts if not part.is_complete), parts[-1])
     if part.is_complete and (certificate := database.scans.certificate(part.scan_id)) is not None:
         return certificate
+    room = growth_room(whole, database.estimates.find(choice.scan_id), part)
     is_first_start = not any(each.runs for each in whole.parts)
-    return NextPart(_request(whole.request, part), whole.model_version, is_first_start)
+    return NextPart(_request(whole.request, part), whole.model_version, is_first_start, room)
 
 
 def _refuse_held(database: Database, whole: ShardedScan) -> None:

@@ -123,7 +123,7 @@ def test_the_version_is_the_distributions() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "sniffer: name a command: scan, plan, certify, produce"),
+        ([], "sniffer: name a command: scan, plan, estimate, approve"),
         (["scna"], "sniffer: there is no command scna: did you mean scan? (see sniffer --help)"),
         (["--versio"], "sniffer: there is no flag --versio: did you mean --version?"),
         (["model"], "sniffer model: name a command: count-labels, snapshot"),

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from sniffer.adapters.mysql.errors import NO_SUCH_TABLE, error_number
+from sniffer.adapters.mysql.estimates import EstimateRepository
 from sniffer.adapters.mysql.grants import grant_statements, grants_script
 from sniffer.adapters.mysql.holds import HoldRepository
 from sniffer.adapters.mysql.images import ImageRepository
@@ -44,6 +45,7 @@ class Database:
         self.images = ImageRepository(self._transactions)
         self.scans = ScanRepository(self._transactions)
         self.shards = ShardRepository(self._transactions)
+        self.estimates = EstimateRepository(self._transactions)
         self.models = ModelRegistry(self._transactions)
         self.holds = HoldRepository(self._transactions)
         self.retention = RetentionRepository(self._transactions)

@@ -29,7 +29,7 @@ ROLES = (
     ),
     Role(
         "sniffer_scan",
-        "sniffer scan, produce and consume; plan and certify",
+        "sniffer scan, produce and consume; plan, estimate and certify",
         {
             "alembic_version": _READ,
             "models": _READ,
@@ -41,6 +41,7 @@ ROLES = (
             "holds": "SELECT, INSERT",
             "hold_decisions": "SELECT, INSERT",
             "shards": _WRITE,
+            "estimates": _WRITE,
         },
     ),
     Role(
@@ -64,13 +65,15 @@ ROLES = (
     ),
     Role(
         "sniffer_decide",
-        "sniffer release and discard",
+        "sniffer release, discard and approve",
         {
             "alembic_version": _READ,
             "scans": "SELECT, UPDATE",
             "predictions": "SELECT, DELETE",
             "holds": "SELECT, DELETE",
             "hold_decisions": "SELECT, INSERT",
+            "shards": _READ,
+            "estimates": "SELECT, UPDATE",
         },
     ),
     Role(

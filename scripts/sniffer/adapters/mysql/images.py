@@ -163,6 +163,22 @@ class ImageRepository:
                     if not stored.is_settled(decoder_version)
                 ]
 
+    def inaccessible_objects(
+        self, bucket: str, prefix: str, model_version: int, code: str, page_size: int = 1000
+    ) -> Iterator[list[ListedObject]]:
+        """Pages of the objects that could not be read when they were last asked for, with that code.
+
+        Cost: what is inaccessible to that model version.
+        """
+        after = (-1, -1)
+        while page := self._transact(
+            lambda connection, after=after: _failed_page(  # type: ignore[misc]
+                connection, Outcome.INACCESSIBLE, model_version, bucket, prefix, "", after, page_size
+            )
+        ):
+            after = (page[-1].scan_number, page[-1].image_id)
+            yield [_listed_object(row) for row in page if row.error_code == code]
+
     def top_images(self, model_version: int, count: int = 10, bucket: str | None = None) -> list[RankedImage]:
         """The highest-scored images of a model version, best first; those of one bucket only from the best _RANKED.
 

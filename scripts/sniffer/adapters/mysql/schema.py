@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BINARY,
+    CHAR,
     JSON,
     VARBINARY,
     BigInteger,
@@ -20,7 +21,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0012"
+SCHEMA_VERSION = "0013"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
@@ -201,6 +202,22 @@ shards = Table(
     info={
         "doc": "Into which ranges of keys a scan was cut: they tile all keys. The row of the whole in `scans` is "
         "`running` until all of them are complete and certified together."
+    },
+)
+
+estimates = Table(
+    "estimates",
+    metadata,
+    Column("scan_number", BigInteger, primary_key=True, autoincrement=False, doc="the whole scan, as in `scans`"),
+    Column("digest", CHAR(64), doc="SHA-256 of the plan with the estimate, which is what is approved"),
+    Column("estimate", JSON, doc="the counts and the estimated figures as JSON"),
+    Column("estimated_at", DATETIME(fsp=6), doc="UTC"),
+    Column("approved_by", String(200), doc="who approved it; empty: nobody had to, or nobody has yet"),
+    Column("approval_reason", String(2000), doc="why"),
+    Column("approved_at", DATETIME(fsp=6), doc="UTC; empty: it waits for an approval"),
+    info={
+        "doc": "What the scan of a whole bucket is estimated to take and to cost, by `sniffer estimate`. With a share "
+        "of growth in it, the shards of that scan are refused until it is approved, and when the bucket has grown more."
     },
 )
 

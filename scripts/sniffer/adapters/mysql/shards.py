@@ -40,10 +40,10 @@ class ShardRepository:
             number = connection.execute(
                 select(scans.c.number).where(scans.c.scan_id == request.scan_id).with_for_update()
             ).scalar_one()
-            known = _stored(connection, request.scan_id)
+            known = stored_shards(connection, request.scan_id)
             if known is None:
                 _insert(connection, number, request.scan_id, ranges)
-                known = _stored(connection, request.scan_id)
+                known = stored_shards(connection, request.scan_id)
             if known is None:
                 raise ContractError(f"scan {request.scan_id} has no shards: a plan has at least one")
             return known
@@ -52,7 +52,7 @@ class ShardRepository:
 
     def find(self, scan_id: str) -> ShardedScan | None:
         """The stored shards of that scan; None when it has none."""
-        return self._transact(lambda connection: _stored(connection, scan_id))
+        return self._transact(lambda connection: stored_shards(connection, scan_id))
 
     def certify(self, scan_id: str, add_up: AddUp) -> Certificate:
         """Add up the certificates of all parts, and store the sum as that of the whole.
@@ -81,7 +81,7 @@ def _complete_and_locked(connection: Connection, scan_id: str) -> ShardedScan:
     """
     locked: set[str] = set()
     while True:
-        known = _stored(connection, scan_id)
+        known = stored_shards(connection, scan_id)
         if known is None:
             raise ContractError(f"scan {scan_id} has no shards in MySQL: plan them with `sniffer plan`")
         if open_parts := [part for part in known.parts if not part.is_complete]:
@@ -123,7 +123,8 @@ def _insert(connection: Connection, number: int, scan_id: str, ranges: Sequence[
     connection.execute(insert(shards).values(rows))
 
 
-def _stored(connection: Connection, scan_id: str) -> ShardedScan | None:
+def stored_shards(connection: Connection, scan_id: str) -> ShardedScan | None:
+    """The stored shards of that scan, within a transaction of somebody's; None when it has none."""
     whole = select(scans.c.number, scans.c.request, scans.c.model_version).where(scans.c.scan_id == scan_id)
     known = connection.execute(whole).first()
     if known is None:

@@ -1,0 +1,79 @@
+"""How far a bucket may have grown past what a person approved, before and while its shards are listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sniffer.core.errors import SettingsError
+from sniffer.core.estimate_records import BackfillEstimate, StoredEstimate
+from sniffer.core.records import ListedObject
+from sniffer.core.shard_records import ShardedScan, ShardPart
+from sniffer.scan.listing import ListingTally
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthRoom:
+    """So many objects one part of a shard may list; with more, the whole would pass what was approved."""
+
+    scan_id: str
+    objects: int
+    estimate: BackfillEstimate
+
+    def check(self, listed: int) -> None:
+        """SettingsError when the part has listed more."""
+        if listed > self.objects:
+            raise SettingsError(grown(self.estimate))
+
+    def kept(self, pages: Iterator[list[ListedObject]], tally: ListingTally) -> Iterator[list[ListedObject]]:
+        """The pages, as long as what they were listed from fits in; nothing of the first page beyond is given."""
+        for page in pages:
+            self.check(tally.listed)
+            yield page
+
+
+def growth_room(whole: ShardedScan, stored: StoredEstimate | None, part: ShardPart) -> GrowthRoom | None:
+    """What that part may list, when the others have no more than they were estimated to, or have listed.
+
+    None for a plan that nobody has to approve. SettingsError before it is approved, or when nothing may be listed.
+    """
+    if stored is None or stored.estimate.most_listed is None:
+        return None
+    refuse_unapproved(stored)
+    counted: dict[int, int] = {}
+    for each in whole.parts:
+        if each.scan_id != part.scan_id:
+            counted[each.shard] = counted.get(each.shard, 0) + each.listed
+    taken = counted.pop(part.shard, 0) + sum(
+        max(planned, counted.get(shard, 0))
+        for shard, planned in _planned(stored.estimate).items()
+        if shard != part.shard
+    )
+    room = GrowthRoom(whole.request.scan_id, stored.estimate.most_listed - taken, stored.estimate)
+    room.check(0)
+    return room
+
+
+def refuse_unapproved(stored: StoredEstimate) -> None:
+    """SettingsError unless somebody has approved that estimate."""
+    if stored.approved_at is None:
+        estimate = stored.estimate
+        raise SettingsError(
+            f"nobody has approved the plan of scan {estimate.scan_id} yet: in Airflow answer under Required Actions (a "
+            f"task that is marked as successful is no approval), or `sniffer approve {estimate.scan_id} --digest "
+            f"{estimate.digest} --by NAME --reason TEXT`"
+        )
+
+
+def grown(estimate: BackfillEstimate) -> str:
+    """What to say when the bucket has grown too far."""
+    growth = estimate.growth or 0.0
+    return (
+        f"s3://{estimate.bucket}/{estimate.prefix} has grown by more than {growth:.1%} past the {estimate.listed:,} "
+        "objects that were approved: estimate it again and have that approved (in Airflow clear `estimate`, with "
+        "everything after it); what has a result costs a look-up only"
+    )
+
+
+def _planned(estimate: BackfillEstimate) -> Mapping[int, int]:
+    return {one.shard: one.objects for one in estimate.shards}

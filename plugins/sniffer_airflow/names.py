@@ -32,15 +32,20 @@ SOURCES_VARIABLE = "sniffer_sources"
 TRAINING_DIR_VARIABLE = "sniffer_training_dir"
 MODEL_BASE_VARIABLE = "sniffer_model_base"
 RETRAINING_VARIABLE = "sniffer_retraining"
+RATES_VARIABLE = "sniffer_rates"
 
 RETRAIN_DAG, EXPORT_DAG, ROLLOUT_DAG, SCAN_DAG = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
 WATCH_DAG, SUMMARY_DAG = "watch_labels", "scan_summary"
+BACKFILL_DAG = "backfill_bucket"
 
 APPROVAL_LIMIT = timedelta(hours=12)
 """How long `rollout_serving` waits for an approval."""
 
 HOLD_LIMIT = timedelta(days=3)
 """How long a run of a scan's DAG waits for a decision about what is held. After it the scan stays held."""
+
+COST_APPROVAL_LIMIT = timedelta(days=7)
+"""How long `backfill_bucket` waits for an approval."""
 
 SCANNED_IMAGES = Asset(name="scanned_images")
 """A scan whose certificate holds; an event's `extra` carries the scan's id, what was asked, and its counts."""

@@ -69,6 +69,7 @@ def test_the_fields_that_matter_are_seen_without_opening_a_section(bag: DagBag) 
         if dag.params
     }
     assert {"bucket", "prefix", "since", "until", "dry_run"} <= shown["scan_bucket"]
+    assert {"bucket", "prefix", "most_cost", "growth", "night_from"} <= shown["backfill_bucket"]
     assert {"source", "capacity", "target_precision"} <= shown["retrain_model"]
     assert {"action", "version", "approval"} <= shown["rollout_serving"]
     assert all(shown.values())
@@ -109,6 +110,10 @@ def test_no_edge_of_a_graph_is_there_for_data_alone(bag: DagBag) -> None:
             itertools.product(("scan", "scan_backfill"), ("decide_held",)),
         )
     )
+    assert edges["backfill_bucket"] == {
+        *itertools.pairwise(("plan", "cut", "estimate", "approve", "shards", "scan", "certify")),
+        ("scan", "decide_held"),
+    }
     for dag_id in ("watch_labels", "retrain_model", "export_model"):
         assert len(edges[dag_id]) == len(bag.dags[dag_id].tasks) - 1, dag_id
     steps = ["choose", "tidy_up", "preflight", "load", "verify", "review", "approve", "promote"]

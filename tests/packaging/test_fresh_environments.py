@@ -44,7 +44,10 @@ assert not get_import_errors(), get_import_errors()
 assert [each["name"] for each in get_plugin_info()].count("sniffer") == 1
 print(sorted(bag.dags))
 """
-ALL_DAGS = "['export_model', 'retrain_model', 'rollout_serving', 'scan_bucket', 'scan_summary', 'watch_labels']"
+ALL_DAGS = (
+    "['backfill_bucket', 'export_model', 'retrain_model', 'rollout_serving', 'scan_bucket', 'scan_summary', "
+    "'watch_labels']"
+)
 
 
 def check_programs(environment: Environment, extra: str) -> None:

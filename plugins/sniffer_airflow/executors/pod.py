@@ -27,6 +27,7 @@ from sniffer.core.text import one_line
 from sniffer.core.variables import DATABASE_URL
 from sniffer_airflow.executors.failures import failure
 from sniffer_airflow.executors.handed_on import handed_on
+from sniffer_airflow.executors.hours import wait_for_hours
 from sniffer_airflow.executors.log_position import LogPosition
 from sniffer_airflow.executors.lost_pods import LostPods, PodLost, why_pending
 from sniffer_airflow.executors.orphans import Owner, remove_orphans
@@ -109,7 +110,7 @@ class PodProgramOperator(KubernetesPodOperator):
     and whoever starts a pod deletes those of tasks that are over.
     """
 
-    template_fields: Sequence[str] = (*KubernetesPodOperator.template_fields, "more_arguments", "at_a_time")
+    template_fields: Sequence[str] = (*KubernetesPodOperator.template_fields, "more_arguments", "at_a_time", "hours")
 
     def __init__(
         self,
@@ -121,6 +122,7 @@ class PodProgramOperator(KubernetesPodOperator):
         words: Sequence[str] = (),
         title: str = "",
         at_a_time: str = "",
+        hours: str = "",
         leave_out: Collection[str] = (),
         only: str = "",
         again_if: str = "",
@@ -147,6 +149,7 @@ class PodProgramOperator(KubernetesPodOperator):
         self.words = tuple(words)
         self.title = title
         self.at_a_time = at_a_time
+        self.hours = hours
         self.leave_out = tuple(leave_out)
         self.only = only
         self.again_if = again_if
@@ -182,7 +185,9 @@ class PodProgramOperator(KubernetesPodOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the pod to its end; see the class."""
+        until = wait_for_hours(self.hours, self.log)
         wait_for_turn(context, self.at_a_time, self.log)
+        self.words = (*self.words, *until)
         try:
             result = super().execute(context)
         except Exception as error:

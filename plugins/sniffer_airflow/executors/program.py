@@ -24,6 +24,7 @@ from sniffer.core.temporary import temporary_folder
 from sniffer_airflow.executors.connections import Connections, fetch, program_environ
 from sniffer_airflow.executors.failures import failure
 from sniffer_airflow.executors.handed_on import handed_on
+from sniffer_airflow.executors.hours import wait_for_hours
 from sniffer_airflow.executors.process import ProgramProcess
 from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
 from sniffer_airflow.executors.turns import wait_for_turn
@@ -63,13 +64,14 @@ class ProgramOperator(BaseOperator):
     place of what the worker and the Connections say. It is no secret: the DAG has it.
 
     Of a mapped task, `title` names the instance, `words` are its own arguments, which are no template whatever they
-    look like, `more_arguments` are those of all of them, and at most `at_a_time` of one run work at the same time.
+    look like, `more_arguments` are those of all of them, and at most `at_a_time` of one run work at the same time, only
+    within the `hours` of the day, such as `22:00-06:00 UTC`: the program is told when these end.
 
     `progress_flag` names the flag by which the program takes the file to write its progress to, which is shown as
     *Task State Store* > `progress`.
     """
 
-    template_fields: Sequence[str] = ("arguments", "more_arguments", "at_a_time")
+    template_fields: Sequence[str] = ("arguments", "more_arguments", "at_a_time", "hours")
     template_fields_renderers: ClassVar[dict[str, str]] = {"arguments": "json", "more_arguments": "json"}
     ui_color = "#e8f0ea"
 
@@ -88,6 +90,7 @@ class ProgramOperator(BaseOperator):
         words: Sequence[str] = (),
         title: str = "",
         at_a_time: str = "",
+        hours: str = "",
         leave_out: Collection[str] = (),
         only: str = "",
         again_if: str = "",
@@ -100,6 +103,7 @@ class ProgramOperator(BaseOperator):
         self.words = tuple(words)
         self.title = title
         self.at_a_time = at_a_time
+        self.hours = hours
         self.needs = {"aws": aws, "mysql": mysql, "serving": serving}
         self.aws_connection = aws_connection
         self.environ = dict(environ or {})
@@ -109,9 +113,11 @@ class ProgramOperator(BaseOperator):
         self.again_if = again_if
         self._program: ProgramProcess | None = None
         self._stop_asked = False
+        self._until: list[str] = []
 
     def execute(self, context: Context) -> Any:
         """Run the program; see the class."""
+        self._until = wait_for_hours(self.hours, self.log)
         wait_for_turn(context, self.at_a_time, self.log)
         connections = self._connections()
         environ = program_environ(os.environ, connections) | self.environ | LOG_ENVIRON
@@ -143,7 +149,7 @@ class ProgramOperator(BaseOperator):
 
     def _command(self, result: Path, progress: Path) -> list[str]:
         # -P: what lies in the worker's current folder must not shadow our packages.
-        words = [*words_of(self.arguments), *words_of(self.more_arguments), *self.words]
+        words = [*words_of(self.arguments), *words_of(self.more_arguments), *self.words, *self._until]
         command = [sys.executable, "-P", "-m", self.module, *words, f"{RESULT_FLAG}={result}"]
         if self.progress_flag:
             command.append(f"{self.progress_flag}={progress}")

@@ -63,6 +63,11 @@ def count_field(title: str, help_md: str, *, least: int = 1, most: int = MOST, s
     return _field(None, "integer", title, help_md, section, {"minimum": least, "maximum": most})
 
 
+def amount_field(title: str, help_md: str, *, section: str | None = None) -> Param:
+    """A number, 0 or above; may be left empty."""
+    return _field(None, "number", title, help_md, section, {"minimum": 0, "maximum": MOST})
+
+
 def share_field(
     title: str, help_md: str, *, may_be_one: bool, may_be_zero: bool = False, section: str | None = None
 ) -> Param:

@@ -51,6 +51,10 @@ class Values:
         value = self._values.get(name)
         return value if isinstance(value, int | float) else None
 
+    def amount(self, name: str) -> float | None:
+        """A number of something."""
+        return self.share(name)
+
     def switch(self, name: str) -> bool:
         """Yes or no; no when it was left empty."""
         return bool(self.setting(name))

@@ -1,0 +1,1 @@
+"""The DAG `backfill_bucket`: a whole historical bucket as one run."""

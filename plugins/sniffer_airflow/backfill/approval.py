@@ -1,0 +1,121 @@
+"""The approval of `backfill_bucket`: a question under Required Actions where the estimate is above the form's limits.
+
+The answer is kept in MySQL, in the table `estimates`, with the name that Airflow authenticated. Each shard's program
+asks there: whoever marks this task as successful has approved nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Context, Param
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from sniffer.core.estimate_records import Approving, BackfillEstimate
+from sniffer.core.model_records import NAME_CHARS, REASON_CHARS
+from sniffer.core.settings import database_settings
+from sniffer.core.text import one_line
+from sniffer_airflow.backfill.plan import PlannedBackfill
+from sniffer_airflow.backfill.question import question, reasons_to_ask
+from sniffer_airflow.executors.connections import fetch, program_environ
+from sniffer_airflow.executors.errors import errors_by_reaction
+from sniffer_airflow.executors.results import result_of
+from sniffer_airflow.forms.fields import Json
+from sniffer_airflow.four_eyes import asks_for_four_eyes
+from sniffer_airflow.names import COST_APPROVAL_LIMIT
+
+if TYPE_CHECKING:
+    from sniffer.core.estimate_records import StoredEstimate
+
+APPROVE_TASK = "approve"
+_REASON = "reason"
+_WITHIN_LIMITS = "within the limits of the form"
+_ASKED_AGAIN = 20
+"""How often an answer that does not count may be given."""
+_AGAIN = timedelta(seconds=5)
+_ROLE = "decide"
+
+
+def approval_operator() -> ApprovalOperator:
+    """The approval, with the figures of `estimate`."""
+    return BackfillApproval(
+        task_id=APPROVE_TASK,
+        subject="Scan all of {{ ti.xcom_pull(task_ids='plan')['bucket'] }}?",
+        defaults=ApprovalOperator.REJECT,
+        params={
+            _REASON: Param(
+                None,
+                type=["null", "string"],
+                title="Reason",
+                description_md="Recorded with your name in the table *estimates*.",
+                allOf=[{"maxLength": REASON_CHARS}],
+            )
+        },
+        response_timeout=COST_APPROVAL_LIMIT,
+        fail_on_reject=True,
+        retries=_ASKED_AGAIN,
+        retry_delay=_AGAIN,
+        retry_exponential_backoff=0,
+    )
+
+
+class BackfillApproval(ApprovalOperator):
+    """Waits for a person without holding a worker, if one must approve the estimate.
+
+    Where four eyes are asked for, an approval by whoever started the run does not count: that try fails and says so,
+    and the next one asks again. A rejection, or no answer, fails the task for good.
+    """
+
+    def execute(self, context: Context) -> Any:
+        """Ask, or record at once that nobody has to be asked."""
+        estimate = result_of(context["ti"], "estimate", BackfillEstimate)
+        planned = result_of(context["ti"], "plan", PlannedBackfill)
+        if reasons := reasons_to_ask(estimate, planned.limits):
+            self.log.info("a person is asked: %s", "; ".join(reasons))
+            self.body = question(estimate, reasons, _cannot_approve(context))
+            return super().execute(context)
+        with errors_by_reaction():
+            _record(Approving(estimate.scan_id, estimate.digest, "", _WITHIN_LIMITS))
+        self.log.info("no approval is asked for: the estimate is %s", _WITHIN_LIMITS)
+        return _document(estimate, None, _WITHIN_LIMITS)
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Record an approval that counts."""
+        chosen, user = event.get("chosen_options"), event.get("responded_by_user")
+        name = None if user is None else one_line(str(user["name"]), NAME_CHARS)
+        reason = one_line((event.get("params_input") or {}).get(_REASON) or "", REASON_CHARS)
+        if chosen != [self.APPROVE] or name is None:
+            ending = f"rejected by {name}{f': {reason}' if reason else ''}" if name else "not answered in time"
+            raise AirflowFailException(f"{ending}. Nothing was scanned")
+        if name == _cannot_approve(context):
+            raise AirflowException(
+                f"{name} has started this run, and cannot approve what it costs: somebody else has to. The question is "
+                "asked again"
+            )
+        estimate = result_of(context["ti"], "estimate", BackfillEstimate)
+        with errors_by_reaction():
+            super().execute_complete(context, event)
+            stored = _record(Approving(estimate.scan_id, estimate.digest, name, reason))
+        self.log.info("approved by %s: %s", name, reason or "no reason given")
+        return _document(estimate, stored.approved_by, reason)
+
+
+def _document(estimate: BackfillEstimate, by: str | None, reason: str) -> dict[str, Json]:
+    return {"scan_id": estimate.scan_id, "digest": estimate.digest, "approved_by": by, "approval_reason": reason}
+
+
+def _cannot_approve(context: Context) -> str | None:
+    """Whoever started the run, where four eyes are asked for."""
+    with errors_by_reaction():
+        return context["dag_run"].triggering_user_name if asks_for_four_eyes() else None
+
+
+def _record(approving: Approving) -> StoredEstimate:
+    from sniffer.adapters.mysql.database import Database  # SQLAlchemy: 0.5 s that parsing a DAG file must not pay
+
+    environ = program_environ(os.environ, fetch(module=_ROLE, aws=False, serving=False))
+    with Database(database_settings(environ)) as database:
+        return database.estimates.approve(approving)

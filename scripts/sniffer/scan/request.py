@@ -99,7 +99,7 @@ def add_shard_flags(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--shard", type=positive, metavar="N", help="which of its shards: what is left of it is scanned")
     which.add_argument(
         "--end-at",
-        type=_moment,
+        type=moment,
         metavar="TIME",
         help="hand out no image after that time (ISO 8601, UTC): the rest is a further part of the shard",
     )

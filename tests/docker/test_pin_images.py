@@ -19,7 +19,7 @@ from support.imports import CHECKOUT
 from support.load_script import load_script
 from support.manifests import render_folder
 
-from sniffer_airflow.executors.pod import TEMPLATES_VARIABLE, pod_template
+from sniffer_airflow.executors.templates import TEMPLATES_VARIABLE, pod_template
 
 SCRIPT = CHECKOUT / "docker" / "pin_images.py"
 

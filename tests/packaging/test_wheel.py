@@ -72,9 +72,9 @@ def test_airflow_finds_the_plugin_by_its_entry_point(unpacked: Path) -> None:
 
 
 POD_TEMPLATES = """
-from sniffer_airflow.executors import pod
-print("FOLDER", pod.manifests())
-print("IMAGE", pod.pod_template("sniffer_model")["spec"]["containers"][0]["image"])
+from sniffer_airflow.executors import templates
+print("FOLDER", templates.manifests())
+print("IMAGE", templates.pod_template("sniffer_model")["spec"]["containers"][0]["image"])
 """
 
 

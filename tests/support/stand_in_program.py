@@ -20,5 +20,6 @@ def run(name: str, result_flag: str) -> int:
     if name not in results:
         print(f"{name}: there is nothing to read", file=sys.stderr)
         return 2
-    flags.result.write_text(json.dumps({"argv": others, **results[name]}))
+    made_for = os.environ.get("SNIFFER_RESULT_OF")
+    flags.result.write_text(json.dumps({"argv": others, "result_of": made_for, **results[name]}))
     return 0

@@ -1,4 +1,4 @@
-"""Tells from what Kubernetes says of a pod that its node is lost, or why it does not start. Over the client's objects.
+"""Tells from what Kubernetes says of a pod that it or its node is lost, or why it does not start.
 
 A lost node's pod is shown for ever as it was last seen: nobody is left to say that it has ended.
 """
@@ -15,11 +15,24 @@ LOST_AFTER_S = 120.0
 """Beyond its grace: a kubelet that lives has ended a deleted pod by then. And for a pod in the phase Unknown."""
 
 _GRACE_S = 30.0
+_DISRUPTED = "DisruptionTarget"
+_TAKEN_AWAY = frozenset({"Evicted", "Preempting", "Terminated", "NodeShutdown", "NodeLost", "Shutdown"})
+"""Reasons of a pod's status that tell of its node, in the releases that know no such condition."""
 _UNKNOWN, _NODE_LOST, _PENDING = "Unknown", "NodeLost", "Pending"
 
 
 class PodLost(AirflowException):
     """Nothing more will be heard of the pod. A retry starts another one."""
+
+
+class PodGone(PodLost):
+    """The pod is not there any more, though its task has not deleted it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"pod {name} is gone: its node was taken away, as a spot node is, or somebody has deleted it. What it has "
+            "stored counts; another one does what is left"
+        )
 
 
 class LostPods:
@@ -50,6 +63,22 @@ class LostPods:
                 f"another pod; see `kubectl describe pod {pod.metadata.name}`, and when the node is gone for good, "
                 "delete it, so that its pods go too"
             )
+
+
+def why_taken_away(pod: Any) -> str | None:
+    """Why Kubernetes, and not its task, has ended the pod; None when it has not.
+
+    By the condition that evictions, pre-emptions and lost nodes leave, or since it is being deleted.
+    """
+    status, name = pod.status, pod.metadata.name
+    for condition in (status and status.conditions) or ():
+        if condition.type == _DISRUPTED and condition.status == "True":
+            return f"pod {name} was taken away: {condition.reason}: {condition.message or 'no further word'}"
+    if status is not None and status.reason in _TAKEN_AWAY:
+        return f"pod {name} was taken away: {status.reason}: {status.message or 'no further word'}"
+    if pod.metadata.deletion_timestamp is not None:
+        return f"pod {name} was deleted while it ran"
+    return None
 
 
 def why_pending(pod: Any) -> str | None:

@@ -25,14 +25,14 @@ from sniffer_airflow.executors.connections import Connections, fetch, program_en
 from sniffer_airflow.executors.failures import failure
 from sniffer_airflow.executors.handed_on import handed_on
 from sniffer_airflow.executors.hours import wait_for_hours
+from sniffer_airflow.executors.owner import Owner
 from sniffer_airflow.executors.process import ProgramProcess
 from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
+from sniffer_airflow.executors.proof import RESULT_FLAG, mark_of, proved, refuse_unproved
 from sniffer_airflow.executors.turns import wait_for_turn
 
 NOT_PLANNED = "not planned"
 """Stands, as a text, in the place of the words of a command line that the run's plan does not have."""
-RESULT_FLAG = "--result"
-"""By which each of our programs takes the file to write its result to."""
 
 _LOOK_S = 0.5
 _PROGRESS_S = 5.0
@@ -117,10 +117,12 @@ class ProgramOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the program; see the class."""
+        refuse_unproved(context, self)
         self._until = wait_for_hours(self.hours, self.log)
         wait_for_turn(context, self.at_a_time, self.log)
+        owner = Owner.of(context)
         connections = self._connections()
-        environ = program_environ(os.environ, connections) | self.environ | LOG_ENVIRON
+        environ = program_environ(os.environ, connections) | self.environ | LOG_ENVIRON | mark_of(owner)
         secrets = KnownSecrets(environ)
         for secret in secrets.forms():
             mask_secret(secret)
@@ -133,7 +135,8 @@ class ProgramOperator(BaseOperator):
             status = self._run(command, environ, shown, written)
             if status:
                 raise self._failure(status, written.reason())
-            return self._result(result)
+            found = proved(_read_json(result), owner, self.module)
+            return handed_on(found, self.log, leave_out=self.leave_out, only=self.only, again_if=self.again_if)
 
     def on_kill(self) -> None:
         """Called in a signal handler while execute() is anywhere: only tells the program to stop."""
@@ -181,12 +184,6 @@ class ProgramOperator(BaseOperator):
         if self._stop_asked:
             return AirflowException(f"{self.module} was stopped by Airflow")
         return failure(self.module, status, reason, self.log)
-
-    def _result(self, path: Path) -> Any:
-        result = _read_json(path)
-        if result is None:
-            raise AirflowFailException(f"{self.module} succeeded but wrote no JSON object to its {RESULT_FLAG} file")
-        return handed_on(result, self.log, leave_out=self.leave_out, only=self.only, again_if=self.again_if)
 
 
 def _flush(readers: Iterable[LineReader], written: ProgramLog) -> None:

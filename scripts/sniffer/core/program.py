@@ -25,6 +25,10 @@ from sniffer.core.parser import WIDTH, Parser
 from sniffer.core.redaction import KNOWN
 from sniffer.core.settings import SETTINGS
 from sniffer.core.streams import flush, mend_streams, show, speak_utf8
+from sniffer.core.variables import RESULT_OF
+
+RESULT_MARK = "result_of"
+"""Under which a result names the task of Airflow's that it was made for."""
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +157,15 @@ class Program:
 
 
 def _hand_on(path: Path, record: object) -> None:
-    """Write what the program found, which is also printed: that it cannot be written undoes nothing of it."""
+    """Write what the program found, which is also printed: that it cannot be written undoes nothing of it.
+
+    Where a task of Airflow's waits for it, marked with that task, which takes no other's.
+    """
+    values, made_for = json_values(record), RESULT_OF.read(os.environ)
+    if made_for and isinstance(values, dict):
+        values |= {RESULT_MARK: made_for}
     try:
-        write_json(path, record)
+        write_json(path, values)
     except SettingsError as error:
         log.warning("--result: %s", error)
 

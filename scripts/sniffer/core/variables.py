@@ -357,12 +357,20 @@ APPROVE_AUTOMATIC: Setting[bool] = Setting(
     "of Airflow's processes: a rollout that an export started waits for an approval too (yes or no)",
     _yes_or_no,
 )
+RESULT_OF = _text(
+    _AIRFLOW,
+    "SNIFFER_RESULT_OF",
+    "set by Airflow's tasks for their programs: the task that a result is made for, which goes into it as `result_of`",
+)
 RUN_IN = _text(_AIRFLOW, "SNIFFER_RUN_IN", "of Airflow's processes: where programs run, processes or pods", "processes")
 SOURCES_FILE = _text(
     _AIRFLOW,
     "SNIFFER_SOURCES_FILE",
     "of Airflow's processes: table of the buckets that are scanned each night, YAML or JSON",
     example="/etc/sniffer/sources.yaml",
+)
+SCAN_SPOT = _text(
+    _AIRFLOW, "SNIFFER_SCAN_SPOT", "of Airflow's processes: 1 lets pods of scans run on spot nodes, and prefers those"
 )
 TRAINER_GPU = _text(_AIRFLOW, "SNIFFER_TRAINER_GPU", "of Airflow's processes: 1 lets training pods ask for a GPU")
 

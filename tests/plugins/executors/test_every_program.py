@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from support.task_context import task_context
 
 from sniffer_airflow.executors.program import ProgramOperator
 from sniffer_rollout.__main__ import STEPS
@@ -44,7 +45,7 @@ def test_a_wrong_flag_is_an_error_of_the_log_and_the_exception(
         task_id="program", module=module, arguments=[*first, "--wrong"], aws=False, mysql=False, serving=False
     )
     with pytest.raises(AirflowFailException, match=r"^there is no flag --wrong.* \(see sniffer .* --help\)$") as raised:
-        operator.execute({"task_state_store": NoStore()})  # type: ignore[typeddict-item]
+        operator.execute(task_context(store=NoStore()))
     [text] = [text for level, text in records if level == logging.ERROR]
     assert text.endswith(f": {raised.value}")
 
@@ -58,4 +59,4 @@ def test_a_step_of_a_rollout_without_settings_says_which(step: str, monkeypatch:
         task_id=step, module="sniffer_rollout", arguments=[step, *version], aws=False, mysql=False, serving=False
     )
     with pytest.raises(AirflowFailException, match=r"^SNIFFER_\w+ is not set; it looks like"):
-        operator.execute({"task_state_store": NoStore()})  # type: ignore[typeddict-item]
+        operator.execute(task_context(store=NoStore()))

@@ -9,13 +9,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException
 from kubernetes import client
 from support.http_server import HttpAnswer, HttpRequest, HttpServer
+from support.task_context import TaskInstance, task_context
 from support.task_log import TaskLog
 
 from sniffer_airflow.executors.lost_pods import LOST_AFTER_S, LostPods, PodLost, why_pending
 from sniffer_airflow.executors.pod import PodProgramOperator
+from sniffer_airflow.executors.turns import LOST_AT_MOST, start_another
 
 RUNNING = {"name": "base", "image": "i", "imageID": "i", "ready": True, "restartCount": 0, "state": {"running": {}}}
 NO_VOLUME = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."
@@ -141,21 +143,34 @@ def operator(server: PodServer, monkeypatch: pytest.MonkeyPatch) -> PodProgramOp
     return found
 
 
-class Instance:
-    """What Airflow's operator asks of a task instance."""
-
-    def xcom_push(self, **_: object) -> None:
-        """Nobody reads it."""
-
-
-def test_a_lost_pod_ends_the_task_with_its_name_and_is_not_taken_up_again(
+def test_a_lost_pod_starts_the_task_again_without_a_retry_and_is_not_taken_up_again(
     server: PodServer, operator: PodProgramOperator
 ) -> None:
     server.status |= {"reason": "NodeLost", "message": "Node n2 is unresponsive"}
-    with pytest.raises(AirflowException, match="^pod scan-1 on the node n2 is lost: Node n2 is unresponsive") as raised:
-        operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
-    assert raised.value.__suppress_context__
+    with pytest.raises(AirflowRescheduleException):
+        operator.execute(task_context())
+    log = operator.log
+    assert isinstance(log, TaskLog)
+    assert [text for level, text in log.records if "started again" in text] == [
+        "pod scan-1 on the node n2 is lost: Node n2 is unresponsive. A retry starts another pod; see `kubectl describe "
+        "pod scan-1`, and when the node is gone for good, delete it, so that its pods go too: this task is started "
+        f"again (1 of {LOST_AT_MOST}), which is no retry"
+    ]
     assert server.labels["already_checked"] == "True" and server.deleted
+
+
+def test_too_many_lost_pods_of_one_try_are_its_failure_with_the_reason(
+    server: PodServer, operator: PodProgramOperator
+) -> None:
+    server.status |= {"reason": "NodeLost", "message": "Node n2 is unresponsive"}
+    context = task_context(TaskInstance(try_number=2))
+    context["task_state_store"].set("lost_pods", {"try": 2, "count": LOST_AT_MOST})
+    with pytest.raises(AirflowException, match="^pod scan-1 on the node n2 is lost: Node n2 is unresponsive") as raised:
+        operator.execute(context)
+    assert raised.value.__suppress_context__
+    # Those of an earlier try do not count.
+    with pytest.raises(AirflowRescheduleException):
+        start_another(task_context(TaskInstance(try_number=3), context["task_state_store"]), "it is lost", TaskLog())
 
 
 @pytest.mark.parametrize(
@@ -181,14 +196,14 @@ def test_a_pod_that_never_starts_says_what_it_waits_for(
 ) -> None:
     server.status = {"phase": "Pending", **status}
     with pytest.raises(AirflowException, match=f"Pod took too long to .* It waits for this: .*{why}"):
-        operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
+        operator.execute(task_context())
 
 
 def test_events_that_are_too_old_to_be_told_end_nothing(server: PodServer, operator: PodProgramOperator) -> None:
     server.events_are_gone = True
     server.status = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "full"}]}
     with pytest.raises(AirflowException, match="Pod took too long to .* It waits for this: full"):
-        operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
+        operator.execute(task_context())
 
 
 def test_of_a_pod_that_has_started_there_is_nothing_to_say(server: PodServer) -> None:

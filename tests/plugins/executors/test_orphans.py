@@ -14,7 +14,8 @@ from kubernetes import client
 from support.http_server import HttpAnswer, HttpRequest, HttpServer
 from support.task_log import TaskLog
 
-from sniffer_airflow.executors.orphans import Owner, remove_orphans
+from sniffer_airflow.executors.orphans import remove_orphans
+from sniffer_airflow.executors.owner import Owner
 
 RUNS = {"night": "running", "marked": "failed", "cleared": "queued"}
 TASKS = {("night", "scan"): "running", ("night", "lost"): "failed", ("night", "again"): "up_for_retry"}
@@ -118,7 +119,8 @@ def test_a_failure_is_a_line_in_the_log(pods: Pods) -> None:
 
 DAG_FILE = """
 from airflow.sdk import dag, task
-from sniffer_airflow.executors.orphans import Owner
+from sniffer_airflow.executors.orphans import is_over
+from sniffer_airflow.executors.owner import Owner
 
 @dag(schedule=None)
 def owners():
@@ -130,14 +132,14 @@ def owners():
     def each(number, ti=None, run_id=None):
         owner = Owner.of({"ti": ti, "run_id": run_id})
         assert owner == Owner("owners", run_id, "each", number)
-        assert not owner.is_over(ti)
+        assert not is_over(owner, ti)
 
     @task
     def ask(run_id=None, ti=None):
         assert Owner.of({"ti": ti, "run_id": run_id}) == Owner("owners", run_id, "ask")
         asked = [("before", run_id), ("ask", run_id), ("ask", "unknown"), ("ask", "earlier")]
-        mapped = [Owner("owners", run_id, "each", number).is_over(ti) for number in range(3)]
-        return [Owner("owners", run, name).is_over(ti) for name, run in asked] + mapped
+        mapped = [is_over(Owner("owners", run_id, "each", number), ti) for number in range(3)]
+        return [is_over(Owner("owners", run, name), ti) for name, run in asked] + mapped
 
     [before(), each.expand(number=[0, 1])] >> ask()
 

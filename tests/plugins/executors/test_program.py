@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError
 from airflow.sdk.execution_time.comms import ErrorResponse
+from support.task_context import task_context
 
 from sniffer_airflow.executors.program import ProgramOperator
 
@@ -56,7 +57,7 @@ def run(*arguments: str, database: StateStore | None = None, **kwargs: Any) -> A
     operator = ProgramOperator(
         task_id="program", module="pretend", arguments=list(arguments), progress_flag="--progress", **kwargs
     )
-    return operator.execute({"task_state_store": database or StateStore()})  # type: ignore[typeddict-item]
+    return operator.execute(task_context(store=database or StateStore()))
 
 
 @pytest.fixture
@@ -177,4 +178,4 @@ def test_a_stop_asked_before_the_start_still_stops() -> None:
     )
     operator.on_kill()
     with pytest.raises(AirflowException, match="was stopped by Airflow"):
-        operator.execute({"task_state_store": StateStore()})  # type: ignore[typeddict-item]
+        operator.execute(task_context(store=StateStore()))

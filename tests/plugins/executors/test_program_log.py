@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from support.task_context import task_context
 
 from sniffer_airflow.executors.program import ProgramOperator
 from sniffer_airflow.executors.program_log import LineReader, ProgramLog
@@ -58,7 +59,7 @@ def run(*ways: str, module: str = "talkative", flags: tuple[str, ...] = ()) -> A
         mysql=False,
         serving=False,
     )
-    return operator.execute({"task_state_store": NoStore()})  # type: ignore[typeddict-item]
+    return operator.execute(task_context(store=NoStore()))
 
 
 def failed(*ways: str, **kwargs: Any) -> AirflowException:

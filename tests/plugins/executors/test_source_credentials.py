@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from support.accounts import ROLE, two_accounts
+from support.task_context import task_context
 
 from sniffer_airflow.executors.choose import program
 from sniffer_airflow.scan.sources import parse_table
@@ -43,9 +43,9 @@ def test_another_account_s_bucket_is_listed_by_the_source_s_role_alone(
             )
             for each in (with_role, without)
         )
-        result = listed.execute({"task_state_store": Mock(), "ti": Mock()})
+        result = listed.execute(task_context())
         with pytest.raises(AirflowFailException, match="theirs"):
-            refused.execute({"task_state_store": Mock(), "ti": Mock()})
+            refused.execute(task_context())
     assert result["bucket"] == "theirs"
     said = "".join(capfd.readouterr())
     assert "Running " in said and not {text for text in (ROLE, "4711", SECRET_KEY) if text in said}  # no command line

@@ -19,6 +19,7 @@ from sniffer_airflow.executors.process import SUPERVISOR
 from sniffer_airflow.executors.supervisor import descendants
 
 PROGRAMS = Path(__file__).parent / "programs"
+TESTS = Path(__file__).parents[2]
 
 AIRFLOWS_PATIENCE_S = 5.0
 """From the supervisor's SIGTERM to its SIGKILL."""
@@ -60,7 +61,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Task]]
     tasks = {name: Task(folder, name) for name in ("stopped", "killed", "timed-out")}
     runner = subprocess.Popen(
         [sys.executable, str(PROGRAMS / "task_processes.py"), str(folder)],
-        env=os.environ | {"PYTHONPATH": str(PROGRAMS)},
+        env=os.environ | {"PYTHONPATH": f"{PROGRAMS}{os.pathsep}{TESTS}"},
         stdout=subprocess.DEVNULL,
     )
     for task in tasks.values():

@@ -47,6 +47,7 @@ def main() -> int:
 def _report() -> dict[str, object]:
     return {
         "holds": True,
+        "result_of": os.environ.get("SNIFFER_RESULT_OF"),
         "samples": [1, 2, 3],
         "argv": sys.argv[1:],
         "environ": dict(os.environ),

@@ -15,6 +15,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import TimeoutPosix
+from support.task_context import task_context
 
 from sniffer_airflow.executors.program import ProgramOperator
 
@@ -43,7 +44,7 @@ def run_task(arguments: list[str], output: Path) -> int:
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     try:
         with TimeoutPosix(600):  # type: ignore[no-untyped-call] # the test sends SIGALRM when it wants the time to be up
-            operator.execute({"task_state_store": NoStore()})  # type: ignore[typeddict-item]
+            operator.execute(task_context(store=NoStore()))
     except AirflowTaskTimeout:
         operator.on_kill()
         output.write_text("timed out")

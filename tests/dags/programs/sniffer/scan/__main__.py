@@ -36,6 +36,7 @@ def main() -> int:
     print(f"2026-11-05T00:00:00Z INFO scan [{flags['scan_id']}] listed 3 (0 unchanged), done 3", file=sys.stderr)
     flags.pop("progress").write_text(json.dumps({"listed": 3, "done": 3}))
     report = flags | {"database": os.environ["SNIFFER_DATABASE_URL"], "failure_samples": ["long"]}
+    report["result_of"] = os.environ.get("SNIFFER_RESULT_OF")
     report.pop("result")
     if shows := os.environ.get("STAND_IN_SHOWS"):
         report["shown"] = {name: os.environ.get(name) for name in shows.split(",")}

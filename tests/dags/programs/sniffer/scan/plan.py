@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 
@@ -18,7 +19,7 @@ def main() -> int:
             for shard in range(1, shards + 1)
         ]
     with open(flags["result"], "w") as file:
-        json.dump({"scans": scans, "shards": ["long"]}, file)
+        json.dump({"scans": scans, "shards": ["long"], "result_of": os.environ.get("SNIFFER_RESULT_OF")}, file)
     return 0
 
 

@@ -243,7 +243,7 @@ class PodCluster(HttpServer):
             path = pod.folder / "return.json"
             said = path.read_text() if path.exists() else "__airflow_xcom_result_empty__\n"
         else:
-            handler.rfile.read1(1 << 12)  # type: ignore[attr-defined]  # the command to end, which comes by stdin
+            handler.rfile.read1(1 << 12)  # the command to end, which comes by stdin
             pod.side_car_ended, said = True, "ended\n"
         for channel, text in ((_STDOUT, said), (_STATUS, json.dumps({"status": "Success"}))):
             handler.wfile.write(_frame(2, bytes([channel]) + text.encode()))

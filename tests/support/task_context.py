@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from airflow.sdk import Context
 
@@ -63,9 +63,10 @@ class TaskInstance:
 def task_context(ti: TaskInstance | None = None, store: Any = None) -> Context:
     """The context of that task."""
     ti = ti or TaskInstance()
-    return {  # type: ignore[return-value,typeddict-unknown-key]
+    context: Any = {
         "ti": ti,
         "run_id": ti.run_id,
         "dag": None,
         "task_state_store": TaskStateStore() if store is None else store,
     }
+    return cast(Context, context)

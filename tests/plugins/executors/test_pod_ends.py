@@ -124,7 +124,13 @@ def test_stopped_while_the_pod_is_being_created_leaves_none(cluster: PodCluster,
 
 def test_stopped_when_the_program_has_just_ended_is_no_failure_for_good(cluster: PodCluster, operator: Starts) -> None:
     task = operator()
-    cluster.away = lambda request: task.on_kill() or 0 if "/log?" in request.path else 0
+
+    def stop_at_the_log(request: HttpRequest) -> int:
+        if "/log?" in request.path:
+            task.on_kill()
+        return 0
+
+    cluster.away = stop_at_the_log
     with pytest.raises(AirflowException, match="was stopped by Airflow") as raised:
         task.execute(task_context())
     assert type(raised.value) is AirflowException
@@ -232,7 +238,8 @@ def test_a_pod_whose_creation_was_not_answered_is_found_not_doubled(cluster: Pod
 
 
 def test_an_api_server_that_is_away_for_a_while_costs_nothing(cluster: PodCluster, operator: Starts) -> None:
-    task, waits = operator(), []
+    task = operator()
+    waits: list[float] = []
     task.client.api_client._sleep = waits.append
     cluster.away = lambda _request: 503 if cluster.created and len(waits) < 20 else 0
     assert task.execute(task_context())["holds"] is True

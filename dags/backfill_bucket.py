@@ -71,6 +71,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import DAG, XComArg, chain
 
+from sniffer_airflow.alerts.callbacks import tell_of_failure
 from sniffer_airflow.backfill.approval import approval_operator
 from sniffer_airflow.backfill.form import backfill_params
 from sniffer_airflow.backfill.tasks import cut, estimate, plan, scan, shards
@@ -86,6 +87,7 @@ with DAG(
     max_active_runs=8,
     allowed_run_types=ALL_BUT_BACKFILL,
     default_args=TASK_DEFAULTS,
+    on_failure_callback=tell_of_failure,
     params=backfill_params(),
     description="Scan a whole historical bucket: estimate, approval, shards within the hours you choose. When you "
     "trigger it.",

@@ -41,6 +41,7 @@ from __future__ import annotations
 
 from airflow.sdk import dag
 
+from sniffer_airflow.alerts.callbacks import tell_of_failure
 from sniffer_airflow.names import BLESSED_MODEL, TASK_DEFAULTS
 from sniffer_airflow.training.fields import export_fields
 from sniffer_airflow.training.tasks import announce_savedmodel, plan_of_export, training_program
@@ -51,6 +52,7 @@ from sniffer_airflow.training.tasks import announce_savedmodel, plan_of_export, 
     catchup=False,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
+    on_failure_callback=tell_of_failure,
     params=export_fields(),
     description="Export, check and publish the model that has passed the gate. Runs when retrain_model has accepted "
     "one.",

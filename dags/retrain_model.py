@@ -54,6 +54,7 @@ from datetime import timedelta
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, chain, dag
 
+from sniffer_airflow.alerts.callbacks import tell_of_failure
 from sniffer_airflow.names import ALL_BUT_BACKFILL, LABELLED_IMAGES, TASK_DEFAULTS
 from sniffer_airflow.training.form import retrain_params
 from sniffer_airflow.training.tasks import bless, plan_of_training, training_program
@@ -68,6 +69,7 @@ from sniffer_airflow.training.tasks import bless, plan_of_training, training_pro
     allowed_run_types=ALL_BUT_BACKFILL,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
+    on_failure_callback=tell_of_failure,
     params=retrain_params(),
     description="Train a candidate model and accept it if it is better than the stable one. Every Monday at 04:00 "
     "UTC, and when enough new labels have arrived.",

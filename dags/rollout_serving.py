@@ -71,6 +71,7 @@ from datetime import timedelta
 
 from airflow.sdk import TaskGroup, chain, dag
 
+from sniffer_airflow.alerts.callbacks import tell_of_failure
 from sniffer_airflow.names import SAVEDMODEL, TASK_DEFAULTS
 from sniffer_airflow.rollout.approval import approval_operator
 from sniffer_airflow.rollout.form import rollout_params
@@ -83,6 +84,7 @@ from sniffer_airflow.rollout.tasks import announce, choose, plan, promote, resto
     max_active_runs=1,
     # Shorter pauses: until it is put back, a version that failed stays beside the stable one.
     default_args={**TASK_DEFAULTS, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": 3},
+    on_failure_callback=tell_of_failure,
     params=rollout_params(),
     description="Load a published model version beside the stable one, prove it, and make it stable; or roll back. "
     "Runs when export_model has published a version.",

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from airflow.sdk import dag
 
+from sniffer_airflow.alerts.callbacks import tell_of_failure
 from sniffer_airflow.names import ALL_BUT_BACKFILL, TASK_DEFAULTS
 from sniffer_airflow.scan.summary import summarize, summary_schedule
 
@@ -36,6 +37,7 @@ from sniffer_airflow.scan.summary import summarize, summary_schedule
     allowed_run_types=ALL_BUT_BACKFILL,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
+    on_failure_callback=tell_of_failure,
     description="Say each morning which source was scanned, and which is missing, late, held or failed. Every day.",
     tags=["sniffer", "scan"],
     doc_md=__doc__,

@@ -41,6 +41,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag
 
+from sniffer_airflow.alerts.callbacks import tell_of_failure
 from sniffer_airflow.names import ALL_BUT_BACKFILL, TASK_DEFAULTS
 from sniffer_airflow.training.form import watch_params
 from sniffer_airflow.training.tasks import announce_labels, plan_of_watch, training_program
@@ -52,6 +53,7 @@ from sniffer_airflow.training.tasks import announce_labels, plan_of_watch, train
     allowed_run_types=ALL_BUT_BACKFILL,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
+    on_failure_callback=tell_of_failure,
     params=watch_params(),
     description="Start a retraining when enough new labelled images have arrived. Checks every day at 03:30 UTC.",
     tags=["sniffer", "training"],

@@ -24,11 +24,13 @@ MYSQL_CONNECTIONS = {
 
 By the roles of `sniffer migrate --grants`."""
 SERVING_CONNECTION = "sniffer_serving"
+SMTP_CONNECTION = "smtp_default"
 
 BUCKET_VARIABLE = "sniffer_bucket"
 PREFIX_VARIABLE = "sniffer_prefix"
 SCAN_VARIABLE = "sniffer_scan"
 SOURCES_VARIABLE = "sniffer_sources"
+ALERTS_VARIABLE = "sniffer_alerts"
 TRAINING_DIR_VARIABLE = "sniffer_training_dir"
 MODEL_BASE_VARIABLE = "sniffer_model_base"
 RETRAINING_VARIABLE = "sniffer_retraining"

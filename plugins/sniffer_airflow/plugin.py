@@ -1,4 +1,4 @@
-"""What Airflow loads of us at its start: our pages, the rules of our forms' fields, schedule and pools of scans."""
+"""What Airflow loads of us at its start: our pages, the rules of our forms' fields, schedule, deadline, pools."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 import sniffer_airflow.scan.form  # noqa: F401 - the API server checks the form's fields by the rules that it makes
 from sniffer_airflow import pools
+from sniffer_airflow.alerts.callbacks import ScheduledRunDue
 from sniffer_airflow.names import PAGES_PREFIX, RUN_REPORT_PAGE, page_path
 from sniffer_airflow.scan.timetable import NightsAndBackfills
 
@@ -24,6 +25,7 @@ class SnifferPlugin(AirflowPlugin):
 
     name = "sniffer"
     timetables = [NightsAndBackfills]  # noqa: RUF012 - see its base
+    deadline_references = [ScheduledRunDue]  # noqa: RUF012 - see its base
     listeners = [pools]  # noqa: RUF012 - see its base
     fastapi_apps = [{"app": pages, "url_prefix": PAGES_PREFIX, "name": "sniffer-bot"}]  # noqa: RUF012 - see its base
     external_views = [  # noqa: RUF012 - see its base

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import ParamValidationError
-from support.dag_runs import connection_of, events
+from support.dag_runs import connection_of, events, without_deadline
 from support.ended_scans import certificate_of
 
 from sniffer.adapters.mysql.database import Database
@@ -63,7 +63,7 @@ def run(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, An
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "programs"))
 
     def run(logical_date: datetime | None, **form: Any) -> dict[str, Any]:
-        dag_run = dag.test(logical_date=logical_date, run_after=logical_date, run_conf=form)
+        dag_run = without_deadline(dag).test(logical_date=logical_date, run_after=logical_date, run_conf=form)
         states = {task.task_id: str(task.state) for task in dag_run.get_task_instances()}
         results = {
             task.task_id: task.xcom_pull(task_ids=task.task_id, map_indexes=task.map_index)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.dag_runs import DAGS, PROGRAMS
+from support.dag_runs import DAGS, PROGRAMS, without_deadline
 
 from sniffer_airflow.names import name_of_run
 from sniffer_airflow.pools import BACKFILL_POOL, SCAN_POOL
@@ -104,7 +104,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 
     def run(dag: Any, **form: Any) -> dict[str, Any]:
         at = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
-        dag_run = dag.test(logical_date=at, run_after=at, run_conf=form)
+        dag_run = without_deadline(dag).test(logical_date=at, run_after=at, run_conf=form)
         tasks = {task.task_id: task for task in dag_run.get_task_instances()}
         return {
             "run_id": dag_run.run_id,

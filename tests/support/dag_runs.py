@@ -50,6 +50,15 @@ def connection_of(database_url: str) -> str:
     return json.dumps(connection)
 
 
+def without_deadline(dag: Any) -> Any:
+    """The DAG as `DAG.test()` can run it: with a deadline Airflow 3.3.2 fails at the end of a good run, by itself.
+
+    It looks the deadline up by an id that only a DAG in its database has.
+    """
+    dag.deadline = None
+    return dag
+
+
 def run(dag_id: str, *, marked_as_success: str | None = None, **form: Any) -> dict[str, Any]:
     """Run the DAG; the states and the results of its tasks, and the run's id.
 
@@ -57,7 +66,7 @@ def run(dag_id: str, *, marked_as_success: str | None = None, **form: Any) -> di
     """
     from airflow.dag_processing.dagbag import DagBag
 
-    dag_run = DagBag(DAGS).dags[dag_id].test(run_conf=form, mark_success_pattern=marked_as_success)
+    dag_run = without_deadline(DagBag(DAGS).dags[dag_id]).test(run_conf=form, mark_success_pattern=marked_as_success)
     states = {task.task_id: str(task.state) for task in dag_run.get_task_instances()}
     found = {name: dag_run.get_task_instance(name).xcom_pull(task_ids=name) for name in states}
     return {"run": str(dag_run.state), "run_id": dag_run.run_id, "states": states, "results": found}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from airflow.sdk import DAG, Param, XComArg
 
+from sniffer_airflow.alerts.callbacks import late_alert, tell_of_failure
 from sniffer_airflow.names import TASK_DEFAULTS
 from sniffer_airflow.scan.held import decide_held
-from sniffer_airflow.scan.sources import ScanSource
+from sniffer_airflow.scan.sources import LATE_AFTER_HOURS, ScanSource
 from sniffer_airflow.scan.tasks import certify, plan, scan, scan_backfill, shards
 from sniffer_airflow.scan.timetable import NightsAndBackfills
 
@@ -27,6 +29,8 @@ def scan_dag(
     more_tags: Sequence[str] = (),
 ) -> DAG:
     """A DAG that scores the new images of a bucket, that of the source, and proves that each is accounted for."""
+    bucket = source.nightly.bucket if source else ""
+    late_after = source.late_after if source else timedelta(hours=LATE_AFTER_HOURS)
     with DAG(
         dag_id,
         schedule=schedule,
@@ -34,6 +38,8 @@ def scan_dag(
         start_date=datetime(2006, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=RUNS_AT_A_TIME,
+        deadline=late_alert(late_after, bucket),
+        on_failure_callback=partial(tell_of_failure, bucket=bucket),
         default_args=TASK_DEFAULTS,
         params=dict(params),
         description=description,

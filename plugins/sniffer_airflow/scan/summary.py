@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
 from sniffer.core.errors import SettingsError
 from sniffer.core.recorded_scan import RecordedScan
 from sniffer.core.settings import database_settings
+from sniffer_airflow.alerts.channels import read_alert_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.forms.variables import read_variable
@@ -55,6 +56,7 @@ def summarize(*, dag_run: Any = None, ti: Any = None) -> None:
     """A line for each source, the worst first, in the log and as XCom; fails when somebody has to look at one."""
     with errors_by_reaction():
         nights = in_order(_nights(dag_run.run_after, ti))
+        read_alert_settings()  # so that who is told of nothing learns of it before the night that it matters
     for night in nights:
         log.log(logging.INFO if night.is_fine else logging.WARNING, "%s", night.in_words())
     if not nights:

@@ -1,0 +1,103 @@
+"""Alerts by webhook and e-mail: what is sent, to whom, and what happens when one way is closed. Real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.alert_receivers import SECRET_PATH, Webhook, receivers
+from support.smtp_server import MailServer
+
+from sniffer.core.errors import SettingsError
+from sniffer_airflow.alerts.channels import AlertSettings, read_alert_settings, send
+from sniffer_airflow.alerts.message import AlertMessage
+
+MESSAGE = AlertMessage(
+    "scan_uploads",
+    "manual__<b>1</b>\nx",
+    "a task has failed, scan was the last",
+    "http://airflow/dags/x?a=1&b=2",
+    "pics",
+)
+
+
+@pytest.fixture
+def told(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Webhook, MailServer]]:
+    with receivers(monkeypatch) as both:
+        yield both
+
+
+def test_both_ways_are_told_which_run_of_what_bucket_and_why(
+    told: tuple[Webhook, MailServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    webhook, mail = told
+    read_alert_settings()
+    with caplog.at_level("DEBUG"):
+        send(MESSAGE)
+    (document,) = webhook.documents()
+    assert webhook.got[0].path == f"/{SECRET_PATH}"
+    assert set(document) == {"text", "dag_id", "run_id", "reason", "url", "bucket"}
+    assert document["dag_id"] == "scan_uploads" and document["bucket"] == "pics" and "\n" not in document["text"]
+    ((to, letter),) = mail.kept
+    assert to == ("oncall@example.com", "lead@example.com") and letter["From"] == "sniffer@example.com"
+    assert letter["Subject"] == "sniffer-bot: scan_uploads: a task has failed, scan was the last"
+    body = letter.get_body(("html",))
+    assert body is not None
+    text = body.get_content()
+    assert (
+        "bucket: pics" in text and "&lt;b&gt;" in text and "<b>" not in text and 'href="http://airflow/dags/x?' in text
+    )
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("sniffer_airflow")]
+    assert ours[0] == MESSAGE.text() and not [line for line in ours if "secret" in line]
+
+
+def test_a_closed_way_keeps_no_other_from_it_and_tells_no_secret(
+    told: tuple[Webhook, MailServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    webhook, mail = told
+    webhook.status = 500
+    send(MESSAGE)
+    assert len(mail.kept) == 1
+    assert "no webhook could be sent: " in caplog.text and SECRET_PATH not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "the Variable sniffer_alerts is not JSON"),
+        ('{"mail": ["a@b.c"]}', "the Variable sniffer_alerts has no field mail"),
+        ('{"email": "a@b.c"}', "email in the Variable sniffer_alerts must be"),
+        ('{"email": ["a@b.c", "b"]}', "must be addresses such as oncall@example.com, not 'b'"),
+        ('{"webhook_connection": "https://hooks/x"}', "must be a name of an Airflow Connection"),
+    ],
+)
+def test_a_wrong_variable_is_named(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        AlertSettings.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("connection", "message"),
+    [(None, "sniffer_webhook, which is missing"), ("smtp://x", "sniffer_webhook must be of type http, not 'smtp'")],
+)
+def test_a_wrong_connection_is_known_beforehand_and_stops_no_e_mail(
+    told: tuple[Webhook, MailServer],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    connection: str | None,
+    message: str,
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_SNIFFER_WEBHOOK")
+    if connection:
+        monkeypatch.setenv("AIRFLOW_CONN_SNIFFER_WEBHOOK", connection)
+    with pytest.raises(SettingsError, match=message):
+        read_alert_settings()
+    send(MESSAGE)
+    assert message in caplog.text and len(told[1].kept) == 1
+
+
+def test_without_the_variable_the_log_is_told(airflow_database: None, caplog: pytest.LogCaptureFixture) -> None:
+    send(MESSAGE)
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("sniffer_airflow")] == [
+        MESSAGE.text()
+    ]

@@ -7,6 +7,7 @@ import random
 from simulation.clockwork import Clockwork, Process, SimulatedThreads
 from simulation.database import MemoryDatabase, Session
 from sniffer.core.flag_records import FlagCounts, FloodRule
+from sniffer.core.plan_flags import PlanCounts, PlanPast
 from sniffer.core.records import FencingToken, Outcome
 from sniffer.scan.breaker import FloodBreaker
 from sniffer.scan.listing import ListingTally
@@ -35,6 +36,18 @@ class MemoryFlags:
     def release_of(self, token: FencingToken) -> str:
         """Nobody has released anything."""
         return ""
+
+    def plan_past(self, token: FencingToken, count: int, plans: int) -> PlanPast | None:
+        """The scan is in one piece."""
+        return None
+
+    def plan_counts(self, token: FencingToken) -> PlanCounts:
+        """There is nothing to count."""
+        raise NotImplementedError
+
+    def hold_plan(self, token: FencingToken, reason: str) -> None:
+        """There is nothing to hold."""
+        raise NotImplementedError
 
 
 def breaker_of(flags: MemoryFlags, process: Process, clockwork: Clockwork, tally: ListingTally) -> FloodBreaker:

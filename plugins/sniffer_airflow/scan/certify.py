@@ -19,12 +19,18 @@ log = logging.getLogger(__name__)
 
 
 def stored_certificate(scan_id: str) -> Certificate | None:
-    """Read a scan's certificate by the Connection mysql_default; raises the store's errors."""
+    """Read a scan's certificate by the Connection mysql_default; raises the store's errors.
+
+    HeldScan when there is none since the scan, which is in shards, is held before all of them have ended.
+    """
     from sniffer.adapters.mysql.database import Database  # SQLAlchemy: 0.5 s that parsing a DAG file must not pay
 
     environ = program_environ(os.environ, fetch(aws=False, serving=False))
     with Database(database_settings(environ)) as database:
-        return database.scans.certificate(scan_id)
+        certificate = database.scans.certificate(scan_id)
+        if certificate is None and (reason := database.holds.held_for(scan_id)):
+            raise HeldScan(scan_id, reason)
+        return certificate
 
 
 def judge(scan_id: str, certificate: Certificate | None) -> Certificate:

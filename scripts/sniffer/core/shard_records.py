@@ -53,6 +53,8 @@ class ShardedScan:
     request: ScanRequest
     model_version: int
     parts: tuple[ShardPart, ...]
+    held_for: str = ""
+    """Why it is held as a whole; empty when it is not."""
 
     @property
     def left(self) -> tuple[int, ...]:

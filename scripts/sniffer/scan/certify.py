@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.errors import HeldScan
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings
@@ -22,6 +23,9 @@ def _run_program(arguments: argparse.Namespace) -> ProgramResult:
     with Database(database_settings()) as database:
         database.check()
         certificate = certify_shards(database, arguments.scan_id)
+    if certificate.is_held:
+        held = HeldScan(certificate.scan_id, certificate.held)
+        return ProgramResult(certificate.document(), describe(certificate), held.exit_status, str(held))
     problem = "" if certificate.holds else f"the certificate does not hold: {'; '.join(certificate.problems)}"
     return ProgramResult(certificate.document(), describe(certificate), 1 if problem else 0, problem)
 
@@ -29,7 +33,8 @@ def _run_program(arguments: argparse.Namespace) -> ProgramResult:
 PROGRAM = Program(
     command="sniffer certify",
     summary="Certify a scan in shards: when each of them is complete, and together they have every key exactly once, "
-    "add up their certificates, and keep the sum as that of the whole. Changes nothing else; may be repeated.",
+    "add up their certificates, and keep the sum as that of the whole, which is held where all shards together have "
+    "flagged an unusual share. Changes nothing else; may be repeated.",
     run=_run_program,
     add_arguments=_add_arguments,
     examples=(

@@ -34,8 +34,9 @@ PROGRAM = Program(
     command="sniffer discard",
     summary="Discard what a scan has scored that is held because its share of flagged images left the band of its "
     "bucket's past: its scores are deleted, and the scan, when it is run again with the same id, scores these images "
-    "again. Unreadable and failed images stay as they are. The table `hold_decisions` keeps who decided, when and "
-    "why. It works in small batches and may be interrupted and run again; until it has ended, the scan stays held.",
+    "again; so for all shards of one that is held as a whole. Unreadable and failed images stay as they are. The table "
+    "`hold_decisions` keeps who decided, when and why. It works in small batches and may be interrupted and run again; "
+    "until it has ended, the scan stays held.",
     run=_run,
     add_arguments=_add_arguments,
     examples=("sniffer discard scan-20261120T000000-a1b2c3 --by 'J. Doe' --reason 'the model server was broken'",),

@@ -30,7 +30,6 @@ HISTORY_SCANS = 60
 DAYS_DIFFER = 0.5
 """Days are taken to differ at least so much (standard deviation of the share's log-odds), however alike a few were."""
 
-_TAIL = FALSE_ALARMS / 2
 _LARGEST_SAMPLE = 10_000
 """Beyond it the counting error is nothing beside the days' differences: larger samples are scaled down to it, which
 widens the interval a little, and bounds the cost of a verdict to milliseconds."""
@@ -67,39 +66,56 @@ class ShareBand:
         return FlagVerdict.INSIDE
 
 
-def band_of(rule: FloodRule, history: Sequence[FlagCounts], scored: int) -> ShareBand | None:
+def band_of(
+    rule: FloodRule, history: Sequence[FlagCounts], scored: int, alarms: float = FALSE_ALARMS
+) -> ShareBand | None:
     """The band of a scan of so many scored images; None where nothing can be said.
 
-    `history` are the earlier scans of the same source by the same model version and threshold.
+    `history` are the earlier scans of the same source by the same model version and threshold. At most `alarms` of the
+    scans that are like them lie outside.
     """
     if not rule.is_on:
         return None
     if rule.high is not None:
         return ShareBand(rule.low, rule.high, "the bounds given with --flood-band")
-    past = [counts for counts in history if counts.scored][:HISTORY_SCANS]
-    if len(past) < MIN_SCANS or sum(counts.scored for counts in past) < MIN_SCORED or not scored:
+    past = usable_past(history)
+    if not past or not scored:
         return None
-    share, precision = _prediction(past)
+    share, spread = prediction(past)
+    precision = max(_LEAST_PRECISION, 1 / (spread * share * (1 - share)) - 1)
     sample = min(scored, _LARGEST_SAMPLE)
-    low, high = _interval(share, precision, sample)
-    total = sum(counts.scored for counts in past)
-    flagged = sum(counts.flagged for counts in past)
+    low, high = _interval(share, precision, sample, alarms / 2)
     if share * scored < MIN_FLAGGED:
         low = 0  # so few were expected that none is no news
-    basis = f"{_percent(flagged / total)} of {total:,} images in the last {len(past)} scans"
-    return ShareBand(low / sample, high / sample, basis)
+    return ShareBand(low / sample, high / sample, basis_of(past))
 
 
-def hold_reason(rule: FloodRule, history: Sequence[FlagCounts], counts: FlagCounts) -> str:
+def usable_past(history: Sequence[FlagCounts]) -> list[FlagCounts]:
+    """The earlier scans that say something; none where they are too few."""
+    past = [counts for counts in history if counts.scored][:HISTORY_SCANS]
+    return past if len(past) >= MIN_SCANS and sum(counts.scored for counts in past) >= MIN_SCORED else []
+
+
+def basis_of(past: Sequence[FlagCounts]) -> str:
+    """What a band stands on, in words."""
+    total, flagged = sum(counts.scored for counts in past), sum(counts.flagged for counts in past)
+    return f"{_percent(flagged / total)} of {total:,} images in the last {len(past)} scans"
+
+
+def hold_reason(
+    rule: FloodRule, history: Sequence[FlagCounts], counts: FlagCounts, alarms: float = FALSE_ALARMS
+) -> str:
     """Why a scan that has ended with these counts is to be held; empty when it is not."""
-    band = band_of(rule, history, counts.scored)
+    band = band_of(rule, history, counts.scored, alarms)
     verdict = band.verdict(counts) if band else FlagVerdict.UNKNOWN
     if band is None or verdict in (FlagVerdict.UNKNOWN, FlagVerdict.INSIDE):
         return ""
-    return _reason(verdict, band, counts)
+    return reason_of(verdict, band, counts)
 
 
-def early_hold_reason(rule: FloodRule, history: Sequence[FlagCounts], counts: FlagCounts, listed: int) -> str:
+def early_hold_reason(
+    rule: FloodRule, history: Sequence[FlagCounts], counts: FlagCounts, listed: int, alarms: float = FALSE_ALARMS
+) -> str:
     """The same while it runs: a reason only when the images to come could not bring it back into the band.
 
     `listed` are the images known to be scored. That many, or as many as the largest earlier scan had, are taken for the
@@ -108,13 +124,14 @@ def early_hold_reason(rule: FloodRule, history: Sequence[FlagCounts], counts: Fl
     """
     size = max(counts.scored, listed, *(past.scored for past in history), MIN_SCORED)
     expected = FlagCounts(size, counts.flagged)
-    band = band_of(rule, history, size)
+    band = band_of(rule, history, size, alarms)
     if band is None or band.verdict(expected) is not FlagVerdict.ABOVE:
         return ""
-    return _reason(FlagVerdict.ABOVE, band, counts)
+    return reason_of(FlagVerdict.ABOVE, band, counts)
 
 
-def _reason(verdict: FlagVerdict, band: ShareBand, counts: FlagCounts) -> str:
+def reason_of(verdict: FlagVerdict, band: ShareBand, counts: FlagCounts) -> str:
+    """Why to hold what has these counts, in words."""
     return (
         f"{counts.flagged:,} of {counts.scored:,} scored images are flagged ({_percent(counts.share)}), {verdict} the "
         f"expected {_percent(band.low)} to {_percent(band.high)} ({band.basis})"
@@ -125,24 +142,38 @@ def _percent(share: float) -> str:
     return f"{share:.2%}" if share == 0 or share >= 0.0001 else f"{share:.1e}"
 
 
-def _prediction(past: Sequence[FlagCounts]) -> tuple[float, float]:
-    """Mean and precision (alpha + beta) of the beta distribution that the next day's share is drawn from.
+def prediction(past: Sequence[FlagCounts]) -> tuple[float, float]:
+    """Mean of the distribution that the next day's share is drawn from, and its variance on the scale of the log-odds.
 
-    The days' spread is Pearson's statistic against one common share, solved for the intra-class correlation (the moment
-    estimator of the beta-binomial) and taken at the upper end of its interval. All spreads are on the scale of the
-    log-odds, where they mean the same for a share of 0.1 % and of 50 %.
+    The days' spread is never taken for less than DAYS_DIFFER. On the scale of the log-odds a spread means the same for
+    a share of 0.1 % and of 50 %.
     """
+    share = _common_share(past)
     scored = sum(counts.scored for counts in past)
-    share = (sum(counts.flagged for counts in past) + 0.5) / (scored + 1)
+    days = max(spread_of(past), DAYS_DIFFER**2)
+    return share, days * (1 + 1 / len(past)) + 1 / (scored * share * (1 - share))
+
+
+def spread_of(counts: Sequence[FlagCounts]) -> float:
+    """How much the shares of these samples differ, as a variance on the scale of the log-odds; 0 of one sample.
+
+    Pearson's statistic against one common share, solved for the intra-class correlation (the moment estimator of the
+    beta-binomial) and taken at the upper end of its interval.
+    """
+    freedom = len(counts) - 1
+    scored = sum(sample.scored for sample in counts)
+    weight = sum((sample.scored - 1) * (1 - sample.scored / scored) for sample in counts)
+    if freedom < 1 or weight <= 0:
+        return 0.0
+    share = _common_share(counts)
     variance = share * (1 - share)
-    pearson = sum((counts.flagged - counts.scored * share) ** 2 / (counts.scored * variance) for counts in past)
-    freedom = len(past) - 1
+    pearson = sum((sample.flagged - sample.scored * share) ** 2 / (sample.scored * variance) for sample in counts)
     excess = pearson * freedom / _low_chi_square(freedom) - freedom
-    weight = sum((counts.scored - 1) * (1 - counts.scored / scored) for counts in past)
-    correlation = max(0.0, excess / weight) if weight > 0 else 0.0
-    days = max(correlation / variance, DAYS_DIFFER**2)
-    spread = days * (1 + 1 / len(past)) + 1 / (scored * variance)
-    return share, max(_LEAST_PRECISION, 1 / (spread * variance) - 1)
+    return max(0.0, excess / weight) / variance
+
+
+def _common_share(counts: Sequence[FlagCounts]) -> float:
+    return (sum(sample.flagged for sample in counts) + 0.5) / (sum(sample.scored for sample in counts) + 1)
 
 
 def _low_chi_square(freedom: int) -> float:
@@ -151,16 +182,16 @@ def _low_chi_square(freedom: int) -> float:
     return float(freedom * (1 - part - _SPREAD_CONFIDENCE_Z * math.sqrt(part)) ** 3)
 
 
-def _interval(share: float, precision: float, sample: int) -> tuple[int, int]:
-    """The lowest and the highest count of a beta-binomial that lie in neither tail; each tail has at most _TAIL."""
+def _interval(share: float, precision: float, sample: int, tail: float) -> tuple[int, int]:
+    """The lowest and the highest count of a beta-binomial that lie in neither tail; each tail has at most `tail`."""
     alpha, beta = share * precision, (1 - share) * precision
     log_mass = _log_beta(alpha, beta + sample) - _log_beta(alpha, beta)
     below, low = 0.0, None
     for count in range(sample):
         below += math.exp(log_mass)
-        if low is None and below > _TAIL:
+        if low is None and below > tail:
             low = count
-        if below >= 1 - _TAIL:
+        if below >= 1 - tail:
             return low or 0, count
         log_mass += math.log((sample - count) * (count + alpha) / ((count + 1) * (sample - count - 1 + beta)))
     return sample if low is None else low, sample

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import IncompleteScan
+from sniffer.core.errors import HeldScan, IncompleteScan
 from sniffer.core.metrics import CERTIFICATES, NEXT_DUE, Metrics
 from sniffer.core.records import Certificate
 from sniffer.core.settings import database_settings
@@ -36,8 +36,7 @@ class LastFigures:
                 self._count(certificate, "scan")
             else:
                 self._count(certificate, "shard")
-                if certificate.holds:
-                    self._certify_whole(self.choice)
+                self._certify_whole(self.choice)
         finally:
             self.metrics.conclude()
 
@@ -49,7 +48,8 @@ class LastFigures:
     def _certify_whole(self, choice: ShardChoice) -> bool:
         """Certify the whole if no shard of it is left; of two that end at once, the one stored last does it.
 
-        Whether the sum holds is no matter of this shard's: whoever asks for the whole is told.
+        Whether the sum holds is no matter of this shard's: whoever asks for the whole is told. Each shard that ends
+        while the whole is held counts that.
         """
         with Database(database_settings()) as database:
             try:
@@ -57,8 +57,12 @@ class LastFigures:
             except IncompleteScan as left:
                 log.info("%s", left)
                 return False
+            except HeldScan as held:
+                log.warning("%s", held)
+                self.metrics.add(CERTIFICATES, result="held", of="all_shards")
+                return False
         level = logging.INFO if whole.holds else logging.WARNING
-        log.log(level, "all shards of %s are complete: %s", choice.scan_id, "; ".join(whole.problems) or "certified")
+        log.log(level, "all shards of %s are complete: %s", choice.scan_id, "; ".join(whole.objections) or "certified")
         self._count(whole, "all_shards")
         return True
 

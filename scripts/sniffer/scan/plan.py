@@ -222,6 +222,7 @@ def _record_of(known: ShardedScan) -> PlanRecord:
         shards=tuple(map(_shard_record, known.parts)),
         scans=commands_of(known, known.left),
         left=len(known.left),
+        warning=f"it is held, and nothing of it begins: {known.held_for}" if known.held_for else "",
     )
 
 

@@ -46,6 +46,7 @@ from sniffer.core.settings import (
     serving_settings,
     shard_settings,
 )
+from sniffer.core.shard_records import ShardChoice
 from sniffer.scan import progress
 from sniffer.scan.bounds import ShardBound
 from sniffer.scan.breaker import FloodBreaker
@@ -156,7 +157,7 @@ def _scan(options: ScanOptions, arguments: argparse.Namespace, metrics: Metrics,
                 whole = database.shards.find(options.shard.scan_id)
                 dag_run = whole.request.dag_run if whole else None
                 LastFigures(metrics, options.shard, dag_run, arguments.next_due).show_complete(options.shard)
-                return _result(part, options)
+                return _result(part, options, _held_whole(options.shard))
             options = replace(options, request=part.request, model_version=part.model_version)
             may_resume, room = not part.is_first_start, part.room
         model, bucket = check_everything(database, options, metrics, may_resume=may_resume)
@@ -165,13 +166,22 @@ def _scan(options: ScanOptions, arguments: argparse.Namespace, metrics: Metrics,
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics, last, room)
     for warning in certificate.warnings:
         log.warning("%s", warning)
-    return _result(certificate, options)
+    return _result(certificate, options, None if options.shard is None else _held_whole(options.shard))
 
 
-def _result(certificate: Certificate, options: ScanOptions) -> ProgramResult:
+def _held_whole(choice: ShardChoice) -> HeldScan | None:
+    """That the scan is held of which this is a shard: each shard that ends then says so."""
+    with Database(database_settings()) as database:
+        reason = database.holds.held_for(choice.scan_id)
+    return HeldScan(choice.scan_id, reason) if reason else None
+
+
+def _result(certificate: Certificate, options: ScanOptions, held: HeldScan | None = None) -> ProgramResult:
+    """`held`: that the scan is of which this is a shard."""
     text = describe(certificate, retried=options.request.retry_failed)
-    if certificate.is_held:
+    if held is None and certificate.is_held:
         held = HeldScan(certificate.scan_id, certificate.held)
+    if held is not None:
         return ProgramResult(certificate.document(), text, held.exit_status, str(held))
     problem = "" if certificate.holds else f"the certificate does not hold: {'; '.join(certificate.problems)}"
     return ProgramResult(certificate.document(), text, 1 if problem else 0, problem)

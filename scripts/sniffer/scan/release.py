@@ -25,8 +25,9 @@ def _run(arguments: argparse.Namespace) -> ProgramResult:
 PROGRAM = Program(
     command="sniffer release",
     summary="Release a scan that is held because its share of flagged images left the band of its bucket's past: what "
-    "it has flagged is seen from now on, and it counts as past for later scans. The table `hold_decisions` keeps who "
-    "decided, when and why. One that had stopped early is to be run again, and is not held again.",
+    "it has flagged is seen from now on, and it counts as past for later scans; so for all shards of one that is held "
+    "as a whole. The table `hold_decisions` keeps who decided, when and why. "
+    "One that had stopped early is to be run again, and is not held again.",
     run=_run,
     add_arguments=add_decision_flags,
     examples=("sniffer release scan-20261120T000000-a1b2c3 --by 'J. Doe' --reason 'checked 50 of them'",),

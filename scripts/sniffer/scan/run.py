@@ -148,6 +148,9 @@ class ScanRun:
             raise error
         ledger = self.dispatcher.ledger
         hold = self._breaker.judge(self._flags, token, is_finished=error is None)
+        if hold.whole:
+            # Before its own end: whoever is killed in between has ended nothing, and all of it is held.
+            self._flags.hold_plan(token, hold.whole)
         self._progress.report(ledger.done, ledger.in_flight, len(ledger.alive), at_once=True)
         certificate = certify(
             self._request,

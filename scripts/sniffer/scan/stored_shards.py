@@ -26,8 +26,9 @@ class NextPart:
 def next_part(database: Database, choice: ShardChoice) -> NextPart | Certificate:
     """What to scan of that shard; the certificate of its last part when nothing is left.
 
-    SettingsError when the scan has no such shard; HeldScan while any shard of it is held: no other begins meanwhile.
-    A plan that has to be approved is refused before it is, and when the bucket has grown past what was approved.
+    SettingsError when the scan has no such shard; HeldScan while it is held, or any shard of it: no other begins
+    meanwhile. A plan that has to be approved is refused before it is, and when the bucket has grown past what was
+    approved.
     """
     whole = database.shards.find(choice.scan_id)
     if whole is None:
@@ -49,6 +50,9 @@ def next_part(database: Database, choice: ShardChoice) -> NextPart | Certificate
 
 
 def _refuse_held(database: Database, whole: ShardedScan) -> None:
+    # Once all are complete, there is nothing that could begin.
+    if whole.held_for and whole.left:
+        raise HeldScan(whole.request.scan_id, whole.held_for)
     for part in whole.parts:
         if part.state == HELD:
             certificate = database.scans.certificate(part.scan_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from support.ended_scans import certificate_of
@@ -98,3 +99,32 @@ def test_a_flood_stops_the_scan_before_its_end(flagging: Fleet) -> None:
     whole = flagging.scan("--scan-id=night")
     assert whole.listed == 60 and whole.holds and whole.released == "jo: checked"
     assert flagging.rows(FLAGGED) == [(60,)]
+
+
+@pytest.mark.slow
+def test_a_scan_in_shards_is_held_as_one_though_no_shard_could_be_alone(flagging: Fleet) -> None:
+    """The past is five scans of 300 images with 3 flagged ones; the first shard has scored 195 more."""
+    for number in range(5):
+        ran_before(flagging, f"past-{number}", 300, 3)
+    flagging.fill(8)
+    asked = (f"--bucket={flagging.bucket.name}", "--scan-id=plan", "--shards=2")
+    decide(flagging, "sniffer.scan.plan", *asked)
+    first, second = (("--shard-of=plan", f"--shard={number}", "--consumers=1") for number in (1, 2))
+    decide(flagging, "sniffer.scan", *first)
+    query = "SELECT number, scan_id FROM scans WHERE scan_id LIKE 'plan.%'"
+    ((number, _),) = flagging.rows(query)
+    change(
+        flagging.database_url,
+        f"INSERT INTO tallies VALUES ({number}, 1, 7, 'predicted', '', 195, 195, REPEAT(CHAR(0), 32))",
+    )
+    said = decide(flagging, "sniffer.scan", *second, status=2)
+    # Or of fewer: a look in its middle may have seen it.
+    assert re.search(r"scan plan is held: of all 2 shards together, (20\d) of \1 scored images are flagged", said)
+    assert flagging.rows(FLAGGED) == [(0,)]
+    assert "scan plan is held" in decide(flagging, "sniffer.scan.certify", "--scan-id=plan", status=2)
+    assert flagging.rows(FLAGGED) == [(0,)]
+    assert "released" in decide(flagging, "sniffer.scan.release", "plan", "--by=jo", "--reason=checked")
+    assert flagging.rows(FLAGGED) >= [(5,)]
+    decide(flagging, "sniffer.scan", *second)
+    assert flagging.rows(FLAGGED) == [(8,)]
+    decide(flagging, "sniffer.scan.certify", "--scan-id=plan")

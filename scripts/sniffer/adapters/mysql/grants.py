@@ -69,10 +69,10 @@ ROLES = (
         {
             "alembic_version": _READ,
             "scans": "SELECT, UPDATE",
+            "shards": _READ,
             "predictions": "SELECT, DELETE",
             "holds": "SELECT, DELETE",
             "hold_decisions": "SELECT, INSERT",
-            "shards": _READ,
             "estimates": "SELECT, UPDATE",
         },
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -16,18 +16,32 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    union_all,
     update,
 )
 
+from sniffer.adapters.mysql.flag_past import history, plan_past
+from sniffer.adapters.mysql.plan_holds import (
+    REASON_CHARS,
+    SCORED,
+    by_whom,
+    end_hold,
+    held_for,
+    hold_whole,
+    is_part_of_held,
+    is_whole,
+    lock_whole,
+    parts_begun,
+    plan_counts,
+    released_by,
+    whole_of,
+)
 from sniffer.adapters.mysql.schema import hold_decisions, holds, predictions, scans, shards, tallies
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
-from sniffer.core.errors import HeldScan, SettingsError
+from sniffer.core.errors import ContractError, HeldScan, SettingsError
 from sniffer.core.flag_records import Decided, Deciding, FlagCounts, HeldScanRecord, HoldDecision
-from sniffer.core.records import Certificate, FencingToken, Outcome, ScanRequest
+from sniffer.core.plan_flags import PlanCounts, PlanPast
+from sniffer.core.records import Certificate, FencingToken, ScanRequest
 
-_SCORED = (Outcome.PREDICTED, Outcome.REUSED)
-_REASON_CHARS = 500
 _DISCARDED = "discarded"
 
 
@@ -44,7 +58,7 @@ class HoldRepository:
         ).where(
             tallies.c.scan_number == token.scan_number,
             tallies.c.run_number > discarded_run(token.scan_number),
-            tallies.c.outcome.in_(_SCORED),
+            tallies.c.outcome.in_(SCORED),
         )
         scored, flagged = self._transact(lambda connection: connection.execute(query).one())
         return FlagCounts(int(scored), int(flagged))
@@ -56,91 +70,86 @@ class HoldRepository:
         not ended is no past. A scan in shards is one of them, with all its parts, once it is complete: its shards are
         no past of each other. Cost: a few rows for each of them, or its parts, and its consumers.
         """
-
-        def read(connection: Connection) -> tuple[FlagCounts, ...]:
-            ours = connection.execute(select(scans).where(scans.c.number == token.scan_number)).one()
-            earlier = (
-                select(scans.c.number, scans.c.discarded_run)
-                .where(
-                    scans.c.source_digest == ours.source_digest,
-                    scans.c.model_version == ours.model_version,
-                    scans.c.state == "complete",
-                    scans.c.number < ours.number,
-                    scans.c.threshold == ours.threshold,
-                    ~exists().where(shards.c.part_scan_id == scans.c.scan_id),
-                )
-                .order_by(scans.c.number.desc())
-                .limit(count)
-                .subquery()
-            )
-            part = scans.alias()
-            parts = (
-                select(earlier.c.number.label("scan"), part.c.number, part.c.discarded_run)
-                .join_from(earlier, shards, shards.c.scan_number == earlier.c.number)
-                .join(part, part.c.scan_id == shards.c.part_scan_id)
-            )
-            alone = select(earlier.c.number.label("scan"), earlier.c.number, earlier.c.discarded_run)
-            counted = union_all(alone, parts).subquery()
-            query = (
-                select(counted.c.scan, func.sum(tallies.c.images), func.sum(tallies.c.flagged))
-                .join_from(counted, tallies, tallies.c.scan_number == counted.c.number)
-                .where(tallies.c.run_number > counted.c.discarded_run, tallies.c.outcome.in_(_SCORED))
-                .group_by(counted.c.scan)
-                .order_by(counted.c.scan.desc())
-            )
-            return tuple(FlagCounts(int(row[1]), int(row[2])) for row in connection.execute(query))
-
-        return self._transact(read)
+        return self._transact(lambda connection: history(connection, token.scan_number, count))
 
     def release_of(self, token: FencingToken) -> str:
         """Who released that scan, and why, where that is the last word on it; empty otherwise."""
-        query = (
-            select(hold_decisions)
-            .where(hold_decisions.c.scan_number == token.scan_number)
-            .order_by(hold_decisions.c.number.desc())
-            .limit(1)
+        return self._transact(lambda connection: released_by(connection, token.scan_number))
+
+    def plan_past(self, token: FencingToken, count: int, plans: int) -> PlanPast | None:
+        """What the scan in shards is judged by that this one is a part of; None when it is none.
+
+        That is flag_history() of the whole, and the shards of the last `plans` of these scans that were in shards.
+        """
+
+        def read(connection: Connection) -> PlanPast | None:
+            query = select(shards.c.scan_number, shards.c.shard, shards.c.part).join(
+                scans, scans.c.scan_id == shards.c.part_scan_id
+            )
+            part = connection.execute(query.where(scans.c.number == token.scan_number)).first()
+            return part and plan_past(connection, part.scan_number, count, plans, shard=part.shard, part=part.part)
+
+        return self._transact(read)
+
+    def plan_counts(self, token: FencingToken) -> PlanCounts:
+        """Where all shards stand of the scan that this one is a part of. Cost: as many rows as parts, and consumers.
+
+        ContractError when it is no part of any.
+        """
+        return self._transact(lambda connection: plan_counts(connection, _whole_of_token(connection, token)))
+
+    def hold_plan(self, token: FencingToken, reason: str) -> None:
+        """From now on the scan in shards is held that this one is a part of, unless it is already, or was released."""
+        self._transact(lambda connection: hold_whole(connection, _whole_of_token(connection, token), reason))
+
+    def held_for(self, scan_id: str) -> str:
+        """Why that scan is held; empty when it is not."""
+        query = select(holds.c.reason).join(scans, scans.c.number == holds.c.scan_number)
+        return (
+            self._transact(lambda connection: connection.execute(query.where(scans.c.scan_id == scan_id)).scalar())
+            or ""
         )
-        last = self._transact(lambda connection: connection.execute(query).first())
-        return "" if last is None or last.decision != HoldDecision.RELEASED else _by(last.decided_by, last.reason)
 
     def release(self, deciding: Deciding) -> Decided:
-        """What the scan found counts from now on. SettingsError when it is not held, or is being discarded."""
+        """What the scan found counts from now on; of a scan in shards, what all its parts found.
+
+        SettingsError when it is not held, is being discarded, or is a part of one that is held as a whole.
+        """
 
         def release(connection: Connection) -> Decided:
-            scan, held_for = _held_scan(connection, deciding.scan_id)
+            scan, reason = _held_scan(connection, deciding.scan_id)
             if scan.state == _DISCARDED:
                 raise SettingsError(
                     f"scan {scan.scan_id} is being discarded: run `sniffer discard {scan.scan_id}` again"
                 )
-            certificate = Certificate.parse(scan.certificate)
-            row: dict[str, Any] = {
-                "state": "incomplete" if certificate.problems else "complete",
-                "certificate": scan.certificate
-                | {"released": _by(deciding.by, deciding.reason), "holds": not certificate.problems},
-            }
-            connection.execute(update(scans).where(scans.c.number == scan.number).values(row))
-            connection.execute(delete(holds).where(holds.c.scan_number == scan.number))
-            _record(connection, scan, HoldDecision.RELEASED, deciding)
-            finished = not certificate.problems
-            return _decided(deciding, HoldDecision.RELEASED, held_for, is_finished=finished)
+            parts = parts_begun(connection, scan.number)
+            for part in _held_alone(connection, parts):
+                _release(connection, part, deciding)
+            finished = _release(connection, scan, deciding)
+            end_hold(connection, [scan.number, *parts])
+            return _decided(deciding, HoldDecision.RELEASED, reason, is_finished=finished)
 
         return self._transact(release)
 
     def discard(self, deciding: Deciding, *, batch_rows: int = 1000) -> Decided:
-        """Record that it begins, delete the scan's scores, and record what went. May be run again when interrupted.
+        """Record that it begins, delete the scores of the scan or of all its parts, and record what went.
 
-        From its beginning on nobody writes for the scan any more, nor releases it; SettingsError when it is not held.
+        May be run again when interrupted. From its beginning on nobody writes for the scan any more, nor releases it;
+        SettingsError when it is not held, or is a part of one that is held as a whole.
         """
-        held_for = self._transact(lambda connection: _begin_discard(connection, deciding))
+        reason = self._transact(lambda connection: _begin_discard(connection, deciding))
         results = sum(self.delete_scores(deciding.scan_id, batch_rows))
 
         def end(connection: Connection) -> None:
             scan, _ = _held_scan(connection, deciding.scan_id)
             _record(connection, scan, HoldDecision.DISCARDED, deciding, results)
-            connection.execute(delete(holds).where(holds.c.scan_number == scan.number))
+            end_hold(connection, [scan.number, *parts_begun(connection, scan.number)])
+            if is_whole(connection, scan.number):
+                # Its parts are left to be scanned, as of a plan that was just made.
+                connection.execute(update(scans).where(scans.c.number == scan.number).values(state="running"))
 
         self._transact(end)
-        return _decided(deciding, HoldDecision.DISCARDED, held_for, results=results)
+        return _decided(deciding, HoldDecision.DISCARDED, reason, results=results)
 
     def begin_discard(self, deciding: Deciding) -> None:
         """The first step of discard() alone."""
@@ -148,33 +157,37 @@ class HoldRepository:
 
     def delete_scores(self, scan_id: str, batch_rows: int) -> Iterator[int]:
         """Its second step: delete what the scan has scored; yields after each batch how many rows went."""
-        query = select(scans.c.number, scans.c.model_version).where(scans.c.scan_id == scan_id)
-        scan = self._transact(lambda connection: connection.execute(query).one())
-        for outcome in _SCORED:
-            # By an index; a scan asks one model version from start to end.
-            page = (
-                select(predictions.c.image_id)
-                .where(
-                    predictions.c.model_version == scan.model_version,
-                    predictions.c.outcome == outcome,
-                    predictions.c.scan_number == scan.number,
+        for number, version in self._transact(lambda connection: _with_scores(connection, scan_id)):
+            for outcome in SCORED:
+                # By an index; a scan asks one model version from start to end.
+                page = (
+                    select(predictions.c.image_id)
+                    .where(
+                        predictions.c.model_version == version,
+                        predictions.c.outcome == outcome,
+                        predictions.c.scan_number == number,
+                    )
+                    .limit(batch_rows)
                 )
-                .limit(batch_rows)
-            )
-            while found := self._transact(lambda connection, page=page: list(connection.execute(page).scalars())):  # type: ignore[misc]
-                gone = delete(predictions).where(
-                    predictions.c.image_id.in_(found),
-                    predictions.c.model_version == scan.model_version,
-                    predictions.c.scan_number == scan.number,
-                )
-                yield self._transact(lambda connection, gone=gone: connection.execute(gone).rowcount)  # type: ignore[misc]
+                while found := self._transact(
+                    lambda connection, page=page: list(connection.execute(page).scalars())  # type: ignore[misc]
+                ):
+                    gone = delete(predictions).where(
+                        predictions.c.image_id.in_(found),
+                        predictions.c.model_version == version,
+                        predictions.c.scan_number == number,
+                    )
+                    yield self._transact(lambda connection, gone=gone: connection.execute(gone).rowcount)  # type: ignore[misc]
 
     def of_dag_run(self, dag_run: str) -> list[HeldScanRecord]:
-        """The scans of that DAG run that are held, in the order in which they began. Cost: the scans that are held."""
+        """The scans of that DAG run that are held, in the order in which they began. Cost: the scans that are held.
+
+        Of one in shards that is held as a whole, the whole alone.
+        """
         query = (
             select(scans.c.scan_id, scans.c.bucket, holds.c.reason, holds.c.held_at)
             .join_from(holds, scans, scans.c.number == holds.c.scan_number)
-            .where(scans.c.dag_run == dag_run)
+            .where(scans.c.dag_run == dag_run, ~is_part_of_held())
             .order_by(scans.c.number)
         )
         rows = self._transact(lambda connection: connection.execute(query).all())
@@ -192,11 +205,15 @@ def discarded_run(scan_number: int) -> ScalarSelect[int]:
 
 
 def refuse_held(connection: Connection, scan_number: int, request: ScanRequest) -> None:
-    """Raise HeldScan while that scan is held, or one of the same DAG run: a shard of a held scan does not begin.
+    """Raise HeldScan while that scan is held, or the whole that it is a part of, or one of the same DAG run.
 
-    Within a transaction that has locked the scan's row. Cost: the scans that are held.
+    Within a transaction that has locked the rows of both. Cost: the scans that are held.
     """
     query = select(scans.c.scan_id, holds.c.reason).join_from(holds, scans, scans.c.number == holds.c.scan_number)
+    if (whole := whole_of(connection, request.scan_id)) is not None:
+        own = connection.execute(query.where(holds.c.scan_number == whole)).first()
+        if own is not None:
+            raise HeldScan(own.scan_id, own.reason)
     own = connection.execute(query.where(holds.c.scan_number == scan_number)).first()
     if own is None and request.dag_run is not None:
         same_run = query.where(scans.c.dag_run == request.dag_run, scans.c.bucket == request.bucket)
@@ -210,31 +227,80 @@ def hold(connection: Connection, token: FencingToken, reason: str) -> None:
     query = select(holds.c.scan_number).where(holds.c.scan_number == token.scan_number)
     if connection.execute(query).first() is not None:
         return
-    row = {"scan_number": token.scan_number, "reason": reason[:_REASON_CHARS], "held_at": utc_now()}
+    row = {"scan_number": token.scan_number, "reason": reason[:REASON_CHARS], "held_at": utc_now()}
     connection.execute(insert(holds).values(row))
-    _decide(connection, token, HoldDecision.HELD, None, reason[:_REASON_CHARS])
+    _decide(connection, token, HoldDecision.HELD, None, reason[:REASON_CHARS])
 
 
 def _held_scan(connection: Connection, scan_id: str) -> tuple[Row[Any], str]:
-    """The locked row of a scan that is held, and why it is; SettingsError when it is not."""
+    """The locked row of a scan that is held, and why it is; SettingsError when it is not to be decided about."""
+    whole = lock_whole(connection, scan_id)
     scan = connection.execute(select(scans).where(scans.c.scan_id == scan_id).with_for_update()).first()
     if scan is None:
         raise SettingsError(f"there is no scan {scan_id} in MySQL: `SELECT scan_id FROM scans` shows which there are")
-    held_for = connection.execute(select(holds.c.reason).where(holds.c.scan_number == scan.number)).scalar()
-    if held_for is None:
+    if whole is not None and held_for(connection, whole):
+        name = connection.execute(select(scans.c.scan_id).where(scans.c.number == whole)).scalar_one()
+        raise SettingsError(
+            f"scan {scan_id} is a shard of scan {name}, which is held as a whole: decide about that one"
+        )
+    reason = held_for(connection, scan.number)
+    if not reason:
         raise SettingsError(f"scan {scan_id} is not held: it is {scan.state}")
-    return scan, held_for
+    return scan, reason
+
+
+def _held_alone(connection: Connection, parts: Sequence[int]) -> Sequence[Row[Any]]:
+    """Those of the parts of a scan that were held for themselves, before the whole was."""
+    query = select(scans).where(scans.c.number.in_(parts), scans.c.state == "held").order_by(scans.c.number)
+    return connection.execute(query.with_for_update()).all()
+
+
+def _release(connection: Connection, scan: Row[Any], deciding: Deciding) -> bool:
+    """Returns whether the scan is complete then. A scan in shards that was not certified goes on as it was."""
+    _record(connection, scan, HoldDecision.RELEASED, deciding)
+    mine = update(scans).where(scans.c.number == scan.number)
+    if not scan.certificate:
+        connection.execute(mine.values(state="running"))
+        return False
+    finished = not Certificate.parse(scan.certificate).problems
+    certificate = scan.certificate | {"released": by_whom(deciding.by, deciding.reason), "holds": finished}
+    connection.execute(mine.values(state="complete" if finished else "incomplete", certificate=certificate))
+    return finished
 
 
 def _begin_discard(connection: Connection, deciding: Deciding) -> str:
     """Returns why it was held."""
-    scan, held_for = _held_scan(connection, deciding.scan_id)
+    scan, reason = _held_scan(connection, deciding.scan_id)
     _record(connection, scan, HoldDecision.DISCARDED, deciding)
+    scores = parts_begun(connection, scan.number)
+    if not is_whole(connection, scan.number):
+        scores = [scan.number]
     # A run's number more: a consumer of the last run that is still there stores nothing after this.
-    fenced = scan.run_number + 1
-    row = {"state": _DISCARDED, "certificate": None, "run_number": fenced, "discarded_run": fenced}
-    connection.execute(update(scans).where(scans.c.number == scan.number).values(row))
-    return held_for
+    fenced = update(scans).where(scans.c.number.in_(scores))
+    connection.execute(
+        fenced.ordered_values(
+            (scans.c.discarded_run, scans.c.run_number + 1), (scans.c.run_number, scans.c.run_number + 1)
+        )
+    )
+    gone = update(scans).where(scans.c.number.in_([scan.number, *scores]))
+    connection.execute(gone.values(state=_DISCARDED, certificate=None))
+    return reason
+
+
+def _with_scores(connection: Connection, scan_id: str) -> list[tuple[int, int]]:
+    """Number and model version of the scan, or of its parts that have begun."""
+    number = connection.execute(select(scans.c.number).where(scans.c.scan_id == scan_id)).scalar_one()
+    numbers = parts_begun(connection, number) or [number]
+    query = select(scans.c.number, scans.c.model_version).where(scans.c.number.in_(numbers))
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def _whole_of_token(connection: Connection, token: FencingToken) -> int:
+    query = select(shards.c.scan_number).join(scans, scans.c.scan_id == shards.c.part_scan_id)
+    number = connection.execute(query.where(scans.c.number == token.scan_number)).scalar()
+    if number is None:
+        raise ContractError(f"the scan with the number {token.scan_number} is no part of a shard in MySQL")
+    return int(number)
 
 
 def _decided(
@@ -268,7 +334,3 @@ def _decide(
         "decided_at": utc_now(),
     }
     connection.execute(insert(hold_decisions).values(row))
-
-
-def _by(name: str, reason: str) -> str:
-    return f"{name}: {reason}"

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, text, up
 from sqlalchemy.dialects.mysql import insert
 
 from sniffer.adapters.mysql.holds import discarded_run, hold, refuse_held
+from sniffer.adapters.mysql.plan_holds import lock_whole
 from sniffer.adapters.mysql.rests import leave_rest
 from sniffer.adapters.mysql.runs import Tally, refuse_leased, refuse_superseded
 from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, leases, predictions, scans, shards, tallies
@@ -248,6 +249,7 @@ def insert_scan(connection: Connection, request: ScanRequest, model_version: int
 
 def _open_scan(connection: Connection, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
     row = _row_of(request, model_version, threshold)
+    lock_whole(connection, request.scan_id)
     insert_scan(connection, request, model_version, threshold)
     columns = (scans.c.bucket, scans.c.prefix, scans.c.number, scans.c.run_number, scans.c.request)
     known = connection.execute(select(*columns).where(scans.c.scan_id == request.scan_id).with_for_update()).one()
@@ -319,6 +321,7 @@ def store_sum(connection: Connection, certificate: Certificate) -> None:
 def _close_scan(connection: Connection, certificate: Certificate) -> None:
     columns = (scans.c.number, scans.c.run_number, scans.c.request)
     query = select(*columns).where(scans.c.scan_id == certificate.scan_id)
+    lock_whole(connection, certificate.scan_id)
     found = connection.execute(query.with_for_update()).first()
     if found is None:
         raise ContractError(f"scan {certificate.scan_id} is not in MySQL: its certificate cannot be stored")

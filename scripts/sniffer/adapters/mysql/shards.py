@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.mysql import insert
 
+from sniffer.adapters.mysql.flag_past import plan_past
+from sniffer.adapters.mysql.plan_holds import held_for, hold_whole, plan_counts
 from sniffer.adapters.mysql.scans import insert_scan, store_sum
 from sniffer.adapters.mysql.schema import scans, shards
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
-from sniffer.core.errors import ContractError, IncompleteScan
+from sniffer.core.errors import ContractError, HeldScan, IncompleteScan
 from sniffer.core.key_ranges import KeyRange
+from sniffer.core.plan_flags import PlanJudge
 from sniffer.core.records import Certificate, ScanRequest
 from sniffer.core.shard_records import PLANNED, ShardedScan, ShardPart, part_scan_id
 
@@ -54,23 +58,45 @@ class ShardRepository:
         """The stored shards of that scan; None when it has none."""
         return self._transact(lambda connection: stored_shards(connection, scan_id))
 
-    def certify(self, scan_id: str, add_up: AddUp) -> Certificate:
-        """Add up the certificates of all parts, and store the sum as that of the whole.
+    def certify(self, scan_id: str, add_up: AddUp, judge: PlanJudge | None = None) -> Certificate:
+        """Add up the certificates of all parts, and store the sum as that of the whole, held if `judge` says so.
 
-        No part can begin again meanwhile. IncompleteScan while one of them is not complete; ContractError when the
-        scan has no shards. Raises what `add_up` raises.
+        A whole that was complete already is not judged again. No part can begin again meanwhile. IncompleteScan while
+        one of them is not complete, HeldScan where the whole is held then; ContractError when the scan has no shards.
+        Raises what `add_up` raises.
         """
 
         def certify(connection: Connection) -> Certificate:
-            connection.execute(select(scans.c.number).where(scans.c.scan_id == scan_id).with_for_update())
+            columns = (scans.c.number, scans.c.state, scans.c.certificate)
+            whole = connection.execute(select(*columns).where(scans.c.scan_id == scan_id).with_for_update()).first()
             known = _complete_and_locked(connection, scan_id)
             query = select(scans.c.certificate).where(scans.c.scan_id.in_([part.scan_id for part in known.parts]))
-            parts = map(Certificate.parse, connection.execute(query).scalars())
-            certificate = add_up(known.request, list(parts))
+            certificate = add_up(known.request, list(map(Certificate.parse, connection.execute(query).scalars())))
+            if whole is None:  # it has shards, so it has a row
+                raise ContractError(f"scan {scan_id} is not in MySQL any more")
+            if whole.state == "complete" and whole.certificate:
+                before = Certificate.parse(whole.certificate)
+                certificate = replace(certificate, held=before.held, released=before.released)
+            elif judge is not None:
+                certificate = _judged(connection, whole.number, known.request, certificate, judge)
             store_sum(connection, certificate)
             return certificate
 
         return self._transact(certify)
+
+
+def _judged(
+    connection: Connection, number: int, request: ScanRequest, certificate: Certificate, judge: PlanJudge
+) -> Certificate:
+    """The certificate, held if the flagged images of the whole say so. Holds of single shards are decided by now."""
+    counts = plan_counts(connection, number)
+    past = plan_past(connection, number, judge.history_scans, judge.past_plans)
+    reason = counts.held_for or judge.reason(request.flood_band, past, counts)
+    released = "; ".join(filter(None, (counts.released, certificate.released)))
+    if reason and not counts.released:
+        hold_whole(connection, number, reason)
+        return replace(certificate, held=reason, released="")
+    return replace(certificate, held="; ".join(filter(None, (reason, certificate.held))), released=released)
 
 
 def _complete_and_locked(connection: Connection, scan_id: str) -> ShardedScan:
@@ -84,6 +110,8 @@ def _complete_and_locked(connection: Connection, scan_id: str) -> ShardedScan:
         known = stored_shards(connection, scan_id)
         if known is None:
             raise ContractError(f"scan {scan_id} has no shards in MySQL: plan them with `sniffer plan`")
+        if known.held_for and known.left:
+            raise HeldScan(scan_id, known.held_for)
         if open_parts := [part for part in known.parts if not part.is_complete]:
             raise IncompleteScan(_what_is_left(scan_id, known, open_parts))
         found = {part.scan_id for part in known.parts}
@@ -148,7 +176,9 @@ def stored_shards(connection: Connection, scan_id: str) -> ShardedScan | None:
         )
         for row in connection.execute(query)
     )
-    return ShardedScan(_request(known.request), known.model_version, parts) if parts else None
+    if not parts:
+        return None
+    return ShardedScan(_request(known.request), known.model_version, parts, held_for(connection, known.number))
 
 
 def _request(document: Mapping[str, Any]) -> ScanRequest:

@@ -20,6 +20,7 @@ from sniffer.adapters.mysql.grants import ROLES, user_statements
 from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.flag_records import Deciding
+from sniffer.core.key_ranges import ALL_KEYS
 from sniffer.core.model_records import ModelStatus
 from sniffer.core.records import Outcome, ScanRequest
 from sniffer.core.retention_records import Removed
@@ -162,7 +163,15 @@ def test_who_decides_about_held_scans_deletes_scores_and_no_record(database: Dat
             assert scanning.holds.flag_counts(token).flagged == 1
             assert scanning.holds.flag_history(token, 9) == () and scanning.holds.release_of(token) == ""
             scanning.scans.close(certificate_of({}, scan_id=scan_id, run_number=1, held="a flood"))
+    plan = ScanRequest("plan", "bkt")
+    with connected(database_url, "sniffer_scan") as scanning:
+        part = scanning.shards.plan(plan, 1, 0.5, [(ALL_KEYS, 1)]).parts[0]
+        token = scanning.scans.open(dataclasses.replace(plan, scan_id=part.scan_id), 1, 0.5)
+        record(scanning, [predicted("plan", 0.9)], token=token)
+        assert scanning.holds.plan_past(token, 9, 3) and scanning.holds.plan_counts(token).total.flagged == 1
+        scanning.holds.hold_plan(token, "a flood")
     with connected(database_url, "sniffer_decide") as own:
+        assert own.holds.discard(Deciding("plan", "jo", "broken")).results == 1
         assert own.holds.release(Deciding("a", "jo", "checked")).is_finished
         assert own.holds.discard(Deciding("b", "jo", "broken")).results == 1
     denied(

@@ -15,6 +15,7 @@ from support.stored_rows import failed, predicted, record
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.flag_records import Deciding
+from sniffer.core.key_ranges import KeyRange
 from sniffer.core.records import FencingToken, ScanRequest
 from sniffer.core.settings import DatabaseSettings
 from sniffer_local.mariadb import create_database, drop_database
@@ -172,6 +173,42 @@ def test_a_held_scan_costs_neither_look_ups_nor_views_nor_its_discard(url: str, 
     few_rows(lambda: many.holds.of_dag_run("night"))
     few_rows(lambda: many.holds.discard(Deciding("flood", "jo", "a test"), batch_rows=100))
     assert many.images.top_images(1, 1)[0].key != "flood0"
+
+
+def test_a_plan_of_many_shards_is_looked_at_by_its_own_rows(many: Database) -> None:
+    """Of 200 plans of 20 shards, all begun, one is looked at, judged, held and released."""
+    ranges = [(KeyRange(str(n), str(n + 1)), 10) for n in range(10, 29)]
+    for number in range(200):
+        many.shards.plan(ScanRequest(f"plan-{number}", "large"), 1, 0.999, [(KeyRange("", "10"), 10), *ranges])
+    transactions = Transactions(DatabaseSettings(many._settings.url))
+    transactions.transact(
+        lambda connection: connection.execute(
+            text(
+                "INSERT INTO scans (scan_id, run_number, bucket, prefix, source_digest, model_version, threshold, "
+                "request, state, started_at) "
+                "SELECT part_scan_id, 1, 'large', '', w.source_digest, 1, 0.999, w.request, 'complete', NOW(6) "
+                "FROM shards JOIN scans w ON w.number = scan_number WHERE part_scan_id <> 'plan-7.4'"
+            )
+        )
+    )
+    transactions.transact(
+        lambda connection: connection.execute(
+            text("UPDATE scans SET state = 'complete' WHERE scan_id LIKE 'plan%' AND scan_id NOT LIKE 'plan-7%'")
+        )
+    )
+    part = many.shards.find("plan-7").parts[3]  # type: ignore[union-attr]
+    asked = ScanRequest(part.scan_id, "large", key_range=part.key_range)
+    few_rows(lambda: many.scans.open(asked, 1, 0.999))
+    token = many.scans.open(asked, 1, 0.999, holder="")
+    for ask in (
+        lambda: many.holds.plan_counts(token),
+        lambda: many.holds.plan_past(token, 60, 3),
+        lambda: many.holds.hold_plan(token, "a flood"),
+        lambda: many.holds.of_dag_run("night"),
+        lambda: many.holds.release(Deciding("plan-7", "jo", "a test")),
+    ):
+        few_rows(ask)
+    transactions.close()
 
 
 def test_pruning_reads_what_it_deletes(many: Database) -> None:

@@ -90,7 +90,7 @@ def test_within_the_limits_nobody_is_asked_and_shards_run_in_their_order(
         (None, "within the limits of the form")
     ]
     words = ended["plan"]["estimate_arguments"]
-    assert "--growth=0.5" in words and "--at-a-time=1" in words
+    assert "--growth=0.5" in words and "--at-a-time=2" in words
     assert any('"gpu_hour": 2.0' in word for word in words)
     assert ended["plan"]["shards_arguments"][-1] == "--order=newest"
     assert {"--bucket=pics", "--even-one", "--shards=3"} <= set(ended["plan"]["arguments"])
@@ -99,18 +99,23 @@ def test_within_the_limits_nobody_is_asked_and_shards_run_in_their_order(
 def test_above_a_limit_somebody_else_approves_it(run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SNIFFER_FOUR_EYES", "yes")
     asker, ben = Person("dag_test"), Person("ben")
+    now = datetime.now(UTC)
+    night = {"night_from": f"{now - timedelta(hours=1):%H:%M}", "night_until": f"{now + timedelta(hours=7):%H:%M}"}
 
     def people() -> None:
         question = asker.question(DAG)
         assert "up to 4.0 hours are above 3.5" in question["body"]
         assert "anybody but dag\\_test" in question["body"] and "1 GLACIER" in question["body"]
+        assert "| nights | 1 to 1, of 8 hours each" in question["body"]
         assert "examples of 2026-11-26" in question["body"]
         asker.answer(question, "Approve", "I want it")
         ben.answer(ben.question(DAG), "Approve", "ticket 812")
 
     with meanwhile(people):
-        ended = run(NOW + timedelta(minutes=1), most_hours=3.5)
+        ended = run(NOW + timedelta(minutes=1), most_hours=3.5, **night)
     assert ended["run"] == "success"
+    [flags] = ended["flags"]
+    assert timedelta(hours=6) < datetime.fromisoformat(flags["end_at"]) - now <= timedelta(hours=7)
     query = "SELECT approved_by, approval_reason, approved_at IS NOT NULL, digest FROM estimates"
     assert rows(database_url, query) == [("ben", "ticket 812", 1, ended["estimate"]["digest"])]
 

@@ -25,6 +25,7 @@ NEAREST = {
     "retrain_model": ("finetune", "fine_tune"),
     "export_model": ("work_dir", "workdir"),
     "rollout_serving": ("versions", "version"),
+    "backfill_bucket": ("nightfrom", "night_from"),
 }
 
 

@@ -122,7 +122,7 @@ def test_a_certificate_that_holds_is_read_from_mysql_and_told_by_the_asset(
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
     ended = run(logical_date, bucket="pics")
     assert ended["states"] == {**STATES, "certify": "success"}
-    extras = events("scanned_images")
+    extras = events("scanned_images")[-1:]  # other DAGs tell of theirs by the same asset
     assert extras == [ended["results"]["certify"]]
     assert extras[0]["scan_id"] == scan_id
     assert {name: extras[0][name] for name in ("listed", "predicted", "failed", "flagged")} == {

@@ -28,7 +28,7 @@ from sniffer_airflow.four_eyes import asks_for_four_eyes
 from sniffer_airflow.names import COST_APPROVAL_LIMIT
 
 if TYPE_CHECKING:
-    from sniffer.core.estimate_records import StoredEstimate
+    from sniffer.adapters.mysql.database import Database
 
 APPROVE_TASK = "approve"
 _REASON = "reason"
@@ -75,10 +75,10 @@ class BackfillApproval(ApprovalOperator):
         planned = result_of(context["ti"], "plan", PlannedBackfill)
         if reasons := reasons_to_ask(estimate, planned.limits):
             self.log.info("a person is asked: %s", "; ".join(reasons))
-            self.body = question(estimate, reasons, _cannot_approve(context))
+            self.body = question(estimate, planned.hours, reasons, _cannot_approve(context))
             return super().execute(context)
-        with errors_by_reaction():
-            _record(Approving(estimate.scan_id, estimate.digest, "", _WITHIN_LIMITS))
+        with errors_by_reaction(), _database() as database:
+            database.estimates.approve(Approving(estimate.scan_id, estimate.digest, "", _WITHIN_LIMITS))
         self.log.info("no approval is asked for: the estimate is %s", _WITHIN_LIMITS)
         return _document(estimate, None, _WITHIN_LIMITS)
 
@@ -87,7 +87,11 @@ class BackfillApproval(ApprovalOperator):
         chosen, user = event.get("chosen_options"), event.get("responded_by_user")
         name = None if user is None else one_line(str(user["name"]), NAME_CHARS)
         reason = one_line((event.get("params_input") or {}).get(_REASON) or "", REASON_CHARS)
+        estimate = result_of(context["ti"], "estimate", BackfillEstimate)
         if chosen != [self.APPROVE] or name is None:
+            # Somebody may have approved it before this task was cleared.
+            with errors_by_reaction(), _database() as database:
+                database.estimates.withdraw(estimate.scan_id)
             ending = f"rejected by {name}{f': {reason}' if reason else ''}" if name else "not answered in time"
             raise AirflowFailException(f"{ending}. Nothing was scanned")
         if name == _cannot_approve(context):
@@ -95,10 +99,9 @@ class BackfillApproval(ApprovalOperator):
                 f"{name} has started this run, and cannot approve what it costs: somebody else has to. The question is "
                 "asked again"
             )
-        estimate = result_of(context["ti"], "estimate", BackfillEstimate)
-        with errors_by_reaction():
+        with errors_by_reaction(), _database() as database:
             super().execute_complete(context, event)
-            stored = _record(Approving(estimate.scan_id, estimate.digest, name, reason))
+            stored = database.estimates.approve(Approving(estimate.scan_id, estimate.digest, name, reason))
         self.log.info("approved by %s: %s", name, reason or "no reason given")
         return _document(estimate, stored.approved_by, reason)
 
@@ -113,9 +116,8 @@ def _cannot_approve(context: Context) -> str | None:
         return context["dag_run"].triggering_user_name if asks_for_four_eyes() else None
 
 
-def _record(approving: Approving) -> StoredEstimate:
+def _database() -> Database:
     from sniffer.adapters.mysql.database import Database  # SQLAlchemy: 0.5 s that parsing a DAG file must not pay
 
     environ = program_environ(os.environ, fetch(module=_ROLE, aws=False, serving=False))
-    with Database(database_settings(environ)) as database:
-        return database.estimates.approve(approving)
+    return Database(database_settings(environ))

@@ -22,6 +22,7 @@ from sniffer_airflow.forms.fields import (
 )
 from sniffer_airflow.forms.values import Values, checked
 from sniffer_airflow.names import BACKFILL_DAG, RATES_VARIABLE, form_of
+from sniffer_airflow.pools import BACKFILL_POOL, POOLS
 from sniffer_airflow.scan.form import (
     BAND_RULE,
     BUCKET_RULE,
@@ -202,8 +203,8 @@ def _more() -> dict[str, Param]:
         ),
         "shards_at_a_time": count_field(
             "Shards at a time",
-            "So many shards are scanned at the same time; the estimate reckons with it, and the pool sniffer_backfill "
-            "may allow fewer. *If empty:* 1.",
+            "So many shards are scanned at the same time; the pool sniffer_backfill may allow fewer. *If empty:* as "
+            f"many as the pool allows; the estimate reckons with {POOLS[BACKFILL_POOL][0]} then.",
             most=MOST_SHARDS,
             section=MORE_OPTIONS,
         ),

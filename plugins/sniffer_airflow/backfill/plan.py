@@ -8,9 +8,13 @@ from sniffer.core.flags import render_flags
 from sniffer.core.rates import Rates
 from sniffer_airflow.backfill.form import ApprovalLimits, BackfillForm
 from sniffer_airflow.forms.fields import Json
+from sniffer_airflow.pools import BACKFILL_POOL, POOLS
 from sniffer_airflow.scan.form import NightlyTarget, ScanForm
 from sniffer_airflow.scan.plan import ScanPlan, plan_scan
 from sniffer_airflow.scan.window import RunDates
+
+SLOTS, _ = POOLS[BACKFILL_POOL]
+"""So many shards at a time the estimate reckons with, where the form says nothing: what the pool is made with."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,10 @@ class BackfillPlan:
 
     def document(self) -> dict[str, Json]:
         """As JSON-ready values, for XCom and for people: those of the scan, ours, and each program's words."""
-        scan_id, at_a_time = self.scan.scan_id, self.scan.shards_at_a_time or 1
+        scan_id = self.scan.scan_id
         estimate: dict[str, Json] = {
             "scan_id": scan_id,
-            "at_a_time": at_a_time,
+            "at_a_time": self.scan.shards_at_a_time or SLOTS,
             "consumers": self.scan.consumers,
             "growth": self.growth,
             "rates": self.rates.document() if self.rates else None,
@@ -39,7 +43,6 @@ class BackfillPlan:
             "growth": self.growth,
             "hours": self.hours,
             "order": self.order,
-            "shards_at_a_time": at_a_time,
             "arguments": [*self.scan.arguments(), "--even-one"],
             "estimate_arguments": render_flags(estimate),
             "shards_arguments": render_flags({"scan_id": scan_id, "order": self.order}),
@@ -57,6 +60,7 @@ class PlannedBackfill:
 
     scan_id: str
     limits: ApprovalLimits
+    hours: str
 
 
 def plan_backfill(

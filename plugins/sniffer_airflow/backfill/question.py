@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from sniffer.core.estimate_records import BackfillEstimate
 from sniffer.core.estimate_words import figures
 from sniffer.core.text import code_span, markdown_text
 from sniffer_airflow.backfill.form import ApprovalLimits
+from sniffer_airflow.executors.hours import WorkingHours
 from sniffer_airflow.names import COST_APPROVAL_LIMIT
 
 
@@ -29,7 +31,16 @@ def reasons_to_ask(estimate: BackfillEstimate, limits: ApprovalLimits) -> list[s
     return found
 
 
-def question(estimate: BackfillEstimate, reasons: Sequence[str], cannot_approve: str | None) -> str:
+def nights(estimate: BackfillEstimate, hours: str) -> str:
+    """How many nights of these hours it takes; empty without hours, or a pace."""
+    if not hours or estimate.hours is None:
+        return ""
+    length_h = WorkingHours.parse(hours).length.total_seconds() / 3600
+    least, most = (math.ceil(end / length_h) for end in (estimate.hours.least, estimate.hours.most))
+    return f"{least} to {most}, of {length_h:g} hours each ({hours})"
+
+
+def question(estimate: BackfillEstimate, hours: str, reasons: Sequence[str], cannot_approve: str | None) -> str:
     """The body of the approval."""
     place = f"s3://{estimate.bucket}/{estimate.prefix}"
     lines = [
@@ -44,7 +55,8 @@ def question(estimate: BackfillEstimate, reasons: Sequence[str], cannot_approve:
     if cannot_approve:
         lines.append(f"* **Who may approve:** anybody but {markdown_text(cannot_approve)}, who has started the run.")
     lines += ["", "| | |", "|---|---|"]
-    lines += [f"| {name} | {markdown_text(text)} |" for name, text in figures(estimate)]
+    shown = [*figures(estimate), *([("nights", nights(estimate, hours))] if nights(estimate, hours) else [])]
+    lines += [f"| {name} | {markdown_text(text)} |" for name, text in shown]
     lines += [
         "",
         "Counts are exact for the time of the listing. What has a span is estimated: hours by an earlier scan, cost by "

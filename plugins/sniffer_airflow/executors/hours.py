@@ -41,6 +41,12 @@ class WorkingHours:
     def __str__(self) -> str:
         return f"{self.opens:%H:%M}-{self.closes:%H:%M} {self.zone.key}"
 
+    @property
+    def length(self) -> timedelta:
+        """How long they are, on a day on which no clock is put forward or back."""
+        minutes = (self.closes.hour - self.opens.hour) * 60 + self.closes.minute - self.opens.minute
+        return timedelta(minutes=minutes % (24 * 60))
+
     def window(self, now: datetime) -> tuple[datetime, datetime]:
         """Both ends (UTC) of the hours that `now` is in, or of the next ones."""
         today = now.astimezone(self.zone).date()

@@ -17,13 +17,14 @@ from sniffer.core.report_page import without_mistakes
 from sniffer.core.settings import database_settings
 from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.executors.results import model_version_in
-from sniffer_airflow.names import EXPORT_DAG, RETRAIN_DAG, ROLLOUT_DAG, is_scan
+from sniffer_airflow.names import BACKFILL_DAG, EXPORT_DAG, RETRAIN_DAG, ROLLOUT_DAG, is_scan
 from sniffer_airflow.pages.message import HEADERS, message
 
 _VERSION_IN = {
     RETRAIN_DAG: ("gate",),
     EXPORT_DAG: ("export",),
     ROLLOUT_DAG: ("plan",),
+    BACKFILL_DAG: ("estimate",),
 }
 """For each DAG, the tasks one of whose results names the model version."""
 _VERSION_IN_SCAN = ("scan", "scan_backfill")

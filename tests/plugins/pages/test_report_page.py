@@ -159,6 +159,7 @@ def test_the_tab_of_a_run_shows_the_report_of_its_model(
         ("retrain_model", "when the task gate of this run has succeeded"),
         ("scan_bucket", "when the task scan or scan_backfill of this run has succeeded"),
         ("scan_partner", "when the task scan or scan_backfill of this run has succeeded"),
+        ("backfill_bucket", "when the task estimate of this run has succeeded"),
         ("scan_summary", "Runs of scan_summary are not about one model version."),
         ("watch_labels", "Runs of watch_labels are not about one model version."),
         ("<script>", "Runs of &lt;script&gt; are not about"),

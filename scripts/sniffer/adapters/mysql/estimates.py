@@ -92,6 +92,16 @@ class EstimateRepository:
 
         return self._transact(approve)
 
+    def withdraw(self, scan_id: str) -> None:
+        """Take an approval back, if there is one: no shard begins any more. Idempotent."""
+
+        def withdraw(connection: Connection) -> None:
+            number, _ = _locked(connection, scan_id)
+            values = {"approved_by": None, "approval_reason": None, "approved_at": None}
+            connection.execute(update(estimates).where(estimates.c.scan_number == number).values(values))
+
+        self._transact(withdraw)
+
 
 def _locked(connection: Connection, scan_id: str) -> tuple[int, ShardedScan]:
     number = connection.execute(select(scans.c.number).where(scans.c.scan_id == scan_id).with_for_update()).scalar()

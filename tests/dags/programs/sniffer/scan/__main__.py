@@ -24,6 +24,7 @@ def main() -> int:
         "late-before",
         "flood-band",
         "flood-source",
+        "end-at",
     ):
         parser.add_argument(f"--{flag}")
     for flag in ("result", "progress"):
@@ -38,6 +39,8 @@ def main() -> int:
     report = flags | {"database": os.environ["SNIFFER_DATABASE_URL"], "failure_samples": ["long"]}
     report["result_of"] = os.environ.get("SNIFFER_RESULT_OF")
     report.pop("result")
+    if report["end_at"] is None:
+        del report["end_at"]
     if shows := os.environ.get("STAND_IN_SHOWS"):
         report["shown"] = {name: os.environ.get(name) for name in shows.split(",")}
     if rest := os.environ.get("STAND_IN_REST"):

@@ -1,0 +1,140 @@
+"""Estimates in MySQL: of one plan, approved by its digest, and what their shards are refused for."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.ended_scans import certificate_of
+from support.estimates import ESTIMATE
+from support.stored_rows import change, model
+
+from sniffer.adapters.mysql.database import Database
+from sniffer.backfill.recount import ordered
+from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.estimate_records import Approving, ShardFigures
+from sniffer.core.key_ranges import KeyRange
+from sniffer.core.records import Certificate, Outcome, ScanRequest
+from sniffer.core.shard_records import ShardChoice
+from sniffer.scan.stored_shards import NextPart, next_part
+
+RANGES = [(KeyRange("", "c"), 3), (KeyRange("c", "k"), 3), (KeyRange("k"), 3)]
+
+
+@pytest.fixture
+def planned(database: Database) -> Database:
+    """A database with the plan of three shards, three objects each, which may grow by a half: 13 objects."""
+    database.models.register(model(1))
+    database.shards.plan(ScanRequest("whole", "bkt"), 1, 0.5, RANGES)
+    return database
+
+
+def approved(database: Database) -> str:
+    digest = database.estimates.store(ESTIMATE).estimate.digest
+    database.estimates.approve(Approving("whole", digest, "ben", "why not"))
+    return digest
+
+
+def part(database: Database, shard: int) -> NextPart:
+    found = next_part(database, ShardChoice("whole", shard))
+    assert isinstance(found, NextPart)
+    return found
+
+
+def scanned(database: Database, shard: int, objects: int, *, ended_at: str | None = None) -> None:
+    """That shard has listed so many, up to that key or to its end."""
+    request = part(database, shard).request
+    token = database.scans.open(request, 1, 0.5)
+    keys = KeyRange(request.key_range.after, ended_at or request.key_range.up_to)
+    certificate: Certificate = certificate_of(
+        {Outcome.UNCHANGED: objects},
+        scan_id=request.scan_id,
+        run_number=token.run_number,
+        key_range=keys,
+        rest_after=ended_at,
+    )
+    database.scans.close(certificate)
+
+
+def test_a_shard_waits_for_the_approval_of_just_that_estimate(planned: Database) -> None:
+    assert part(planned, 1).room is None, "without an estimate nobody is asked"
+    digest = planned.estimates.store(ESTIMATE).estimate.digest
+    with pytest.raises(SettingsError, match="nobody has approved the plan of scan whole yet.*mark"):
+        part(planned, 1)
+    with pytest.raises(SettingsError, match=f"no estimate with the digest '{'0' * 64}': that of its plan is {digest}"):
+        planned.estimates.approve(Approving("whole", "0" * 64, "ben", ""))
+    stored = planned.estimates.approve(Approving("whole", digest, "ben", "why not"))
+    assert (stored.approved_by, stored.approval_reason) == ("ben", "why not")
+    assert stored.approved_at is not None and datetime.now(UTC) - stored.approved_at < timedelta(minutes=1)
+    again = planned.estimates.approve(Approving("whole", digest, "ann", "me too"))
+    assert again == stored, "the first approval stays"
+    assert part(planned, 1).room is not None
+    # What is estimated anew is approved anew, also when only a figure has changed.
+    assert planned.estimates.store(dataclasses.replace(ESTIMATE, list_requests=4)).estimate.digest != digest
+    with pytest.raises(SettingsError, match="nobody has approved"):
+        part(planned, 1)
+    approved(planned)
+    planned.estimates.withdraw("whole")
+    with pytest.raises(SettingsError, match="nobody has approved"):
+        part(planned, 1)
+
+
+def test_an_estimate_that_nobody_is_held_to_stops_nobody(planned: Database) -> None:
+    planned.estimates.store(dataclasses.replace(ESTIMATE, growth=None))
+    assert part(planned, 1).room is None
+
+
+def test_an_approval_is_of_the_plan_as_it_was(planned: Database, database_url: str) -> None:
+    approved(planned)
+    for statement, undo in (
+        ("UPDATE shards SET up_to_key = 'd' WHERE shard = 1", "UPDATE shards SET up_to_key = 'c' WHERE shard = 1"),
+        ("UPDATE scans SET model_version = 2", "UPDATE scans SET model_version = 1"),
+        (
+            "UPDATE scans SET request = JSON_SET(request, '$.rescan', true)",
+            "UPDATE scans SET request = JSON_SET(request, '$.rescan', false)",
+        ),
+        (
+            "UPDATE estimates SET estimate = JSON_SET(estimate, '$.growth', 1.0)",
+            "UPDATE estimates SET estimate = JSON_SET(estimate, '$.growth', 0.5)",
+        ),
+    ):
+        change(database_url, statement)
+        with pytest.raises(ContractError, match="is not what was estimated any more"):
+            part(planned, 1)
+        change(database_url, undo)
+        assert part(planned, 1).room is not None
+
+
+def test_a_shard_may_list_what_the_others_leave_of_the_growth(planned: Database) -> None:
+    approved(planned)
+    first = part(planned, 1)
+    assert first.room is not None and first.room.objects == 13 - 6
+    # A shard that ends early has a further part: the plan is the same, and what it has listed counts.
+    scanned(planned, 1, 2, ended_at="a")
+    rest = part(planned, 1)
+    assert rest.room is not None and (rest.request.key_range, rest.room.objects) == (KeyRange("a", "c"), 13 - 6 - 2)
+    scanned(planned, 1, 5)
+    # It has grown by four: none is left.
+    second = part(planned, 2)
+    assert second.room is not None and second.room.objects == 13 - 7 - 3
+    second.room.check(3)
+    with pytest.raises(SettingsError, match=r"s3://bkt/ has grown by more than 50.0% past the 9 objects"):
+        second.room.check(4)
+    scanned(planned, 2, 10)
+    with pytest.raises(SettingsError, match="has grown by more than"):
+        part(planned, 3)
+
+
+def test_shards_are_named_by_key_or_by_the_time_of_their_new_images(planned: Database) -> None:
+    whole = planned.shards.find("whole")
+    assert whole is not None
+    with pytest.raises(SettingsError, match="--order oldest: when its images were made is not known"):
+        ordered(whole, "oldest", None)
+    stored = planned.estimates.store(ESTIMATE)
+    orders = {order: ordered(whole, order, stored) for order in ("keys", "keys-backwards", "oldest", "newest")}
+    assert orders == {"keys": [1, 2, 3], "keys-backwards": [3, 2, 1], "oldest": [2, 3, 1], "newest": [1, 3, 2]}
+    # One with nothing new is the last, whichever way.
+    shards = (ShardFigures(1, 3, 0), *ESTIMATE.shards[1:])
+    nothing_new = planned.estimates.store(dataclasses.replace(ESTIMATE, shards=shards))
+    assert [*ordered(whole, "oldest", nothing_new)][-1] == [*ordered(whole, "newest", nothing_new)][-1] == 1

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import cross_val_score
 
 from sniffer.adapters.images.render import decode
 from sniffer.core.errors import UnreadableImage
@@ -128,6 +126,9 @@ def trivial_features(image: SampleImage) -> list[float]:
 
 @pytest.mark.slow
 def test_the_classes_cannot_be_told_by_colour_size_format_or_bytes(training: list[SampleImage]) -> None:
+    from sklearn.ensemble import RandomForestClassifier  # which takes seconds, and only here
+    from sklearn.model_selection import cross_val_score
+
     features = np.array([trivial_features(image) for image in training])
     truth = np.array([image.label == "drugs" for image in training])
     guesser = RandomForestClassifier(200, random_state=0)

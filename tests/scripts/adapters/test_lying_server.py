@@ -85,7 +85,8 @@ def predicted(url: str, patience_s: float = 0.3) -> list[float]:
         return server.predict(1, [PIXELS])
 
 
-BOMB = gzip.compress(bytes(100 << 20))
+BOMB = 100 * gzip.compress(bytes(1 << 20))
+"""Members of one stream."""
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,22 +210,26 @@ def test_a_get_goes_where_boto3_goes(case: Case) -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_any_key_is_written_as_boto3_writes_it(key: str) -> None:
+    client, recorder = _recorded_client()
+    client.get_object(Bucket="mine", Key=key)
+    assert _route().url(key) == recorder.sent.pop().url
+
+
+@functools.cache
+def _recorded_client() -> tuple[Any, Recorder]:
     environment = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
     client, recorder = boto3.session.Session(**environment).client("s3"), Recorder()
     client.meta.events.register("before-send.s3.GetObject", recorder.send)
-    client.get_object(Bucket="mine", Key=key)
-    assert _ROUTE.url(key) == recorder.sent[0].url
+    return client, recorder
 
 
+@functools.cache
 def _route() -> Route:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}.items():
             patch.setenv(name, value)
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
         return Route(BucketClient("mine", patience_s=0, connections=1, requester_pays=False), 1000)
-
-
-_ROUTE = _route()
 
 
 def test_connections_and_their_trust_are_boto3s_own(aws_variables: pytest.MonkeyPatch) -> None:

@@ -94,9 +94,10 @@ with DAG(
     tags=["sniffer", "scan"],
     doc_md=__doc__,
 ):
+    before = [plan(), cut(), estimate(), approval_operator()]
     left = shards()
     scans = scan(XComArg(left))
-    chain(plan(), cut(), estimate(), approval_operator(), left)
+    chain(*before, left)
     scans >> certify()
     # Beside `certify`, which stays a last task: it is what makes the run of a scan that failed a failed one.
     scans >> decide_held()

@@ -76,12 +76,13 @@ WITHOUT_MYSQL = {("watch_labels", "count_labels")} | {
 }
 """Steps of a training that neither read nor write MySQL."""
 
-TEMPLATES = {"scan_bucket": "fleet", "rollout_serving": "rollout"}
+TEMPLATES = {"scan_bucket": "fleet", "backfill_bucket": "fleet", "rollout_serving": "rollout"}
 
 
 def test_every_program_of_every_dag_is_a_pod(pods: Pods) -> None:
     found = {dag_id: [task for dag, task in pods if dag == dag_id] for dag_id, _ in pods}
     assert found == {
+        "backfill_bucket": ["cut", "estimate", "shards", "scan"],
         "scan_bucket": ["shards", "scan", "scan_backfill"],
         "watch_labels": ["count_labels"],
         "retrain_model": ["snapshot", "train", "evaluate", "gate"],

@@ -96,3 +96,25 @@ def test_it_is_refused_before_it_is_approved_and_once_the_bucket_has_grown(fleet
     manifest = fleet.folder / "restore.csv"
     backfill.run("sniffer.backfill.archived", f"--bucket={fleet.bucket.name}", f"--manifest={manifest}")
     assert manifest.read_text() == f"{fleet.bucket.name},old/a%20b.jpg\n"
+
+
+def test_a_shard_whose_hours_are_over_ends_at_a_key_and_goes_on_later(fleet: Fleet) -> None:
+    backfill = Backfill(fleet)
+    for number in range(1100):
+        fleet.put(f"{number:05}.jpg", b"")
+    fleet.fill(2)
+    backfill.run("sniffer.scan.plan", f"--bucket={fleet.bucket.name}", "--scan-id=whole", "--shards=1", "--even-one")
+    shard = ["--shard-of=whole", "--shard=1", "--consumers=1"]
+    over = f"--end-at={datetime.now(UTC).isoformat()}"
+    fleet.environ["SNIFFER_UNREADABLE_BUDGET"] = "1"
+    night = backfill.result("sniffer.scan", *shard, over)
+    assert (night["listed"], night["rest_after"], night["holds"]) == (1000, "00999.jpg", True)
+    assert [
+        command["title"] for command in backfill.result("sniffer.backfill.recount", "--scan-id=whole")["scans"]
+    ] == ["1 of 1"]
+    again = backfill.result("sniffer.scan", *shard)
+    assert (again["listed"], again["rest_after"]) == (102, None)
+    backfill.run("sniffer.scan.certify", "--scan-id=whole", f"--result={fleet.certificate_path}")
+    assert fleet.certificate().listed == 1102 and fleet.certificate().holds
+    refused = backfill.run("sniffer.scan", f"--bucket={fleet.bucket.name}", over, status=2)
+    assert "--end-at is for a shard of a stored plan" in refused

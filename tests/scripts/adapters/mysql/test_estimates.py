@@ -19,6 +19,8 @@ from sniffer.core.records import Certificate, Outcome, ScanRequest
 from sniffer.core.shard_records import ShardChoice
 from sniffer.scan.stored_shards import NextPart, next_part
 
+pytestmark = pytest.mark.both_servers
+
 RANGES = [(KeyRange("", "c"), 3), (KeyRange("c", "k"), 3), (KeyRange("k"), 3)]
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord
+from sniffer.core.shard_records import HalfDonePlan
 from sniffer_rollout.aspired import Aspired
 
 
 @dataclass(frozen=True, slots=True)
 class ProductionState:
-    """The stable and the previous model, None before there is one; the versions that running scans are pinned to.
+    """The stable and the previous model, None before there is one; the versions that scans are pinned to which run, or
+    are in shards and half done.
 
     `digests` are those in `models` of all of them.
     """
@@ -20,6 +22,8 @@ class ProductionState:
     stable: ModelRecord | None
     previous: ModelRecord | None
     scanning: frozenset[int]
+    half_done: tuple[HalfDonePlan, ...] = ()
+    """Scans in shards that go on some time: their versions are among `scanning`."""
     digests: Mapping[int, str] = field(default_factory=dict)
 
     @property
@@ -43,6 +47,11 @@ class ProductionState:
         previous = {self.previous.version} if self.previous else set()
         return (self.scanning | previous) - {self.stable_version}
 
+    def kept_for_plans(self) -> list[str]:
+        """Why versions stay loaded that nothing else needs, in words."""
+        needed = {self.stable_version, self.previous_version}
+        return [str(plan) for plan in self.half_done if plan.model_version not in needed]
+
     def aspired(self, missing: Collection[int] = ()) -> Aspired:
         """What the model servers serve when no rollout is under way; `missing` versions cannot be had any more."""
         everything = Aspired.of(self.retained_versions, stable=self.stable_version)
@@ -52,7 +61,8 @@ class ProductionState:
 def read_production_state(database: Database) -> ProductionState:
     """The state now."""
     stable, previous = database.models.stable(), database.models.previous()
-    scanning = frozenset(database.scans.running_versions())
+    half_done = tuple(database.shards.half_done())
+    scanning = frozenset(database.scans.running_versions() | {plan.model_version for plan in half_done})
     known = [stable, previous, *(database.models.get(version) for version in sorted(scanning))]
     digests = {record.version: record.digest for record in known if record is not None}
-    return ProductionState(stable, previous, scanning, digests)
+    return ProductionState(stable, previous, scanning, half_done, digests)

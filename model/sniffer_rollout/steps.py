@@ -223,6 +223,8 @@ class Rollout:
 
     def _aspired(self, production: ProductionState) -> Aspired:
         """What the database asks for, without what is lost."""
+        for why in production.kept_for_plans():
+            log.info("a version stays loaded: %s", why)
         return production.aspired(self._lost(production))
 
     def _lost(self, production: ProductionState, *, leaving: bool = False) -> dict[int, str]:
@@ -324,6 +326,8 @@ class Rollout:
         production = read_production_state(self._database)
         lost, stable, previous = self._lost(production), production.stable_version, production.previous_version
         aspired = production.aspired(lost)
+        for why in production.kept_for_plans():
+            log.info("a version stays loaded: %s", why)
         stale = {} if stable is None else not_ready(self._target.replicas().urls, serves_version(stable))
         told = self._servers.told()
         pointed = None if told is None else told.labels.get(STABLE)

@@ -75,15 +75,14 @@ def night_of(
     lines: list[SourceNight] = []
     for run in runs:
         state, detail = _judged(run, now, late_after, is_paused=is_paused)
-        certificates = [scan.certificate for scan in _wholes(run.scans) if scan.certificate is not None]
         lines.append(
             SourceNight(
                 source,
                 dag_id,
                 state,
                 one_line(detail, _DETAIL_CHARS),
-                sum(certificate.listed for certificate in certificates),
-                sum(certificate.flagged_new for certificate in certificates),
+                sum(scan.listed for scan in run.scans),
+                sum(scan.flagged_new for scan in run.scans),
                 run.due_at.isoformat(),
                 urls.get(run.run_id, "") if run.state is not None else "",
             )
@@ -114,14 +113,15 @@ def _judged(run: NightRun, now: datetime, late_after: timedelta, *, is_paused: b
         if now < run.due_at + _START:
             return RUNNING, "about to start"
         return MISSING, f"Airflow made no run for {run.due_at.isoformat()}"
-    unknown = [scan.state for scan in run.scans if scan.state not in (RUNNING, COMPLETE, INCOMPLETE)]
+    states = [state for scan in run.scans for state in (scan.state, *sorted(scan.shard_states))]
+    unknown = [state for state in states if state not in (RUNNING, COMPLETE, INCOMPLETE)]
     if unknown:
         return unknown[0], "see its run" if run.state in _ENDED else ""
     if run.state not in _ENDED:
         limit = run.due_at + late_after
         return (LATE, f"still {run.state}, due by {limit.isoformat()}") if now > limit else (RUNNING, "")
-    problems = [problem for scan in run.scans if scan.certificate is not None for problem in scan.certificate.problems]
-    holds = all(scan.state == COMPLETE and scan.certificate is not None for scan in _wholes(run.scans))
+    problems = [problem for scan in run.scans for problem in scan.problems]
+    holds = all(scan.state == COMPLETE and scan.is_certified for scan in run.scans)
     if run.state != _SUCCESS:
         mended = "its certificate holds by now: clear the failed task" if run.scans and holds else ""
         return FAILED, "; ".join(problems) or mended or "the log of its failed task says why"
@@ -131,8 +131,3 @@ def _judged(run: NightRun, now: datetime, late_after: timedelta, *, is_paused: b
     if not holds:
         return FAILED, "; ".join(["Airflow calls the run a success, but its certificate does not hold", *problems])
     return HOLDS, ""
-
-
-def _wholes(scans: Sequence[RecordedScan]) -> list[RecordedScan]:
-    """Those that are no shard of another, whose certificate is the sum."""
-    return [scan for scan in scans if not scan.is_part]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.records import LONGEST_SCAN_ID, ScanRequest
 
 PLANNED, COMPLETE, HELD = "planned", "complete", "held"
 """States of a part; the others are those of `scans`. Planned: nobody has begun."""
+
+PLAN_KEEPS_MODEL = timedelta(days=14)
+"""So long after a shard of it has begun or ended a scan in shards keeps its model version, when it is not complete."""
 
 _DIGEST_DIGITS = 12
 
@@ -60,6 +64,29 @@ class ShardedScan:
     def left(self) -> tuple[int, ...]:
         """The numbers of the shards that are not complete."""
         return tuple(sorted({part.shard for part in self.parts if not part.is_complete}))
+
+
+@dataclass(frozen=True, slots=True)
+class HalfDonePlan:
+    """A scan in shards that is neither complete nor given up: when it was planned, and when it last went on (UTC)."""
+
+    scan_id: str
+    bucket: str
+    model_version: int
+    planned_at: datetime
+    moved_at: datetime
+
+    @property
+    def keeps_until(self) -> datetime:
+        """When it lets go of its model version by itself."""
+        return self.moved_at + PLAN_KEEPS_MODEL
+
+    def __str__(self) -> str:
+        return (
+            f"scan {self.scan_id}, which is in shards and half done, needs model version {self.model_version}, until "
+            f"{self.keeps_until:%Y-%m-%d %H:%M} UTC unless it goes on: scan what is left, or give it up (`sniffer plan "
+            f"--bucket {self.bucket} --scan-id {self.scan_id} --give-up`)"
+        )
 
 
 def part_scan_id(scan_id: str, shard: int, part: int) -> str:

@@ -32,7 +32,8 @@ def erase(
     reason: str,
     batch_rows: int = 1000,
 ) -> Erasure:
-    """Record that it begins, delete every row of these keys and their names in certificates, and record what went.
+    """Record that it begins, delete every row of these keys, their names in certificates and as ends of shards, and
+    record what went.
 
     May be run again, also after an interruption. Raises TransientError while a scan of the bucket runs.
     """
@@ -43,6 +44,13 @@ def erase(
     removed = Removed()
     for batch in database.retention.erase(bucket, key, prefix, batch_rows=batch_rows):
         removed += batch
+    ends = database.retention.erase_ends(bucket, key, prefix)
+    if ends.ends:
+        log.info("%d ends of shards were such keys, and are others now", ends.ends)
+    if ends.opened:
+        log.warning(
+            "%d shards beside such an end are to be scanned again: what has a result costs a look-up", ends.opened
+        )
     certificates = database.retention.erase_from_certificates(bucket, key, prefix)
     ended = replace(begun, removed=removed, certificates=certificates)
     database.retention.record(ended)
@@ -113,9 +121,10 @@ def _run(arguments: argparse.Namespace) -> ProgramResult:
 PROGRAM = Program(
     command="sniffer erase",
     summary="Delete every row that MySQL holds of a key, or of all keys with a prefix, and these keys from the samples "
-    "and messages of the bucket's certificates. The table `erasures` keeps who asked, why, when and how much, and the "
-    "key's SHA-256 in place of the key. Delete the object from its bucket first, or the next scan sees it again. "
-    "Counts in certificates stay. It may be run again, and refuses while a scan of the bucket runs.",
+    "and messages of the bucket's certificates, and from where its shards end. The table `erasures` keeps who asked, "
+    "why, when and how much, and the key's SHA-256 in place of the key. Delete the object from its bucket first, or "
+    "the next scan sees it again. Counts in certificates stay. It may be run again, and refuses while a scan of the "
+    "bucket runs.",
     run=_run,
     add_arguments=_add_arguments,
     examples=(

@@ -28,8 +28,9 @@ def prune(
 ) -> Removed:
     """Delete the results that match both rules, as far as given. May be run again, and be interrupted, at any time.
 
-    Raises SettingsError for a version that is not there, and without an age for one that is stable or previous;
-    TransientError while a scan writes such results.
+    Raises SettingsError for a version that is not there, for one that a half-done scan in shards has stored results of
+    that would go, and without an age for one that is stable or previous; TransientError while a scan writes such
+    results.
     """
     if older_than_days is None and not model_versions:
         raise SettingsError("say what may go: --older-than-days, --model-version, or both")
@@ -40,6 +41,9 @@ def prune(
     if unknown := [str(version) for version in model_versions if database.models.get(version) is None]:
         raise SettingsError(f"--model-version: there is no version {', '.join(unknown)} in the table `models`")
     before = _before(older_than_days)
+    for plan in database.shards.half_done(model_versions) if model_versions else ():
+        if before is None or before > plan.planned_at:
+            raise SettingsError(f"--model-version: {plan}")
     removed = Removed()
     last = database.retention.last_image()
     refuse_running(database.retention.running_scans(model_versions=model_versions))

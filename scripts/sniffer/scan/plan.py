@@ -97,6 +97,12 @@ def _add_arguments(parser: Parser) -> None:
         help="store the plan also when it has one shard, for `sniffer estimate`; needs --scan-id",
     )
     cut.add_argument(
+        "--give-up",
+        action="store_true",
+        help="nobody waits for what is left of the stored plan --scan-id: its model version may be unloaded and "
+        "pruned; scanning a shard of it takes it up again",
+    )
+    cut.add_argument(
         "--at-once", type=positive, default=AT_ONCE, metavar="N", help="so many requests at the same time, at most"
     )
 
@@ -104,6 +110,8 @@ def _add_arguments(parser: Parser) -> None:
 def _run_program(arguments: argparse.Namespace) -> ProgramResult:
     options = scan_options(arguments)
     wanted = None if arguments.shards == AUTO else int(arguments.shards)
+    if arguments.give_up:
+        return _give_up(options.request, arguments.scan_id)
     if arguments.even_one:
         _check_even_one(options, arguments.scan_id)
         record = _stored(options, wanted, arguments.at_once, even_one=True)
@@ -114,6 +122,19 @@ def _run_program(arguments: argparse.Namespace) -> ProgramResult:
     else:
         record = _stored(options, wanted, arguments.at_once)
     return ProgramResult(record, record.describe())
+
+
+def _give_up(request: ScanRequest, scan_id: str | None) -> ProgramResult:
+    if scan_id is None:
+        raise SettingsError("--give-up is of a plan that is stored: say which by --scan-id")
+    with Database(database_settings()) as database:
+        database.check()
+        known = database.shards.find(scan_id)
+        if known is not None and known.request.bucket != request.bucket:
+            raise SettingsError(f"scan {scan_id} is of the bucket {known.request.bucket}, not {request.bucket}")
+        database.shards.give_up(scan_id)
+        record = _record_of(known) if known is not None else None
+    return ProgramResult(record, f"scan {scan_id} is given up: nothing waits for what is left of it")
 
 
 def _check_even_one(options: ScanOptions, scan_id: str | None) -> None:

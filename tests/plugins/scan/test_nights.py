@@ -6,21 +6,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support.ended_scans import certificate_of
 
 from sniffer.core.recorded_scan import RecordedScan
-from sniffer.core.records import Outcome
 from sniffer_airflow.scan.nights import NightRun, SourceNight, all_in_words, in_order, night_of
 from sniffer_airflow.scan.sources import parse_table
 from sniffer_airflow.scan.summary import Expected, due_runs, expected_of
 
 DUE = datetime(2026, 11, 26, tzinfo=UTC)
-GOOD = certificate_of({Outcome.PREDICTED: 1200}, flagged_new=3)
-BAD = certificate_of({Outcome.FAILED: 3}, problems=("3 of 3 images failed",))
+GOOD = {"is_certified": True, "listed": 1200, "flagged_new": 3}
+BAD = {"is_certified": True, "listed": 3, "problems": ("3 of 3 images failed",)}
 
 
-def recorded(state: str, certificate: Any = None) -> RecordedScan:
-    return RecordedScan("scan_a.r.b-1", state, certificate)
+def recorded(state: str, certificate: Any = None, *shard_states: str) -> RecordedScan:
+    return RecordedScan("scan_a.r.b-1", state, shard_states=frozenset(shard_states), **(certificate or {}))
 
 
 def judged(*runs: NightRun, hours: float = 5, is_paused: bool = False) -> SourceNight:
@@ -67,16 +65,14 @@ def test_one_run_is_judged_by_both(
 
 
 def test_shards_count_by_the_certificate_of_the_whole() -> None:
-    part = RecordedScan("scan_a.r.b-1.1", "complete", GOOD, is_part=True)
-    early = RecordedScan("scan_a.r.b-1.2", "incomplete", BAD, is_part=True)
-    night = judged(NightRun(DUE, "r", "success", (recorded("complete", GOOD), part)))
+    night = judged(NightRun(DUE, "r", "success", (recorded("complete", GOOD, "complete"),)))
     assert (night.state, night.listed) == ("holds", 1200)
-    night = judged(NightRun(DUE, "r", "failed", (recorded("running"), part, early)))
+    why = {"problems": ("3 of 3 images failed",)}
+    night = judged(NightRun(DUE, "r", "failed", (recorded("running", why, "complete", "incomplete"),)))
     assert (night.state, night.detail) == ("failed", "3 of 3 images failed")
-    held = RecordedScan("scan_a.r.b-1.2", "held", GOOD, is_part=True)
-    night = judged(NightRun(DUE, "r", "running", (recorded("running"), held)))
+    night = judged(NightRun(DUE, "r", "running", (recorded("running", None, "complete", "held"),)))
     assert night.state == "held"
-    assert judged(NightRun(DUE, "r", "success", (recorded("running"), part))).state == "failed"
+    assert judged(NightRun(DUE, "r", "success", (recorded("running", None, "complete"),))).state == "failed"
 
 
 def test_a_pause_is_named() -> None:

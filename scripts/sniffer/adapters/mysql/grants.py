@@ -58,6 +58,7 @@ ROLES = (
             "promotions": "SELECT, INSERT",
             "scans": _READ,
             "shards": _READ,
+            "holds": _READ,
             "leases": _READ,
             "images": _READ,
             "predictions": _READ,
@@ -82,6 +83,8 @@ ROLES = (
         {
             "alembic_version": _READ,
             "models": _READ,
+            "holds": _READ,
+            "shards": "SELECT, UPDATE",
             "leases": _READ,
             "scans": "SELECT, UPDATE",
             "images": "SELECT, UPDATE, DELETE",  # UPDATE, to lock a row

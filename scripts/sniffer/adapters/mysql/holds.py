@@ -146,7 +146,9 @@ class HoldRepository:
             end_hold(connection, [scan.number, *parts_begun(connection, scan.number)])
             if is_whole(connection, scan.number):
                 # Its parts are left to be scanned, as of a plan that was just made.
-                connection.execute(update(scans).where(scans.c.number == scan.number).values(state="running"))
+                connection.execute(
+                    update(scans).where(scans.c.number == scan.number).values(state="running", finished_at=None)
+                )
 
         self._transact(end)
         return _decided(deciding, HoldDecision.DISCARDED, reason, results=results)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, select, update
 
+from sniffer.adapters.mysql.erased_ends import MOVED, ErasedEnds, Predicate, replace_ends, replaced_range
 from sniffer.adapters.mysql.scans import is_living
-from sniffer.adapters.mysql.schema import erasures, images, leases, models, predictions, scans
+from sniffer.adapters.mysql.schema import erasures, images, leases, models, predictions, scans, shards
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
 from sniffer.core.model_records import ModelStatus
 from sniffer.core.retention_records import Erasure, Removed
@@ -100,13 +101,32 @@ class RetentionRepository:
             if advance:
                 after = found[-1]
 
+    def erase_ends(self, bucket: str, key: str | None, prefix: str) -> ErasedEnds:
+        """Put other ends in the place of those of the bucket's shards that name such a key; see erased_ends.
+
+        A transaction for each scan in shards. May be run again after an interruption.
+        """
+        erased = _erased_names(key, prefix)
+        query = select(scans.c.number).where(
+            scans.c.bucket == bucket, exists().where(shards.c.scan_number == scans.c.number)
+        )
+        replaced = ErasedEnds()
+        for number in self._transact(lambda connection: list(connection.execute(query).scalars())):
+
+            def replace(connection: Connection, number: int = number) -> ErasedEnds:
+                connection.execute(select(scans.c.number).where(scans.c.number == number).with_for_update()).all()
+                return replace_ends(connection, number, erased)
+
+            replaced += self._transact(replace)
+        return replaced
+
     def erase_from_certificates(self, bucket: str, key: str | None, prefix: str) -> int:
-        """Take these keys out of what the bucket's certificates say; returns how many have changed."""
+        """Take these keys out of what the bucket's certificates and requests say; returns how many have changed."""
         shown = _Shown(key, prefix)
         changed, after = 0, 0
         while True:
             page = (
-                select(scans.c.number, scans.c.certificate)
+                select(scans.c.number, scans.c.certificate, scans.c.request)
                 .where(scans.c.bucket == bucket, scans.c.number > after)
                 .order_by(scans.c.number)
                 .limit(_CERTIFICATES)
@@ -115,15 +135,14 @@ class RetentionRepository:
             if not found:
                 return changed
             after = found[-1].number
-            cleaned = {row.number: shown.cleaned(row.certificate) for row in found if row.certificate}
-            different = {row.number: cleaned[row.number] for row in found if row.certificate != cleaned.get(row.number)}
-            self._replace_certificates(different)
+            different = dict(shown.different(found))
+            self._replace(different)
             changed += len(different)
 
-    def _replace_certificates(self, certificates: Mapping[int, dict[str, Any]]) -> None:
+    def _replace(self, rows: Mapping[int, dict[str, Any]]) -> None:
         def replace(connection: Connection) -> None:
-            for number, certificate in certificates.items():
-                connection.execute(update(scans).where(scans.c.number == number).values(certificate=certificate))
+            for number, row in rows.items():
+                connection.execute(update(scans).where(scans.c.number == number).values(row))
 
         self._transact(replace)
 
@@ -219,23 +238,53 @@ def _is_erased(key: str | None, prefix: str) -> tuple[ColumnElement[bool], ...]:
     return (images.c.key_text.like(pattern + "%"),)
 
 
+def _erased_names(key: str | None, prefix: str) -> Predicate:
+    """Whether a key is to be erased; "" is no key, but an end that is none."""
+    return (lambda name: name == key) if key else (lambda name: name.startswith(prefix) and name != "")
+
+
 class _Shown:
     """What a certificate says, without the keys that were erased, however they are written there."""
 
     def __init__(self, key: str | None, prefix: str) -> None:
-        self._is_erased: Callable[[str], bool] = (lambda name: name == key) if key else (lambda n: n.startswith(prefix))
+        self._is_erased = _erased_names(key, prefix)
         ways = {key or prefix, printable(key or prefix)} - {""}
         rest = "" if key else r"[^\s'\"`,;]*"
         self._pattern = re.compile("|".join(f"(?:{re.escape(way)}){rest}" for way in ways)) if ways else None
 
-    def cleaned(self, document: dict[str, Any]) -> dict[str, Any]:
+    def different(self, found: Sequence[Row[Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Of each scan that names such a key, its number, and what its columns are to be."""
+        for row in found:
+            columns: dict[str, Any] = {}
+            if row.certificate and (cleaned := self._cleaned(row.certificate)) != row.certificate:
+                columns["certificate"] = cleaned
+            if (asked := self._without_ends(row.request)) != row.request:
+                columns["request"] = asked
+            if columns:
+                yield row.number, columns
+
+    def _cleaned(self, document: dict[str, Any]) -> dict[str, Any]:
         """The certificate with ERASED in place of each of these keys."""
         samples = [
             sample | {"key": ERASED, "message": ""} if self._is_erased(sample["key"]) else sample
             for sample in document["failure_samples"]
         ]
-        texts = {name: [self._without(text) for text in document.get(name, ())] for name in ("problems", "warnings")}
-        return document | {"failure_samples": samples} | {name: found for name, found in texts.items() if found}
+        ended = self._without_ends(document)
+        if ended != document:
+            ended |= {"warnings": [*document.get("warnings", ()), MOVED]}
+        texts = {name: [self._without(text) for text in ended.get(name, ())] for name in ("problems", "warnings")}
+        return ended | {"failure_samples": samples} | {name: found for name, found in texts.items() if found}
+
+    def _without_ends(self, document: dict[str, Any]) -> dict[str, Any]:
+        """A certificate or a request of a range that is no part of a plan, whose ends were replaced before."""
+        known = document.get("key_range")
+        if not known:
+            return document
+        after, up_to = replaced_range(known["after"], known["up_to"], self._is_erased)
+        if (after, up_to) == (known["after"], known["up_to"]):
+            return document
+        changes: dict[str, Any] = {"key_range": {"after": after, "up_to": up_to}}
+        return document | changes | ({"rest_after": up_to} if document.get("rest_after") is not None else {})
 
     def _without(self, text: str) -> str:
         return text if self._pattern is None else self._pattern.sub(ERASED, text)

@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 from sqlalchemy.dialects.mysql import insert
 
+from sniffer.adapters.mysql.half_done import take_up
 from sniffer.adapters.mysql.holds import discarded_run, hold, refuse_held
 from sniffer.adapters.mysql.plan_holds import lock_whole
+from sniffer.adapters.mysql.recorded import recorded_scans
 from sniffer.adapters.mysql.rests import leave_rest
 from sniffer.adapters.mysql.runs import Tally, refuse_leased, refuse_superseded
 from sniffer.adapters.mysql.schema import COUNT_COLUMNS, images, leases, predictions, scans, shards, tallies
@@ -95,23 +97,11 @@ class ScanRepository:
         return None if document is None else Certificate.parse(document)
 
     def of_run(self, name: str) -> tuple[RecordedScan, ...]:
-        """The scans of an Airflow run by its name, with which their ids begin. Cost: by how many there are."""
-        query = (
-            select(scans.c.scan_id, scans.c.state, scans.c.certificate, shards.c.part_scan_id)
-            .join_from(scans, shards, shards.c.part_scan_id == scans.c.scan_id, isouter=True)
-            .where(scans.c.scan_id.startswith(f"{name}.", autoescape=True))
-            .order_by(scans.c.scan_id)
-        )
-        found = self._transact(lambda connection: connection.execute(query).all())
-        return tuple(
-            RecordedScan(
-                row.scan_id,
-                row.state,
-                row.certificate and Certificate.parse(row.certificate),
-                is_part=row.part_scan_id is not None,
-            )
-            for row in found
-        )
+        """The scans of an Airflow run by its name, with which their ids begin; not each of their shards.
+
+        Cost: by how many there are. However many shards, a few rows come back, and no certificate.
+        """
+        return self._transact(lambda connection: recorded_scans(connection, name))
 
     def tallies(self, token: FencingToken) -> tuple[OutcomeTally, ...]:
         """What that run has committed, by outcome and code. Cost: a few rows for each consumer it has had."""
@@ -249,7 +239,7 @@ def insert_scan(connection: Connection, request: ScanRequest, model_version: int
 
 def _open_scan(connection: Connection, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
     row = _row_of(request, model_version, threshold)
-    lock_whole(connection, request.scan_id)
+    whole = lock_whole(connection, request.scan_id)
     insert_scan(connection, request, model_version, threshold)
     columns = (scans.c.bucket, scans.c.prefix, scans.c.number, scans.c.run_number, scans.c.request)
     known = connection.execute(select(*columns).where(scans.c.scan_id == request.scan_id).with_for_update()).one()
@@ -271,6 +261,8 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
             "--up-to, or leave --scan-id away"
         )
     refuse_held(connection, known.number, request)
+    if whole is not None:
+        take_up(connection, whole)
     token = FencingToken(known.number, known.run_number + 1)
     connection.execute(update(scans).where(scans.c.number == known.number).values(run_number=token.run_number, **row))
     return token

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects.mysql import insert
 
 from sniffer.adapters.mysql.flag_past import plan_past
+from sniffer.adapters.mysql.half_done import give_up, half_done_plans
 from sniffer.adapters.mysql.plan_holds import held_for, hold_whole, plan_counts
 from sniffer.adapters.mysql.scans import insert_scan, store_sum
 from sniffer.adapters.mysql.schema import scans, shards
@@ -19,7 +20,7 @@ from sniffer.core.errors import ContractError, HeldScan, IncompleteScan
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.plan_flags import PlanJudge
 from sniffer.core.records import Certificate, ScanRequest
-from sniffer.core.shard_records import PLANNED, ShardedScan, ShardPart, part_scan_id
+from sniffer.core.shard_records import PLANNED, HalfDonePlan, ShardedScan, ShardPart, part_scan_id
 
 AddUp = Callable[[ScanRequest, Sequence[Certificate]], Certificate]
 """From what was asked of the whole, and the certificates of all parts, to that of the whole."""
@@ -57,6 +58,20 @@ class ShardRepository:
     def find(self, scan_id: str) -> ShardedScan | None:
         """The stored shards of that scan; None when it has none."""
         return self._transact(lambda connection: stored_shards(connection, scan_id))
+
+    def half_done(self, model_versions: Sequence[int] = ()) -> list[HalfDonePlan]:
+        """The scans in shards that are neither complete nor given up, and not too old to be taken up; see HalfDonePlan.
+
+        Of all model versions, or of these. Cost: the scans that have not ended, and the parts of those in shards.
+        """
+        return self._transact(lambda connection: half_done_plans(connection, model_versions))
+
+    def give_up(self, scan_id: str) -> None:
+        """Nobody waits for the rest of that scan in shards, until a shard of it is scanned again.
+
+        SettingsError when it has none, is complete or is held.
+        """
+        self._transact(lambda connection: give_up(connection, scan_id))
 
     def certify(self, scan_id: str, add_up: AddUp, judge: PlanJudge | None = None) -> Certificate:
         """Add up the certificates of all parts, and store the sum as that of the whole, held if `judge` says so.

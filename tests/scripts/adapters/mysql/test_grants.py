@@ -115,7 +115,7 @@ def test_a_rollout_promotes_and_writes_nothing_else(database: Database, database
         own.models.promote(1)
         own.models.promote(2)
         assert own.models.previous() is not None
-        assert own.scans.running_versions() == {1}
+        assert own.scans.running_versions() == {1} and own.shards.half_done() == []
         own.scans.images_per_day()
         assert [image.key for image in own.images.recent_images(5)] == ["a"]
         own.models.of_status(ModelStatus.BLESSED)
@@ -141,6 +141,7 @@ def test_retention_deletes_results_and_keeps_what_was_certified(database: Databa
     with connected(database_url, "sniffer_retention") as own:
         erasure = erase(own, "bkt", key="b", prefix="", requested_by="me", reason="a test")
         assert (erasure.removed, erasure.certificates) == (Removed(1, 1), 1)
+        assert own.shards.half_done() == []
         assert prune(own, older_than_days=None, model_versions=[1]) == Removed(1, 1)
         assert own.retention.erasures("bkt")[-1] == erasure
     denied(

@@ -205,6 +205,7 @@ def test_a_plan_of_many_shards_is_looked_at_by_its_own_rows(many: Database) -> N
         lambda: many.holds.plan_past(token, 60, 3),
         lambda: many.holds.hold_plan(token, "a flood"),
         lambda: many.holds.of_dag_run("night"),
+        lambda: many.shards.half_done([1]),
         lambda: many.holds.release(Deciding("plan-7", "jo", "a test")),
     ):
         few_rows(ask)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from support.ended_scans import certificate_of
 from support.many_rows import counted_reads
@@ -9,7 +11,8 @@ from support.stored_rows import WHEN, change
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import ContractError
-from sniffer.core.key_ranges import KeyRange
+from sniffer.core.key_ranges import ALL_KEYS, KeyRange
+from sniffer.core.recorded_scan import RecordedScan
 from sniffer.core.records import Certificate, FailureSample, Outcome, ScanRequest
 
 pytestmark = pytest.mark.both_servers
@@ -65,14 +68,39 @@ def test_the_scans_of_a_run_are_found_by_its_name_among_many(database: Database)
     database.scans.close(ended("scan_a.r_1.pics-1", scored=3))
     with counted_reads() as reads:
         found = database.scans.of_run("scan_a.r_1")
-    assert [(scan.scan_id, scan.state) for scan in found] == [
-        ("scan_a.r_1.pics-1", "complete"),
-        ("scan_a.r_1.pics-1.2", "running"),
-    ]
-    assert found[0].certificate is not None and found[0].certificate.listed == 3
-    assert found[1].certificate is None
-    assert reads.rows <= 8, reads.plans  # by the index of the names
+    assert found == (
+        RecordedScan("scan_a.r_1.pics-1", "complete", is_certified=True, listed=3),
+        RecordedScan("scan_a.r_1.pics-1.2", "running"),
+    )
+    assert reads.rows <= 12, reads.plans  # by the index of the names
     assert database.scans.of_run("%") == ()
+
+
+def test_of_many_shards_a_summary_reads_the_whole_and_no_certificate(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranges = [KeyRange(f"{number:03}" if number else "", f"{number + 1:03}") for number in range(299)]
+    whole = ScanRequest("scan_a.r.pics-1", "pics")
+    parts = database.shards.plan(whole, 1, 0.5, [(one, 1) for one in (*ranges, KeyRange("299"))]).parts
+    monkeypatch.setattr(Certificate, "parse", None)
+    assert database.scans.of_run("scan_a.r") == (RecordedScan("scan_a.r.pics-1", "running"),)
+    for part, problems in zip(parts[:6], ((), ("a", "b", "c", "d"), ("e",), (), ("f",), ("g",)), strict=True):
+        token = database.scans.open(dataclasses.replace(whole, scan_id=part.scan_id, key_range=part.key_range), 1, 0.5)
+        done = certificate_of({Outcome.FAILED: 1}, scan_id=part.scan_id, run_number=token.run_number, problems=problems)
+        database.scans.close(done)
+    [found] = database.scans.of_run("scan_a.r")
+    assert found.shard_states == {"complete", "incomplete"} and not found.is_certified
+    assert found.problems == ("a", "b", "c", "e", "f")
+    monkeypatch.undo()
+    small = dataclasses.replace(whole, scan_id="scan_a.s.pics-1")
+    [part] = database.shards.plan(small, 1, 0.5, [(ALL_KEYS, 1)]).parts
+    token = database.scans.open(dataclasses.replace(small, scan_id=part.scan_id), 1, 0.5)
+    database.scans.close(certificate_of({}, scan_id=part.scan_id, run_number=token.run_number))
+    done = certificate_of({Outcome.PREDICTED: 9}, scan_id=small.scan_id, flagged_new=2, problems=("all in all",))
+    database.shards.certify(small.scan_id, lambda *_: done)
+    monkeypatch.setattr(Certificate, "parse", None)
+    [found] = database.scans.of_run("scan_a.s")
+    assert (found.is_certified, found.listed, found.flagged_new, found.problems) == (True, 9, 2, ("all in all",))
 
 
 def test_living_scans_pin_their_versions_and_dead_ones_only_for_minutes(database: Database, database_url: str) -> None:

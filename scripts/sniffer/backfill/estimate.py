@@ -53,6 +53,9 @@ def _run(arguments: argparse.Namespace) -> ProgramResult:
         began_at = time.monotonic()
         count = count_new(whole, model, arguments.at_once)
         listing_s = time.monotonic() - began_at
+        if not count.listed:
+            request = whole.request
+            raise SettingsError(f"nothing is listed under s3://{request.bucket}/{request.prefix}: check both")
         basis = EstimateBasis(measured, arguments.at_a_time, rates, arguments.growth, listing_s)
         stored = database.estimates.store(estimate_of(whole, count, basis))
     return ProgramResult(stored.estimate, describe(stored.estimate))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sniffer.core.json_records import json_values, parse_record
 from sniffer.core.key_ranges import KeyRange
-from sniffer.core.shard_records import ShardedScan
+from sniffer.core.shard_records import ShardPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,24 +121,18 @@ class BackfillEstimate:
         return None if self.growth is None else int(self.listed * (1 + self.growth))
 
 
-def plan_digest(whole: ShardedScan, estimate: BackfillEstimate) -> str:
+def plan_digest(request: str, model_version: int, parts: Sequence[ShardPart], estimate: str) -> str:
     """SHA-256 of what is approved: what is scanned, in which shards, by which model, at which estimate.
 
+    Request and estimate are the JSON that is stored, not what a release makes of it: an approval outlasts an upgrade.
     A shard that has ended early, with a further part, is the same shard: its range is that of its parts together.
     """
     ends: dict[int, KeyRange] = {}
-    for part in whole.parts:
+    for part in parts:
         first = ends.get(part.shard)
         ends[part.shard] = part.key_range if first is None else _joined(first, part.key_range)
-    # As whoever reads it finds it: numbers that are floats, and tuples, not what they were made from.
-    as_read = parse_record(json_values(estimate), BackfillEstimate, "an estimate", "estimate it again")
-    values = {
-        "request": json_values(whole.request),
-        "model_version": whole.model_version,
-        "shards": [[shard, one.after, one.up_to] for shard, one in sorted(ends.items())],
-        "estimate": json_values(as_read) | {"digest": ""},
-    }
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    shards = [[shard, one.after, one.up_to] for shard, one in sorted(ends.items())]
+    return hashlib.sha256(json.dumps([request, model_version, shards, estimate]).encode()).hexdigest()
 
 
 def _joined(one: KeyRange, other: KeyRange) -> KeyRange:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, select, update
@@ -14,7 +15,6 @@ from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.estimate_records import Approving, BackfillEstimate, StoredEstimate, plan_digest
 from sniffer.core.json_records import json_values, parse_record
-from sniffer.core.shard_records import ShardedScan
 
 
 class EstimateRepository:
@@ -30,18 +30,21 @@ class EstimateRepository:
         """
 
         def store(connection: Connection) -> StoredEstimate:
-            number, whole = _locked(connection, estimate.scan_id)
-            sealed = dataclasses.replace(estimate, digest=plan_digest(whole, estimate))
+            number = _locked(connection, estimate.scan_id)
             values = {
-                "digest": sealed.digest,
-                "estimate": json_values(sealed),
+                "digest": "",
+                "estimate": json_values(dataclasses.replace(estimate, digest="")),
                 "estimated_at": utc_now(),
                 "approved_by": None,
                 "approval_reason": None,
                 "approved_at": None,
             }
+            ours = estimates.c.scan_number == number
             first = insert(estimates).values(scan_number=number, **values)
             connection.execute(first.on_duplicate_key_update(**values))
+            # Of what is read back: a server may write a number in its own way.
+            digest = _digest(connection, number, estimate.scan_id)
+            connection.execute(update(estimates).where(ours).values(digest=digest))
             return _found(connection, number, estimate.scan_id)
 
         return self._transact(store)
@@ -59,8 +62,7 @@ class EstimateRepository:
             if number is None:
                 return None
             found = _found(connection, number, scan_id)
-            whole = stored_shards(connection, scan_id)
-            if whole is None or plan_digest(whole, found.estimate) != found.estimate.digest:
+            if _digest(connection, number, scan_id) != found.estimate.digest:
                 raise ContractError(
                     f"the plan of scan {scan_id}, or its estimate, is not what was estimated any more: estimate it "
                     f"again with `sniffer estimate --scan-id {scan_id}`, and approve that"
@@ -76,7 +78,7 @@ class EstimateRepository:
         """
 
         def approve(connection: Connection) -> StoredEstimate:
-            number, _ = _locked(connection, approving.scan_id)
+            number = _locked(connection, approving.scan_id)
             ours = estimates.c.scan_number == number
             digest = connection.execute(select(estimates.c.digest).where(ours)).scalar()
             if digest != approving.digest:
@@ -96,26 +98,38 @@ class EstimateRepository:
         """Take an approval back, if there is one: no shard begins any more. Idempotent."""
 
         def withdraw(connection: Connection) -> None:
-            number, _ = _locked(connection, scan_id)
+            number = _locked(connection, scan_id)
             values = {"approved_by": None, "approval_reason": None, "approved_at": None}
             connection.execute(update(estimates).where(estimates.c.scan_number == number).values(values))
 
         self._transact(withdraw)
 
 
-def _locked(connection: Connection, scan_id: str) -> tuple[int, ShardedScan]:
+def _locked(connection: Connection, scan_id: str) -> int:
+    """The number of that scan, which has shards; nobody else changes its estimate meanwhile."""
     number = connection.execute(select(scans.c.number).where(scans.c.scan_id == scan_id).with_for_update()).scalar()
-    whole = None if number is None else stored_shards(connection, scan_id)
-    if number is None or whole is None:
+    if number is None or stored_shards(connection, scan_id) is None:
         raise ContractError(f"scan {scan_id} has no shards in MySQL: plan them with `sniffer plan --even-one`")
-    return number, whole
+    return int(number)
+
+
+def _digest(connection: Connection, number: int, scan_id: str) -> str:
+    """That of the plan with the estimate, as they are stored now."""
+    query = select(scans.c.request, scans.c.model_version, estimates.c.estimate).join_from(
+        scans, estimates, estimates.c.scan_number == scans.c.number
+    )
+    row = connection.execute(query.where(scans.c.number == number)).one()
+    whole = stored_shards(connection, scan_id)
+    request, estimate = (json.dumps(document, sort_keys=True) for document in (row.request, row.estimate))
+    return plan_digest(request, row.model_version, whole.parts if whole else (), estimate)
 
 
 def _found(connection: Connection, number: int, scan_id: str) -> StoredEstimate:
     row = connection.execute(select(estimates).where(estimates.c.scan_number == number)).one()
     where, remedy = f"the estimate of scan {scan_id}", f"run `sniffer estimate --scan-id {scan_id}` again"
+    estimate = parse_record(row.estimate, BackfillEstimate, where, remedy, ignore_unknown=True)
     return StoredEstimate(
-        parse_record(row.estimate, BackfillEstimate, where, remedy, ignore_unknown=True),
+        dataclasses.replace(estimate, digest=row.digest),
         row.estimated_at.replace(tzinfo=UTC),
         row.approved_by,
         row.approval_reason,

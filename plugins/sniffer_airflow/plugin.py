@@ -9,6 +9,7 @@ from airflow.plugins_manager import AirflowPlugin
 import sniffer_airflow.scan.form  # noqa: F401 - the API server checks the form's fields by the rules that it makes
 from sniffer_airflow import pools
 from sniffer_airflow.alerts.callbacks import ScheduledRunDue
+from sniffer_airflow.executors import sweeper
 from sniffer_airflow.names import PAGES_PREFIX, RUN_REPORT_PAGE, page_path
 from sniffer_airflow.scan.timetable import NightsAndBackfills
 
@@ -21,12 +22,12 @@ async def pages(scope: Any, receive: Any, send: Any) -> None:
 
 
 class SnifferPlugin(AirflowPlugin):
-    """Our pages, under PAGES_PREFIX, the report of a run's model as a tab of the run's page, schedule and pools."""
+    """Our pages, under PAGES_PREFIX, the report of a run's model as a tab of its page, schedule, pools and sweeper."""
 
     name = "sniffer"
     timetables = [NightsAndBackfills]  # noqa: RUF012 - see its base
     deadline_references = [ScheduledRunDue]  # noqa: RUF012 - see its base
-    listeners = [pools]  # noqa: RUF012 - see its base
+    listeners = [pools, sweeper]  # noqa: RUF012 - see its base
     fastapi_apps = [{"app": pages, "url_prefix": PAGES_PREFIX, "name": "sniffer-bot"}]  # noqa: RUF012 - see its base
     external_views = [  # noqa: RUF012 - see its base
         {

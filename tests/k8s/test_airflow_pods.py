@@ -141,19 +141,36 @@ def test_pods_run_the_images_that_kustomize_names(pods: Pods, k8s: Path) -> None
         assert pod["spec"]["containers"][0]["image"] == f"{name}:{tags[name]}"
 
 
-def test_a_training_on_a_gpu_changes_only_that(
-    pods: Pods, schemas: str, tmp_path_factory: pytest.TempPathFactory
+def without_chance(pod: Resource) -> Resource:
+    """The pod without its name, which ends with letters drawn by chance."""
+    found = copy.deepcopy(pod)
+    found["metadata"].pop("name", None)
+    return found
+
+
+def test_a_training_on_a_gpu_and_a_scan_on_spot_nodes_change_only_that(
+    pods: Pods, schemas: str, tmp_path_factory: pytest.TempPathFactory, k8s: Path
 ) -> None:
-    on_gpu = built(tmp_path_factory, SNIFFER_TRAINER_GPU="1")
-    for name, pod in on_gpu.items():
-        plain = pods[name]
-        if plain["metadata"]["labels"]["app.kubernetes.io/component"] == "training":
+    groups = yaml.safe_load((k8s / "eksctl.yaml").read_text())["managedNodeGroups"]
+    [spot] = [group for group in groups if group.get("spot")]
+    changed = built(tmp_path_factory, SNIFFER_TRAINER_GPU="1", SNIFFER_SCAN_SPOT="1")
+    for name, found in changed.items():
+        plain, pod = without_chance(pods[name]), without_chance(found)
+        component = plain["metadata"]["labels"]["app.kubernetes.io/component"]
+        if component != "rollout":
             kubernetes_validate.validate(pod, schemas, strict=True)
             assert violations(pod["spec"]) == []
+            assert plain["spec"].pop("tolerations", []) == []
+        if component == "training":
             assert pod["spec"]["containers"][0]["resources"]["limits"].pop("nvidia.com/gpu") == "1"
             assert [each["key"] for each in pod["spec"].pop("tolerations")] == ["nvidia.com/gpu"]
-            assert plain["spec"].get("tolerations", []) == []
-        for each in (plain, pod):
-            each["metadata"].pop("name", None)  # ends with letters drawn by chance
-            each["spec"].pop("tolerations", None)
+        if component == "fleet":
+            [toleration] = pod["spec"].pop("tolerations")
+            assert {(taint["key"], taint["effect"]) for taint in spot["taints"]} == {
+                (toleration["key"], toleration["effect"])
+            }
+            # Preferred: a night without any spot node is scanned on others.
+            [wishes] = pod["spec"].pop("affinity")["nodeAffinity"].values()
+            labels = [wish["preference"]["matchExpressions"][0] for wish in wishes]
+            assert {"key": "eks.amazonaws.com/capacityType", "operator": "In", "values": ["SPOT"]} in labels
         assert pod == plain

@@ -64,7 +64,7 @@ def test_every_pod_fits_a_node_of_its_kind(everything: Manifests, k8s: Path) -> 
     """With half a core and 2 GiB to spare for what runs on every node."""
     sizes = {"m6i.xlarge": (4, 16 << 30), "g4dn.xlarge": (4, 16 << 30)}
     groups = {
-        each["name"]: each["instanceType"]
+        each["name"]: each.get("instanceType") or each["instanceTypes"][0]
         for each in yaml.safe_load((k8s / "eksctl.yaml").read_text())["managedNodeGroups"]
     }
     trainer = copy.deepcopy(everything.get("Pod", "sniffer-trainer"))

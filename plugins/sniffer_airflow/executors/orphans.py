@@ -1,7 +1,7 @@
 """Pods that have outlived their task: when a worker dies, or a run is marked failed, nobody may be left to end them.
 
-Each pod carries who it works for; whoever starts the next pod asks Airflow about the others' owners, and deletes those
-whose run or task is over.
+Each pod carries who it works for. The sweeper, and whoever starts the next pod, asks Airflow about the others' owners,
+and deletes those whose run or task is over.
 """
 
 from __future__ import annotations

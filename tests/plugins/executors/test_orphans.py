@@ -14,8 +14,9 @@ from kubernetes import client
 from support.http_server import HttpAnswer, HttpRequest, HttpServer
 from support.task_log import TaskLog
 
-from sniffer_airflow.executors.orphans import remove_orphans
+from sniffer_airflow.executors.orphans import is_over, remove_orphans
 from sniffer_airflow.executors.owner import Owner
+from sniffer_airflow.executors.sweeper import DatabaseStates
 
 RUNS = {"night": "running", "marked": "failed", "cleared": "queued"}
 TASKS = {("night", "scan"): "running", ("night", "lost"): "failed", ("night", "again"): "up_for_retry"}
@@ -163,4 +164,12 @@ def test_airflow_tells_which_tasks_are_over(airflow_database: None, tmp_path: Pa
     with create_session() as session:
         session.add(DagRun("owners", run_id="earlier", run_type=DagRunType.MANUAL, state=DagRunState.FAILED))
     ended = dag.test()
+    # The sweeper asks the database itself, once the run is over.
+    states = DatabaseStates()
+    assert is_over(Owner("owners", ended.run_id, "each", 1), states) and is_over(
+        Owner("owners", "earlier", "x"), states
+    )
+    assert not is_over(Owner("owners", "unknown", "each"), states)
+    found = states.get_task_states("owners", task_ids=["each", "before"], run_ids=[ended.run_id])
+    assert found == {ended.run_id: {"before": "success", "each_0": "success", "each_1": "success"}}
     assert ended.get_task_instance("ask").xcom_pull(task_ids="ask") == [True, False, False, True, True, True, False]

@@ -157,11 +157,13 @@ def test_a_training_on_a_gpu_and_a_scan_on_spot_nodes_change_only_that(
     for name, found in changed.items():
         plain, pod = without_chance(pods[name]), without_chance(found)
         component = plain["metadata"]["labels"]["app.kubernetes.io/component"]
-        if component != "rollout":
+        if component != "rollout":  # which nothing changes
             kubernetes_validate.validate(pod, schemas, strict=True)
             assert violations(pod["spec"]) == []
             assert plain["spec"].pop("tolerations", []) == []
+            assert plain["spec"].pop("affinity", {}) == {}
         if component == "training":
+            assert pod["spec"].pop("affinity", {}) == {}
             assert pod["spec"]["containers"][0]["resources"]["limits"].pop("nvidia.com/gpu") == "1"
             assert [each["key"] for each in pod["spec"].pop("tolerations")] == ["nvidia.com/gpu"]
         if component == "fleet":

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 
 from sniffer.core.errors import SettingsError
 from sniffer_airflow.executors import templates
@@ -33,3 +34,22 @@ def test_a_folder_without_templates_is_refused_with_the_way_out(
     monkeypatch.setenv(templates.TEMPLATES_VARIABLE, str(tmp_path))
     with pytest.raises(SettingsError, match=f"no pod templates in {tmp_path}/pods: set SNIFFER_POD_TEMPLATES"):
         templates.pod_template("sniffer")
+
+
+@pytest.mark.parametrize(
+    ("words", "cpu", "memory", "limit"),
+    [
+        ([], "2", "4Gi", "8Gi"),
+        (["--consumers=4"], "2000m", "4096Mi", "8192Mi"),
+        (["--consumers=1"], "800m", "1639Mi", "3277Mi"),
+        (["--consumers=1", "--consumers=9"], "4000m", "8192Mi", "16384Mi"),
+    ],
+)
+def test_a_pod_has_room_for_the_producer_and_as_many_consumers_as_are_asked_for(
+    words: list[str], cpu: str, memory: str, limit: str
+) -> None:
+    """The template's resources are for the consumers that it names."""
+    [container] = PodGenerator.deserialize_model_dict(templates.pod_template("sniffer")).spec.containers
+    templates.fit_consumers(container, words)
+    assert container.resources.requests == {"cpu": cpu, "memory": memory}
+    assert container.resources.limits == {"memory": limit}

@@ -112,9 +112,10 @@ def shards(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> Iter
                     shard.kill_worker()
 
 
-def _in_its_middle(fleet: Fleet, shard: Shard) -> None:
-    """Wait until the shard has stored some of its images."""
-    enough = (shard.number - 1) * IMAGES // SHARDS + IMAGES // SHARDS // 4
+def _start(fleet: Fleet, shard: Shard) -> None:
+    """Start the shard, and wait until it has stored some of its images."""
+    enough = fleet.stored() + IMAGES // SHARDS // 5
+    shard.start()
 
     def is_there() -> bool:
         assert shard.worker is not None and shard.worker.poll() is None, shard.log()
@@ -163,8 +164,7 @@ def test_shards_that_are_killed_in_every_way(fleet: Fleet, shards: tuple[list[Sh
     kills: list[Callable[[Shard], str]] = [terminate, time_out, lose, vanish]
     again_before = proxy.again
     for shard, kill in zip(tasks, kills, strict=False):
-        shard.start()
-        _in_its_middle(fleet, shard)
+        _start(fleet, shard)
         expected = kill(shard)
         ended = shard.end()
         assert ended["state"] == expected, ended
@@ -176,8 +176,7 @@ def test_shards_that_are_killed_in_every_way(fleet: Fleet, shards: tuple[list[Sh
         assert ended["result"]["scan_id"] == f"archive.{shard.number}" and ended["result"]["holds"]
         _nothing_is_left(shard)
     last = tasks[-1]
-    last.start()
-    _in_its_middle(fleet, last)
+    _start(fleet, last)
     last.kill_worker()
     if in_pods:
         assert last.orphans()  # it works on, for the next try

@@ -46,7 +46,7 @@ class Contents:
 LISTS = {
     LOCK: Contents(extras=("dev",), groups=("airflow-aws", "airflow-image", "build")),
     "docker/build.txt": Contents(groups=("build",)),
-    "docker/fleet.txt": Contents(extras=("fleet",)),
+    "docker/fleet.txt": Contents(extras=("fleet", "otel")),
     "docker/trainer.txt": Contents(extras=("trainer",)),
     "docker/airflow.txt": Contents(extras=("airflow",), groups=("airflow-aws", "airflow-image")),
     "docker/airflow-local.txt": Contents(extras=("airflow", "fleet", "trainer"), groups=("airflow-aws",)),

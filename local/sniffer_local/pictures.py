@@ -27,6 +27,8 @@ from sniffer_local.terminal import as_html, run_in_terminal
 PICTURES = CHECKOUT / "docs" / "pictures"
 SCAN_DAG = "scan_bucket"
 COLOURS = 128
+_LEGEND = "[...document.querySelectorAll('.rickshaw_legend .line')]"
+"""The lines below Prometheus's graph that say which colour is what."""
 _SCALE = 1.5
 """The picture's pixels for each of the page's: sharp enough for a dense screen, small enough for a repository."""
 
@@ -93,7 +95,7 @@ def certificate(page: Page, stack: Stack) -> bytes:
 
 
 def metrics_of_scans(page: Page, stack: Stack) -> bytes:
-    """What Prometheus has kept of the last scans. Raises SettingsError where the stack has none."""
+    """What Prometheus has kept of the last scans, down to the legend. Raises SettingsError where the stack has none."""
     if stack.prometheus is None:
         raise SettingsError("the stack has no Prometheus: `sudo apt-get install prometheus`, then `make demo`")
     page.resize(1200, 760, _SCALE)
@@ -101,7 +103,11 @@ def metrics_of_scans(page: Page, stack: Stack) -> bytes:
     page.open(
         f"http://127.0.0.1:{stack.prometheus.port}/graph?g0.expr={query}&g0.tab=0&g0.stacked=1&g0.range_input=10m"
     )
-    page.wait_for("document.querySelector('svg path') && document.querySelector('.rickshaw_legend .line')")
+    page.wait_for(f"document.querySelector('svg path') && {_LEGEND}.length")
+    # What is outside the window is not drawn; in another one it draws anew.
+    bottom = page.run(f"Math.max(...{_LEGEND}.map(line => line.getBoundingClientRect().bottom))")
+    page.resize(1200, int(bottom) + 16, _SCALE)
+    page.wait_for(f"document.querySelector('svg path') && {_LEGEND}.length")
     return page.screenshot()
 
 

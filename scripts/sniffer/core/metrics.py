@@ -203,6 +203,13 @@ class Metrics:
     def stop_lingering(self) -> None:
         """Wait no longer. Safe in a signal handler."""
 
+    def of_scan(self, scan_id: str) -> None:
+        """What follows is of that scan."""
+
+    def batch(self, images: int) -> AbstractContextManager[object]:  # noqa: ARG002
+        """The block scores a batch of so many images."""
+        return nullcontext()
+
     def timed(self, metric: Metric, **labels: str) -> AbstractContextManager[object]:  # noqa: ARG002
         """Observe how many seconds the block takes, also when it raises."""
         return nullcontext()

@@ -339,6 +339,14 @@ def metrics_settings(
     )
 
 
+def wants_traces(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether spans are sent. SettingsError for another way to export them than OTLP."""
+    exporter = var.TRACES_EXPORTER.read(environ).lower()
+    if exporter not in ("", "none", "otlp"):
+        raise SettingsError(f"{var.TRACES_EXPORTER.name} must be otlp or none, not {exporter!r}")
+    return exporter == "otlp"
+
+
 def shard_settings(environ: Mapping[str, str] = os.environ) -> ShardSettings:
     """Read how large shards are."""
     return ShardSettings(var.SHARD_KEYS.read(environ), var.SHARD_IMAGES.read(environ), var.SHARD_S.read(environ))

@@ -140,6 +140,19 @@ METRICS_LINGER_S = _seconds(
     "longer than this",
 )
 
+TRACES_EXPORTER = _text(
+    _METRICS,
+    "OTEL_TRACES_EXPORTER",
+    "otlp sends the stages of scans as OpenTelemetry spans, by OTLP over HTTP",
+    shown="none",
+)
+OTEL = _text(
+    _METRICS,
+    "OTEL_*",
+    "where they go, how many, and as whose, as every OpenTelemetry SDK reads them",
+    example="OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME",
+)
+
 SHARD_KEYS = _integer(
     _SHARDS, "SNIFFER_SHARD_KEYS", 1_000_000, 1, "a scan is cut into shards of about so many keys; below, it is one"
 )

@@ -146,7 +146,7 @@ def _consume(endpoint: str, name: str, scan: str | None, metrics: Metrics, *, ch
                 fleet,
                 name,
                 time.monotonic,
-                on_welcome=lambda welcome: configure_logging(name, welcome.scan_id),
+                on_welcome=lambda welcome: _of_scan(welcome.scan_id, name, metrics),
             )
             with Ending.by(consumer.stop):
                 try:
@@ -163,6 +163,11 @@ def _consume(endpoint: str, name: str, scan: str | None, metrics: Metrics, *, ch
         elif check:
             log.info("ended before any producer had work for us")
     return 0
+
+
+def _of_scan(scan: str, name: str, metrics: Metrics) -> None:
+    configure_logging(name, scan)
+    metrics.of_scan(scan)
 
 
 def _is_complete(database: Database, scan: str) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from sniffer.adapters.metrics.opening import open_metrics
+from sniffer.adapters.tracing.opening import open_traces
 from sniffer.core.flags import render_flags
 from sniffer.core.metrics import Giver, Metrics
 from sniffer.core.parser import count
-from sniffer.core.settings import METRICS_PORT_MAX, MetricsSettings, metrics_settings
+from sniffer.core.settings import METRICS_PORT_MAX, MetricsSettings, metrics_settings, wants_traces
 from sniffer.scan.request import moment
 
 METRICS_ENVIRONMENT = (
@@ -20,6 +22,8 @@ METRICS_ENVIRONMENT = (
     "SNIFFER_METRICS_HOST",
     "SNIFFER_METRICS_LINGER_S",
     "SNIFFER_METRICS_TARGETS",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_*",
 )
 
 
@@ -54,14 +58,23 @@ def asked_metrics(arguments: argparse.Namespace) -> MetricsSettings | None:
     return metrics_settings(arguments.metrics_port, arguments.metrics_host)
 
 
-def opened_metrics(arguments: argparse.Namespace, giver: Giver) -> AbstractContextManager[Metrics]:
-    """The metrics of the producer or of a consumer. A consumer of `sniffer scan` leaves serving to the producer."""
+@contextmanager
+def opened_metrics(arguments: argparse.Namespace, giver: Giver) -> Iterator[Metrics]:
+    """The metrics of the producer or of a consumer, with traces if they are wanted.
+
+    A consumer of `sniffer scan` leaves serving to the producer; its spans it sends itself.
+    """
     folder: Path | None = arguments.metrics_folder
     serves = folder is None or giver is Giver.PRODUCER
     written = {"temporary": Path(tempfile.gettempdir())}
     if result := getattr(arguments, "result", None):
         written["result"] = Path(result).absolute().parent
-    return open_metrics(giver, asked_metrics(arguments) if serves else None, folder, written)
+    settings = asked_metrics(arguments) if serves else None
+    with (
+        open_metrics(giver, settings, folder, written) as metrics,
+        open_traces(metrics, giver, wanted=wants_traces()) as traced,
+    ):
+        yield traced
 
 
 def metrics_argv(settings: MetricsSettings, folder: Path, next_due: datetime | None) -> list[str]:

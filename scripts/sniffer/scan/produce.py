@@ -161,6 +161,7 @@ def _scan(options: ScanOptions, arguments: argparse.Namespace, metrics: Metrics,
             options = replace(options, request=part.request, model_version=part.model_version)
             may_resume, room = not part.is_first_start, part.room
         model, bucket = check_everything(database, options, metrics, may_resume=may_resume)
+        metrics.of_scan(options.request.scan_id)
         last = LastFigures(metrics, options.shard, options.request.dag_run, arguments.next_due)
         with ProducerSocket(arguments.endpoint, curve_keys(), curve_clients()) as socket, _bar() as bar:
             certificate = _run_scan(options, database, model, bucket, socket, fleet, bar, metrics, last, room)

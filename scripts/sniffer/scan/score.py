@@ -73,6 +73,10 @@ class Scorer:
 
         `on_decoded` is called when nothing that follows depends on the images' bytes any more.
         """
+        with self._metrics.batch(len(batch)):
+            return self._score(job, batch, on_decoded)
+
+    def _score(self, job: Welcome, batch: Sequence[Work], on_decoded: Callable[[], None]) -> list[tuple[int, Outcome]]:
         hashes = {work.number: hashlib.sha256(work.body).digest() for work in batch if work.verdict is None}
         known = {} if job.rescan else self._store.scored_bytes(sorted(set(hashes.values())), job.model_version)
         pictures, refused = self._decode(batch, hashes, known=known.keys())

@@ -122,7 +122,7 @@ def test_a_late_night_is_told_by_the_triggerer(bag: Any, webhook: Webhook) -> No
 
     assert [str(state) for state in asyncio.run(run())] == ["running", "success"]
     (document,) = webhook.documents()
-    assert document["reason"] == "not finished 3 hours after it was due: running"
+    assert document["reason"] == "not finished 3 h after it was due: running"
     assert document["dag_id"] == "scan_told" and document["run_id"] == f"scheduled__{END.isoformat()}"
     assert document["bucket"] == "pics" and "4711" not in webhook.got[0].body.decode()
     assert document["url"].endswith("/dags/scan_told/runs/scheduled__2026-10-02T00%3A00%3A00%2B00%3A00")

@@ -52,7 +52,7 @@ def late_alert(late_after: timedelta, bucket: str = "") -> DeadlineAlert:
         reference=ScheduledRunDue(),
         interval=late_after,
         callback=AsyncCallback(tell_of_late_run, kwargs={"bucket": bucket, "hours": hours}),
-        name=f"not finished {hours:g} hours after it was due",
+        name=f"not finished {hours:g} h after it was due",
     )
 
 
@@ -74,7 +74,7 @@ async def tell_of_late_run(context: Any, bucket: str, hours: float) -> None:
 def _tell_of_late_run(context: Any, bucket: str, hours: float) -> None:
     run = context["dag_run"]
     dag_id, run_id, state = run["dag_id"], run["dag_run_id"], run["state"]
-    reason = f"not finished {hours:g} hours after it was due: {state}"
+    reason = f"not finished {hours:g} h after it was due: {state}"
     send(AlertMessage(dag_id, run_id, reason, run_url(dag_id, run_id), bucket or _bucket_of(dag_id, run.get("conf"))))
 
 

@@ -67,8 +67,13 @@ def shard_hold_reason(rule: FloodRule, past: PlanPast, counts: PlanCounts, part:
 
 
 def shard_early_reason(rule: FloodRule, past: PlanPast, counts: PlanCounts, part: FlagCounts, coming: int) -> str:
-    """The same while it runs; `coming` as in whole_early_reason()."""
-    size = max(part.scored, expected_images(counts, past.shard, coming).get(past.shard, 0), MIN_SCORED)
+    """The same while it runs; `coming` as in whole_early_reason().
+
+    A shard whose size nobody knew when it was planned may be as large as a whole scan was.
+    """
+    is_known = any(each.keys for each in counts.shards if each.shard == past.shard)
+    largest = 0 if is_known else max((one.scored for one in past.history), default=0)
+    size = max(part.scored, expected_images(counts, past.shard, coming).get(past.shard, 0), MIN_SCORED, largest)
     return _shard_reason(rule, past, counts, part, size)
 
 

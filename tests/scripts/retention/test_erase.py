@@ -12,6 +12,7 @@ from support.stored_rows import change, failed, listed, predicted, record, rows
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.retention import target_digest
 from sniffer.core.errors import TransientError
+from sniffer.core.key_ranges import KeyRange
 from sniffer.core.records import Certificate, Outcome, ScanRequest
 from sniffer.core.retention_records import Erasure, Removed
 from sniffer.retention.erase import erase, main
@@ -106,6 +107,13 @@ def test_certificates_name_the_key_no_more_and_count_as_before(database: Databas
     kept = dataclasses.replace(after, failure_samples=before.failure_samples, warnings=before.warnings)
     assert kept == before
     assert erase_by_me(database, key=key).certificates == 0, "a second time finds nothing"
+
+
+def test_a_key_that_is_written_as_the_end_of_a_range_is_found_in_words(database: Database) -> None:
+    key = 'users\\47/it\'s "a".jpg'
+    end(database, "kept", warnings=(f"keys {KeyRange('a', key)}: 1 failed", f"keys {KeyRange(key)}: none"))
+    assert erase_by_me(database, key=key).certificates == 1
+    assert certificate(database).warnings == ("keys ('a', '(erased)']: 1 failed", "keys ('(erased)', end]: none")
 
 
 def test_a_running_scan_of_the_bucket_is_waited_for(database: Database, database_url: str) -> None:

@@ -248,7 +248,8 @@ class _Shown:
 
     def __init__(self, key: str | None, prefix: str) -> None:
         self._is_erased = _erased_names(key, prefix)
-        ways = {key or prefix, printable(key or prefix)} - {""}
+        name = key or prefix
+        ways = {name, printable(name), repr(name)[1:-1]} - {""}
         rest = "" if key else r"[^\s'\"`,;]*"
         self._pattern = re.compile("|".join(f"(?:{re.escape(way)}){rest}" for way in ways)) if ways else None
 

@@ -116,6 +116,21 @@ def test_a_release_is_for_all_parts_and_for_those_to_come(database: Database, da
     assert database.scans.is_complete("plan")
 
 
+def test_whoever_is_killed_between_the_hold_and_its_own_end_goes_on_after_the_release(
+    database: Database, database_url: str
+) -> None:
+    database.holds.hold_plan(begin(database, 1), WHY)
+    change(database_url, "DELETE FROM leases")  # they are over
+    assert rows(database_url, FLAGGED) == []
+    assert not database.holds.release(Deciding("plan", "jo", "checked")).is_finished
+    assert rows(database_url, FLAGGED) == [("a0",), ("a1",)]
+    part = next_part(database, ShardChoice("plan", 1))
+    assert isinstance(part, NextPart)
+    token = database.scans.open(part.request, 1, 0.5)
+    assert token.run_number == 2 and database.holds.plan_counts(token).total == FlagCounts(3, 2)
+    end(database, token, 1)
+
+
 def test_a_discard_deletes_the_scores_of_all_parts_and_may_be_interrupted(
     database: Database, database_url: str
 ) -> None:

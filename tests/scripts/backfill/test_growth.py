@@ -1,0 +1,60 @@
+"""A shard stops while it lists, and hands out nothing of the page by which its bucket has grown too far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.estimates import ESTIMATE
+from support.stored_rows import listed
+
+from sniffer.backfill import approve, estimate
+from sniffer.core.errors import SettingsError
+from sniffer.core.records import ListedObject, ScanRequest
+from sniffer.scan.growth import GrowthRoom
+from sniffer.scan.listing import ListingTally, images_to_score
+
+
+def test_what_is_listed_is_handed_out_until_there_is_no_room() -> None:
+    tally = ListingTally()
+
+    def pages() -> Iterator[list[ListedObject]]:
+        for page in range(5):
+            yield [listed(f"{page}{number}") for number in range(10)]
+
+    images = images_to_score(pages(), ScanRequest("s", "bkt"), lambda _: {}, tally)
+    given = []
+    with pytest.raises(SettingsError, match="has grown by more than 50.0% past the 9 objects that were approved"):
+        for page in GrowthRoom("s", 25, ESTIMATE).kept(images, tally):
+            given += page
+    assert (len(given), tally.listed) == (20, 30)
+    exact = ListingTally()
+    images = images_to_score(pages(), ScanRequest("s", "bkt"), lambda _: {}, exact)
+    assert sum(map(len, GrowthRoom("s", 50, ESTIMATE).kept(images, exact))) == 50
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scan-id=s", "--rates=/nowhere/prices.json"], "--rates: the file '/nowhere/prices.json' cannot be read"),
+        (["--scan-id=s", '--rates={"as_of": "2026-11-26", "gpu": 1}'], "--rates is of another form"),
+        (["--scan-id=s", "--growth=1.5"], "--growth: '1.5' is not a share from 0 to 1"),
+        (["--scan-id=s", "--growth=nan"], "--growth: 'nan' is not a share"),
+        (["--scan-id=s", "--at-a-time=0"], "--at-a-time: '0' is not a whole number above 0"),
+        (["--scan-id=a b"], "'a b' is not a scan id"),
+        ([], "--scan-id is required"),
+    ],
+)
+def test_wrong_flags_are_refused_before_anything_is_asked(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = estimate.main(words)
+    except SystemExit as ended:
+        status = int(str(ended.code))
+    assert status == 2 and message in capsys.readouterr().err
+
+
+def test_nobody_approves_without_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert approve.main(["s", "--digest=d", "--by=J. Doe", "--reason= "]) == 2
+    assert "a reason is needed" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from support.manifests import Manifests, Render, Resource
 from support.parsed_flags import parsed_by
 from support.serve_flags import parse_flags
 
+from sniffer.core.settings import fleet_settings
 from sniffer_rollout import sync
 from sniffer_serve.config import read_model_config
 
@@ -64,6 +65,18 @@ def test_both_halves_of_a_fleet_know_which_scan_it_is(render: Render) -> None:
     flags = dict(python_programs(render("fleet")))
     assert "--scan-id=value-of-SCAN_ID" in flags["sniffer.scan.produce"]
     assert "--scan-id=value-of-SCAN_ID" in flags["sniffer.scan.consume"]
+
+
+def test_a_fleet_outlives_the_loss_of_its_producers_node(render: Render, settings: dict[str, str]) -> None:
+    fleet = render("fleet")
+    given_up_s = 40 + 300  # the node is not ready, and its pods are evicted: Kubernetes' defaults
+    scan = fleet_settings({**settings, **fleet.get("ConfigMap", "sniffer-scan")["data"]})
+    assert scan.producer_deadline_s >= 2 * given_up_s
+    rules = fleet.get("Job", "sniffer-producer")["spec"]["podFailurePolicy"]["rules"]
+    assert {"type": "DisruptionTarget", "status": "True"} in rules[1]["onPodConditions"]
+    service = fleet.get("Service", "sniffer-producer")["spec"]
+    # Else its address stands beside the next producer's, and ZeroMQ takes the first one.
+    assert service["clusterIP"] == "None" and not service.get("publishNotReadyAddresses")
 
 
 def test_a_flag_that_a_program_does_not_take_is_found(capsys: pytest.CaptureFixture[str]) -> None:

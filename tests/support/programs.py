@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Self
 
 import psutil
@@ -27,12 +27,15 @@ def eventually(check: Callable[[], object], what: str, timeout_s: float = PATIEN
 
 
 class Program:
-    """`python -m MODULE FLAGS…`, or a script, with its standard output and error kept line by line."""
+    """`python -m MODULE FLAGS…`, or a script, with its standard output and error kept line by line.
 
-    def __init__(self, *argv: str, environ: Mapping[str, str] | None = None) -> None:
+    `within`: the command that it runs in, and becomes.
+    """
+
+    def __init__(self, *argv: str, environ: Mapping[str, str] | None = None, within: Sequence[str] = ()) -> None:
         target = argv if argv[0].endswith(".py") else ("-m", *argv)
         self.process = subprocess.Popen(
-            [sys.executable, *target],
+            [*within, sys.executable, *target],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

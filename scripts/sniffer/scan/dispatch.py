@@ -233,7 +233,8 @@ class Dispatcher:
             return
         if self.ledger.mark_alive(name, self._clock()):
             self._peer_log.say(logging.WARNING, "%s is back", shown(name))
-            self._send(name, Reregister())
+        if self.ledger.awaits_hello(name):
+            self._send(name, Reregister())  # until it does: one may be lost with the connection that it came over
         match message:
             case Done() if message.session == self._job.session:
                 self._settle(name, message)

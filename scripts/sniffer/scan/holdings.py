@@ -60,6 +60,8 @@ class Holdings:
     credit: int = 0
     last_heard: float = 0.0
     alive: bool = True
+    awaits_hello: bool = False
+    """Whether it came back from the dead and has not said hello since."""
     held: dict[int, Entry] = field(default_factory=dict)
     held_bytes: int = 0
     blamed: list[tuple[Entry, bool]] = field(default_factory=list)

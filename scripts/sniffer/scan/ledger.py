@@ -167,6 +167,7 @@ class Ledger:
         """
         consumer = self._consumers.setdefault(name, Holdings())
         self._revive(consumer, now)
+        consumer.awaits_hello = False
         under_way = consumer.held.keys() - set(holds)
         consumer.credit = credit - len(under_way)
 
@@ -179,8 +180,12 @@ class Ledger:
         was_dead = not consumer.alive
         self._revive(consumer, now)
         if was_dead:
-            consumer.credit = 0
+            consumer.credit, consumer.awaits_hello = 0, True
         return was_dead
+
+    def awaits_hello(self, name: bytes) -> bool:
+        """Whether that consumer is back from the dead and has not said hello since."""
+        return self._consumers[name].awaits_hello
 
     @staticmethod
     def _revive(consumer: Holdings, now: float) -> None:

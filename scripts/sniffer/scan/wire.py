@@ -44,6 +44,10 @@ HEARTBEAT_MS = 5_000
 HANDSHAKE_MS = 10_000
 """A connection that has not said who it is by then is closed."""
 
+CONNECT_MS = 5_000
+"""An address that has not answered by then is given up; the next attempt looks the producer's name up again. The
+system would go on for two minutes, while the producer may have gone to another host."""
+
 UNREAD_MESSAGES = 32
 """Messages of one connection that wait to be read; then the sender's own queue holds the rest."""
 
@@ -196,7 +200,7 @@ class ProducerSocket(_Socket):
                 name, *frames = self._receive_frames()
             except zmq.Again:
                 return
-            if frames and self._keys and not name.bytes.endswith(_mark_of(str(frames[-1].get("User-Id")))):
+            if frames and self._keys and not name.bytes.endswith(mark_of(str(frames[-1].get("User-Id")))):
                 # Under CURVE a name belongs to a key: nobody speaks for a consumer that has another one.
                 yield b"?" + name.bytes, Unintelligible("its name is not one of its CURVE key")
             else:
@@ -242,7 +246,7 @@ class ConsumerSocket(_Socket):
         max_image_bytes: int = MAX_IMAGE_BYTES.default,
     ) -> None:
         super().__init__(endpoint, keys)
-        self._identity = identity + (_mark_of(keys.public) if keys else b"")
+        self._identity = identity + (mark_of(keys.public) if keys else b"")
         self._max_frame_bytes = max(max_image_bytes, MAX_HEADER_BYTES)
 
     def open(self) -> None:
@@ -252,6 +256,7 @@ class ConsumerSocket(_Socket):
         self._socket.sndhwm = 0
         self._socket.identity = self._identity
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2_000)
+        self._socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
         if self._keys:
             self._socket.curve_serverkey = self._keys.server.encode()
         try:
@@ -285,6 +290,6 @@ class _AllowedKeys:
         return key.decode() in self._allowed
 
 
-def _mark_of(key: str) -> bytes:
+def mark_of(key: str) -> bytes:
     """What a consumer's name ends with under CURVE, by its public key."""
     return b"~" + hashlib.sha256(key.encode()).hexdigest()[:16].encode()

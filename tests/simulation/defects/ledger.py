@@ -104,9 +104,8 @@ DEFECTS = (
     Defect(
         "credit-of-the-dead-lost",
         DISPATCH,
-        '            self._peer_log.say(logging.WARNING, "%s is back", shown(name))\n'
-        "            self._send(name, Reregister())\n",
-        '            self._peer_log.say(logging.WARNING, "%s is back", shown(name))\n',
+        "        if self.ledger.awaits_hello(name):\n",
+        "        if False:\n",
         "A consumer whose connection broke for a moment idles for the rest of the scan.",
     ),
     Defect(

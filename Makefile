@@ -40,8 +40,8 @@ test-all: coverage ## the same, then the slow tests, one at a time since some me
 simulate: setup ## play N seeded histories of a fleet on all cores (N=20000), or one with its story (SEED=4711)
 	@cd tests && ../$(python) -m simulation $(if $(SEED),--seed $(SEED),--histories $(or $(N),20000))
 
-bench: setup ## measure the speed figures and write them to .local/bench.json
-	@$(python) -m sniffer_local.bench
+bench: setup ## measure the speed figures and write them to .local/bench.json, or one part (ONLY=producer)
+	@$(python) -m sniffer_local.bench $(if $(ONLY),--only $(ONLY) --out .local/bench-$(ONLY).json)
 
 lint: setup ## ruff, mypy and the borders between the rooms
 	@$(python) -m ruff check .

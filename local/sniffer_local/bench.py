@@ -8,7 +8,6 @@ A stack of its own in a temporary folder: S3, MariaDB, the model server and the 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import signal
 import statistics
@@ -18,28 +17,28 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from PIL import Image
 
-from sniffer.adapters.images import DECODER_VERSION, PREPROCESSING_VERSION
+from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.files import check_writable, write_json
-from sniffer.core.model_records import MODEL_NAME, ModelRecord, ModelStatus
+from sniffer.core.model_records import MODEL_NAME
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program
 from sniffer.core.records import ListedObject, ScanRequest
 from sniffer.core.settings import MIB, DatabaseSettings
 from sniffer.scan.listing import ListingTally, images_to_score
+from sniffer_local.bench_fleet import FLEET_PARTS, measure_part
+from sniffer_local.bench_known import drawn_pictures, known_model, store_known
+from sniffer_local.bench_watch import Watch
 from sniffer_local.figure import Figure
 from sniffer_local.layout import CHECKOUT
 from sniffer_local.mariadb import MariaDb, create_database
 from sniffer_local.processes import Child, free_port
 from sniffer_local.s3 import S3, aws_environ
-from sniffer_local.samples.generate import labelled_images
 from sniffer_local.serving import serving_service, serving_url
 from sniffer_serve.command import newest_of
 
@@ -47,58 +46,10 @@ BUCKET = "bench"
 IMAGES = 960
 DRAWN = 120
 """Different pictures; each is used several times with other bytes at its end, so that none is a duplicate."""
-MAX_SIDE = 1080
 ROUNDS = 3
 KNOWN_KEYS = 1_000_000
 PAGE = 1_000
 BUFFER_POOL_BYTES = 1024 * MIB
-
-
-@dataclass(slots=True)
-class Watch:
-    """Samples CPU time and memory of a process tree while it runs."""
-
-    process: psutil.Popen
-    cpu_s: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
-    rss_bytes: dict[int, list[int]] = field(default_factory=dict)
-
-    def sample_until_end(self) -> None:
-        """Look every 0.2 s until the process has ended."""
-        while self.process.poll() is None:
-            for child in _family(self.process):
-                self._sample(child)
-            time.sleep(0.2)
-
-    def _sample(self, child: psutil.Process) -> None:
-        try:
-            if "sniffer.scan" in child.cmdline():
-                return
-            times, memory = child.cpu_times(), child.memory_info()
-        except psutil.Error:
-            return
-        self.cpu_s.setdefault(child.pid, []).append((time.time(), times.user + times.system))
-        self.rss_bytes.setdefault(child.pid, []).append(memory.rss)
-
-    def cpu_between(self, began: float, ended: float) -> float:
-        """CPU seconds that the fleet used between two moments."""
-        spent = 0.0
-        for samples in self.cpu_s.values():
-            inside = [cpu for moment, cpu in samples if began <= moment <= ended]
-            spent += inside[-1] - inside[0] if inside else 0.0
-        return spent
-
-    def peak_bytes(self) -> int:
-        """The most that one process held."""
-        return max(max(samples) for samples in self.rss_bytes.values())
-
-    def growth_bytes(self) -> int:
-        """By how much a process's peak in the last third exceeds that of the middle third, at worst."""
-        grown = [0]
-        for samples in self.rss_bytes.values():
-            third = len(samples) // 3
-            if third:
-                grown.append(max(samples[-third:]) - max(samples[third : 2 * third]))
-        return max(grown)
 
 
 class Bench:
@@ -128,7 +79,7 @@ class Bench:
         with self._database() as database:
             database.migrate()
             for version in (1, 2):
-                database.models.register(_model(version))
+                database.models.register(known_model(version))
         self._fill_bucket()
         return self
 
@@ -166,7 +117,7 @@ class Bench:
         _say(f"storing {KNOWN_KEYS:,} known images")
         # As in production: the indexes of what is looked up stay in memory.
         self._mariadb.site.execute(f"SET GLOBAL innodb_buffer_pool_size = {BUFFER_POOL_BYTES}")
-        self._store_known()
+        store_known(self._mariadb.site, "bench", BUCKET, KNOWN_KEYS)
         process, memory = psutil.Process(), []
         tally = ListingTally()
         with self._database() as database:
@@ -227,28 +178,10 @@ class Bench:
         batches = [(moment.replace(tzinfo=UTC).timestamp(), count) for moment, count in rows]
         return batches[0][0], batches[-1][0], sum(count for _, count in batches), batches[0][1]
 
-    def _store_known(self) -> None:
-        modified_us = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', '2026-01-01')"
-        key, etag = "CONCAT('k/', LPAD(seq - 1, 9, '0'), '.jpg')", "LPAD(HEX(seq - 1), 32, '0')"
-        self._mariadb.site.execute(
-            "INSERT INTO bench.images (identity, bucket, object_key, etag, size_bytes, last_modified) "
-            f"SELECT UNHEX(SHA2(CONCAT_WS(CHAR(0), '{BUCKET}', {etag}, 1, {modified_us}, {key}), 256)), '{BUCKET}', "
-            f"{key}, {etag}, 1, '2026-01-01' FROM bench.seq_1_to_{KNOWN_KEYS}",
-            "INSERT INTO bench.predictions (image_id, model_version, scan_number, outcome, score, scored_at) "
-            "SELECT image_id, 2, 0, 'predicted', 0.1, NOW(6) FROM bench.images WHERE object_key LIKE 'k/%'",
-        )
-
 
 def _images() -> Iterator[bytes]:
-    """JPEGs of at most 1,080 px a side, all different."""
-    drawn = []
-    for sample in labelled_images(seed=5, count=DRAWN):
-        with Image.open(io.BytesIO(sample.data)) as image:
-            picture = image.convert("RGB")
-        picture.thumbnail((MAX_SIDE, MAX_SIDE))
-        file = io.BytesIO()
-        picture.save(file, "JPEG", quality=88)
-        drawn.append(file.getvalue())
+    """JPEGs, all different."""
+    drawn = drawn_pictures(DRAWN)
     for number in range(IMAGES):
         # Bytes after the end of a JPEG are another object with the same picture.
         yield drawn[number % DRAWN] + number.to_bytes(4, "big")
@@ -258,18 +191,6 @@ def _pages() -> Iterator[list[ListedObject]]:
     when = datetime(2026, 1, 1, tzinfo=UTC)
     for start in range(0, KNOWN_KEYS, PAGE):
         yield [ListedObject(BUCKET, f"k/{i:09}.jpg", f"{i:032X}", 1, when) for i in range(start, start + PAGE)]
-
-
-def _model(version: int) -> ModelRecord:
-    digest = f"{version:064x}"
-    return ModelRecord(version, digest, digest, PREPROCESSING_VERSION, 0.5, ModelStatus.BLESSED)
-
-
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
 
 
 def _run_ceiling(*argv: str) -> Mapping[str, float]:
@@ -304,7 +225,12 @@ def _add_arguments(parser: Parser) -> None:
         metavar="FILE",
         help="where the figures go (default: .local/bench.json of the checkout)",
     )
-    parser.add_argument("--only", choices=["scan", "rescan", "training"], help="measure only that")
+    parser.add_argument(
+        "--only",
+        choices=["scan", "rescan", "training", *FLEET_PARTS],
+        help="measure only that; the last four are measured only when they are asked for: consumers and producer take "
+        "about two minutes each, shards and listing about four",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -313,7 +239,9 @@ def _run(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="sniffer-bench-") as folder:
-        if arguments.only != "training":
+        if arguments.only in FLEET_PARTS:
+            figures += measure_part(Path(folder, "fleet"), arguments.only)
+        if arguments.only in (None, "scan", "rescan"):
             with Bench(Path(folder)) as bench:
                 figures += bench.measure_scan() if arguments.only != "rescan" else []
                 figures += bench.measure_rescan() if arguments.only != "scan" else []
@@ -332,7 +260,11 @@ PROGRAM = Program(
     "a temporary folder. The exit status is 0 when every bound holds.",
     run=_run,
     add_arguments=_add_arguments,
-    examples=("sniffer local bench", "sniffer local bench --only scan --out scan.json"),
+    examples=(
+        "sniffer local bench",
+        "sniffer local bench --only scan --out scan.json",
+        "sniffer local bench --only producer --out producer.json",
+    ),
     extra="dev",
     grace_s=None,
 )

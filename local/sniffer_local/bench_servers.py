@@ -35,7 +35,7 @@ def key(number: int) -> str:
     return f"k/{number:09}.jpg"
 
 
-class Listing:
+class ComputedBucket:
     """The bucket."""
 
     def __init__(self, bucket: str, keys: int, image: bytes) -> None:
@@ -103,7 +103,7 @@ def model(target: str, body: bytes) -> Answer:
     return "200 OK", ["Content-Type: application/json"], json.dumps(document).encode()
 
 
-class Server(asyncio.Protocol):
+class HttpStandIn(asyncio.Protocol):
     """HTTP/1.1 as a well-behaved client speaks it, one request after the other."""
 
     def __init__(self, answer: Callable[[str, bytes], Answer], latency_s: float) -> None:
@@ -139,7 +139,7 @@ class Server(asyncio.Protocol):
 
 
 async def _serve(port: int, answer: Callable[[str, bytes], Answer], latency_s: float = 0.0) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: Server(answer, latency_s), "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(lambda: HttpStandIn(answer, latency_s), "127.0.0.1", port)
     await server.serve_forever()
 
 
@@ -173,8 +173,8 @@ def main(argv: Sequence[str] = sys.argv[1:]) -> int:
         asyncio.run(_serve(int(place), model))
     else:
         bucket, keys, latency_ms, *image = rest
-        listing = Listing(bucket, int(keys), Path(image[0]).read_bytes() if image else b"")
-        asyncio.run(_serve(int(place), listing.answer, float(latency_ms) / 1000))
+        computed = ComputedBucket(bucket, int(keys), Path(image[0]).read_bytes() if image else b"")
+        asyncio.run(_serve(int(place), computed.answer, float(latency_ms) / 1000))
     return 0
 
 

@@ -50,7 +50,7 @@ BUFFER_POOL_BYTES = 1024 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class FinishedProgram:
     """A program that has ended: how long it took, its CPU time, the most memory that it held."""
 
     seconds: float
@@ -147,7 +147,7 @@ class FleetBench:
         moments = [moment.replace(tzinfo=UTC).timestamp() for moment, _ in rows]
         return moments[0], moments[-1], sum(count for _, count in rows[1:])
 
-    def _hand_out(self, scan: str, images: int) -> tuple[Ended, float]:
+    def _hand_out(self, scan: str, images: int) -> tuple[FinishedProgram, float]:
         """One producer and who acknowledges for it; what the producer used, and its pace."""
         result = self._folder / f"{scan}.json"
         argv = [*self._produce(scan, *_part(MANY, 0, MANY // images)), f"--result={result}"]
@@ -209,7 +209,7 @@ class FleetBench:
                 _say(f"listing, turn {turn + 1}: one {one.seconds:.1f} s ({one.cpu_s:.1f} s CPU), four {four_s:.1f} s")
         return [Figure("listing and look-up, 4 shards / 1 shard", statistics.median(ratios), 1.6)]
 
-    def _scan_shard(self, shard: int) -> Ended:
+    def _scan_shard(self, shard: int) -> FinishedProgram:
         argv = ["sniffer.scan.produce", "--shard-of=million", f"--shard={shard}"]
         return self._run([*argv, f"--endpoint={self._endpoint(f'million-{shard}')}"])
 
@@ -247,16 +247,16 @@ class FleetBench:
         with (self._folder / "programs.log").open("ab") as log:
             return psutil.Popen([sys.executable, "-m", *argv], stdout=log, stderr=log, env=self._environ)
 
-    def _run(self, argv: Sequence[str]) -> Ended:
+    def _run(self, argv: Sequence[str]) -> FinishedProgram:
         return self._expect(self._start(argv), {0})
 
-    def _expect(self, process: psutil.Popen, statuses: set[int]) -> Ended:
+    def _expect(self, process: psutil.Popen, statuses: set[int]) -> FinishedProgram:
         """Wait for its end."""
         began = process.create_time()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         self._check(process.returncode, statuses)
-        return Ended(time.time() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+        return FinishedProgram(time.time() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
     def _check(self, status: int | None, expected: set[int]) -> None:
         if status not in expected:

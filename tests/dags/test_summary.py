@@ -112,6 +112,11 @@ def test_where_nothing_is_scheduled_there_is_nothing_to_tell(airflow_database: N
     assert summary(datetime.now(UTC)) == {"state": "success", "told": {"text": "", "sources": []}}
 
 
+def test_a_wrong_variable_of_alerts_is_told_besides(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_ALERTS", '{"mail": ["oncall@example.com"]}')
+    assert summary(datetime.now(UTC)) == {"state": "failed", "told": {"text": "", "sources": []}}
+
+
 def test_a_table_that_cannot_be_read_is_told(
     airflow_database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,7 +56,6 @@ def summarize(*, dag_run: Any = None, ti: Any = None) -> None:
     """A line for each source, the worst first, in the log and as XCom; fails when somebody has to look at one."""
     with errors_by_reaction():
         nights = in_order(_nights(dag_run.run_after, ti))
-        read_alert_settings()  # so that who is told of nothing learns of it before the night that it matters
     for night in nights:
         log.log(logging.INFO if night.is_fine else logging.WARNING, "%s", night.in_words())
     if not nights:
@@ -65,8 +64,17 @@ def summarize(*, dag_run: Any = None, ti: Any = None) -> None:
         "return_value",
         {"text": "\n".join(night.in_words() for night in nights), "sources": [night.document() for night in nights]},
     )
-    if problems := all_in_words(nights):
+    if problems := "; ".join(filter(None, (all_in_words(nights), _problem_of_alerts()))):
         raise AirflowFailException(problems)
+
+
+def _problem_of_alerts() -> str:
+    """Why nobody would be told of a failed night, so that it is known before; empty when they would."""
+    try:
+        read_alert_settings()
+    except SettingsError as error:
+        return str(error)
+    return ""
 
 
 def expected_of(table: SourceTable, nightly_bucket: str) -> list[Expected]:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
-from support.airflow_people import Person, meanwhile
+from support.airflow_people import Person, meanwhile, wait_for
 from support.dag_runs import DAGS, connection_of, stand_in
 from support.ended_scans import certificate_of
 from support.estimates import ESTIMATE
@@ -189,3 +190,36 @@ def test_hours_are_of_the_zone_that_was_given(airflow_database: None) -> None:
 
 
 NIGHT = {"bucket": "pics", "night_from": "22:00", "night_until": "06:00"}
+
+
+@pytest.mark.slow  # as the others, in its hours
+def test_outside_its_hours_no_shard_begins_and_the_run_can_be_ended(run: Run) -> None:
+    now, at = datetime.now(UTC), NOW + timedelta(minutes=3)
+    opens = now + timedelta(hours=3)
+    seen: list[datetime] = []
+
+    def end_it() -> None:
+        ben = Person("ben")
+        path = f"/dags/{DAG}/dagRuns/{quote(f'manual__{at.isoformat()}', safe='')}"
+        waits = wait_for(lambda: _rescheduled(at), "a shard that waits")
+        seen.append(waits)
+        assert ben.call("PATCH", path, {"state": "failed"})["state"] == "failed"
+
+    with meanwhile(end_it):
+        ended = run(at, most_images=100, night_from=f"{opens:%H:%M}", night_until=f"{opens + timedelta(hours=1):%H:%M}")
+    assert seen == [opens.replace(second=0, microsecond=0)]
+    assert ended["states"]["shards"] == "success" and ended["flags"] == [None]
+    assert (ended["states"]["scan"], ended["states"]["certify"]) == ("failed", "skipped")
+
+
+def _rescheduled(at: datetime) -> datetime | None:
+    """Until when a task of the run at that time waits."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskreschedule import TaskReschedule
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    query = select(TaskReschedule.reschedule_date).join(TaskInstance, TaskInstance.id == TaskReschedule.ti_id)
+    with create_session() as session:
+        found = session.scalar(query.where(TaskInstance.run_id == f"manual__{at.isoformat()}"))
+        return None if found is None else datetime.fromisoformat(found.isoformat())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DAGS = REPOSITORY / "dags"
@@ -38,7 +41,21 @@ def _make_home() -> Path:
     return home
 
 
+def _check_schemas_once() -> None:
+    # Airflow checks each field's schema each time it reads the field: a fifth of the CPU of a run of a DAG.
+    check, checked = Draft202012Validator.check_schema, set[str]()
+
+    def check_once(schema: Any, *args: Any, **kwargs: Any) -> None:
+        text = json.dumps(schema, sort_keys=True, default=repr)
+        if text not in checked:
+            check(schema, *args, **kwargs)
+            checked.add(text)
+
+    Draft202012Validator.check_schema = check_once
+
+
 HOME = _make_home()
+_check_schemas_once()
 
 
 @pytest.fixture(scope="session")

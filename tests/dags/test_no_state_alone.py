@@ -62,7 +62,7 @@ def programs(airflow_database: None, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return tmp_path / "calls"
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.slow  # a run of a DAG each; what refuses is tested alone in plugins/executors/test_proof.py
 @pytest.mark.parametrize(("dag_id", "step"), BELIEVED)
 def test_a_program_that_only_its_state_calls_successful_ends_the_run(dag_id: str, step: str, programs: Path) -> None:
     assets = ("blessed_model", "savedmodel", "labelled_images", "serving_model", "scanned_images")

@@ -122,6 +122,7 @@ def test_stopped_while_the_pod_is_being_created_leaves_none(cluster: PodCluster,
     assert_nothing_is_left(cluster)
 
 
+@pytest.mark.slow
 def test_stopped_when_the_program_has_just_ended_is_no_failure_for_good(cluster: PodCluster, operator: Starts) -> None:
     task = operator()
 
@@ -189,6 +190,7 @@ def test_a_pod_that_is_ending_is_waited_for_and_not_followed(cluster: PodCluster
     assert_nothing_is_left(cluster)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("how", ["evict", "vanish", "delete"])
 def test_a_pod_that_is_taken_away_is_replaced_without_a_retry(how: str, cluster: PodCluster, operator: Starts) -> None:
     store = TaskStateStore()
@@ -200,6 +202,7 @@ def test_a_pod_that_is_taken_away_is_replaced_without_a_retry(how: str, cluster:
     assert_nothing_is_left(cluster)
 
 
+@pytest.mark.slow
 def test_a_program_that_fails_by_itself_is_a_retry(cluster: PodCluster, operator: Starts) -> None:
     with pytest.raises(AirflowException) as raised:
         operator("--exit-status=1").execute(task_context())
@@ -207,6 +210,7 @@ def test_a_program_that_fails_by_itself_is_a_retry(cluster: PodCluster, operator
     assert_nothing_is_left(cluster)
 
 
+@pytest.mark.slow
 def test_success_without_a_result_is_a_failure(cluster: PodCluster, operator: Starts) -> None:
     with pytest.raises(AirflowFailException, match="succeeded but wrote no JSON object to its --result file"):
         operator("--no-report").execute(task_context())

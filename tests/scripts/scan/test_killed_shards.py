@@ -112,8 +112,8 @@ def shards(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> Iter
                     shard.kill_worker()
 
 
-def _start(fleet: Fleet, shard: Shard) -> None:
-    """Start the shard, and wait until it has stored some of its images."""
+def _start(fleet: Fleet, shard: Shard, proxy: CountingProxy) -> None:
+    """Start the shard, and wait until it has stored some of its images, and has just scored more: the worst moment."""
     enough = fleet.stored() + IMAGES // SHARDS // 5
     shard.start()
 
@@ -123,6 +123,8 @@ def _start(fleet: Fleet, shard: Shard) -> None:
 
     eventually(is_there, f"shard {shard.number} is in its middle")
     shard.look()
+    scored = len(proxy.scored)
+    eventually(lambda: len(proxy.scored) > scored, "more is scored, which is not stored yet")
 
 
 def _nothing_is_left(shard: Shard) -> None:
@@ -164,7 +166,7 @@ def test_shards_that_are_killed_in_every_way(fleet: Fleet, shards: tuple[list[Sh
     kills: list[Callable[[Shard], str]] = [terminate, time_out, lose, vanish]
     again_before = proxy.again
     for shard, kill in zip(tasks, kills, strict=False):
-        _start(fleet, shard)
+        _start(fleet, shard, proxy)
         expected = kill(shard)
         ended = shard.end()
         assert ended["state"] == expected, ended
@@ -176,7 +178,7 @@ def test_shards_that_are_killed_in_every_way(fleet: Fleet, shards: tuple[list[Sh
         assert ended["result"]["scan_id"] == f"archive.{shard.number}" and ended["result"]["holds"]
         _nothing_is_left(shard)
     last = tasks[-1]
-    _start(fleet, last)
+    _start(fleet, last, proxy)
     last.kill_worker()
     if in_pods:
         assert last.orphans()  # it works on, for the next try
@@ -191,6 +193,7 @@ def test_shards_that_are_killed_in_every_way(fleet: Fleet, shards: tuple[list[Sh
         assert len(last.cluster.created) == 2 * len(kills) + 1
     assert fleet.rows("SELECT state, listed FROM scans WHERE scan_id = 'archive'") == [("complete", IMAGES)]
     fleet.assert_every_object_has_one_row()
+    assert len(proxy.scored) >= IMAGES  # it has seen them all
     again = proxy.again - again_before
     print(f"{again} of {IMAGES} images were scored again after {len(kills) + 1} kills")
     assert again <= IMAGES // 100

@@ -41,7 +41,8 @@ def test_a_result_without_a_mark_is_tried_again_and_none_is_a_failure_for_good()
     with pytest.raises(AirflowException, match="does not say whose it is") as raised:
         proved({"listed": 7}, SHARD, "sniffer.scan")
     assert not isinstance(raised.value, AirflowFailException)
-    for result in (None, [], "text", 7):
+    nothing: tuple[object, ...] = (None, [], "text", 7)
+    for result in nothing:
         with pytest.raises(AirflowFailException, match="wrote no JSON object to its --result file"):
             proved(result, SHARD, "sniffer.scan")
 

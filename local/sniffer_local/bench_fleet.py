@@ -42,7 +42,7 @@ FEW, MANY = 2_000, 12_000
 """Images of the two scans whose difference says what one image costs a producer."""
 KEYS = 1_000_000
 SHARDS = 64
-LISTED_SIDE_BY_SIDE = 200_000
+LISTED_SIDE_BY_SIDE = 400_000
 LATENCY_MS = 50.0
 """Of each page of a listing: S3 takes 50 to 100 ms for a thousand keys."""
 ROUNDS = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ _T = TypeVar("_T")
 PAGE_SIZE = 1000
 _EACH = 10
 _HIGHEST = "\U0010fffd"
+_PAGE = re.compile(rb"\s*(<\?xml[^<>]*\?>)?\s*<ListBucketResult[\s>]")
 _BODY, _NOTHING = "SnifferBody", b"<ListBucketResult/>"
 
 
@@ -29,6 +31,8 @@ class Listing:
     def __init__(self, client: BucketClient) -> None:
         self._client = client
         self._attributes = {} if client.is_directory else {"OptionalObjectAttributes": ["RestoreStatus"]}
+        # Handlers of a pattern come before those of a name, boto3's own among them.
+        client.s3.meta.events.register("before-parse.*.ListObjectsV2", _take_page)
         client.s3.meta.events.register("before-parse.s3.ListObjectsV2", _take_body)
 
     def first(self, prefix: str, count: int) -> list[ListedObject]:
@@ -161,8 +165,15 @@ class Listing:
         )
 
 
+def _take_page(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Take what begins as a page before boto3 looks for an error in it, which parses all of it: a fifth of the time of
+    a listing. An error begins otherwise."""
+    if _PAGE.match(response_dict["body"]):
+        _take_body(response_dict, customized_response_dict)
+
+
 def _take_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
     """Keep boto3 from reading the answer: it reads leniently, and makes of an empty one an empty listing at its end."""
-    if response_dict["status_code"] < 300:
+    if response_dict["status_code"] < 300 and _BODY not in customized_response_dict:
         customized_response_dict[_BODY] = response_dict["body"]
         response_dict["body"] = _NOTHING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from sniffer.adapters.mysql.plan_holds import held_for, is_whole
 from sniffer.adapters.mysql.schema import holds, scans, shards
@@ -22,10 +22,12 @@ def half_done_plans(connection: Connection, model_versions: Sequence[int] = ()) 
     Not those of which no shard has begun or ended for PLAN_KEEPS_MODEL. Of those that are held all, since what is
     discarded is scored again. Cost: the scans that have not ended, and the parts of those in shards.
     """
-    of_shards = exists().where(shards.c.scan_number == scans.c.number)
-    not_ended = select(scans.c.number).where(scans.c.finished_at.is_(None), scans.c.state.in_(_OPEN), of_shards)
-    held = select(scans.c.number).join(holds, holds.c.scan_number == scans.c.number).where(of_shards)
-    numbers = {*connection.execute(not_ended).scalars(), *connection.execute(held).scalars()}
+    not_ended = select(scans.c.number).where(scans.c.finished_at.is_(None), scans.c.state.in_(_OPEN))
+    held = select(holds.c.scan_number)
+    candidates = {*connection.execute(not_ended).scalars(), *connection.execute(held).scalars()}
+    # Not as one query: a server may take it for a reason to walk over all shards there ever were.
+    first = select(shards.c.scan_number).where(shards.c.scan_number.in_(candidates), shards.c.shard == 1)
+    numbers = set(connection.execute(first).scalars()) if candidates else set()
     if not numbers:
         return []
     part = scans.alias()

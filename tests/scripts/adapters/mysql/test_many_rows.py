@@ -185,15 +185,18 @@ def test_a_plan_of_many_shards_is_looked_at_by_its_own_rows(many: Database) -> N
         lambda connection: connection.execute(
             text(
                 "INSERT INTO scans (scan_id, run_number, bucket, prefix, source_digest, model_version, threshold, "
-                "request, state, started_at) "
-                "SELECT part_scan_id, 1, 'large', '', w.source_digest, 1, 0.999, w.request, 'complete', NOW(6) "
+                "request, state, started_at, finished_at) "
+                "SELECT part_scan_id, 1, 'large', '', w.source_digest, 1, 0.999, w.request, 'complete', NOW(6), NOW(6) "
                 "FROM shards JOIN scans w ON w.number = scan_number WHERE part_scan_id <> 'plan-7.4'"
             )
         )
     )
     transactions.transact(
         lambda connection: connection.execute(
-            text("UPDATE scans SET state = 'complete' WHERE scan_id LIKE 'plan%' AND scan_id NOT LIKE 'plan-7%'")
+            text(
+                "UPDATE scans SET state = 'complete', finished_at = NOW(6) "
+                "WHERE scan_id LIKE 'plan%' AND scan_id NOT LIKE 'plan-7%'"
+            )
         )
     )
     part = many.shards.find("plan-7").parts[3]  # type: ignore[union-attr]

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 from support.database_servers import DatabaseServer
 from support.database_users import PASSWORD, url_of
 from support.ended_scans import certificate_of
+from support.estimates import ESTIMATE
 from support.judged import gate_verdict, model_metrics
 from support.stored_rows import candidate, failed, predicted, record
 
@@ -19,6 +20,7 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.grants import ROLES, user_statements
 from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import SettingsError
+from sniffer.core.estimate_records import Approving
 from sniffer.core.flag_records import Deciding
 from sniffer.core.key_ranges import ALL_KEYS
 from sniffer.core.model_records import ModelStatus
@@ -237,3 +239,16 @@ def test_the_script_is_complete_and_holds_no_password(
 
 def test_apply_alone_is_refused() -> None:
     assert main(["--apply"]) == 2
+
+
+@pytest.mark.usefixtures("roles")
+def test_the_fleet_estimates_and_who_decides_approves(database_url: str) -> None:
+    with connected(database_url, "sniffer_scan") as fleet, connected(database_url, "sniffer_decide") as own:
+        fleet.shards.plan(ScanRequest("whole", "bkt"), 1, 0.5, [(ALL_KEYS, 9)])
+        digest = fleet.estimates.store(ESTIMATE).estimate.digest
+        own.estimates.approve(Approving("whole", digest, "ben", "why not"))
+        found = fleet.estimates.find("whole")
+        assert found is not None and found.approved_by == "ben"
+        own.estimates.withdraw("whole")
+    denied(database_url, "sniffer_decide", "INSERT INTO estimates SELECT * FROM estimates", "DELETE FROM estimates")
+    denied(database_url, "sniffer_reader", "UPDATE estimates SET approved_by = 'me'")

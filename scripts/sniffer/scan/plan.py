@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.s3.inventory import open_inventory
 from sniffer.adapters.s3.locations import open_bucket
 from sniffer.core.errors import SettingsError
 from sniffer.core.key_ranges import ALL_KEYS
 from sniffer.core.parser import Parser, checked, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.records import ScanRequest
-from sniffer.core.settings import database_settings, fetch_settings, image_settings, shard_settings
+from sniffer.core.settings import FetchSettings, database_settings, fetch_settings, image_settings, shard_settings
 from sniffer.core.shard_records import PLANNED, ShardedScan, ShardPart
 from sniffer.core.text import printable
 from sniffer.core.variables import S3_ENVIRONMENT
 from sniffer.scan.commands import PlannedCommand, commands_of
 from sniffer.scan.preflight import resolve_model
 from sniffer.scan.request import ScanOptions, add_scan_flags, scan_argv, scan_options
+from sniffer.shards.hints import plan_by_hints, sample_keys
 from sniffer.shards.planner import PlannedShard
 from sniffer.shards.planning import AT_ONCE, ShardPlan, plan_by_size, plan_shards
 
@@ -30,6 +34,8 @@ AUTO = "auto"
 MOST_SHARDS = 1000
 """Of one scan: Airflow maps a task over at most 1,024 items."""
 IN_ONE_PIECE = "all keys"
+_OLD_INVENTORY = timedelta(days=14)
+"""AWS writes them daily or weekly."""
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +49,15 @@ class ShardRecord:
     up_to: str | None
     keys: int
     state: str = PLANNED
+
+
+@dataclass(frozen=True, slots=True)
+class _Cutting:
+    """How to cut: into so many shards, or by size; so many requests at once; by which report of S3 Inventory."""
+
+    wanted: int | None
+    at_once: int
+    inventory: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,12 @@ def _add_arguments(parser: Parser) -> None:
         help="cut it into so many; `auto` (default): by size, see SNIFFER_SHARD_KEYS",
     )
     cut.add_argument(
+        "--inventory",
+        metavar="S3_URI",
+        help="find where to cut by a report of S3 Inventory (CSV or Parquet), s3://bucket/…/manifest.json, in place of "
+        "sampling the listing; it says how many keys there are, too. What is scanned is always S3's own listing",
+    )
+    cut.add_argument(
         "--even-one",
         action="store_true",
         help="store the plan also when it has one shard, for `sniffer estimate`; needs --scan-id",
@@ -110,17 +131,24 @@ def _add_arguments(parser: Parser) -> None:
 def _run_program(arguments: argparse.Namespace) -> ProgramResult:
     options = scan_options(arguments)
     wanted = None if arguments.shards == AUTO else int(arguments.shards)
+    cutting = _Cutting(wanted, arguments.at_once, arguments.inventory)
+    is_one = _is_one_scan(options.request) or options.dry_run or (wanted == 1 and arguments.scan_id is None)
+    if cutting.inventory is not None and (is_one or arguments.give_up):
+        raise SettingsError(
+            "--inventory says where to cut a whole listing: leave it out, or --dry-run, --limit, --retry-failed, "
+            "--after, --up-to, --give-up and --shards 1"
+        )
     if arguments.give_up:
         return _give_up(options.request, arguments.scan_id)
     if arguments.even_one:
         _check_even_one(options, arguments.scan_id)
-        record = _stored(options, wanted, arguments.at_once, even_one=True)
-    elif _is_one_scan(options.request) or options.dry_run or (wanted == 1 and arguments.scan_id is None):
+        record = _stored(options, cutting, even_one=True)
+    elif is_one:
         record = _in_one_piece(options, arguments.scan_id)
     elif arguments.scan_id is None:
-        record = _not_stored(options, _cut(options.request, wanted, arguments.at_once))
+        record = _not_stored(options, _cut(options.request, cutting))
     else:
-        record = _stored(options, wanted, arguments.at_once)
+        record = _stored(options, cutting)
     return ProgramResult(record, record.describe())
 
 
@@ -150,14 +178,35 @@ def _is_one_scan(request: ScanRequest) -> bool:
     return request.retry_failed or request.limit is not None or not request.key_range.is_whole
 
 
-def _cut(request: ScanRequest, wanted: int | None, at_once: int) -> ShardPlan:
-    fetch = replace(fetch_settings(), threads=at_once)
+def _cut(request: ScanRequest, cutting: _Cutting) -> ShardPlan:
+    fetch = replace(fetch_settings(), threads=cutting.at_once)
     bucket: Bucket = open_bucket(request.bucket, fetch, image_settings().max_bytes)
     if not bucket.is_ordered:
         return ShardPlan((PlannedShard(ALL_KEYS, 0),), 0, "a directory bucket lists in no order: it is one shard")
-    if wanted is None:
-        return plan_by_size(bucket, request.prefix, shard_settings().keys, MOST_SHARDS, at_once)
-    return plan_shards(bucket, request.prefix, wanted, at_once)
+    if cutting.inventory is not None:
+        return _cut_by_inventory(bucket, request.prefix, cutting, cutting.inventory, fetch)
+    if cutting.wanted is None:
+        return plan_by_size(bucket, request.prefix, shard_settings().keys, MOST_SHARDS, cutting.at_once)
+    return plan_shards(bucket, request.prefix, cutting.wanted, cutting.at_once)
+
+
+def _cut_by_inventory(bucket: Bucket, prefix: str, cutting: _Cutting, location: str, fetch: FetchSettings) -> ShardPlan:
+    inventory = open_inventory(location, bucket.name, fetch)
+    hints = sample_keys(inventory.keys(prefix))
+    if not hints.keys:
+        raise SettingsError(
+            f"{location} lists no key under {prefix!r}: it may be of another prefix; leave out --inventory"
+        )
+    wanted = cutting.wanted or min(MOST_SHARDS, math.ceil(hints.stand_for / shard_settings().keys))
+    plan = plan_by_hints(bucket, prefix, hints, wanted, cutting.at_once)
+    age = datetime.now(UTC) - inventory.created
+    warnings = [plan.warning] if plan.warning else []
+    if age > _OLD_INVENTORY:
+        warnings.append(
+            f"the inventory is {age.days} days old ({inventory.created.date().isoformat()}): shards with keys that "
+            "came since are larger than planned"
+        )
+    return replace(plan, requests=plan.requests + inventory.requests, warning="; ".join(warnings))
 
 
 def _in_one_piece(options: ScanOptions, scan_id: str | None, plan: ShardPlan | None = None) -> PlanRecord:
@@ -193,7 +242,7 @@ def _without_id(options: ScanOptions) -> ScanOptions:
     return replace(options, request=replace(options.request, scan_id=""))
 
 
-def _stored(options: ScanOptions, wanted: int | None, at_once: int, *, even_one: bool = False) -> PlanRecord:
+def _stored(options: ScanOptions, cutting: _Cutting, *, even_one: bool = False) -> PlanRecord:
     """The plan as it is stored, which is made when there is none, and stays as it is when there is one."""
     request = options.request
     with Database(database_settings()) as database:
@@ -207,10 +256,10 @@ def _stored(options: ScanOptions, wanted: int | None, at_once: int, *, even_one:
         if known is not None:
             _check_same(known, options)
             return _record_of(known)
-        if wanted == 1 and not even_one:
+        if cutting.wanted == 1 and not even_one:
             return _in_one_piece(options, request.scan_id)
         model = resolve_model(database, options.model_version)
-        plan = _cut(request, wanted, at_once)
+        plan = _cut(request, cutting)
         if len(plan.shards) == 1 and not even_one:
             return _in_one_piece(options, request.scan_id, plan)
         ranges = [(shard.range, shard.keys) for shard in plan.shards]
@@ -273,6 +322,7 @@ PROGRAM = Program(
         "sniffer plan --bucket uploads --shards 64",
         "sniffer plan --bucket uploads --scan-id uploads-1         # as many shards as it needs, stored",
         "sniffer plan --bucket uploads --prefix 2026/ --shards 12 --json > plan.json",
+        "sniffer plan --bucket uploads --scan-id uploads-1 --inventory s3://reports/uploads/daily/2026-11-26T01-00Z/manifest.json",
     ),
     environment=(
         "SNIFFER_DATABASE_URL",

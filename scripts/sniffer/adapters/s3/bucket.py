@@ -122,6 +122,13 @@ class Bucket:
         """Write an object of any size to a file, if it is as long as was listed; raises NotFetched as `read` does."""
         self._files.download(listed, path)
 
+    def save(self, key: str, path: Path, most_bytes: int) -> None:
+        """Write what is under that key to a file, whole; raises NotFetched as `read` does, and for more bytes.
+
+        Needs no `check`: whoever calls it may have no right to list.
+        """
+        self._files.save(key, path, most_bytes)
+
     @property
     def _ready(self) -> Fetcher:
         if self._fetcher is None:

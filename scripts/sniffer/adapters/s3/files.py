@@ -66,6 +66,32 @@ class BucketFiles:
         except TransientError as error:
             raise NotFetched(Unscored(Outcome.FAILED, "fetch", str(error))) from error
 
+    def save(self, key: str, path: Path, most_bytes: int) -> None:
+        """Write what is under that key to a file, whole; raises NotFetched as Bucket.read does, and for more bytes."""
+
+        def get() -> int:
+            answer = self._client.whole_call(self._client.s3.get_object, Key=key, **self._client.payer)
+            length = answer.get("ContentLength")
+            with closing(answer["Body"]) as body:
+                if length is None:
+                    raise RetryLater("an answer without a length, which may be cut off anywhere")
+                if length <= most_bytes:
+                    with path.open("wb") as file:
+                        _copy(body, file)
+                    if path.stat().st_size != length:
+                        raise RetryLater(f"{path.stat().st_size} of {length} bytes came")
+            return int(length)
+
+        try:
+            length = self._client.patiently(get)
+        except ClientError as error:
+            raise NotFetched(Refusal.of(error).verdict()) from error
+        except TransientError as error:
+            raise NotFetched(Unscored(Outcome.FAILED, "fetch", str(error))) from error
+        if length > most_bytes:
+            message = f"{length} bytes, {most_bytes} are the most that it may have"
+            raise NotFetched(Unscored(Outcome.UNREADABLE, "over_byte_limit", message))
+
     def _write(self, key: str, put: Callable[[], object]) -> None:
         where = f"s3://{self._client.name}/{key}"
         try:

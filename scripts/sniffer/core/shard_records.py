@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.records import LONGEST_SCAN_ID, ScanRequest
 
-PLANNED, COMPLETE, HELD = "planned", "complete", "held"
+PLANNED, RUNNING, COMPLETE, HELD = "planned", "running", "complete", "held"
 """States of a part; the others are those of `scans`. Planned: nobody has begun."""
 
 PLAN_KEEPS_MODEL = timedelta(days=14)

@@ -13,7 +13,7 @@ from support.stored_rows import change, rows
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.erased_ends import LISTED_AGAIN, MOVED, between
-from sniffer.core.errors import ContractError, TransientError
+from sniffer.core.errors import ContractError, IncompleteScan, SupersededRun, TransientError
 from sniffer.core.key_ranges import KeyRange, key_bytes, tiling_faults
 from sniffer.core.records import Certificate, ScanRequest
 from sniffer.core.settings import Budgets
@@ -180,3 +180,34 @@ def test_an_end_is_found_between_any_two_keys() -> None:
     assert between(longest, "b/c", lambda key: key == "b") == "b/"
     with pytest.raises(ContractError, match="no other key between its neighbours"):
         between(longest, None, lambda _: False)
+
+
+def test_a_shard_that_was_about_to_begin_takes_the_new_ends(database: Database) -> None:
+    part = next_part(database, ShardChoice("plan", 3))
+    assert isinstance(part, NextPart)
+    erase_by_me(database, key=SECRET)
+    with pytest.raises(IncompleteScan, match=r"scan plan\.3.*run the same command again"):
+        database.scans.open(part.request, 1, 0.5)
+    for shard in (1, 2, 3, 4, 5):
+        scan(database, shard)
+    assert certified(database).listed == len(KEYS)
+
+
+def test_a_shard_that_began_meanwhile_is_waited_for_and_one_that_was_dead_ends_no_more(
+    database: Database, database_url: str
+) -> None:
+    part = next_part(database, ShardChoice("plan", 3))
+    assert isinstance(part, NextPart)
+    token = database.scans.open(part.request, 1, 0.5)
+    with pytest.raises(TransientError, match=r"plan\.3"):
+        database.retention.erase_ends("bkt", SECRET, "")
+    database.retention.erase_ends("bkt", "w", "")  # which is no end of its keys
+    change(database_url, "UPDATE leases SET lease_until = lease_until - INTERVAL 1 DAY")
+    erase_by_me(database, key=SECRET)
+    with pytest.raises(SupersededRun):
+        database.scans.close(
+            certificate_of({}, scan_id="plan.3", run_number=token.run_number, key_range=part.request.key_range)
+        )
+    for shard in (1, 2, 3, 4, 5):
+        scan(database, shard)
+    assert certified(database).listed == len(KEYS)

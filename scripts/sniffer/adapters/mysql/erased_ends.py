@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
-from sniffer.adapters.mysql.schema import scans, shards
+from sniffer.adapters.mysql.scans import is_living
+from sniffer.adapters.mysql.schema import leases, scans, shards
 from sniffer.core.errors import ContractError, TransientError
 from sniffer.core.key_ranges import LONGEST_BYTES, key_bytes
-from sniffer.core.shard_records import COMPLETE, HELD
+from sniffer.core.shard_records import COMPLETE, HELD, RUNNING
 
 Predicate = Callable[[str], bool]
 """Whether a key is to be erased."""
@@ -40,8 +41,9 @@ class ErasedEnds:
 def replace_ends(connection: Connection, number: int, is_erased: Predicate) -> ErasedEnds:
     """Replace the erased ends of the parts of that scan: in its plan, in their scans, and in their certificates.
 
-    Within a transaction that has locked the row of the whole alone, so that no part begins meanwhile; none runs.
-    TransientError while one of them is held for itself, whose keys nobody may list again before that is decided.
+    Within a transaction that has locked the row of the whole alone, so that no part begins meanwhile. A part that may
+    still run though its lease is over is fenced off. TransientError while one of them runs, or is held for itself,
+    whose keys nobody may list again before that is decided.
     """
     query = (
         select(shards, scans.c.number, scans.c.state)
@@ -55,6 +57,8 @@ def replace_ends(connection: Connection, number: int, is_erased: Predicate) -> E
     for part in {parts[index + beside] for index in at for beside in (-1, 0)}:
         if part.state == HELD:
             raise TransientError(f"scan {part.part_scan_id} is held, and an end of its keys is to be erased: {_DECIDE}")
+        if part.number is not None and _is_running(connection, part.number):
+            raise TransientError(f"scan {part.part_scan_id} runs: wait until it has ended, or stop it, then run again")
     opened = _beside_open([part.state == COMPLETE for part in parts], at)
     for index in opened:
         _open(connection, parts[index].number)
@@ -118,6 +122,11 @@ def _beside_open(complete: Sequence[bool], at: Sequence[int]) -> list[int]:
     return [index for index, one in enumerate(complete) if one and is_open[index]]
 
 
+def _is_running(connection: Connection, number: int) -> bool:
+    query = select(leases.c.scan_number).where(leases.c.scan_number == number, is_living())
+    return connection.execute(query).first() is not None
+
+
 def _open(connection: Connection, number: int) -> None:
     certificate = connection.execute(select(scans.c.certificate).where(scans.c.number == number)).scalar_one()
     said = {"problems": [*certificate.get("problems", ()), LISTED_AGAIN], "holds": False}
@@ -134,6 +143,8 @@ def _move(connection: Connection, part: Row[Any], after: str, up_to: str | None)
         return
     found = connection.execute(select(scans.c.request, scans.c.certificate).where(scans.c.number == part.number)).one()
     values: dict[str, Any] = {"request": found.request | {"key_range": key_range}}
+    if part.state == RUNNING:  # and dead, as far as one can tell
+        values["run_number"] = scans.c.run_number + 1
     if found.certificate:
         changes: dict[str, Any] = {"key_range": key_range}
         if found.certificate.get("rest_after") is not None:

@@ -262,10 +262,23 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
         )
     refuse_held(connection, known.number, request)
     if whole is not None:
+        _refuse_moved_ends(connection, request)
         take_up(connection, whole)
     token = FencingToken(known.number, known.run_number + 1)
     connection.execute(update(scans).where(scans.c.number == known.number).values(run_number=token.run_number, **row))
     return token
+
+
+def _refuse_moved_ends(connection: Connection, request: ScanRequest) -> None:
+    """IncompleteScan where the range of a part is not that of the plan any more, whose whole the caller has locked."""
+    columns = (shards.c.after_key, shards.c.up_to_key)
+    planned = connection.execute(select(*columns).where(shards.c.part_scan_id == request.scan_id)).one()
+    up_to = request.key_range.up_to
+    if planned != (request.key_range.after.encode(), None if up_to is None else up_to.encode()):
+        raise IncompleteScan(
+            f"the ends of scan {request.scan_id} have moved since they were read, as when one of them is erased: run "
+            "the same command again"
+        )
 
 
 def _refuse_cut_meanwhile(connection: Connection, request: ScanRequest, keys: KeyRange) -> None:

@@ -35,6 +35,7 @@ from sniffer.adapters.mysql.plan_holds import (
     released_by,
     whole_of,
 )
+from sniffer.adapters.mysql.runs import refuse_superseded
 from sniffer.adapters.mysql.schema import hold_decisions, holds, predictions, scans, shards, tallies
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.errors import ContractError, HeldScan, SettingsError
@@ -99,8 +100,21 @@ class HoldRepository:
         return self._transact(lambda connection: plan_counts(connection, _whole_of_token(connection, token)))
 
     def hold_plan(self, token: FencingToken, reason: str) -> None:
-        """From now on the scan in shards is held that this one is a part of, unless it is already, or was released."""
-        self._transact(lambda connection: hold_whole(connection, _whole_of_token(connection, token), reason))
+        """From now on the scan in shards is held that this one is a part of, unless it is already, or was released.
+
+        SupersededRun unless that is the newest run of the part: what an older one has seen may be discarded by now.
+        """
+
+        def hold_plan(connection: Connection) -> None:
+            whole = _whole_of_token(connection, token)
+            # As whoever discards the whole does, before the numbers of its parts' runs are read.
+            connection.execute(select(scans.c.number).where(scans.c.number == whole).with_for_update()).all()
+            columns = (scans.c.scan_id, scans.c.run_number)
+            part = connection.execute(select(*columns).where(scans.c.number == token.scan_number)).one()
+            refuse_superseded(part.scan_id, part.run_number, token.run_number)
+            hold_whole(connection, whole, reason)
+
+        self._transact(hold_plan)
 
     def held_for(self, scan_id: str) -> str:
         """Why that scan is held; empty when it is not."""
@@ -113,6 +127,7 @@ class HoldRepository:
     def release(self, deciding: Deciding) -> Decided:
         """What the scan found counts from now on; of a scan in shards, what all its parts found.
 
+        Not that of a part whose discard has begun: it stays held until that has ended.
         SettingsError when it is not held, is being discarded, or is a part of one that is held as a whole.
         """
 
@@ -123,10 +138,11 @@ class HoldRepository:
                     f"scan {scan.scan_id} is being discarded: run `sniffer discard {scan.scan_id}` again"
                 )
             parts = parts_begun(connection, scan.number)
-            for part in _held_alone(connection, parts):
+            going = _in_state(connection, parts, _DISCARDED)
+            for part in _in_state(connection, parts, "held"):
                 _release(connection, part, deciding)
             finished = _release(connection, scan, deciding)
-            end_hold(connection, [scan.number, *parts])
+            end_hold(connection, {scan.number, *parts} - {part.number for part in going})
             return _decided(deciding, HoldDecision.RELEASED, reason, is_finished=finished)
 
         return self._transact(release)
@@ -207,13 +223,18 @@ def discarded_run(scan_number: int) -> ScalarSelect[int]:
 
 
 def refuse_held(connection: Connection, scan_number: int, request: ScanRequest) -> None:
-    """Raise HeldScan while that scan is held, or the whole that it is a part of, or one of the same DAG run.
+    """Raise HeldScan while that scan is held, or the whole that it is a part of, or one beside it.
+
+    Beside it are the other parts of that whole, and the scans of the same DAG run.
 
     Within a transaction that has locked the rows of both. Cost: the scans that are held.
     """
     query = select(scans.c.scan_id, holds.c.reason).join_from(holds, scans, scans.c.number == holds.c.scan_number)
     if (whole := whole_of(connection, request.scan_id)) is not None:
         own = connection.execute(query.where(holds.c.scan_number == whole)).first()
+        if own is None:
+            parts = query.join(shards, shards.c.part_scan_id == scans.c.scan_id)
+            own = connection.execute(parts.where(shards.c.scan_number == whole).limit(1)).first()
         if own is not None:
             raise HeldScan(own.scan_id, own.reason)
     own = connection.execute(query.where(holds.c.scan_number == scan_number)).first()
@@ -251,9 +272,9 @@ def _held_scan(connection: Connection, scan_id: str) -> tuple[Row[Any], str]:
     return scan, reason
 
 
-def _held_alone(connection: Connection, parts: Sequence[int]) -> Sequence[Row[Any]]:
-    """Those of the parts of a scan that were held for themselves, before the whole was."""
-    query = select(scans).where(scans.c.number.in_(parts), scans.c.state == "held").order_by(scans.c.number)
+def _in_state(connection: Connection, parts: Sequence[int], state: str) -> Sequence[Row[Any]]:
+    """Those of the parts of a scan that are in that state; `held` is who was held for itself, before the whole was."""
+    query = select(scans).where(scans.c.number.in_(parts), scans.c.state == state).order_by(scans.c.number)
     return connection.execute(query.with_for_update()).all()
 
 
@@ -262,7 +283,7 @@ def _release(connection: Connection, scan: Row[Any], deciding: Deciding) -> bool
     _record(connection, scan, HoldDecision.RELEASED, deciding)
     mine = update(scans).where(scans.c.number == scan.number)
     if not scan.certificate:
-        connection.execute(mine.values(state="running"))
+        connection.execute(mine.values(state="running", finished_at=None))
         return False
     finished = not Certificate.parse(scan.certificate).problems
     certificate = scan.certificate | {"released": by_whom(deciding.by, deciding.reason), "holds": finished}

@@ -9,7 +9,7 @@ All of it is within a transaction of the caller's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 
@@ -89,7 +89,7 @@ def hold_whole(connection: Connection, number: int, reason: str) -> None:
     connection.execute(insert(hold_decisions).values(scan_number=number, run_number=0, **decision))
 
 
-def end_hold(connection: Connection, numbers: Sequence[int]) -> None:
+def end_hold(connection: Connection, numbers: Collection[int]) -> None:
     """None of these scans is held any more."""
     connection.execute(delete(holds).where(holds.c.scan_number.in_(numbers)))
 

@@ -271,3 +271,38 @@ def test_one_part_sees_the_flood_of_all_and_each_other_stops(database: Database,
     clock[0] += 3 * LOOK_S
     with pytest.raises(IncompleteScan, match="scan plan is held, of which this is a shard: of all 3 shards together"):
         third.check(tokens[1])
+
+
+def test_a_run_that_was_fenced_off_holds_nothing_any_more(database: Database, database_url: str) -> None:
+    """It saw the flood before the whole was discarded, and comes back from the dead after it."""
+    first, second = begin(database, 1), begin(database, 2)
+    database.holds.hold_plan(first, WHY)
+    database.holds.discard(Deciding("plan", "jo", "broken"))
+    with pytest.raises(SupersededRun):
+        database.holds.hold_plan(second, WHY)
+    assert rows(database_url, HELD) == []
+    assert rows(database_url, "SELECT state FROM scans WHERE scan_id = 'plan'") == [("running",)]
+
+
+def test_what_is_half_discarded_stays_held_when_the_whole_is_released(database: Database, database_url: str) -> None:
+    first, second = begin(database, 1), begin(database, 2)
+    end(database, second, 2, held="of shard 2 of 3, too many")
+    database.holds.begin_discard(Deciding("plan.2", "jo", "broken"))  # and is killed
+    database.holds.hold_plan(first, WHY)
+    database.holds.release(Deciding("plan", "jo", "checked"))
+    assert rows(database_url, FLAGGED) == [("a0",), ("a1",)]
+    assert rows(database_url, HELD) == [("plan.2",)]
+    with pytest.raises(HeldScan, match=r"scan plan\.2 is held"):
+        begin(database, 3)
+    assert database.holds.discard(Deciding("plan.2", "jo", "broken")).results == 3
+    assert rows(database_url, HELD) == []
+    end(database, begin(database, 3), 3)
+
+
+def test_a_plan_that_was_given_up_keeps_its_model_again_once_it_is_released(database: Database) -> None:
+    token = begin(database, 1)
+    database.shards.give_up("plan")
+    database.holds.hold_plan(token, WHY)  # by the shard that still ran
+    assert [plan.scan_id for plan in database.shards.half_done()] == ["plan"]
+    database.holds.release(Deciding("plan", "jo", "checked"))
+    assert [plan.scan_id for plan in database.shards.half_done([1])] == ["plan"]

@@ -94,7 +94,7 @@ def test_within_the_limits_nobody_is_asked_and_shards_run_in_their_order(
     assert "--growth=0.5" in words and "--at-a-time=2" in words
     assert any('"gpu_hour": 2.0' in word for word in words)
     assert ended["plan"]["shards_arguments"][-1] == "--order=newest"
-    assert {"--bucket=pics", "--even-one", "--shards=3"} <= set(ended["plan"]["arguments"])
+    assert {"--bucket=pics", "--even-one", "--needs-approval", "--shards=3"} <= set(ended["plan"]["arguments"])
 
 
 def test_above_a_limit_somebody_else_approves_it(run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

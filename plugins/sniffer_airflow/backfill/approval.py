@@ -85,7 +85,7 @@ class BackfillApproval(ApprovalOperator):
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Record an approval that counts."""
         chosen, user = event.get("chosen_options"), event.get("responded_by_user")
-        name = None if user is None else one_line(str(user["name"]), NAME_CHARS)
+        name = None if user is None else _recorded(str(user["name"]))
         reason = one_line((event.get("params_input") or {}).get(_REASON) or "", REASON_CHARS)
         estimate = result_of(context["ti"], "estimate", BackfillEstimate)
         if chosen != [self.APPROVE] or name is None:
@@ -111,9 +111,14 @@ def _document(estimate: BackfillEstimate, by: str | None, reason: str) -> dict[s
 
 
 def _cannot_approve(context: Context) -> str | None:
-    """Whoever started the run, where four eyes are asked for."""
+    """Whoever started the run, where four eyes are asked for; in the form in which an answer's name is recorded."""
     with errors_by_reaction():
-        return context["dag_run"].triggering_user_name if asks_for_four_eyes() else None
+        name = context["dag_run"].triggering_user_name if asks_for_four_eyes() else None
+    return _recorded(name) if name else None
+
+
+def _recorded(name: str) -> str:
+    return one_line(name, NAME_CHARS)
 
 
 def _database() -> Database:

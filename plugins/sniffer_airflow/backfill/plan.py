@@ -43,7 +43,7 @@ class BackfillPlan:
             "growth": self.growth,
             "hours": self.hours,
             "order": self.order,
-            "arguments": [*self.scan.arguments(), "--even-one"],
+            "arguments": [*self.scan.arguments(), "--even-one", "--needs-approval"],
             "estimate_arguments": render_flags(estimate),
             "shards_arguments": render_flags({"scan_id": scan_id, "order": self.order}),
             "scan_arguments": self.scan.scan_arguments(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 
@@ -59,8 +59,14 @@ class BucketCount:
     shards: dict[int, ShardFigures] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take_page(self, rules: SkipRules, page: Sequence[ListedObject], new: Sequence[ListedObject]) -> None:
-        """A page as it was listed, with what of it has no result yet."""
+    def take_page(
+        self,
+        rules: SkipRules,
+        page: Sequence[ListedObject],
+        new: Sequence[ListedObject],
+        refused: Mapping[bytes, str],
+    ) -> None:
+        """A page as it was listed, with what of it has no result yet, and what S3 still refuses, with its codes."""
         request = rules.request
         with self.lock:
             self.requests += 1
@@ -72,7 +78,12 @@ class BucketCount:
                 self.size_bytes += image.size_bytes
                 if id(image) in left:
                     self._take_new(image)
-                elif is_usable(image.key) and rules.code(image) is None and not is_archived(image.storage_class):
+                elif not is_usable(image.key) or rules.code(image) is not None:
+                    continue
+                elif refused and (code := refused.get(image.identity)) is not None:
+                    if code == ARCHIVED:
+                        self.archived.add(image)
+                elif not is_archived(image.storage_class):
                     # It has a score: others of the same bytes need none.
                     self.contents.add(image.etag, image.size_bytes, is_known=True)
 
@@ -136,7 +147,7 @@ def _count_part(found: BucketCount, look: Look, request: ScanRequest, shard: int
     tally, shown, rules = ListingTally(), list[list[ListedObject]](), SkipRules(request)
     new, total_s = 0, 0.0
     for left in look(request, tally, shown.append):
-        found.take_page(rules, shown.pop(), left)
+        found.take_page(rules, shown.pop(), left, tally.refused)
         new += len(left)
         total_s += sum(image.last_modified.timestamp() for image in left)
         if stop.is_set():

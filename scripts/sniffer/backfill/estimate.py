@@ -39,7 +39,7 @@ def _add_arguments(parser: Parser) -> None:
         type=_growth,
         metavar="SHARE",
         help="the plan has to be approved, and no shard is scanned before, or once the bucket has grown by more than "
-        "that: 0.05 is 5 %% (default: nobody has to approve)",
+        "that: 0.05 is 5 %% (default: nobody has to approve, unless the plan says so)",
     )
 
 
@@ -48,6 +48,8 @@ def _run(arguments: argparse.Namespace) -> ProgramResult:
     with Database(database_settings()) as database:
         database.check()
         whole = stored_plan(database, arguments.scan_id)
+        if arguments.growth is None:
+            database.estimates.refuse_unbound(arguments.scan_id)  # now, not after hours of listing
         model = resolve_model(database, whole.model_version)
         measured = basis_of(database.scans.measured(model.version), whole.request.bucket, arguments.consumers)
         began_at = time.monotonic()

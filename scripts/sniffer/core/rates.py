@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -100,7 +99,7 @@ class Rates:
             prices[f"storage.{name}.get_per_1000"] = rates.get_per_1000
             prices[f"storage.{name}.retrieval_per_gb"] = rates.retrieval_per_gb
         for name, price in prices.items():
-            if not (math.isfinite(price) and 0 <= price <= _HIGHEST):
+            if not 0 <= price <= _HIGHEST:  # which NaN is not
                 raise SettingsError(f"{name} in {where} must be 0 to {_HIGHEST:,.0f}, not {price!r}")
         if OTHER not in self.storage:
             raise SettingsError(f"storage in {where} has no entry {OTHER}, for the classes that it does not name")

@@ -70,6 +70,8 @@ class ListingTally:
     codes: Counter[str] = field(default_factory=Counter)
     """The same objects by code."""
     samples: list[FailureSample] = field(default_factory=list)
+    refused: Mapping[bytes, str] = field(default_factory=dict)
+    """Of the last page: identities that keep the verdict of an earlier scan, with their codes."""
 
     @property
     def decided(self) -> int:
@@ -109,7 +111,7 @@ def images_to_score(
         identities = [image.identity for image in inside]
         known = settled(identities)
         new = [image for image, identity in zip(inside, identities, strict=True) if identity not in known]
-        refused = probes.still_refused(new)
+        tally.refused = refused = probes.still_refused(new)
         new = [image for image in new if image.identity not in refused]
         if room is not None and len(new) >= room:
             tally.limited = True

@@ -118,6 +118,12 @@ def _add_arguments(parser: Parser) -> None:
         help="store the plan also when it has one shard, for `sniffer estimate`; needs --scan-id",
     )
     cut.add_argument(
+        "--needs-approval",
+        action="store_true",
+        help="no shard of the stored plan is scanned before an estimate of it, `sniffer estimate --growth`, is "
+        "approved; needs --even-one",
+    )
+    cut.add_argument(
         "--give-up",
         action="store_true",
         help="nobody waits for what is left of the stored plan --scan-id: its model version may be unloaded and "
@@ -140,9 +146,11 @@ def _run_program(arguments: argparse.Namespace) -> ProgramResult:
         )
     if arguments.give_up:
         return _give_up(options.request, arguments.scan_id)
+    if arguments.needs_approval and not arguments.even_one:
+        raise SettingsError("--needs-approval is of a plan that is stored, whatever its size: give --even-one, too")
     if arguments.even_one:
         _check_even_one(options, arguments.scan_id)
-        record = _stored(options, cutting, even_one=True)
+        record = _stored(options, cutting, even_one=True, needs_approval=arguments.needs_approval)
     elif is_one:
         record = _in_one_piece(options, arguments.scan_id)
     elif arguments.scan_id is None:
@@ -242,7 +250,9 @@ def _without_id(options: ScanOptions) -> ScanOptions:
     return replace(options, request=replace(options.request, scan_id=""))
 
 
-def _stored(options: ScanOptions, cutting: _Cutting, *, even_one: bool = False) -> PlanRecord:
+def _stored(
+    options: ScanOptions, cutting: _Cutting, *, even_one: bool = False, needs_approval: bool = False
+) -> PlanRecord:
     """The plan as it is stored, which is made when there is none, and stays as it is when there is one."""
     request = options.request
     with Database(database_settings()) as database:
@@ -255,6 +265,8 @@ def _stored(options: ScanOptions, cutting: _Cutting, *, even_one: bool = False) 
             return _in_one_piece(options, request.scan_id)
         if known is not None:
             _check_same(known, options)
+            if needs_approval:
+                database.estimates.require_approval(request.scan_id)
             return _record_of(known)
         if cutting.wanted == 1 and not even_one:
             return _in_one_piece(options, request.scan_id)
@@ -264,6 +276,8 @@ def _stored(options: ScanOptions, cutting: _Cutting, *, even_one: bool = False) 
             return _in_one_piece(options, request.scan_id, plan)
         ranges = [(shard.range, shard.keys) for shard in plan.shards]
         known = database.shards.plan(request, model.version, model.threshold, ranges)
+        if needs_approval:
+            database.estimates.require_approval(request.scan_id)
     _check_same(known, options)
     return replace(_record_of(known), requests=plan.requests, warning=plan.warning)
 

@@ -21,7 +21,7 @@ from sniffer.core.measured_scan import MeasuredScan
 from sniffer.core.rates import Rates, StorageRates
 from sniffer.core.records import ListedObject, ScanRequest
 from sniffer.core.shard_records import ShardedScan, ShardPart
-from sniffer.scan.listing import ListingTally, images_to_score
+from sniffer.scan.listing import ListingTally, StillInaccessible, images_to_score
 
 WHEN = datetime(2026, 11, 1, tzinfo=UTC)
 MEASURED = MeasuredScan("night", "bkt", images=3600, duration_s=400.0, images_per_s=10.0, consumers=3)
@@ -57,7 +57,13 @@ def plan(*ends: str) -> ShardedScan:
     return ShardedScan(ScanRequest("whole", "bkt", exclude=(".html",)), 1, tuple(parts))
 
 
-def counted(whole: ShardedScan, objects: list[ListedObject], page: int = 3, at_once: int = 4) -> BucketCount:
+def counted(
+    whole: ShardedScan,
+    objects: list[ListedObject],
+    page: int = 3,
+    at_once: int = 4,
+    still: StillInaccessible | None = None,
+) -> BucketCount:
     def look(
         request: ScanRequest, tally: ListingTally, watch: Callable[[list[ListedObject]], None]
     ) -> Iterator[list[ListedObject]]:
@@ -68,7 +74,10 @@ def counted(whole: ShardedScan, objects: list[ListedObject], page: int = 3, at_o
                 watch(inside[at : at + page])
                 yield inside[at : at + page]
 
-        return images_to_score(pages(), request, lambda found: dict.fromkeys(KNOWN.intersection(found), True), tally)
+        def settled(identities: list[bytes]) -> dict[bytes, bool]:
+            return dict.fromkeys(KNOWN.intersection(identities), True)
+
+        return images_to_score(pages(), request, settled, tally, still)
 
     made: list[Look] = []
 
@@ -102,6 +111,34 @@ def test_counts_do_not_depend_on_the_shards(ends: tuple[str, ...]) -> None:
     assert (estimate.hours, estimate.cost, estimate.most_listed) == (None, None, 20)
     assert sum(one.objects for one in estimate.shards) == 16 and len(estimate.shards) == len(ends) + 1
     assert "hours  unknown: no scan has measured its pace" in describe(estimate)
+
+
+def test_what_earlier_scans_found_archived_is_archived_and_what_s3_refuses_is_no_copy_of_a_score() -> None:
+    objects = [
+        *(listed(f"old{number}", "GLACIER", 5000) for number in range(4)),
+        listed("smart", "INTELLIGENT_TIERING", 300),
+        listed("t-new", "GLACIER", 40),
+        listed("u-secret", etag="s"),
+        listed("v-copy-of-secret", etag="s"),
+        listed("w-scored-then-archived", "GLACIER", 7),
+    ]
+    codes = {one.identity: "archived" for one in objects[:5]} | {objects[6].identity: "access_denied"}
+    still = StillInaccessible(
+        lambda identities: {one: codes[one] for one in identities if one in codes}, lambda one: codes[one.identity]
+    )
+    KNOWN.add(objects[8].identity)
+    try:
+        estimate = estimate_of(plan(), counted(plan(), objects, still=still), EstimateBasis(None, 1, Rates()))
+    finally:
+        KNOWN.remove(objects[8].identity)
+    assert [(one.storage_class, one.objects, one.size_bytes) for one in estimate.archived] == [
+        ("GLACIER", 5, 20_040),
+        ("INTELLIGENT_TIERING", 1, 300),
+    ]
+    assert (estimate.new, estimate.refused, estimate.unchanged, estimate.may_be_archived) == (1, 1, 1, 0)
+    assert estimate.duplicates.likely == 0, "nobody has scored what is refused"
+    accounted = estimate.new + estimate.archived_objects + estimate.refused + estimate.unchanged
+    assert accounted == estimate.listed == 9
 
 
 def test_an_error_in_one_shard_ends_all() -> None:
@@ -176,6 +213,7 @@ def test_duplicates_among_very_many_are_within_their_span(seed: int) -> None:
         ('{"as_of": "2026-11-26", "gpu_hour": NaN}', "gpu_hour in --rates must be"),
         ('{"as_of": "2026-11-26", "gpu_hour": "1"}', r"gpu_hour"),
         ('{"as_of": "2026-11-26", "gpus": 1.5}', "gpus"),
+        ('{"as_of": "2026-11-26", "gpus": 1' + "0" * 400 + "}", "gpus in --rates must be 0 to 1,000,000"),
         ('{"as_of": "2026-11-26", "storage": {"STANDARD": {"get_per_1000": 1}}}', "no entry OTHER"),
         ('{"as_of": "2026-11-26", "storage": {"OTHER": {"get_per_1000": -1}}}', r"storage.OTHER.get_per_1000 in"),
         ('{"as_of": "2026-11-26", "currency": ""}', "currency in"),

@@ -46,7 +46,10 @@ def test_it_is_refused_before_it_is_approved_and_once_the_bucket_has_grown(fleet
     archived = {"Key": "old/a b.jpg", "Body": jpeg(99), "StorageClass": "GLACIER"}
     fleet.bucket.client.put_object(Bucket=fleet.bucket.name, **archived)
     backfill.run("sniffer.scan.plan", f"--bucket={fleet.bucket.name}", "--scan-id=whole", "--exclude=.html",
-                 "--shards=2", "--even-one")  # fmt: skip
+                 "--shards=2", "--even-one", "--needs-approval")  # fmt: skip
+    unestimated = backfill.run("sniffer.scan", "--shard-of=whole", "--consumers=1", "--shard=1", status=2)
+    assert "has to be approved, and has no estimate yet" in unestimated
+    assert "give --growth" in backfill.run("sniffer.backfill.estimate", "--scan-id=whole", status=2)
     estimate = backfill.estimate(f"--growth={GROWTH}")
     assert (estimate["listed"], estimate["unchanged"], estimate["skipped"]) == (9, 0, 1)
     assert [(one["storage_class"], one["objects"]) for one in estimate["archived"]] == [("GLACIER", 1)]

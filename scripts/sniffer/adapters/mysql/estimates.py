@@ -16,6 +16,9 @@ from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.estimate_records import Approving, BackfillEstimate, StoredEstimate, plan_digest
 from sniffer.core.json_records import json_values, parse_record
 
+_NONE_YET = ""
+"""The digest of a plan that has to be approved, and was not estimated yet."""
+
 
 class EstimateRepository:
     """Estimates of scans in shards."""
@@ -23,14 +26,34 @@ class EstimateRepository:
     def __init__(self, transactions: Transactions) -> None:
         self._transact = transactions.transact
 
-    def store(self, estimate: BackfillEstimate) -> StoredEstimate:
-        """Keep it as that of its scan, in the place of an older one and of its approval; returns it with its digest.
+    def require_approval(self, scan_id: str) -> None:
+        """From now on no shard of that plan begins before an estimate of it is approved. Idempotent.
 
         ContractError when the scan has no shards.
         """
 
+        def require_approval(connection: Connection) -> None:
+            number = _locked(connection, scan_id)
+            values = {"digest": _NONE_YET, "estimate": {}, "estimated_at": utc_now()}
+            first = insert(estimates).values(scan_number=number, **values)
+            connection.execute(first.on_duplicate_key_update(scan_number=number))
+
+        self._transact(require_approval)
+
+    def refuse_unbound(self, scan_id: str) -> None:
+        """SettingsError when that plan has to be approved: an estimate without a share of growth would lift that."""
+        self._transact(lambda connection: _refuse_unbound(connection, scan_id))
+
+    def store(self, estimate: BackfillEstimate) -> StoredEstimate:
+        """Keep it as that of its scan, in the place of an older one and of its approval; returns it with its digest.
+
+        ContractError when the scan has no shards; SettingsError when it has to be approved, and this binds nobody.
+        """
+
         def store(connection: Connection) -> StoredEstimate:
             number = _locked(connection, estimate.scan_id)
+            if estimate.growth is None:
+                _refuse_unbound(connection, estimate.scan_id)
             values = {
                 "digest": "",
                 "estimate": json_values(dataclasses.replace(estimate, digest="")),
@@ -50,7 +73,11 @@ class EstimateRepository:
         return self._transact(store)
 
     def find(self, scan_id: str) -> StoredEstimate | None:
-        """The estimate of that scan; None without one. ContractError when it is not of the plan that is stored."""
+        """The estimate of that scan; None without one.
+
+        ContractError when it is not of the plan that is stored; SettingsError when it has to be approved and there is
+        none yet.
+        """
 
         def find(connection: Connection) -> StoredEstimate | None:
             query = (
@@ -61,11 +88,20 @@ class EstimateRepository:
             number = connection.execute(query).scalar()
             if number is None:
                 return None
+            if (
+                connection.execute(select(estimates.c.digest).where(estimates.c.scan_number == number)).scalar()
+                == _NONE_YET
+            ):
+                raise SettingsError(
+                    f"the plan of scan {scan_id} has to be approved, and has no estimate yet: in Airflow clear "
+                    f"`estimate`, with everything after it (a task that is marked as successful has estimated "
+                    f"nothing), or `sniffer estimate --scan-id {scan_id} --growth SHARE`, and approve that"
+                )
             found = _found(connection, number, scan_id)
             if _digest(connection, number, scan_id) != found.estimate.digest:
                 raise ContractError(
                     f"the plan of scan {scan_id}, or its estimate, is not what was estimated any more: estimate it "
-                    f"again with `sniffer estimate --scan-id {scan_id}`, and approve that"
+                    f"again with `sniffer estimate --scan-id {scan_id} --growth SHARE`, and approve that"
                 )
             return found
 
@@ -81,7 +117,7 @@ class EstimateRepository:
             number = _locked(connection, approving.scan_id)
             ours = estimates.c.scan_number == number
             digest = connection.execute(select(estimates.c.digest).where(ours)).scalar()
-            if digest != approving.digest:
+            if not digest or digest != approving.digest:
                 now = f"that of its plan is {digest}" if digest else "it has no estimate"
                 raise SettingsError(
                     f"scan {approving.scan_id} has no estimate with the digest {approving.digest!r}: {now}. Look at "
@@ -111,6 +147,21 @@ def _locked(connection: Connection, scan_id: str) -> int:
     if number is None or stored_shards(connection, scan_id) is None:
         raise ContractError(f"scan {scan_id} has no shards in MySQL: plan them with `sniffer plan --even-one`")
     return int(number)
+
+
+def _refuse_unbound(connection: Connection, scan_id: str) -> None:
+    """SettingsError when that scan has to be approved; also where another release has stored its estimate."""
+    query = (
+        select(estimates.c.digest, estimates.c.estimate)
+        .join_from(estimates, scans, scans.c.number == estimates.c.scan_number)
+        .where(scans.c.scan_id == scan_id)
+    )
+    known = connection.execute(query).first()
+    if known is not None and (known.digest == _NONE_YET or known.estimate.get("growth") is not None):
+        raise SettingsError(
+            f"the plan of scan {scan_id} has to be approved: give --growth SHARE, such as 0.05, by which its bucket "
+            "may grow; without it nobody would be asked"
+        )
 
 
 def _digest(connection: Connection, number: int, scan_id: str) -> str:

@@ -87,6 +87,24 @@ def test_an_estimate_that_nobody_is_held_to_stops_nobody(planned: Database) -> N
     assert part(planned, 1).room is None
 
 
+def test_a_plan_that_has_to_be_approved_is_bound_without_an_estimate_and_stays_so(planned: Database) -> None:
+    planned.estimates.require_approval("whole")
+    with pytest.raises(SettingsError, match="has to be approved, and has no estimate yet.*marked as successful"):
+        part(planned, 1)
+    with pytest.raises(SettingsError, match="has no estimate"):
+        planned.estimates.approve(Approving("whole", "", "eve", "why not"))
+    unbound = dataclasses.replace(ESTIMATE, growth=None)
+    with pytest.raises(SettingsError, match="has to be approved: give --growth"):
+        planned.estimates.store(unbound)
+    approved(planned)
+    planned.estimates.require_approval("whole")
+    assert part(planned, 1).room is not None, "planned again, it is what was approved"
+    for refused in (lambda: planned.estimates.store(unbound), lambda: planned.estimates.refuse_unbound("whole")):
+        with pytest.raises(SettingsError, match="has to be approved: give --growth"):
+            refused()
+    assert part(planned, 1).room is not None
+
+
 def test_an_approval_is_of_the_plan_as_it_was(planned: Database, database_url: str) -> None:
     approved(planned)
     for statement, undo in (

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.backfill.stored_plan import add_plan_flags, count_listed, stored_plan
 from sniffer.core.errors import SettingsError
-from sniffer.core.estimate_records import StoredEstimate
+from sniffer.core.estimate_records import BackfillEstimate, StoredEstimate
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings
 from sniffer.core.shard_records import ShardedScan
 from sniffer.core.variables import S3_ENVIRONMENT
 from sniffer.scan.commands import PlannedCommand, commands_of
-from sniffer.scan.growth import grown, refuse_unapproved
+from sniffer.scan.growth import at_least_planned, grown, refuse_unapproved
 
 BY_KEY, BY_KEY_BACKWARDS, OLDEST, NEWEST = "keys", "keys-backwards", "oldest", "newest"
 
@@ -44,12 +45,23 @@ def recount(whole: ShardedScan, stored: StoredEstimate, at_once: int) -> int:
     """How many objects there are now: of complete shards as they were listed. SettingsError for too many."""
     refuse_unapproved(stored)
     left = replace(whole, parts=tuple(part for part in whole.parts if not part.is_complete))
-    done = sum(part.listed for part in whole.parts if part.is_complete)
-    listed = done + (count_listed(left, at_once).listed if left.parts else 0)
-    most = stored.estimate.most_listed
-    if most is not None and listed > most:
-        raise SettingsError(f"{listed:,} objects: {grown(stored.estimate)}")
-    return listed
+    counted: Counter[int] = Counter()
+    for part in whole.parts:
+        counted[part.shard] += part.listed if part.is_complete else 0
+    if left.parts:
+        counted.update({shard: each.objects for shard, each in count_listed(left, at_once).shards.items()})
+    refuse_grown(stored.estimate, counted)
+    return counted.total()
+
+
+def refuse_grown(estimate: BackfillEstimate, counted: Mapping[int, int]) -> None:
+    """SettingsError when shards with so many objects are more than was approved."""
+    most, now = estimate.most_listed, at_least_planned(estimate, counted)
+    if most is None or now <= most:
+        return
+    total = sum(counted.values())
+    lost = f", and {now - total:,} of what was estimated are gone" if now > total else ""
+    raise SettingsError(f"{total:,} objects{lost}: {grown(estimate)}")
 
 
 def ordered(whole: ShardedScan, order: str, stored: StoredEstimate | None) -> Sequence[int]:

@@ -14,10 +14,14 @@ from sniffer.scan.listing import ListingTally
 
 @dataclass(frozen=True, slots=True)
 class GrowthRoom:
-    """So many objects one part of a shard may list; with more, the whole would pass what was approved."""
+    """So many objects one part of a shard may list; with more, the whole would pass what was approved.
+
+    So many `images` of it may be handed out: objects that were deleted make no room for others that must be scored.
+    """
 
     scan_id: str
     objects: int
+    images: int
     estimate: BackfillEstimate
 
     def check(self, listed: int) -> None:
@@ -27,8 +31,12 @@ class GrowthRoom:
 
     def kept(self, pages: Iterator[list[ListedObject]], tally: ListingTally) -> Iterator[list[ListedObject]]:
         """The pages, as long as what they were listed from fits in; nothing of the first page beyond is given."""
+        images = 0
         for page in pages:
             self.check(tally.listed)
+            images += len(page)
+            if images > self.images:
+                raise SettingsError(_more_to_score(self.estimate, self.images))
             yield page
 
 
@@ -44,14 +52,20 @@ def growth_room(whole: ShardedScan, stored: StoredEstimate | None, part: ShardPa
     for each in whole.parts:
         if each.scan_id != part.scan_id:
             counted[each.shard] = counted.get(each.shard, 0) + each.listed
-    taken = counted.pop(part.shard, 0) + sum(
-        max(planned, counted.get(shard, 0))
-        for shard, planned in _planned(stored.estimate).items()
-        if shard != part.shard
-    )
-    room = GrowthRoom(whole.request.scan_id, stored.estimate.most_listed - taken, stored.estimate)
+    estimate, ours = stored.estimate, counted.pop(part.shard, 0)
+    taken = ours + at_least_planned(estimate, counted, without=part.shard)
+    new = sum(one.new for one in estimate.shards if one.shard == part.shard)
+    room = GrowthRoom(whole.request.scan_id, stored.estimate.most_listed - taken, new + estimate.room, estimate)
     room.check(0)
     return room
+
+
+def at_least_planned(estimate: BackfillEstimate, counted: Mapping[int, int], without: int | None = None) -> int:
+    """Objects of all shards but one: each has what was counted, or as many as were estimated.
+
+    So one that has lost objects makes no room for what came into another.
+    """
+    return sum(max(each.objects, counted.get(each.shard, 0)) for each in estimate.shards if each.shard != without)
 
 
 def refuse_unapproved(stored: StoredEstimate) -> None:
@@ -75,5 +89,11 @@ def grown(estimate: BackfillEstimate) -> str:
     )
 
 
-def _planned(estimate: BackfillEstimate) -> Mapping[int, int]:
-    return {one.shard: one.objects for one in estimate.shards}
+def _more_to_score(estimate: BackfillEstimate, images: int) -> str:
+    growth = estimate.growth or 0.0
+    return (
+        f"this shard of s3://{estimate.bucket}/{estimate.prefix} has more images without a result than {images:,}: "
+        f"those that were estimated, and a growth of {growth:.1%} of the {estimate.listed:,} objects that were "
+        "approved. Objects came while others were deleted, were written anew or restored, or results were deleted: "
+        "estimate it again and have that approved (in Airflow clear `estimate`, with everything after it)"
+    )

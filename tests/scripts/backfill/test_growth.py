@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from support.estimates import ESTIMATE
 from support.stored_rows import listed
 
 from sniffer.backfill import approve, estimate
+from sniffer.backfill.recount import refuse_grown
 from sniffer.core.errors import SettingsError
 from sniffer.core.records import ListedObject, ScanRequest
 from sniffer.scan.growth import GrowthRoom
@@ -25,12 +27,37 @@ def test_what_is_listed_is_handed_out_until_there_is_no_room() -> None:
     images = images_to_score(pages(), ScanRequest("s", "bkt"), lambda _: {}, tally)
     given = []
     with pytest.raises(SettingsError, match="has grown by more than 50.0% past the 9 objects that were approved"):
-        for page in GrowthRoom("s", 25, ESTIMATE).kept(images, tally):
+        for page in GrowthRoom("s", 25, 50, ESTIMATE).kept(images, tally):
             given += page
     assert (len(given), tally.listed) == (20, 30)
     exact = ListingTally()
     images = images_to_score(pages(), ScanRequest("s", "bkt"), lambda _: {}, exact)
-    assert sum(map(len, GrowthRoom("s", 50, ESTIMATE).kept(images, exact))) == 50
+    assert sum(map(len, GrowthRoom("s", 50, 50, ESTIMATE).kept(images, exact))) == 50
+
+
+def test_what_was_deleted_makes_no_room_for_what_must_be_scored() -> None:
+    """Forty of fifty were known when it was estimated; the same number is listed now, and none is known."""
+    tally = ListingTally()
+    pages = ([listed(f"{page}{number}") for number in range(10)] for page in range(5))
+    images = images_to_score(pages, ScanRequest("s", "bkt"), lambda _: {}, tally)
+    given = 0
+    with pytest.raises(SettingsError, match="has more images without a result than 14: those that were estimated, and"):
+        for page in GrowthRoom("s", 50, 14, ESTIMATE).kept(images, tally):
+            given += len(page)
+    assert given == 10
+
+
+def test_a_shard_that_has_lost_objects_makes_no_room_for_another() -> None:
+    refuse_grown(ESTIMATE, {1: 0, 2: 3, 3: 7})  # as many as 13, of which three are gone
+    with pytest.raises(SettingsError, match="11 objects, and 3 of what was estimated are gone: .* has grown by more"):
+        refuse_grown(ESTIMATE, {1: 0, 2: 3, 3: 8})
+    with pytest.raises(SettingsError, match="^14 objects: "):
+        refuse_grown(ESTIMATE, {1: 3, 2: 3, 3: 8})
+
+
+@pytest.mark.parametrize(("growth", "most"), [(0.29, 129), (0.15, 115), (0.0, 100), (1.0, 200), (0.055, 105)])
+def test_a_share_of_growth_is_what_a_person_takes_it_for(growth: float, most: int) -> None:
+    assert dataclasses.replace(ESTIMATE, listed=100, growth=growth).most_listed == most
 
 
 @pytest.mark.parametrize(

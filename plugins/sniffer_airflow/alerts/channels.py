@@ -9,6 +9,8 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from airflow.sdk import Connection, Param
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -31,6 +33,8 @@ FIELDS: Mapping[str, Param] = {
 }
 
 log = logging.getLogger(__name__)
+
+_SILENT: Any = logging.Logger("silent", logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,21 @@ def _try(way: str, attempt: Callable[[], None]) -> None:
 
 
 def _post(conn_id: str, message: AlertMessage) -> None:
+    from airflow.providers.http.hooks.http import HttpHook
     from airflow.providers.http.notifications.http import HttpNotifier
 
+    class QuietHook(HttpHook):
+        """Its own log has the whole address of a server that is away, and what one answers that refuses."""
+
+        log = _SILENT
+
+    class Notifier(HttpNotifier):
+        @cached_property
+        def hook(self) -> HttpHook:
+            return QuietHook(method=self.method, http_conn_id=self.http_conn_id)
+
     connection = _connection(conn_id, "http")
-    HttpNotifier(
+    Notifier(
         http_conn_id=conn_id,
         # A path that is a secret, as that of a chat's webhook, is kept as the password, which Airflow shows nobody.
         endpoint=connection.password if not connection.login else None,

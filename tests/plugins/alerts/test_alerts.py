@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +27,12 @@ MESSAGE = AlertMessage(
 def told(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Webhook, MailServer]]:
     with receivers(monkeypatch) as both:
         yield both
+
+
+def closed_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def test_both_ways_are_told_which_run_of_what_bucket_and_why(
@@ -59,6 +67,21 @@ def test_a_closed_way_keeps_no_other_from_it_and_tells_no_secret(
     send(MESSAGE)
     assert len(mail.kept) == 1
     assert "no webhook could be sent: " in caplog.text and SECRET_PATH not in caplog.text
+
+
+def test_a_webhook_that_cannot_be_reached_tells_no_secret_either(
+    told: tuple[Webhook, MailServer],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    nobody = {"conn_type": "http", "host": f"http://127.0.0.1:{closed_port()}", "password": SECRET_PATH}
+    monkeypatch.setenv("AIRFLOW_CONN_SNIFFER_WEBHOOK", json.dumps(nobody))
+    send(MESSAGE)
+    assert "no webhook could be sent: ConnectionError" in caplog.text
+    printed = capfd.readouterr()
+    assert SECRET_PATH not in caplog.text + printed.out + printed.err
+    assert len(told[1].kept) == 1
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ class Planner:
     def plan(self) -> list[PlannedShard]:
         """The shards: ranges that tile all keys, at most as many as wanted."""
         for gap in self._survey.gaps():
-            self._survey.measure(gap)
+            self._survey.measure(gap, is_last=True)
         cuts, total = list(self._cuts()), self._survey.total
         places = [before for before, _ in cuts]
         ends = [(0.0, "")]

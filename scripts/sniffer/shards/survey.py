@@ -14,6 +14,10 @@ _FEWEST = 8
 """Keys that a density can be measured by."""
 _NEIGHBOURS = 5
 """Keys of a page that are kept, besides its last."""
+_RESOLVED = 4
+"""So many characters before the first that differs in a page, a scale begins that can tell its keys apart."""
+_DOUBTFUL = 3
+"""Densities that differ by more than so many times."""
 _ENDS = 0.33
 """The share of places that are the end of all that begins alike, while it is not known what else there is."""
 
@@ -60,6 +64,10 @@ class Stretch:
             return None
         width = scale.value(self.written(last)) - scale.value(self.written(first))
         return (last - first) / width if width > 0 else None
+
+    def alike(self) -> int:
+        """So many characters do all of its keys begin with."""
+        return len(common_prefix(self.written(0), self.written(self.count - 1)))
 
     def _first(self, is_so: Callable[[str], bool]) -> int:
         return bisect_left(range(self.count), True, key=lambda at: is_so(self.written(at)))
@@ -133,16 +141,23 @@ class KeySurvey:
         """All of them, in order."""
         return (stretch.gap for stretch in self.stretches if stretch.gap is not None)
 
-    def measure(self, gap: Gap) -> None:
-        """Estimate its keys anew, by how dense they are on both sides."""
+    def measure(self, gap: Gap, *, is_last: bool = False) -> None:
+        """Estimate its keys anew, by how dense they are on both sides.
+
+        The last estimate is the likeliest. Those before say where to look: they take the mean of both sides for all of
+        it, so that a sparse side does not hide a dense one whose alphabet is not known yet.
+        """
         scale, low, high = self._scale(gap)
-        width = (1.0 if high is None else scale.value(high)) - scale.value(low)
-        densities = [
-            found for found in (gap.left.density(scale), self._density_behind(gap, scale)) if found is not None
-        ]
+        left = gap.left.density(scale)
+        if left is None and gap.left.count >= _FEWEST:
+            # Its keys are too close to each other for this scale: what begins as most of them do is counted alone.
+            high = beyond(low, max(len(scale.prefix), gap.left.alike() - _RESOLVED), high) or high
+            scale = self.sample.scale(low, high)
+            left = gap.left.density(scale)
+        right = self._density_behind(gap, scale)
         before = gap.keys
-        gap.is_measured = any(densities)
-        gap.keys = max(width * sum(densities) / len(densities), 1.0) if gap.is_measured else 0.0
+        gap.is_measured = bool(left or right)
+        gap.keys = max(_between(scale, low, high, left, right, is_last=is_last), 1.0) if gap.is_measured else 0.0
         self.total += gap.keys - before
 
     def point(self, gap: Gap, part: float) -> str | None:
@@ -163,8 +178,10 @@ class KeySurvey:
         behind = gap.right
         if behind is None:
             return None
-        is_empty = not behind.count or not behind.written(0).startswith(scale.prefix)
-        return 0.0 if is_empty else behind.density(scale)
+        if behind.count and behind.written(0).startswith(scale.prefix):
+            return behind.density(scale)
+        # Nothing, from where the gap ends: that is no news of what is in it where all known characters come before.
+        return None if gap.high is None or scale.value(self._write(gap.high)) >= 1.0 else 0.0
 
     def _scale(self, gap: Gap) -> tuple[Scale, str, str | None]:
         low, high = self._write(gap.low), None if gap.high is None else self._write(gap.high)
@@ -201,6 +218,26 @@ class KeySurvey:
         if stretch.end is not None and (high is None or key_bytes(stretch.end) < key_bytes(high)):
             stretch.gap = Gap(stretch.end, high, stretch, behind)
             yield stretch.gap
+
+
+def _between(
+    scale: Scale, low: str, high: str | None, left: float | None, right: float | None, *, is_last: bool
+) -> float:
+    """Keys between two, by how dense they are at both.
+
+    In the last estimate each density is that of what begins as its key does, and their mean that of what is between.
+    Where they differ much, it is the harmonic mean: with few characters seen of an alphabet a density is far too high.
+    """
+    left, right = right if left is None else left, left if right is None else right
+    if left is None or right is None:
+        return 0.0
+    start, end = scale.value(low), 1.0 if high is None else scale.value(high)
+    place = len(scale.prefix) + 1
+    low_end = min(scale.value(low[:place] + LAST), end) if is_last and len(low) >= place else start
+    high_start = max(scale.value(high[:place]), low_end) if is_last and high is not None else end
+    is_doubtful = is_last and 0 < _DOUBTFUL * min(left, right) < max(left, right)
+    middle = 2 * left * right / (left + right) if is_doubtful else (left + right) / 2
+    return (low_end - start) * left + (high_start - low_end) * middle + (end - high_start) * right
 
 
 def _unknown_places(gap: Gap, scale: Scale) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import HeldScan, IncompleteScan
+from sniffer.core.errors import ContractError, HeldScan, IncompleteScan
 from sniffer.core.metrics import CERTIFICATES, NEXT_DUE, Metrics
 from sniffer.core.records import Certificate
 from sniffer.core.settings import database_settings
@@ -61,6 +61,10 @@ class LastFigures:
                 log.warning("%s", held)
                 self.metrics.add(CERTIFICATES, result="held", of="all_shards")
                 return False
+            except ContractError as misfit:
+                log.warning("all shards of %s are complete, and cannot be certified: %s", choice.scan_id, misfit)
+                self.metrics.add(CERTIFICATES, result="broken", of="all_shards")
+                return True
         level = logging.INFO if whole.holds else logging.WARNING
         log.log(level, "all shards of %s are complete: %s", choice.scan_id, "; ".join(whole.objections) or "certified")
         self._count(whole, "all_shards")

@@ -182,7 +182,10 @@ def test_an_end_is_found_between_any_two_keys() -> None:
         between(longest, None, lambda _: False)
 
 
-def test_a_shard_that_was_about_to_begin_takes_the_new_ends(database: Database) -> None:
+@pytest.mark.parametrize("has_run", [False, True])
+def test_a_shard_that_was_about_to_begin_takes_the_new_ends(database: Database, has_run: bool) -> None:
+    if has_run:
+        scan(database, 3, problems=("stopped",))
     part = next_part(database, ShardChoice("plan", 3))
     assert isinstance(part, NextPart)
     erase_by_me(database, key=SECRET)

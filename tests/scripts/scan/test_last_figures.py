@@ -13,10 +13,12 @@ from support.stored_rows import model
 from sniffer.adapters.metrics.meters import PrometheusMetrics
 from sniffer.adapters.metrics.page import LastReading
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.errors import ContractError
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.metrics import Giver
 from sniffer.core.records import Certificate, Outcome, ScanRequest
 from sniffer.core.shard_records import ShardChoice
+from sniffer.scan.certified_shards import certify_shards
 from sniffer.scan.last_figures import LastFigures
 from sniffer.scan.stored_shards import NextPart, next_part
 
@@ -134,3 +136,35 @@ def test_the_shard_that_ends_last_says_it_for_all(
     # A shard that was complete already, and may be what was killed before it could say so.
     last(ShardChoice("whole", 2)).show_complete(ShardChoice("whole", 2))
     assert counted(registry) == {("shard", "holds"): 2, ("all_shards", "holds"): 2}
+
+
+def test_shards_that_do_not_fit_each_other_are_no_matter_of_the_last_one(
+    database: Database,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    registry: CollectorRegistry,
+    reading: LastReading,
+    last: Callable[[ShardChoice | None], LastFigures],
+) -> None:
+    """Its certificate is stored: as an error of its own it would be retried for ever, and hide what is wrong."""
+    monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
+    database.models.register(model(1))
+    database.shards.plan(ScanRequest("whole", "bkt", dag_run=RUN), 1, 0.5, [(KeyRange("", "m"), 1), (KeyRange("m"), 1)])
+    for number in (1, 2):
+        choice = ShardChoice("whole", number)
+        part = next_part(database, choice)
+        assert isinstance(part, NextPart)
+        token = database.scans.open(part.request, 1, 0.5)
+        done = certificate(
+            scan_id=part.request.scan_id,
+            run_number=token.run_number,
+            key_range=part.request.key_range,
+            preprocessing_version=f"p{number}",  # an upgrade between them
+        )
+        database.scans.close(done)
+        last(choice).show(done)
+        assert is_final(reading)
+    assert counted(registry) == {("shard", "holds"): 2, ("all_shards", "broken"): 1} and due(registry) is None
+    last(choice).show_complete(choice)
+    with pytest.raises(ContractError, match="are not shards of one scan: preprocessing_version"):
+        certify_shards(database, "whole")

@@ -252,17 +252,15 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
         raise ContractError(
             f"scan {request.scan_id} is cut into shards: scan each of them with --shard-of, or leave --scan-id away"
         )
+    if whole is not None:
+        # Once its row is locked, which whoever ends a part early does, too.
+        _refuse_moved_ends(connection, request)
     # Its counts would be those of two shards. An older release wrote no range, and knew of none.
     keys = KeyRange(**known.request.get("key_range", {}))
     if keys != request.key_range:
-        _refuse_cut_meanwhile(connection, request, keys)
-        raise ContractError(
-            f"scan {request.scan_id} is of the keys {keys}, not {request.key_range}: give it the same --after and "
-            "--up-to, or leave --scan-id away"
-        )
+        raise _other_keys(request, keys)
     refuse_held(connection, known.number, request)
     if whole is not None:
-        _refuse_moved_ends(connection, request)
         take_up(connection, whole)
     token = FencingToken(known.number, known.run_number + 1)
     connection.execute(update(scans).where(scans.c.number == known.number).values(run_number=token.run_number, **row))
@@ -270,25 +268,28 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
 
 
 def _refuse_moved_ends(connection: Connection, request: ScanRequest) -> None:
-    """IncompleteScan where the range of a part is not that of the plan any more, whose whole the caller has locked."""
+    """IncompleteScan where an end of a part is not that of the plan any more, whose whole the caller has locked.
+
+    ContractError where both are others: most likely they were never read there.
+    """
     columns = (shards.c.after_key, shards.c.up_to_key)
-    planned = connection.execute(select(*columns).where(shards.c.part_scan_id == request.scan_id)).one()
-    up_to = request.key_range.up_to
-    if planned != (request.key_range.after.encode(), None if up_to is None else up_to.encode()):
+    after, up_to = connection.execute(select(*columns).where(shards.c.part_scan_id == request.scan_id)).one()
+    keys = KeyRange(after.decode(), None if up_to is None else up_to.decode())
+    if keys == request.key_range:
+        return
+    if keys.after == request.key_range.after or keys.up_to == request.key_range.up_to:
         raise IncompleteScan(
-            f"the ends of scan {request.scan_id} have moved since they were read, as when one of them is erased: run "
-            "the same command again"
+            f"scan {request.scan_id} is of the keys {keys} by now, since it ended early in another process, or an end "
+            "of them was erased: run the same command again, which scans what is left of its shard"
         )
+    raise _other_keys(request, keys)
 
 
-def _refuse_cut_meanwhile(connection: Connection, request: ScanRequest, keys: KeyRange) -> None:
-    """IncompleteScan where another process has ended a part of a shard early since its range was read."""
-    part = select(shards.c.part).where(shards.c.part_scan_id == request.scan_id)
-    if keys.after == request.key_range.after and connection.execute(part).first():
-        raise IncompleteScan(
-            f"scan {request.scan_id} is of the keys {keys} by now, since it ended early in another process: run the "
-            "same command again, which scans what is left of its shard"
-        )
+def _other_keys(request: ScanRequest, keys: KeyRange) -> ContractError:
+    return ContractError(
+        f"scan {request.scan_id} is of the keys {keys}, not {request.key_range}: give it the same --after and --up-to, "
+        "or leave --scan-id away"
+    )
 
 
 def _take_lease(connection: Connection, scan_id: str, token: FencingToken, holder: str, lease_s: float) -> None:

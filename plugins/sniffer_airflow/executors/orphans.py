@@ -6,7 +6,8 @@ and deletes those whose run or task is over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from airflow.sdk.exceptions import AirflowRuntimeError
@@ -14,6 +15,7 @@ from kubernetes import client as k8s_client
 from urllib3.exceptions import HTTPError
 
 from sniffer.core.text import one_line
+from sniffer_airflow.executors.earlier_pods import delete_pod
 from sniffer_airflow.executors.owner import Owner
 
 _SELECTOR = "kubernetes_pod_operator=True"
@@ -35,24 +37,35 @@ class States(Protocol):
         """By run and task, the states of these tasks."""
 
 
-def is_over(owner: Owner, states: States) -> bool:
-    """Whether its run or itself has come to an end. A run that this Airflow does not know is not ours to judge."""
-    if states.get_dr_count(owner.dag_id, run_ids=[owner.run_id], states=_ENDED_RUNS):
-        return True
-    found = states.get_task_states(owner.dag_id, task_ids=[owner.task_id], run_ids=[owner.run_id])
-    return found.get(owner.run_id, {}).get(owner.name) in _ENDED_TASKS
+def those_over(owners: Collection[Owner], states: States) -> set[Owner]:
+    """Those whose run or itself has come to an end. A run that this Airflow does not know is not ours to judge.
+
+    Two questions for each run, however many of its tasks there are.
+    """
+    by_run: dict[tuple[str, str], list[Owner]] = defaultdict(list)
+    for owner in owners:
+        by_run[owner.dag_id, owner.run_id].append(owner)
+    over: set[Owner] = set()
+    for (dag_id, run_id), of_run in by_run.items():
+        if states.get_dr_count(dag_id, run_ids=[run_id], states=_ENDED_RUNS):
+            over.update(of_run)
+            continue
+        tasks = sorted({owner.task_id for owner in of_run})
+        found = states.get_task_states(dag_id, task_ids=tasks, run_ids=[run_id]).get(run_id, {})
+        over.update(owner for owner in of_run if found.get(owner.name) in _ENDED_TASKS)
+    return over
 
 
 def remove_orphans(api: k8s_client.CoreV1Api, namespace: str, states: States, log: Any) -> None:
     """Delete the pods in the namespace whose task is over. What fails here is logged: the task itself goes on."""
     try:
-        for pod in api.list_namespaced_pod(namespace, label_selector=_SELECTOR).items:
-            owner = Owner.read(pod)
-            if owner is None or pod.metadata.deletion_timestamp is not None or not is_over(owner, states):
-                continue
-            name = pod.metadata.name
-            log.warning("Deleting pod %s: task %s of run %s is over", name, owner.name, owner.run_id)
-            api.delete_namespaced_pod(name, namespace)
+        pods = api.list_namespaced_pod(namespace, label_selector=_SELECTOR).items
+        owned = [(pod, owner) for pod in pods if (owner := Owner.read(pod)) and pod.metadata.deletion_timestamp is None]
+        over = those_over([owner for _, owner in owned], states)
+        for pod, owner in owned:
+            if owner in over:
+                log.warning("Deleting pod %s: task %s of run %s is over", pod.metadata.name, owner.name, owner.run_id)
+                delete_pod(api, pod.metadata.name, namespace)
     except k8s_client.ApiException as error:
         log.warning("Pods that have outlived their task cannot be deleted: %s %s", error.status, error.reason)
     except HTTPError as error:

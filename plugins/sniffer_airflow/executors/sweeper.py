@@ -18,6 +18,8 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
+from sniffer.core.errors import SettingsError
+
 SWEEP_S = 15.0
 """From one look to the next: with a pod's end within seconds nothing is left after a minute."""
 
@@ -87,22 +89,30 @@ class _OnlyNews:
         self._said = text
 
 
+def sweep(api: Any, log: Any) -> None:
+    """Delete the pods that have outlived their task, wherever our templates start some."""
+    from sniffer_airflow.executors.orphans import remove_orphans
+    from sniffer_airflow.executors.templates import namespaces
+
+    for namespace in namespaces():
+        remove_orphans(api, namespace, DatabaseStates(), log)
+
+
 def sweep_until(parent_pid: int) -> None:
     """Look every SWEEP_S, as long as that process is our parent."""
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
     from kubernetes import client as k8s_client
 
-    from sniffer_airflow.executors.orphans import remove_orphans
     from sniffer_airflow.executors.patient_client import PatientClient
-    from sniffer_airflow.executors.templates import pod_template
 
-    namespace = str(pod_template("sniffer")["metadata"]["namespace"])
     news = _OnlyNews()
     while os.getppid() == parent_pid:
         try:
             hook = KubernetesHook(conn_id=KubernetesHook.default_conn_name)
             api = k8s_client.CoreV1Api(PatientClient(hook.core_v1_client.api_client))
-            remove_orphans(api, namespace, DatabaseStates(), news)
+            sweep(api, news)
+        except SettingsError as error:
+            news.warning("%s", error)
         except Exception as error:  # noqa: BLE001 - a database or an API that is away today is there tomorrow
             news.warning("Pods that have outlived their task cannot be looked for: %s", type(error).__name__)
         next_look = time.monotonic() + SWEEP_S

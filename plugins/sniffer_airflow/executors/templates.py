@@ -59,6 +59,19 @@ def pod_template(package: str, *, mysql: bool = True) -> dict[str, Any]:
     return template
 
 
+def namespaces() -> list[str]:
+    """Where the templates start pods, each once. SettingsError for one that does not say."""
+    found: set[str] = set()
+    for package, name in _TEMPLATES.items():
+        namespace = pod_template(package)["metadata"].get("namespace")
+        if not namespace:
+            raise SettingsError(
+                f"{manifests() / 'pods' / name}.yaml has no metadata.namespace: say where its pods start"
+            )
+        found.add(namespace)
+    return sorted(found)
+
+
 def pod_changes(package: str) -> k8s.V1Pod | None:
     """What the settings change in that template: a training on a GPU, scans on spot nodes."""
     asked = {_TRAINER: (GPU_VARIABLE, "trainer-gpu"), _FLEET: (SPOT_VARIABLE, "fleet-spot")}

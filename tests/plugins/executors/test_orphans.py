@@ -14,7 +14,7 @@ from kubernetes import client
 from support.http_server import HttpAnswer, HttpRequest, HttpServer
 from support.task_log import TaskLog
 
-from sniffer_airflow.executors.orphans import is_over, remove_orphans
+from sniffer_airflow.executors.orphans import remove_orphans, those_over
 from sniffer_airflow.executors.owner import Owner
 from sniffer_airflow.executors.sweeper import DatabaseStates
 
@@ -29,9 +29,11 @@ class Airflow:
 
     def __init__(self, *, is_away: bool = False) -> None:
         self._is_away = is_away
+        self.asked = 0
 
     def get_dr_count(self, dag_id: str, *, run_ids: list[str], states: list[str]) -> int:
         """As RuntimeTaskInstance."""
+        self.asked += 1
         if self._is_away:
             raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR))
         return sum(RUNS.get(run_id) in states for run_id in run_ids)
@@ -40,10 +42,11 @@ class Airflow:
         self, dag_id: str, *, task_ids: list[str], run_ids: list[str]
     ) -> Mapping[str, Mapping[str, str]]:
         """As RuntimeTaskInstance."""
-        [task_id], [run_id] = task_ids, run_ids
-        found = {name: state for (run, name), state in TASKS.items() if (run, name) == (run_id, task_id)}
-        if (run_id, task_id) == ("night", "shard"):
-            found = {f"shard_{index}": state for index, state in enumerate(SHARDS)}
+        self.asked += 1
+        [run_id] = run_ids
+        found = {name: state for (run, name), state in TASKS.items() if run == run_id and name in task_ids}
+        if run_id == "night" and "shard" in task_ids:
+            found |= {f"shard_{index}": state for index, state in enumerate(SHARDS)}
         return {run_id: found}
 
 
@@ -62,7 +65,8 @@ class Pods(HttpServer):
     def respond(self, request: HttpRequest) -> HttpAnswer:
         path, _, query = request.path.partition("?")
         if request.method == "DELETE":
-            del self.pods[path.rpartition("/")[2]]
+            if self.pods.pop(path.rpartition("/")[2]).get("metadata", {}).get("uid") == "gone":
+                return HttpAnswer(404, b"{}", [("Content-Type", "application/json")])
         else:
             assert query == "labelSelector=kubernetes_pod_operator%3DTrue"
         found = {"kind": "PodList", "items": list(self.pods.values())}
@@ -75,10 +79,10 @@ def pods() -> Iterator[Pods]:
         yield server
 
 
-def clean(pods: Pods, *, is_away: bool = False) -> TaskLog:
+def clean(pods: Pods, *, is_away: bool = False, airflow: Airflow | None = None) -> TaskLog:
     log = TaskLog()
     api = client.CoreV1Api(client.ApiClient(client.Configuration(host=pods.url)))
-    remove_orphans(api, "sniffer", Airflow(is_away=is_away), log)
+    remove_orphans(api, "sniffer", airflow or Airflow(is_away=is_away), log)
     return log
 
 
@@ -109,6 +113,23 @@ def test_pods_of_tasks_that_are_over_are_deleted_and_no_others(pods: Pods) -> No
     ]
 
 
+def test_airflow_is_asked_about_a_run_once_however_many_pods_it_has(pods: Pods) -> None:
+    airflow = Airflow()
+    for index in range(100):
+        pods.add(f"night-shard-{index}", owner=Owner("scan_bucket", "night", "shard", index))
+        pods.add(f"marked-shard-{index}", owner=Owner("scan_bucket", "marked", "shard", index))
+    pods.add("night-scan", owner=Owner("scan_bucket", "night", "scan"))
+    clean(pods, airflow=airflow)
+    assert len(pods.pods) == 99 and airflow.asked == 3
+
+
+def test_a_pod_that_is_gone_meanwhile_keeps_no_other(pods: Pods) -> None:
+    for number in range(3):
+        pods.add(f"pod-{number}", owner=Owner("scan_bucket", "marked", "scan"), uid="gone" if number == 0 else "there")
+    assert [level for level, text in clean(pods).records if "cannot" in text] == []
+    assert pods.pods == {}
+
+
 def test_a_failure_is_a_line_in_the_log(pods: Pods) -> None:
     pods.add("marked-scan", owner=Owner("scan_bucket", "marked", "scan"))
     (record,) = clean(pods, is_away=True).records
@@ -120,8 +141,11 @@ def test_a_failure_is_a_line_in_the_log(pods: Pods) -> None:
 
 DAG_FILE = """
 from airflow.sdk import dag, task
-from sniffer_airflow.executors.orphans import is_over
+from sniffer_airflow.executors.orphans import those_over
 from sniffer_airflow.executors.owner import Owner
+
+def is_over(owner, ti):
+    return bool(those_over([owner], ti))
 
 @dag(schedule=None)
 def owners():
@@ -166,10 +190,8 @@ def test_airflow_tells_which_tasks_are_over(airflow_database: None, tmp_path: Pa
     ended = dag.test()
     # The sweeper asks the database itself, once the run is over.
     states = DatabaseStates()
-    assert is_over(Owner("owners", ended.run_id, "each", 1), states) and is_over(
-        Owner("owners", "earlier", "x"), states
-    )
-    assert not is_over(Owner("owners", "unknown", "each"), states)
+    over = [Owner("owners", ended.run_id, "each", 1), Owner("owners", "earlier", "x")]
+    assert those_over([*over, Owner("owners", "unknown", "each")], states) == set(over)
     found = states.get_task_states("owners", task_ids=["each", "before"], run_ids=[ended.run_id])
     assert found == {ended.run_id: {"before": "success", "each_0": "success", "each_1": "success"}}
     assert ended.get_task_instance("ask").xcom_pull(task_ids="ask") == [True, False, False, True, True, True, False]

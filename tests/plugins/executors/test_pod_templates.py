@@ -9,7 +9,7 @@ import pytest
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 
 from sniffer.core.errors import SettingsError
-from sniffer_airflow.executors import templates
+from sniffer_airflow.executors import orphans, sweeper, templates
 
 
 def test_in_a_checkout_they_are_those_of_k8s(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +26,24 @@ def test_a_folder_of_ones_own_takes_their_place(
     monkeypatch.setenv(templates.TEMPLATES_VARIABLE, str(tmp_path / "k8s"))
     template = templates.pod_template("sniffer")
     assert template["spec"]["containers"][0]["image"] == "registry.example/fleet:mine"
+
+
+def test_the_sweeper_looks_wherever_a_template_starts_pods(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert templates.namespaces() == ["sniffer"]
+    shutil.copytree(repository / "k8s", tmp_path / "k8s")
+    monkeypatch.setenv(templates.TEMPLATES_VARIABLE, str(tmp_path / "k8s"))
+    trainer = tmp_path / "k8s" / "pods" / "trainer.yaml"
+    text = trainer.read_text()
+    trainer.write_text(text.replace("namespace: sniffer", "namespace: gpus"))
+    looked: list[str] = []
+    monkeypatch.setattr(orphans, "remove_orphans", lambda api, namespace, states, log: looked.append(namespace))
+    sweeper.sweep(None, None)
+    assert looked == ["gpus", "sniffer"]
+    trainer.write_text(text.replace("namespace: sniffer", ""))
+    with pytest.raises(SettingsError, match=r"pods/trainer.yaml has no metadata.namespace"):
+        sweeper.sweep(None, None)
 
 
 def test_a_folder_without_templates_is_refused_with_the_way_out(

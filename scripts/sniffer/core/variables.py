@@ -376,6 +376,12 @@ RESULT_OF = _text(
     "set by Airflow's tasks for their programs: the task that a result is made for, which goes into it as `result_of`",
 )
 RUN_IN = _text(_AIRFLOW, "SNIFFER_RUN_IN", "of Airflow's processes: where programs run, processes or pods", "processes")
+POD_TEMPLATES = _text(
+    _AIRFLOW,
+    "SNIFFER_POD_TEMPLATES",
+    "of Airflow's processes: folder laid out as k8s/, with the templates of pods in place of ours",
+    example="/etc/sniffer/k8s",
+)
 SOURCES_FILE = _text(
     _AIRFLOW,
     "SNIFFER_SOURCES_FILE",

@@ -10,6 +10,12 @@ from pathlib import Path
 
 from sniffer_local.lock import PYTHON
 
+_AIRFLOW = {
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    # What was installed just now is compiled as it is imported: on a busy machine for longer than the usual 30 s.
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "600",
+}
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -39,7 +45,7 @@ class Environment:
         done = subprocess.run(
             [str(self.folder / "bin" / program), *arguments],
             cwd=folder or self.elsewhere,
-            env={**os.environ, "AIRFLOW_HOME": str(self.elsewhere), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **environ},
+            env={**os.environ, "AIRFLOW_HOME": str(self.elsewhere), **_AIRFLOW, **environ},
             capture_output=True,
             text=True,
             check=False,

@@ -22,7 +22,9 @@ from sniffer_airflow.forms.variables import checked_json, in_words, read_variabl
 from sniffer_airflow.names import ALERTS_VARIABLE, SMTP_CONNECTION
 
 EXAMPLE = '{"email": ["oncall@example.com"], "webhook_connection": "sniffer_webhook"}'
-_TIMEOUT_S = 10
+_TIMEOUT_S: Any = 10
+_RETRIES: Any = 1
+"""Of a mail server that ends the connection, or says nothing for as long."""
 _ADDRESS = re.compile(r"[^@\s,;<>]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,253}")
 _CONNECTION = text_rule("name of an Airflow Connection", lambda text: bool(re.fullmatch(r"[\w.-]{1,250}", text)))
 
@@ -118,13 +120,25 @@ def _post(conn_id: str, message: AlertMessage) -> None:
 
 
 def _mail(settings: AlertSettings, message: AlertMessage) -> None:
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    class ImpatientHook(SmtpHook):
+        """Ends before the DAG processor ends it, which would say nothing: its own patience is minutes."""
+
+        timeout = _TIMEOUT_S
+        smtp_retry_limit = _RETRIES
+
+    class Notifier(SmtpNotifier):
+        @cached_property
+        def hook(self) -> SmtpHook:
+            return ImpatientHook(smtp_conn_id=self.smtp_conn_id, auth_type=self.auth_type)
 
     connection = _connection(settings.email_connection, "smtp")
     sender = connection.extra_dejson.get("from_email")
     if not sender:
         raise SettingsError(f'the Connection {settings.email_connection} needs {{"from_email": "…"}} in its extra')
-    SmtpNotifier(
+    Notifier(
         to=list(settings.email),
         from_email=sender,
         subject=message.subject,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from support.alert_receivers import SECRET_PATH, Webhook, receivers
 from support.smtp_server import MailServer
 
 from sniffer.core.errors import SettingsError
+from sniffer_airflow.alerts import channels
 from sniffer_airflow.alerts.channels import AlertSettings, read_alert_settings, send
 from sniffer_airflow.alerts.message import AlertMessage
 
@@ -82,6 +84,21 @@ def test_a_webhook_that_cannot_be_reached_tells_no_secret_either(
     printed = capfd.readouterr()
     assert SECRET_PATH not in caplog.text + printed.out + printed.err
     assert len(told[1].kept) == 1
+
+
+def test_a_mail_server_that_hangs_is_not_waited_for(
+    told: tuple[Webhook, MailServer], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The DAG processor ends whatever takes it 50 s; the provider's own patience is three minutes."""
+    monkeypatch.setattr(channels, "_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        extra = json.dumps({"disable_ssl": True, "disable_tls": True, "from_email": "sniffer@example.com"})
+        smtp = {"conn_type": "smtp", "host": "127.0.0.1", "port": silent.getsockname()[1], "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(smtp))
+        began_at = time.monotonic()
+        send(MESSAGE)
+        assert time.monotonic() - began_at < 10
+    assert "no e-mail could be sent: " in caplog.text and len(told[0].documents()) == 1
 
 
 @pytest.mark.parametrize(

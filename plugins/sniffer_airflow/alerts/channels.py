@@ -104,13 +104,13 @@ def _post(conn_id: str, message: AlertMessage) -> None:
 
         log = _SILENT
 
-    class Notifier(HttpNotifier):
+    class QuietNotifier(HttpNotifier):
         @cached_property
         def hook(self) -> HttpHook:
             return QuietHook(method=self.method, http_conn_id=self.http_conn_id)
 
     connection = _connection(conn_id, "http")
-    Notifier(
+    QuietNotifier(
         http_conn_id=conn_id,
         # A path that is a secret, as that of a chat's webhook, is kept as the password, which Airflow shows nobody.
         endpoint=connection.password if not connection.login else None,
@@ -129,7 +129,7 @@ def _mail(settings: AlertSettings, message: AlertMessage) -> None:
         timeout = _TIMEOUT_S
         smtp_retry_limit = _RETRIES
 
-    class Notifier(SmtpNotifier):
+    class ImpatientNotifier(SmtpNotifier):
         @cached_property
         def hook(self) -> SmtpHook:
             return ImpatientHook(smtp_conn_id=self.smtp_conn_id, auth_type=self.auth_type)
@@ -138,7 +138,7 @@ def _mail(settings: AlertSettings, message: AlertMessage) -> None:
     sender = connection.extra_dejson.get("from_email")
     if not sender:
         raise SettingsError(f'the Connection {settings.email_connection} needs {{"from_email": "…"}} in its extra')
-    Notifier(
+    ImpatientNotifier(
         to=list(settings.email),
         from_email=sender,
         subject=message.subject,

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 APPROVE_TASK = "approve"
 _REASON = "reason"
+_ASKED = "asked"
+"""What this task keeps of its question: the digest of the estimate that a person was shown."""
 _WITHIN_LIMITS = "within the limits of the form"
 _ASKED_AGAIN = 20
 """How often an answer that does not count may be given."""
@@ -76,6 +78,7 @@ class BackfillApproval(ApprovalOperator):
         if reasons := reasons_to_ask(estimate, planned.limits):
             self.log.info("a person is asked: %s", "; ".join(reasons))
             self.body = question(estimate, planned.hours, reasons, _cannot_approve(context))
+            context["task_state_store"].set(_ASKED, estimate.digest)
             return super().execute(context)
         with errors_by_reaction(), _database() as database:
             database.estimates.approve(Approving(estimate.scan_id, estimate.digest, "", _WITHIN_LIMITS))
@@ -94,6 +97,11 @@ class BackfillApproval(ApprovalOperator):
                 database.estimates.withdraw(estimate.scan_id)
             ending = f"rejected by {name}{f': {reason}' if reason else ''}" if name else "not answered in time"
             raise AirflowFailException(f"{ending}. Nothing was scanned")
+        if context["task_state_store"].get(_ASKED) != estimate.digest:
+            raise AirflowException(
+                f"{name} has approved what is not the estimate that this run has now: `estimate` was run again while "
+                "the question waited. It is asked again, about the new one"
+            )
         if name == _cannot_approve(context):
             raise AirflowException(
                 f"{name} has started this run, and cannot approve what it costs: somebody else has to. The question is "

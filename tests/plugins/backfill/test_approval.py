@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from support.estimates import ESTIMATE
-from support.task_context import TaskInstance, task_context
+from support.task_context import TaskInstance, TaskStateStore, task_context
 
 from sniffer.core.json_records import json_values
 from sniffer_airflow.backfill.approval import approval_operator
+
+
+def context(*, asked: str | None, started_by: str) -> Any:
+    """Of an answer to a question about that digest."""
+    estimate = json_values(dataclasses.replace(ESTIMATE, digest="3f0a"))
+    store = TaskStateStore()
+    if asked is not None:
+        store.set("asked", asked)
+    found: Any = task_context(TaskInstance(task_id="approve", results={"estimate": estimate}), store)
+    found["dag_run"] = SimpleNamespace(triggering_user_name=started_by)
+    return found
+
+
+def approved_by(name: str) -> dict[str, Any]:
+    return {"chosen_options": ["Approve"], "params_input": {}, "responded_by_user": {"id": "1", "name": name}}
 
 
 @pytest.mark.parametrize("name", ["eve", "Eve  B.", "e" * 300, "eve\t"])
@@ -19,8 +35,13 @@ def test_whoever_started_the_run_cannot_approve_it_whatever_the_name(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SNIFFER_FOUR_EYES", "yes")
-    context: Any = task_context(TaskInstance(task_id="approve", results={"estimate": json_values(ESTIMATE)}))
-    context["dag_run"] = SimpleNamespace(triggering_user_name=name)
-    event = {"chosen_options": ["Approve"], "params_input": {}, "responded_by_user": {"id": "1", "name": name}}
     with pytest.raises(AirflowException, match="has started this run, and cannot approve what it costs"):
-        approval_operator().execute_complete(context, event)
+        approval_operator().execute_complete(context(asked="3f0a", started_by=name), approved_by(name))
+
+
+@pytest.mark.parametrize("asked", ["77aa", None])
+def test_an_answer_counts_for_the_estimate_that_was_asked_about(asked: str | None) -> None:
+    """`estimate` was cleared alone, and ran again, while its question waited."""
+    with pytest.raises(AirflowException, match="not the estimate that .* It is asked again") as refused:
+        approval_operator().execute_complete(context(asked=asked, started_by="eve"), approved_by("ben"))
+    assert not isinstance(refused.value, AirflowFailException), "the next try asks again"

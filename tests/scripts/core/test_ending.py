@@ -24,11 +24,20 @@ def sleep(arguments):
     time.sleep(60)
     return 0
 
+def say_when_asleep(thread):
+    looks = 0
+    while looks < 5:
+        time.sleep(0.02)
+        with open(f"/proc/self/task/{thread}/stat") as stat:
+            looks = looks + 1 if stat.read().rpartition(")")[2].split()[0] == "S" else 0
+    print("ready", flush=True)
+
 def hang_in_c(arguments):
     # A call that no signal interrupts: Python's own handlers never run.
     import ctypes
     libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
-    print("ready", flush=True)
+    libc.pthread_mutex_lock(mutex)
+    threading.Thread(target=say_when_asleep, args=(threading.get_native_id(),), daemon=True).start()
     while True:
         libc.pthread_mutex_lock(mutex)
 

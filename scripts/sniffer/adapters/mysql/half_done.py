@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, func, select, update
 
-from sniffer.adapters.mysql.plan_holds import held_for, is_whole
+from sniffer.adapters.mysql.plan_holds import held_for, is_whole, whole_of
 from sniffer.adapters.mysql.schema import holds, scans, shards
 from sniffer.adapters.mysql.transactions import utc_now
 from sniffer.core.errors import SettingsError
@@ -70,11 +70,13 @@ def give_up(connection: Connection, scan_id: str) -> None:
     connection.execute(mine.values(state="incomplete", finished_at=utc_now()))
 
 
-def take_up(connection: Connection, number: int) -> None:
-    """The scan in shards goes on, whose row the caller has locked, shared."""
-    mine = scans.c.number == number
-    if connection.execute(select(scans.c.state).where(mine)).scalar() == "incomplete":
-        connection.execute(update(scans).where(mine).values(state="running", finished_at=None))
+def take_up(connection: Connection, scan_id: str) -> None:
+    """The scan in shards goes on that this one is a part of, if it was given up."""
+    number = whole_of(connection, scan_id)
+    query = select(scans.c.state).where(scans.c.number == number)
+    if number is not None and connection.execute(query).scalar() == "incomplete":
+        given_up = (scans.c.number == number, scans.c.state == "incomplete")
+        connection.execute(update(scans).where(*given_up).values(state="running", finished_at=None))
 
 
 def _utc(moment: datetime) -> datetime:

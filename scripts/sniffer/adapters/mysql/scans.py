@@ -239,6 +239,8 @@ def insert_scan(connection: Connection, request: ScanRequest, model_version: int
 
 def _open_scan(connection: Connection, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:
     row = _row_of(request, model_version, threshold)
+    # Before its row is locked, shared: two that begin at once would wait for one another.
+    take_up(connection, request.scan_id)
     whole = lock_whole(connection, request.scan_id)
     insert_scan(connection, request, model_version, threshold)
     columns = (scans.c.bucket, scans.c.prefix, scans.c.number, scans.c.run_number, scans.c.request)
@@ -260,8 +262,6 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
     if keys != request.key_range:
         raise _other_keys(request, keys)
     refuse_held(connection, known.number, request)
-    if whole is not None:
-        take_up(connection, whole)
     token = FencingToken(known.number, known.run_number + 1)
     connection.execute(update(scans).where(scans.c.number == known.number).values(run_number=token.run_number, **row))
     return token

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.database_servers import DatabaseServer
@@ -13,7 +14,9 @@ from support.stored_rows import change, rows
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.erased_ends import LISTED_AGAIN, MOVED, between
+from sniffer.adapters.mysql.retention import RetentionRepository
 from sniffer.core.errors import ContractError, IncompleteScan, SupersededRun, TransientError
+from sniffer.core.flag_records import Deciding
 from sniffer.core.key_ranges import KeyRange, key_bytes, tiling_faults
 from sniffer.core.records import Certificate, ScanRequest
 from sniffer.core.settings import Budgets
@@ -214,3 +217,21 @@ def test_a_shard_that_began_meanwhile_is_waited_for_and_one_that_was_dead_ends_n
     for shard in (1, 2, 3, 4, 5):
         scan(database, shard)
     assert certified(database).listed == len(KEYS)
+
+
+def test_a_release_beside_an_erasure_is_not_lost(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = database.scans.open(ScanRequest("night", "bkt"), 1, 0.5)
+    words = (f"{SECRET} failed",)
+    database.scans.close(
+        certificate_of({}, scan_id="night", run_number=token.run_number, held="too many", warnings=words)
+    )
+    replace_rows = RetentionRepository._replace
+
+    def late(self: RetentionRepository, *given: Any) -> Any:
+        database.holds.release(Deciding("night", "jo", "checked"))
+        return replace_rows(self, *given)
+
+    monkeypatch.setattr(RetentionRepository, "_replace", late)
+    assert database.retention.erase_from_certificates("bkt", SECRET, "") == 1
+    found = database.scans.certificate("night")
+    assert found is not None and (found.warnings, found.released) == (("(erased) failed",), "jo: checked")

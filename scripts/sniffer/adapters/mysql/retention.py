@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -135,16 +135,19 @@ class RetentionRepository:
             if not found:
                 return changed
             after = found[-1].number
-            different = dict(shown.different(found))
-            self._replace(different)
-            changed += len(different)
+            changed += self._replace([number for number, _ in shown.different(found)], shown)
 
-    def _replace(self, rows: Mapping[int, dict[str, Any]]) -> None:
-        def replace(connection: Connection) -> None:
-            for number, row in rows.items():
+    def _replace(self, numbers: Sequence[int], shown: _Shown) -> int:
+        """Take the keys out of these scans, as they are once their rows are locked: somebody may just release one."""
+        query = select(scans).where(scans.c.number.in_(numbers)).order_by(scans.c.number).with_for_update()
+
+        def replace(connection: Connection) -> int:
+            different = dict(shown.different(connection.execute(query).all()))
+            for number, row in different.items():
                 connection.execute(update(scans).where(scans.c.number == number).values(row))
+            return len(different)
 
-        self._transact(replace)
+        return self._transact(replace) if numbers else 0
 
     def record(self, erasure: Erasure) -> None:
         """Keep the record that this is to be erased, or, with its counts, that it was."""

@@ -52,7 +52,9 @@ images in hand: nothing is cut off, and the rest goes on the next night, which i
 #### If something goes wrong
 
 * **A shard failed**: clear it. It does what is left. To do all that is left, clear `shards` with everything after it.
-* **The bucket has grown**: clear `estimate` with everything after it. The new estimate is approved anew.
+* **The bucket has grown**: clear `estimate` with everything after it. The new estimate is approved anew. Airflow goes
+  on showing the first question: the new figures are in the log of `estimate`, and whoever approves them names their
+  digest (its first 16 characters) in the reason.
 * **A shard is held** since its share of flagged images is none that the past makes likely: `decide_held` asks under
   *Required Actions*. Then clear `scan` with everything after it.
 * **Archived objects** are `inaccessible` with the code `archived`, which is no failure. For a list to restore:

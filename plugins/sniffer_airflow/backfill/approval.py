@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 APPROVE_TASK = "approve"
 _REASON = "reason"
 _ASKED = "asked"
-"""What this task keeps of its question: the digest of the estimate that a person was shown."""
+"""What this task keeps of its question: the digest of the estimate that a person is shown."""
+_NAMED_CHARS = 16
 _WITHIN_LIMITS = "within the limits of the form"
 _ASKED_AGAIN = 20
 """How often an answer that does not count may be given."""
@@ -69,6 +70,9 @@ class BackfillApproval(ApprovalOperator):
 
     Where four eyes are asked for, an approval by whoever started the run does not count: that try fails and says so,
     and the next one asks again. A rejection, or no answer, fails the task for good.
+
+    Airflow keeps a question's text for as long as its run, also when the task is cleared: whoever approves another
+    estimate than that text shows has to name it.
     """
 
     def execute(self, context: Context) -> Any:
@@ -78,18 +82,25 @@ class BackfillApproval(ApprovalOperator):
         if reasons := reasons_to_ask(estimate, planned.limits):
             self.log.info("a person is asked: %s", "; ".join(reasons))
             self.body = question(estimate, planned.hours, reasons, _cannot_approve(context))
-            context["task_state_store"].set(_ASKED, estimate.digest)
+            self._keep_what_is_shown(context, estimate)
             return super().execute(context)
         with errors_by_reaction(), _database() as database:
             database.estimates.approve(Approving(estimate.scan_id, estimate.digest, "", _WITHIN_LIMITS))
         self.log.info("no approval is asked for: the estimate is %s", _WITHIN_LIMITS)
         return _document(estimate, None, _WITHIN_LIMITS)
 
+    def _keep_what_is_shown(self, context: Context, estimate: BackfillEstimate) -> None:
+        store = context["task_state_store"]
+        if store.get(_ASKED) is None:
+            store.set(_ASKED, estimate.digest)
+        elif not _is_shown(context, estimate):
+            self.log.warning("%s", _new_digest(estimate))
+
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Record an approval that counts."""
         chosen, user = event.get("chosen_options"), event.get("responded_by_user")
         name = None if user is None else _recorded(str(user["name"]))
-        reason = one_line((event.get("params_input") or {}).get(_REASON) or "", REASON_CHARS)
+        reason = one_line(_reason(event), REASON_CHARS)
         estimate = result_of(context["ti"], "estimate", BackfillEstimate)
         if chosen != [self.APPROVE] or name is None:
             # Somebody may have approved it before this task was cleared.
@@ -97,10 +108,10 @@ class BackfillApproval(ApprovalOperator):
                 database.estimates.withdraw(estimate.scan_id)
             ending = f"rejected by {name}{f': {reason}' if reason else ''}" if name else "not answered in time"
             raise AirflowFailException(f"{ending}. Nothing was scanned")
-        if context["task_state_store"].get(_ASKED) != estimate.digest:
+        if not (_is_shown(context, estimate) or estimate.digest[:_NAMED_CHARS] in _reason(event)):
             raise AirflowException(
-                f"{name} has approved what is not the estimate that this run has now: `estimate` was run again while "
-                "the question waited. It is asked again, about the new one"
+                f"{name} was not shown the estimate that this run has now, since `estimate` was run again. "
+                f"{_new_digest(estimate)} The question is asked again"
             )
         if name == _cannot_approve(context):
             raise AirflowException(
@@ -112,6 +123,21 @@ class BackfillApproval(ApprovalOperator):
             stored = database.estimates.approve(Approving(estimate.scan_id, estimate.digest, name, reason))
         self.log.info("approved by %s: %s", name, reason or "no reason given")
         return _document(estimate, stored.approved_by, reason)
+
+
+def _is_shown(context: Context, estimate: BackfillEstimate) -> bool:
+    return context["task_state_store"].get(_ASKED) == estimate.digest
+
+
+def _new_digest(estimate: BackfillEstimate) -> str:
+    return (
+        "Airflow goes on showing the question about the first estimate: the figures that count are in the log of "
+        f"`estimate`. To approve them, name their digest, {estimate.digest[:_NAMED_CHARS]}, in the reason."
+    )
+
+
+def _reason(event: Any) -> str:
+    return str((event.get("params_input") or {}).get(_REASON) or "")
 
 
 def _document(estimate: BackfillEstimate, by: str | None, reason: str) -> dict[str, Json]:

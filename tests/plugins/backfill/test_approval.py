@@ -11,13 +11,17 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from support.estimates import ESTIMATE
 from support.task_context import TaskInstance, TaskStateStore, task_context
 
+from sniffer.core.errors import SettingsError
 from sniffer.core.json_records import json_values
+from sniffer_airflow.backfill import approval
 from sniffer_airflow.backfill.approval import approval_operator
+
+DIGEST = "3f0a" * 16
 
 
 def context(*, asked: str | None, started_by: str) -> Any:
     """Of an answer to a question about that digest."""
-    estimate = json_values(dataclasses.replace(ESTIMATE, digest="3f0a"))
+    estimate = json_values(dataclasses.replace(ESTIMATE, digest=DIGEST))
     store = TaskStateStore()
     if asked is not None:
         store.set("asked", asked)
@@ -26,8 +30,12 @@ def context(*, asked: str | None, started_by: str) -> Any:
     return found
 
 
-def approved_by(name: str) -> dict[str, Any]:
-    return {"chosen_options": ["Approve"], "params_input": {}, "responded_by_user": {"id": "1", "name": name}}
+def approved_by(name: str, reason: str = "") -> dict[str, Any]:
+    return {
+        "chosen_options": ["Approve"],
+        "params_input": {"reason": reason},
+        "responded_by_user": {"id": "1", "name": name},
+    }
 
 
 @pytest.mark.parametrize("name", ["eve", "Eve  B.", "e" * 300, "eve\t"])
@@ -36,12 +44,25 @@ def test_whoever_started_the_run_cannot_approve_it_whatever_the_name(
 ) -> None:
     monkeypatch.setenv("SNIFFER_FOUR_EYES", "yes")
     with pytest.raises(AirflowException, match="has started this run, and cannot approve what it costs"):
-        approval_operator().execute_complete(context(asked="3f0a", started_by=name), approved_by(name))
+        approval_operator().execute_complete(context(asked=DIGEST, started_by=name), approved_by(name))
 
 
 @pytest.mark.parametrize("asked", ["77aa", None])
-def test_an_answer_counts_for_the_estimate_that_was_asked_about(asked: str | None) -> None:
+def test_an_answer_counts_for_the_estimate_that_was_asked_about(
+    asked: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`estimate` was cleared alone, and ran again, while its question waited."""
-    with pytest.raises(AirflowException, match="not the estimate that .* It is asked again") as refused:
+    with pytest.raises(
+        AirflowException, match=f"was not shown the estimate .* name their digest, {DIGEST[:16]}, in the"
+    ) as refused:
         approval_operator().execute_complete(context(asked=asked, started_by="eve"), approved_by("ben"))
     assert not isinstance(refused.value, AirflowFailException), "the next try asks again"
+
+    def database() -> None:
+        raise SettingsError("it would be recorded")
+
+    monkeypatch.setattr(approval, "_database", database)
+    with pytest.raises(AirflowFailException, match="it would be recorded"):
+        approval_operator().execute_complete(
+            context(asked=asked, started_by="eve"), approved_by("ben", f"seen {DIGEST[:16]}")
+        )

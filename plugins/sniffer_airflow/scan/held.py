@@ -6,6 +6,7 @@ goes on, or is scored again, when its task is cleared; that is said in the log, 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,6 +38,8 @@ _ASKED_AGAIN = 20
 """How often an answer that does not count may be given."""
 _AGAIN = timedelta(seconds=5)
 _PATIENCE_S = 3.0
+_ASKED = "asked"
+"""What this task keeps of its question: which scans it shows as held, and for what reason."""
 _SHOWN = 20
 _ROLE = "decide"
 
@@ -69,6 +72,9 @@ class HoldQuestion(HITLOperator):
 
     An answer without a reason, or a release by whoever started the run where four eyes are asked for, does not count:
     that try fails and says so, and the next one asks again. Killed before all is done, it asks again, about the rest.
+
+    Airflow keeps a question's text for as long as its run, also when the task is cleared, and a shard may be held while
+    the question about another one waits: what the text does not show is decided only when the reason names it.
     """
 
     def execute(self, context: Context) -> Any:
@@ -88,6 +94,11 @@ class HoldQuestion(HITLOperator):
             raise AirflowSkipException("no scan of this run is held: it failed for another reason, see its task")
         for one in held:
             self.log.warning("scan %s is held: %s", one.scan_id, one.reason)
+        store = context["task_state_store"]
+        if store.get(_ASKED) is None:
+            store.set(_ASKED, [_mark(one) for one in held])
+        elif unseen := _not_shown(context, held, ""):
+            self.log.warning("%s", _to_be_named(unseen))
         self.body = question(held, _may_not_release(context))
         return super().execute(context)
 
@@ -105,11 +116,36 @@ class HoldQuestion(HITLOperator):
             raise AirflowException(f"{why_not}. The question is asked again")
         with errors_by_reaction(), _database() as database:
             held = database.holds.of_dag_run(_dag_run(context))
-            decided = [_decide(database, chosen[0], Deciding(one.scan_id, name, reason)) for one in held]
+            unseen = _not_shown(context, held, reason)
+            shown = [one for one in held if one not in unseen]
+            decided = [_decide(database, chosen[0], Deciding(one.scan_id, name, reason)) for one in shown]
         for one in decided:
             self.log.info("scan %s: %s by %s: %s", one.scan_id, one.decision, name, reason)
+        if unseen:
+            raise AirflowException(f"{_to_be_named(unseen)} The question is asked again")
         self.log.warning("clear the task that scans, with everything after it: the run then ends as it should")
         return {"decision": str(chosen[0]).lower(), "decided_by": name, "scans": [one.scan_id for one in decided]}
+
+
+def _not_shown(context: Context, held: Sequence[HeldScanRecord], reason: str) -> list[HeldScanRecord]:
+    """Those that the question does not show, or for another reason, and that the answer does not name."""
+    shown: Any = context["task_state_store"].get(_ASKED) or []
+    named = reason.replace(",", " ").split()
+    return [one for one in held if _mark(one) not in shown and one.scan_id not in named]
+
+
+def _mark(one: HeldScanRecord) -> str:
+    # Airflow keeps 64 kB: a thousand shards' reasons are more.
+    return hashlib.sha256(f"{one.scan_id}\0{one.reason}".encode()).hexdigest()[:16]
+
+
+def _to_be_named(unseen: Sequence[HeldScanRecord]) -> str:
+    what = "; ".join(f"scan {one.scan_id}: {one.reason}" for one in unseen[:_SHOWN])
+    more = f"; and {len(unseen) - _SHOWN} more" if len(unseen) > _SHOWN else ""
+    return (
+        f"The question does not show what is held since ({what}{more}), and Airflow goes on showing it as it was first "
+        "asked. To decide about these, give their ids in the reason, or use `sniffer release` or `sniffer discard`."
+    )
 
 
 def question(held: Sequence[HeldScanRecord], may_not_release: str | None) -> str:

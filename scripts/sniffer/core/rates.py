@@ -25,6 +25,15 @@ class StorageRates:
     retrieval_per_gb: float = 0.0
 
 
+def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """ValueError for a name that is there twice, of which JSON would take the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there more than once")
+    return found
+
+
 def _examples() -> dict[str, StorageRates]:
     infrequent = StorageRates(0.001, 0.01)
     return {
@@ -65,7 +74,7 @@ class Rates:
         """
         remedy = "docs/scale.md, Backfill a whole bucket, has an example"
         try:
-            values = json.loads(text)
+            values = json.loads(text, object_pairs_hook=_named_once)
         except (ValueError, RecursionError) as error:
             raise SettingsError(f"{where} is not JSON ({error}): {remedy}") from None
         if not isinstance(values, dict):

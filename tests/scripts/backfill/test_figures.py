@@ -216,6 +216,8 @@ def test_duplicates_among_very_many_are_within_their_span(seed: int) -> None:
         ('{"as_of": "2026-11-26", "gpus": 1' + "0" * 400 + "}", "gpus in --rates must be 0 to 1,000,000"),
         ('{"as_of": "2026-11-26", "storage": {"STANDARD": {"get_per_1000": 1}}}', "no entry OTHER"),
         ('{"as_of": "2026-11-26", "storage": {"OTHER": {"get_per_1000": -1}}}', r"storage.OTHER.get_per_1000 in"),
+        ('{"as_of": "2026-11-26", "gpus": 1, "gpus": 8}', "is not JSON .gpus is there more than once"),
+        ('{"as_of": "2026-11-26", "storage": {"OTHER": {}, "OTHER": {"get_per_1000": 1}}}', "OTHER is there more than"),
         ('{"as_of": "2026-11-26", "currency": ""}', "currency in"),
         ('{"as_of": "2026-11-26", "are_examples": true}', "are_examples"),
     ],

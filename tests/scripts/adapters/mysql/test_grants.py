@@ -245,6 +245,7 @@ def test_apply_alone_is_refused() -> None:
 def test_the_fleet_estimates_and_who_decides_approves(database_url: str) -> None:
     with connected(database_url, "sniffer_scan") as fleet, connected(database_url, "sniffer_decide") as own:
         fleet.shards.plan(ScanRequest("whole", "bkt"), 1, 0.5, [(ALL_KEYS, 9)])
+        fleet.estimates.require_approval("whole")
         digest = fleet.estimates.store(ESTIMATE).estimate.digest
         own.estimates.approve(Approving("whole", digest, "ben", "why not"))
         found = fleet.estimates.find("whole")

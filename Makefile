@@ -34,8 +34,9 @@ test: setup lint ## lint, types, and all tests but the slow ones
 coverage: setup lint ## the same, and which lines the tests reach, which takes a third longer
 	@$(fast_tests) --cov --cov-report=term:skip-covered
 
+# Slow tests have time limits of their own, of up to an hour: what ends a worker that hangs in C must not be sooner.
 test-all: coverage ## the same, then the slow tests, one at a time since some measure time
-	@$(python) -m pytest -m slow
+	@$(python) -m pytest -m slow -o faulthandler_timeout=3900
 
 simulate: setup ## play N seeded histories of a fleet on all cores (N=20000), or one with its story (SEED=4711)
 	@cd tests && ../$(python) -m simulation $(if $(SEED),--seed $(SEED),--histories $(or $(N),20000))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,12 +47,19 @@ class Service:
     """Clears away what an earlier process has left that would keep this one from starting."""
 
 
+_PORTS_OF_CLIENTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST_PORT = 10_000
+"""Below it are services that people have started."""
+
+
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback that nobody used a moment ago, and that no client's connection is given meanwhile."""
+    lowest_of_clients = int(_PORTS_OF_CLIENTS.read_text().split()[0])
+    for port in random.sample(range(_LOWEST_PORT, max(lowest_of_clients, 2 * _LOWEST_PORT)), 1000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"1,000 ports from {_LOWEST_PORT} up are all in use")
 
 
 def answers_on(port: int) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import MySQLdb
@@ -10,6 +11,7 @@ from support.scratch_bucket import ScratchBucket
 
 from sniffer.core.errors import SettingsError
 from sniffer_local.mariadb import MariaDb, create_database
+from sniffer_local.processes import free_port
 from sniffer_local.s3 import S3
 
 
@@ -53,3 +55,12 @@ def test_a_child_can_be_paused_by_pid_and_stops_cleanly(s3: S3) -> None:
     os.kill(s3.pid, signal.SIGCONT)
     s3.restart()
     assert s3.client().list_buckets()["Buckets"] == []
+
+
+def test_a_free_port_is_none_that_a_client_is_given_meanwhile() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        of_clients = {client.getsockname()[1], server.getsockname()[1]}
+        assert max(free_port() for _ in range(100)) < min(of_clients)
+    taken = free_port()
+    with socket.create_server(("127.0.0.1", taken)):
+        assert all(free_port() != taken for _ in range(100))

@@ -34,7 +34,8 @@ def producer_of(fleet: Fleet, images: int, **environ: str) -> Iterator[tuple[Pro
     with fleet.start(f"--endpoint={endpoint}", program="sniffer.scan.produce", **environ) as producer:
         with ConsumerSocket(endpoint, b"first") as first:
             first.send(Hello(PROTOCOL, "first", 0))
-            eventually(lambda: "first joins" in producer.text(), "the producer listens")
+            eventually(lambda: "first joins" in producer.text() or producer.process.poll() is not None, "it listens")
+            assert producer.process.poll() is None, producer.text()
             first.send(Leave())
         yield producer, endpoint
 

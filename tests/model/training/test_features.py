@@ -156,3 +156,13 @@ def test_a_weights_file_keeps_the_digest(backbone: Backbone, tmp_path: Path, tra
     assert load_backbone(tmp_path / "saved.weights.h5", "x").digest == backbone.digest
     training = json.loads(Workdir(trained_run.workdir.path).training.read_text())
     assert backbone.digest == training["backbone_digest"]
+
+
+def test_kernels_of_the_random_backbone_are_orthonormal(backbone: Backbone) -> None:
+    [_, resnet] = backbone.network.layers
+    kernels = [layer.kernel.numpy() for layer in resnet.layers if hasattr(layer, "kernel")]
+    flat = [kernel[0, 0] for kernel in kernels if kernel.shape[0] == 1]
+    assert len(flat) == 36
+    for kernel in flat:
+        tall = kernel if kernel.shape[0] >= kernel.shape[1] else kernel.T
+        assert np.abs(tall.T @ tall - np.eye(tall.shape[1])).max() < 1e-5

@@ -33,6 +33,19 @@ COMMANDS = {
     "dev": ("scan",),
 }
 
+TOOLS = (
+    "hypothesis",
+    "moto[s3,server]",
+    "opentelemetry-proto",
+    "psutil",
+    "pyarrow",
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "scikit-learn",
+)
+"""What the tests need besides."""
+
 DAG_FILES = """
 import sys
 from airflow.dag_processing.dagbag import DagBag
@@ -93,11 +106,11 @@ def oldest_environment(
     """The oldest versions that an extra allows, and what the tests need to run with them."""
     folder = tmp_path_factory.mktemp(request.param)
     environment = Environment.create(folder)
-    file = oldest(repository, request.param, folder / "oldest.txt")
+    extras = ("fleet", "otel") if request.param == "fleet" else (request.param,)  # traces are tested with the fleet
+    file = oldest(repository, extras, folder / "oldest.txt")
     environment.install("--requirements", str(file))
     environment.install("--no-deps", str(wheel))
-    tools = ("hypothesis", "moto[s3,server]", "psutil", "pytest", "pytest-timeout", "pytest-xdist", "scikit-learn")
-    environment.install("--constraints", str(file), *tools)
+    environment.install("--constraints", str(file), *TOOLS)
     return environment
 
 
@@ -130,7 +143,9 @@ def resolved(file: Path, *arguments: str) -> set[str]:
     return set(file.read_text().splitlines())
 
 
-@pytest.mark.parametrize("providers", [(), ("amazon",), ("amazon", "cncf-kubernetes", "fab", "mysql", "standard")])
+@pytest.mark.parametrize(
+    "providers", [(), ("amazon",), ("amazon", "cncf-kubernetes", "fab", "http", "mysql", "smtp", "standard")]
+)
 def test_an_airflow_that_is_there_keeps_every_version(
     providers: tuple[str, ...], repository: Path, tmp_path: Path
 ) -> None:

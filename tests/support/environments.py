@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +55,8 @@ class Environment:
         return done.stdout
 
 
-def oldest(repository: Path, extra: str, file: Path) -> Path:
-    """Write the oldest versions that pyproject.toml allows for an extra, with what fits them; returns the file."""
+def oldest(repository: Path, extras: Sequence[str], file: Path) -> Path:
+    """Write the oldest versions that pyproject.toml allows for these extras, with what fits them; returns the file."""
     command = (
         "pip",
         "compile",
@@ -66,7 +67,8 @@ def oldest(repository: Path, extra: str, file: Path) -> Path:
         "--python-version",
         PYTHON,
     )
-    run_uv(*command, "--extra", extra, "--output-file", str(file), str(repository / "pyproject.toml"))
+    wanted = (f"--extra={extra}" for extra in extras)
+    run_uv(*command, *wanted, "--output-file", str(file), str(repository / "pyproject.toml"))
     return file
 
 

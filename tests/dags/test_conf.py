@@ -52,6 +52,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     return refused
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("dag_id", NEAREST)
 def test_an_unknown_name_in_the_conf_is_refused_with_the_nearest(dag_id: str, refused: Callable[..., str]) -> None:
     unknown, nearest = NEAREST[dag_id]

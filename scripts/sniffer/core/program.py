@@ -7,6 +7,7 @@ Exit status: 0 done; 1 not done, and the same command may succeed later; 2 wrong
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -88,6 +89,8 @@ class Program:
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run the program on these words, by default those of the process; returns the exit status."""
         if argv is None:
+            # What was imported stays, and is no work of the garbage collector any more: a tenth of a short scan's CPU.
+            gc.freeze()
             speak_utf8()
         mend_streams()
         KNOWN.learn_environment(os.environ)

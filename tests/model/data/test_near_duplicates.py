@@ -47,6 +47,7 @@ def distance(one: bytes, other: bytes) -> int:
     return int(np.bitwise_count(matrix[0] ^ matrix[1]).sum())
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("quality", [90, 40])
 def test_resized_recompressed_and_slightly_cropped_copies_are_near(

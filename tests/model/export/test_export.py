@@ -350,6 +350,7 @@ def test_an_export_killed_half_way_leaves_nothing_to_load(trained_run: Run, tmp_
     assert published_versions(base) == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "program",
     [

@@ -220,6 +220,7 @@ def test_weights_of_a_part_of_the_network_are_not_completed_with_others(tmp_path
         load_backbone(path, "x")
 
 
+@pytest.mark.slow
 def test_imagenet_weights_without_a_network_end_the_program_in_one_line(trained_run: Run, tmp_path: Path) -> None:
     run = copied(trained_run, tmp_path / "run")
     closed = dict.fromkeys(("https_proxy", "http_proxy", "HTTPS_PROXY", "HTTP_PROXY"), "http://127.0.0.1:9")

@@ -50,6 +50,7 @@ def test_a_wrong_flag_is_an_error_of_the_log_and_the_exception(
     assert text.endswith(f": {raised.value}")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_of_a_rollout_without_settings_says_which(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SNIFFER_ROLLOUT_TARGET", "SNIFFER_MODEL_BASE_PATH", "SNIFFER_DATABASE_URL"):

@@ -50,6 +50,7 @@ def test_heic_and_jpeg_xl_give_the_same_picture(size: tuple[int, int]) -> None:
     assert mean_difference(decode(jxl(image)), expected) < 4
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_heic_is_turned_upright_once(orientation: int) -> None:
     stored = picture(600, 452, grain=1)

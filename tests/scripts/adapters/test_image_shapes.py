@@ -55,6 +55,7 @@ def test_scaling_while_decoding_hardly_changes_the_pixels(size: tuple[int, int])
     assert difference.max() < 16
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_image_is_turned_upright(format: str, orientation: int) -> None:

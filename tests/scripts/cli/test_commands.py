@@ -102,6 +102,7 @@ def test_the_help_of_a_scan_needs_no_tensorflow_and_no_database() -> None:
     assert loaded_by("scan", "--help")[1] == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("step", ["snapshot", "train", "evaluate", "gate", "export"])
 def test_the_help_of_a_training_needs_no_tensorflow(step: str) -> None:
     assert not {"tensorflow", "keras"} & set(loaded_by("model", step, "--help")[1])

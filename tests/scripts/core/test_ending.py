@@ -210,6 +210,7 @@ def ends(
         return {case: end.result() for case, end in ends.items()}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "number"), CASES, ids=[f"{name}-{number.name}" for name, number in CASES])
 def test_a_program_ends_while_what_it_asks_never_answers(
     name: str,

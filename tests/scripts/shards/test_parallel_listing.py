@@ -28,6 +28,7 @@ def _list(name: str, keys: int) -> tuple[int, VirtualBucket, AnswersLater[Probe 
     return found, bucket, clock
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_two_million_keys_cost_few_more_requests_than_one_by_one(name: str) -> None:
     found, bucket, clock = _list(name, 2_000_000)

@@ -33,6 +33,8 @@ COMMANDS = {
     "dev": ("scan",),
 }
 
+TESTED_WITH = {"fleet": ("otel",), "airflow": ("images",)}
+"""What the tests of an extra need of others: traces, and a boto3 that goes with moto's."""
 TOOLS = (
     "hypothesis",
     "moto[s3,server]",
@@ -106,8 +108,7 @@ def oldest_environment(
     """The oldest versions that an extra allows, and what the tests need to run with them."""
     folder = tmp_path_factory.mktemp(request.param)
     environment = Environment.create(folder)
-    extras = ("fleet", "otel") if request.param == "fleet" else (request.param,)  # traces are tested with the fleet
-    file = oldest(repository, extras, folder / "oldest.txt")
+    file = oldest(repository, (request.param, *TESTED_WITH.get(request.param, ())), folder / "oldest.txt")
     environment.install("--requirements", str(file))
     environment.install("--no-deps", str(wheel))
     environment.install("--constraints", str(file), *TOOLS)

@@ -80,7 +80,8 @@ def test_a_refusal_that_breaks_off_is_a_fault_that_passes(
     found = verdict(bucket, image)
     assert (found.outcome, found.code) == (Outcome.FAILED, "fetch")
     assert bucket.inaccessible_code(image) == ""
-    with pytest.raises(TransientError, match="not an answer of S3"):
+    # The second as boto3's older releases read it.
+    with pytest.raises(TransientError, match="not an answer of S3|the connection broke"):
         bucket.check()
 
 

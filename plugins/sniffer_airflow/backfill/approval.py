@@ -6,40 +6,39 @@ asks there: whoever marks this task as successful has approved nothing.
 
 from __future__ import annotations
 
-import os
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Context, Param
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from sniffer.core.estimate_records import Approving, BackfillEstimate
-from sniffer.core.model_records import NAME_CHARS, REASON_CHARS
-from sniffer.core.settings import database_settings
+from sniffer.core.model_records import NAME_CHARS
 from sniffer.core.text import one_line
 from sniffer_airflow.backfill.plan import PlannedBackfill
 from sniffer_airflow.backfill.question import question, reasons_to_ask
-from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
-from sniffer_airflow.four_eyes import asks_for_four_eyes
 from sniffer_airflow.names import COST_APPROVAL_LIMIT
+from sniffer_airflow.questions import (
+    ASK_AGAIN,
+    answered_by,
+    decide_database,
+    keep_shown,
+    reason_field,
+    reason_of,
+    shown,
+    who_started,
+)
 
 if TYPE_CHECKING:
-    from sniffer.adapters.mysql.database import Database
+    pass
 
 APPROVE_TASK = "approve"
-_REASON = "reason"
-_ASKED = "asked"
-"""What this task keeps of its question: the digest of the estimate that a person is shown."""
 _NAMED_CHARS = 16
+"""Of the digest of an estimate, to name it by."""
 _WITHIN_LIMITS = "within the limits of the form"
-_ASKED_AGAIN = 20
-"""How often an answer that does not count may be given."""
-_AGAIN = timedelta(seconds=5)
-_ROLE = "decide"
 
 
 def approval_operator() -> ApprovalOperator:
@@ -48,20 +47,10 @@ def approval_operator() -> ApprovalOperator:
         task_id=APPROVE_TASK,
         subject="Scan all of {{ ti.xcom_pull(task_ids='plan')['bucket'] }}?",
         defaults=ApprovalOperator.REJECT,
-        params={
-            _REASON: Param(
-                None,
-                type=["null", "string"],
-                title="Reason",
-                description_md="Recorded with your name in the table *estimates*.",
-                allOf=[{"maxLength": REASON_CHARS}],
-            )
-        },
+        params=reason_field("Recorded with your name in the table *estimates*."),
         response_timeout=COST_APPROVAL_LIMIT,
         fail_on_reject=True,
-        retries=_ASKED_AGAIN,
-        retry_delay=_AGAIN,
-        retry_exponential_backoff=0,
+        **ASK_AGAIN,
     )
 
 
@@ -82,33 +71,27 @@ class BackfillApproval(ApprovalOperator):
         if reasons := reasons_to_ask(estimate, planned.limits):
             self.log.info("a person is asked: %s", "; ".join(reasons))
             self.body = question(estimate, planned.hours, reasons, _cannot_approve(context))
-            self._keep_what_is_shown(context, estimate)
+            keep_shown(context, [_name_of(estimate)])
+            if not _is_shown(context, estimate):
+                self.log.warning("%s", _new_digest(estimate))
             return super().execute(context)
-        with errors_by_reaction(), _database() as database:
+        with errors_by_reaction(), decide_database() as database:
             database.estimates.approve(Approving(estimate.scan_id, estimate.digest, "", _WITHIN_LIMITS))
         self.log.info("no approval is asked for: the estimate is %s", _WITHIN_LIMITS)
         return _document(estimate, None, _WITHIN_LIMITS)
 
-    def _keep_what_is_shown(self, context: Context, estimate: BackfillEstimate) -> None:
-        store = context["task_state_store"]
-        if store.get(_ASKED) is None:
-            store.set(_ASKED, estimate.digest)
-        elif not _is_shown(context, estimate):
-            self.log.warning("%s", _new_digest(estimate))
-
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Record an approval that counts."""
-        chosen, user = event.get("chosen_options"), event.get("responded_by_user")
-        name = None if user is None else _recorded(str(user["name"]))
-        reason = one_line(_reason(event), REASON_CHARS)
+        chosen, user, reason = event.get("chosen_options"), answered_by(event), reason_of(event)
+        name = None if user is None else _recorded(user)
         estimate = result_of(context["ti"], "estimate", BackfillEstimate)
         if chosen != [self.APPROVE] or name is None:
             # Somebody may have approved it before this task was cleared.
-            with errors_by_reaction(), _database() as database:
+            with errors_by_reaction(), decide_database() as database:
                 database.estimates.withdraw(estimate.scan_id)
             ending = f"rejected by {name}{f': {reason}' if reason else ''}" if name else "not answered in time"
             raise AirflowFailException(f"{ending}. Nothing was scanned")
-        if not (_is_shown(context, estimate) or estimate.digest[:_NAMED_CHARS] in _reason(event)):
+        if not (_is_shown(context, estimate) or _name_of(estimate) in reason):
             raise AirflowException(
                 f"{name} was not shown the estimate that this run has now, since `estimate` was run again. "
                 f"{_new_digest(estimate)} The question is asked again"
@@ -118,7 +101,7 @@ class BackfillApproval(ApprovalOperator):
                 f"{name} has started this run, and cannot approve what it costs: somebody else has to. The question is "
                 "asked again"
             )
-        with errors_by_reaction(), _database() as database:
+        with errors_by_reaction(), decide_database() as database:
             super().execute_complete(context, event)
             stored = database.estimates.approve(Approving(estimate.scan_id, estimate.digest, name, reason))
         self.log.info("approved by %s: %s", name, reason or "no reason given")
@@ -126,18 +109,18 @@ class BackfillApproval(ApprovalOperator):
 
 
 def _is_shown(context: Context, estimate: BackfillEstimate) -> bool:
-    return context["task_state_store"].get(_ASKED) == estimate.digest
+    return _name_of(estimate) in shown(context)
+
+
+def _name_of(estimate: BackfillEstimate) -> str:
+    return estimate.digest[:_NAMED_CHARS]
 
 
 def _new_digest(estimate: BackfillEstimate) -> str:
     return (
         "Airflow goes on showing the question about the first estimate: the figures that count are in the log of "
-        f"`estimate`. To approve them, name their digest, {estimate.digest[:_NAMED_CHARS]}, in the reason."
+        f"`estimate`. To approve them, name their digest, {_name_of(estimate)}, in the reason."
     )
-
-
-def _reason(event: Any) -> str:
-    return str((event.get("params_input") or {}).get(_REASON) or "")
 
 
 def _document(estimate: BackfillEstimate, by: str | None, reason: str) -> dict[str, Json]:
@@ -146,17 +129,9 @@ def _document(estimate: BackfillEstimate, by: str | None, reason: str) -> dict[s
 
 def _cannot_approve(context: Context) -> str | None:
     """Whoever started the run, where four eyes are asked for; in the form in which an answer's name is recorded."""
-    with errors_by_reaction():
-        name = context["dag_run"].triggering_user_name if asks_for_four_eyes() else None
+    name = who_started(context)
     return _recorded(name) if name else None
 
 
 def _recorded(name: str) -> str:
     return one_line(name, NAME_CHARS)
-
-
-def _database() -> Database:
-    from sniffer.adapters.mysql.database import Database  # SQLAlchemy: 0.5 s that parsing a DAG file must not pay
-
-    environ = program_environ(os.environ, fetch(module=_ROLE, aws=False, serving=False))
-    return Database(database_settings(environ))

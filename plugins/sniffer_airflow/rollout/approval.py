@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Context, Param
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.flags import render_flags
 from sniffer.core.json_records import json_values
-from sniffer.core.model_records import NAME_CHARS, REASON_CHARS, Decision
+from sniffer.core.model_records import NAME_CHARS, Decision
 from sniffer.core.rollout_records import VerifyReport
 from sniffer.core.text import one_line
 from sniffer_airflow.asset_events import SavedmodelExtra, told
@@ -26,6 +26,16 @@ from sniffer_airflow.executors.program import words_of
 from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
 from sniffer_airflow.names import APPROVAL_LIMIT, EXPORT_DAG, SAVEDMODEL, type_of_run
+from sniffer_airflow.questions import (
+    ASK_AGAIN,
+    REASON,
+    answered_by,
+    keep_shown,
+    mark_of,
+    reason_field,
+    reason_of,
+    shown,
+)
 from sniffer_airflow.rollout.form import RolloutForm
 from sniffer_airflow.rollout.policy import ApprovalPolicy, Proposal, needs_approval, objection
 from sniffer_airflow.rollout.question import AUTOMATIC_RUN, Asked, question, requester
@@ -34,10 +44,6 @@ from sniffer_airflow.rollout.versions import GateRemarks, database_secret, read_
 
 APPROVE_TASK = "approve"
 
-_REASON = "reason"
-_ASKED_AGAIN = 20
-"""How often somebody who cannot approve may answer before the rollout is given up."""
-_AGAIN = timedelta(seconds=5)
 _DEADLINE, _REFUSED = "answer_by", "did_not_count"
 
 
@@ -48,20 +54,10 @@ def approval_operator() -> ApprovalOperator:
         inlets=[SAVEDMODEL],
         subject="Make model version {{ ti.xcom_pull(task_ids='plan')['version'] }} stable?",
         defaults=ApprovalOperator.REJECT,
-        params={
-            _REASON: Param(
-                None,
-                type=["null", "string"],
-                title="Reason",
-                description_md="Recorded with your name in the table *models*.",
-                allOf=[{"maxLength": REASON_CHARS}],
-            )
-        },
+        params=reason_field("Recorded with your name in the table *models*."),
         response_timeout=APPROVAL_LIMIT,
         fail_on_reject=True,
-        retries=_ASKED_AGAIN,
-        retry_delay=_AGAIN,
-        retry_exponential_backoff=0,
+        **ASK_AGAIN,
     )
 
 
@@ -70,7 +66,8 @@ class Approval(ApprovalOperator):
 
     An approval by somebody who cannot give it does not count: that try fails and says so, and the next one asks again.
     Airflow keeps a question's text from try to try, so that it says from the start who cannot approve. A rejection, or
-    no answer, fails the task for good, so that all is put back.
+    no answer, fails the task for good, so that all is put back. When `verify` has run again since the question was
+    first asked, whoever approves has to name what it found.
     """
 
     def execute(self, context: Context) -> Any:
@@ -95,20 +92,24 @@ class Approval(ApprovalOperator):
         with errors_by_reaction():
             changed = read_changed_images(found.version)
         self.body = question(found, asked, changed)
+        mark = _mark(found, remarks)
+        keep_shown(context, [mark])
+        if not_seen := _not_seen(context, mark, ""):
+            self.log.warning("%s", not_seen)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on with an approval that counts."""
-        chosen, by = event.get("chosen_options"), _user(event)
-        reason = one_line((event.get("params_input") or {}).get(_REASON) or "", REASON_CHARS)
+        chosen, by, reason = event.get("chosen_options"), answered_by(event), reason_of(event)
         if chosen != [self.APPROVE]:
             ending = f"rejected by {by}{f': {reason}' if reason else ''}" if by else "not answered in time"
             raise AirflowFailException(f"{ending}. Everything is put back")
-        version = result_of(context["ti"], "verify", VerifyReport).version
+        found = result_of(context["ti"], "verify", VerifyReport)
+        version = found.version
         with errors_by_reaction():
             policy = ApprovalPolicy.read()
-            proposal, _ = proposal_of(context, version, policy)
-            if why_not := objection(proposal, policy, by):
+            proposal, remarks = proposal_of(context, version, policy)
+            if why_not := objection(proposal, policy, by) or _not_seen(context, _mark(found, remarks), reason):
                 context["task_state_store"].set(_REFUSED, why_not)
                 raise AirflowException(f"{why_not}. The question is asked again")
             super().execute_complete(context, event)
@@ -157,7 +158,7 @@ def proposal_of(context: Context, version: int, policy: ApprovalPolicy) -> tuple
     The verdict is read only where somebody may have to approve the version.
     """
     run = context["dag_run"]
-    form = RolloutForm.parse({name: value for name, value in context["params"].items() if name != _REASON})
+    form = RolloutForm.parse({name: value for name, value in context["params"].items() if name != REASON})
     is_automatic = type_of_run(run) == AUTOMATIC_RUN
     asked_by: tuple[str, ...] = (run.triggering_user_name,) if run.triggering_user_name else ()
     if is_automatic and not asked_by:
@@ -211,10 +212,19 @@ def _version_of(words: list[str]) -> int:
     return int(version)
 
 
-def _user(event: Mapping[str, Any]) -> str | None:
-    """The user who answered, by the same kind of name as that of the user who triggers a run."""
-    user = event.get("responded_by_user")
-    return None if user is None else str(user["name"])
+def _mark(found: VerifyReport, remarks: GateRemarks) -> str:
+    """Of what the question shows."""
+    return mark_of(json_values(found), json_values(remarks))
+
+
+def _not_seen(context: Context, mark: str, reason: str) -> str:
+    """Why an answer is not about what `verify` has found; empty when it is."""
+    if mark in shown(context) or mark in reason:
+        return ""
+    return (
+        "the question shows what was found first, and `verify` has run again since: its log has the figures that "
+        f"count. To approve these, give {mark} in the reason"
+    )
 
 
 def _recorded(name: str | None) -> str | None:

@@ -6,26 +6,29 @@ goes on, or is scored again, when its task is cleared; that is said in the log, 
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import Context, Param, TriggerRule
+from airflow.sdk import Context, TriggerRule
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from sniffer.core.flag_records import Decided, Deciding, HeldScanRecord
-from sniffer.core.model_records import REASON_CHARS
-from sniffer.core.settings import database_settings
-from sniffer.core.text import code_span, markdown_text, one_line
-from sniffer_airflow.executors.connections import fetch, program_environ
+from sniffer.core.text import code_span, markdown_text
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.results import result_of
-from sniffer_airflow.four_eyes import asks_for_four_eyes
 from sniffer_airflow.names import HOLD_LIMIT
+from sniffer_airflow.questions import (
+    ASK_AGAIN,
+    answered_by,
+    decide_database,
+    keep_shown,
+    mark_of,
+    reason_field,
+    reason_of,
+    shown,
+    who_started,
+)
 from sniffer_airflow.scan.plan import PlannedScan
 
 if TYPE_CHECKING:
@@ -33,15 +36,8 @@ if TYPE_CHECKING:
 
 DECIDE_TASK = "decide_held"
 RELEASE, DISCARD = "Release", "Discard"
-_REASON = "reason"
-_ASKED_AGAIN = 20
-"""How often an answer that does not count may be given."""
-_AGAIN = timedelta(seconds=5)
 _PATIENCE_S = 3.0
-_ASKED = "asked"
-"""What this task keeps of its question: which scans it shows as held, and for what reason."""
-_SHOWN = 20
-_ROLE = "decide"
+_LISTED = 20
 
 
 def decide_held() -> HITLOperator:
@@ -51,19 +47,9 @@ def decide_held() -> HITLOperator:
         trigger_rule=TriggerRule.ONE_FAILED,
         subject="A scan is held: release what it has flagged, or discard it?",
         options=[RELEASE, DISCARD],
-        params={
-            _REASON: Param(
-                None,
-                type=["null", "string"],
-                title="Reason",
-                description_md="Needed; recorded with your name in the table *hold_decisions*.",
-                allOf=[{"maxLength": REASON_CHARS}],
-            )
-        },
+        params=reason_field("Needed; recorded with your name in the table *hold_decisions*."),
         response_timeout=HOLD_LIMIT,
-        retries=_ASKED_AGAIN,
-        retry_delay=_AGAIN,
-        retry_exponential_backoff=0,
+        **ASK_AGAIN,
     )
 
 
@@ -82,7 +68,7 @@ class HoldQuestion(HITLOperator):
         if context["ti"].xcom_pull(task_ids="plan") is None:
             raise AirflowSkipException("there is no plan, so nothing was scanned")
         try:
-            with errors_by_reaction(), _database(patience_s=_PATIENCE_S) as database:
+            with errors_by_reaction(), decide_database(_PATIENCE_S) as database:
                 held = database.holds.of_dag_run(_dag_run(context))
         except AirflowException as error:
             # Most likely what the scan itself failed for: no reason to ask for hours.
@@ -94,31 +80,28 @@ class HoldQuestion(HITLOperator):
             raise AirflowSkipException("no scan of this run is held: it failed for another reason, see its task")
         for one in held:
             self.log.warning("scan %s is held: %s", one.scan_id, one.reason)
-        store = context["task_state_store"]
-        if store.get(_ASKED) is None:
-            store.set(_ASKED, [_mark(one) for one in held])
-        elif unseen := _not_shown(context, held, ""):
+        keep_shown(context, [_mark(one) for one in held])
+        if unseen := _not_shown(context, held, ""):
             self.log.warning("%s", _to_be_named(unseen))
-        self.body = question(held, _may_not_release(context))
+        self.body = question(held, who_started(context))
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Do what was answered, if it counts."""
-        chosen, user = event.get("chosen_options"), event.get("responded_by_user")
-        if not chosen or user is None:
+        chosen, name = event.get("chosen_options"), answered_by(event)
+        if not chosen or name is None:
             raise AirflowFailException(
                 f"nobody has answered within {HOLD_LIMIT.days} days: the scan stays held. Clear this task to be asked "
                 "again, or decide by `sniffer release` or `sniffer discard`"
             )
-        name = str(user["name"])
-        reason = one_line((event.get("params_input") or {}).get(_REASON) or "", REASON_CHARS)
-        if why_not := _objection(chosen, name, reason, _may_not_release(context)):
+        reason = reason_of(event)
+        if why_not := _objection(chosen, name, reason, who_started(context)):
             raise AirflowException(f"{why_not}. The question is asked again")
-        with errors_by_reaction(), _database() as database:
+        with errors_by_reaction(), decide_database() as database:
             held = database.holds.of_dag_run(_dag_run(context))
             unseen = _not_shown(context, held, reason)
-            shown = [one for one in held if one not in unseen]
-            decided = [_decide(database, chosen[0], Deciding(one.scan_id, name, reason)) for one in shown]
+            to_decide = [one for one in held if one not in unseen]
+            decided = [_decide(database, chosen[0], Deciding(one.scan_id, name, reason)) for one in to_decide]
         for one in decided:
             self.log.info("scan %s: %s by %s: %s", one.scan_id, one.decision, name, reason)
         if unseen:
@@ -129,19 +112,18 @@ class HoldQuestion(HITLOperator):
 
 def _not_shown(context: Context, held: Sequence[HeldScanRecord], reason: str) -> list[HeldScanRecord]:
     """Those that the question does not show, or for another reason, and that the answer does not name."""
-    shown: Any = context["task_state_store"].get(_ASKED) or []
-    named = reason.replace(",", " ").split()
-    return [one for one in held if _mark(one) not in shown and one.scan_id not in named]
+    seen, named = shown(context), reason.replace(",", " ").split()
+    return [one for one in held if _mark(one) not in seen and one.scan_id not in named]
 
 
 def _mark(one: HeldScanRecord) -> str:
     # Airflow keeps 64 kB: a thousand shards' reasons are more.
-    return hashlib.sha256(f"{one.scan_id}\0{one.reason}".encode()).hexdigest()[:16]
+    return mark_of(one.scan_id, one.reason)
 
 
 def _to_be_named(unseen: Sequence[HeldScanRecord]) -> str:
-    what = "; ".join(f"scan {one.scan_id}: {one.reason}" for one in unseen[:_SHOWN])
-    more = f"; and {len(unseen) - _SHOWN} more" if len(unseen) > _SHOWN else ""
+    what = "; ".join(f"scan {one.scan_id}: {one.reason}" for one in unseen[:_LISTED])
+    more = f"; and {len(unseen) - _LISTED} more" if len(unseen) > _LISTED else ""
     return (
         f"The question does not show what is held since ({what}{more}), and Airflow goes on showing it as it was first "
         "asked. To decide about these, give their ids in the reason, or use `sniffer release` or `sniffer discard`."
@@ -150,9 +132,9 @@ def _to_be_named(unseen: Sequence[HeldScanRecord]) -> str:
 
 def question(held: Sequence[HeldScanRecord], may_not_release: str | None) -> str:
     """What people read before they decide, as Markdown."""
-    lines = [f"* {code_span(one.scan_id)}: {markdown_text(one.reason)}" for one in held[:_SHOWN]]
-    if len(held) > _SHOWN:
-        lines.append(f"* … and {len(held) - _SHOWN} more")
+    lines = [f"* {code_span(one.scan_id)}: {markdown_text(one.reason)}" for one in held[:_LISTED]]
+    if len(held) > _LISTED:
+        lines.append(f"* … and {len(held) - _LISTED} more")
     lines += [
         "",
         "**Release** if that is right: what was flagged is seen, and counts as past for later scans. **Discard** if "
@@ -176,12 +158,6 @@ def _objection(chosen: Sequence[str], name: str, reason: str, may_not_release: s
     return ""
 
 
-def _may_not_release(context: Context) -> str | None:
-    """Whoever started the run, where four eyes are asked for."""
-    with errors_by_reaction():
-        return context["dag_run"].triggering_user_name if asks_for_four_eyes() else None
-
-
 def _decide(database: Database, chosen: str, deciding: Deciding) -> Decided:
     return database.holds.release(deciding) if chosen == RELEASE else database.holds.discard(deciding)
 
@@ -189,11 +165,3 @@ def _decide(database: Database, chosen: str, deciding: Deciding) -> Decided:
 def _dag_run(context: Context) -> str:
     planned = result_of(context["ti"], "plan", PlannedScan)
     return planned.dag_run
-
-
-def _database(patience_s: float | None = None) -> Database:
-    from sniffer.adapters.mysql.database import Database  # SQLAlchemy: 0.5 s that parsing a DAG file must not pay
-
-    environ: Mapping[str, str] = program_environ(os.environ, fetch(module=_ROLE, aws=False, serving=False))
-    settings = database_settings(environ)
-    return Database(settings if patience_s is None else replace(settings, patience_s=patience_s))

@@ -61,7 +61,7 @@ def test_an_answer_counts_for_the_estimate_that_was_asked_about(
     def database() -> None:
         raise SettingsError("it would be recorded")
 
-    monkeypatch.setattr(approval, "_database", database)
+    monkeypatch.setattr(approval, "decide_database", database)
     with pytest.raises(AirflowFailException, match="it would be recorded"):
         approval_operator().execute_complete(
             context(asked=asked, started_by="eve"), approved_by("ben", f"seen {DIGEST[:16]}")

@@ -37,7 +37,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, holds: Holds, *shown: tuple[str, str
     def database() -> Iterator[Any]:
         yield SimpleNamespace(holds=holds)
 
-    monkeypatch.setattr(held, "_database", database)
+    monkeypatch.setattr(held, "decide_database", database)
     monkeypatch.setattr(held, "_dag_run", lambda _: "scan_bucket/night")
     store = TaskStateStore()
     store.set("asked", [held._mark(one) for one in Holds(*shown).of_dag_run("")])

@@ -295,6 +295,9 @@ def _recheck(model: ModelRecord) -> None:
 def _bound(options: ScanOptions, bucket: Bucket) -> ShardBound | None:
     """What ends the scan of a shard early: only where pages come in the order of their keys."""
     if options.shard is None or options.request.retry_failed or not bucket.is_ordered:
+        if options.end_at is not None:
+            why = "only what failed is tried again" if bucket.is_ordered else "the bucket lists in no order"
+            log.warning("--end-at does not end this scan, since %s: it goes on until all is done", why)
         return None
     return ShardBound(_until(options.end_at), time.monotonic, time.monotonic())
 

@@ -15,7 +15,7 @@ When you press *Trigger*. For single days of a bucket whose keys are dated, a ba
 3. `estimate` lists all of them, several at once, and looks each object up. Its log and XCom say: objects, bytes, new
    images, duplicates, archived objects, S3 requests, hours, GPU hours, cost.
 4. `approve` waits for a person under *Required Actions*, if the estimate is above one of the limits of the form, or if
-   there are none.
+   there are none. The team's limits (`SNIFFER_BACKFILL_IMAGES`, `_HOURS`, `_COST`) hold whatever the form says.
 5. `shards` lists once more, without looking anything up. It refuses when the bucket has grown by more than the allowed
    share. Its XCom is what is left, in the order of the form.
 6. `scan` runs `python -m sniffer.scan`, as a mapped task for each shard (*3 of 40*), within the hours of the form. Each

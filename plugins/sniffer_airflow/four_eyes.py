@@ -17,3 +17,8 @@ def asks_for_four_eyes(environ: Mapping[str, str] = os.environ) -> bool:
     target = var.ROLLOUT_TARGET.read(environ)
     in_production = var.RUN_IN.read(environ) == _PODS or target.startswith(_IN_KUBERNETES)
     return in_production if four_eyes is None else four_eyes
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names are of one person: some identity providers do not tell Ana from ana, so both are one here."""
+    return one.strip().casefold() == other.strip().casefold()

@@ -83,12 +83,13 @@ def test_within_the_limits_nobody_is_asked_and_shards_run_in_their_order(
 ) -> None:
     rates = {"as_of": "2026-01-02", "gpu_hour": 2}
     monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_RATES", json.dumps(rates))
+    monkeypatch.setenv("SNIFFER_BACKFILL_IMAGES", "11")
     ended = run(NOW, most_cost=8, most_images=7, order="newest", shards=3, growth=0.5, left=(3, 1))
     assert ended["states"] == {**dict.fromkeys(DONE, "success"), "decide_held": "skipped"}
     assert ended["scans"] == {0: "3 of 3", 1: "1 of 3"}
     assert [flags["scan_id"] for flags in ended["flags"]] == ["3", "1"]
     assert rows(database_url, "SELECT approved_by, approval_reason FROM estimates") == [
-        (None, "within the limits of the form")
+        (None, "within the limits of the form, and of the team")
     ]
     words = ended["plan"]["estimate_arguments"]
     assert "--growth=0.5" in words and "--at-a-time=2" in words
@@ -97,15 +98,25 @@ def test_within_the_limits_nobody_is_asked_and_shards_run_in_their_order(
     assert {"--bucket=pics", "--even-one", "--needs-approval", "--shards=3"} <= set(ended["plan"]["arguments"])
 
 
-def test_above_a_limit_somebody_else_approves_it(run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("of_form", "of_team", "why"),
+    [
+        (1_000_000, "5", "up to 6.3 hours are above 5, the team's limit"),
+        pytest.param(3.5, "7", "up to 4.0 hours are above 3.5", marks=pytest.mark.slow),  # the same by the form
+    ],
+)
+def test_above_the_limit_of_form_or_team_somebody_else_approves_it(
+    of_form: float, of_team: str, why: str, run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SNIFFER_FOUR_EYES", "yes")
+    monkeypatch.setenv("SNIFFER_BACKFILL_HOURS", of_team)
     asker, ben = Person("dag_test"), Person("ben")
     now = datetime.now(UTC)
     night = {"night_from": f"{now - timedelta(hours=1):%H:%M}", "night_until": f"{now + timedelta(hours=7):%H:%M}"}
 
     def people() -> None:
         question = asker.question(DAG)
-        assert "up to 4.0 hours are above 3.5" in question["body"]
+        assert f"**Why you are asked:** {why}\n" in question["body"]
         assert "anybody but dag\\_test" in question["body"] and "1 GLACIER" in question["body"]
         assert "| nights | 1 to 1, of 8 hours each" in question["body"]
         assert "examples of 2026-11-26" in question["body"]
@@ -113,7 +124,7 @@ def test_above_a_limit_somebody_else_approves_it(run: Run, database_url: str, mo
         ben.answer(ben.question(DAG), "Approve", "ticket 812")
 
     with meanwhile(people):
-        ended = run(NOW + timedelta(minutes=1), most_hours=3.5, **night)
+        ended = run(NOW + timedelta(minutes=1), most_hours=of_form, **night)
     assert ended["run"] == "success"
     [flags] = ended["flags"]
     assert timedelta(hours=6) < datetime.fromisoformat(flags["end_at"]) - now <= timedelta(hours=7)

@@ -1,4 +1,4 @@
-"""The approval of `backfill_bucket`: a question under Required Actions where the estimate is above the form's limits.
+"""The approval of `backfill_bucket`: a question under Required Actions where the estimate is above a limit.
 
 The answer is kept in MySQL, in the table `estimates`, with the name that Airflow authenticated. Each shard's program
 asks there: whoever marks this task as successful has approved nothing.
@@ -6,7 +6,7 @@ asks there: whoever marks this task as successful has approved nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
@@ -15,11 +15,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from sniffer.core.estimate_records import Approving, BackfillEstimate
 from sniffer.core.model_records import NAME_CHARS
 from sniffer.core.text import one_line
+from sniffer_airflow.backfill.form import ApprovalLimits, team_limits
 from sniffer_airflow.backfill.plan import PlannedBackfill
-from sniffer_airflow.backfill.question import question, reasons_to_ask
+from sniffer_airflow.backfill.question import question, reasons_of_team, reasons_to_ask
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.results import result_of
 from sniffer_airflow.forms.fields import Json
+from sniffer_airflow.four_eyes import is_same_person
 from sniffer_airflow.names import COST_APPROVAL_LIMIT
 from sniffer_airflow.questions import (
     ASK_AGAIN,
@@ -32,13 +34,11 @@ from sniffer_airflow.questions import (
     who_started,
 )
 
-if TYPE_CHECKING:
-    pass
-
 APPROVE_TASK = "approve"
 _NAMED_CHARS = 16
 """Of the digest of an estimate, to name it by."""
 _WITHIN_LIMITS = "within the limits of the form"
+_WITHIN_BOTH = "within the limits of the form, and of the team"
 
 
 def approval_operator() -> ApprovalOperator:
@@ -68,17 +68,20 @@ class BackfillApproval(ApprovalOperator):
         """Ask, or record at once that nobody has to be asked."""
         estimate = result_of(context["ti"], "estimate", BackfillEstimate)
         planned = result_of(context["ti"], "plan", PlannedBackfill)
-        if reasons := reasons_to_ask(estimate, planned.limits):
+        with errors_by_reaction():
+            team = team_limits()
+        if reasons := [*reasons_to_ask(estimate, planned.limits), *reasons_of_team(estimate, team)]:
             self.log.info("a person is asked: %s", "; ".join(reasons))
             self.body = question(estimate, planned.hours, reasons, _cannot_approve(context))
             keep_shown(context, [_name_of(estimate)])
             if not _is_shown(context, estimate):
                 self.log.warning("%s", _new_digest(estimate))
             return super().execute(context)
+        within = _WITHIN_LIMITS if team == ApprovalLimits() else _WITHIN_BOTH
         with errors_by_reaction(), decide_database() as database:
-            database.estimates.approve(Approving(estimate.scan_id, estimate.digest, "", _WITHIN_LIMITS))
-        self.log.info("no approval is asked for: the estimate is %s", _WITHIN_LIMITS)
-        return _document(estimate, None, _WITHIN_LIMITS)
+            database.estimates.approve(Approving(estimate.scan_id, estimate.digest, "", within))
+        self.log.info("no approval is asked for: the estimate is %s", within)
+        return _document(estimate, None, within)
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Record an approval that counts."""
@@ -96,7 +99,7 @@ class BackfillApproval(ApprovalOperator):
                 f"{name} was not shown the estimate that this run has now, since `estimate` was run again. "
                 f"{_new_digest(estimate)} The question is asked again"
             )
-        if name == _cannot_approve(context):
+        if (starter := _cannot_approve(context)) and is_same_person(name, starter):
             raise AirflowException(
                 f"{name} has started this run, and cannot approve what it costs: somebody else has to. The question is "
                 "asked again"

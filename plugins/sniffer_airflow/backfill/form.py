@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from airflow.sdk import Param
 
+from sniffer.core import variables as var
 from sniffer.core.errors import SettingsError
 from sniffer_airflow.executors.hours import WorkingHours, time_of_day, time_zone
 from sniffer_airflow.forms.fields import (
@@ -16,6 +18,7 @@ from sniffer_airflow.forms.fields import (
     choice_field,
     count_field,
     lines_field,
+    literally,
     share_field,
     text_field,
     text_rule,
@@ -149,14 +152,38 @@ def _target() -> dict[str, Param]:
     }
 
 
+def team_limits(environ: Mapping[str, str] = os.environ) -> ApprovalLimits:
+    """Those of the environment of Airflow's processes, which nobody who fills in a form can raise.
+
+    SettingsError for nonsense, so that a limit that cannot be read is none that is lifted.
+    """
+    return ApprovalLimits(
+        var.BACKFILL_IMAGES.read(environ), var.BACKFILL_HOURS.read(environ), var.BACKFILL_COST.read(environ)
+    )
+
+
+def _of_team(name: str) -> str:
+    """What the team's limit of that name is, for a field's description."""
+    try:
+        limit = getattr(team_limits(), name)
+    except SettingsError as error:  # `approve` fails by it; the form must not be lost with it
+        return f" The team's limits are unknown: {literally(str(error))}."
+    return "" if limit is None else f" Here a person is asked above **{limit:,.15g}** in any case, growth included."
+
+
 def _limits() -> dict[str, Param]:
     above = "Above it a person must approve the run. *If empty:* no such limit; if all three are, a person always must."
     return {
-        "most_images": count_field("Images without approval", f"New images of the estimate. {above}", least=0),
-        "most_hours": amount_field("Hours without approval", f"The most that the estimate says. {above}"),
+        "most_images": count_field(
+            "Images without approval", f"New images of the estimate. {above}{_of_team('images')}", least=0
+        ),
+        "most_hours": amount_field(
+            "Hours without approval", f"The most that the estimate says. {above}{_of_team('hours')}"
+        ),
         "most_cost": amount_field(
             "Cost without approval",
-            f"The most that the estimate says, in the currency of the prices (Variable {RATES_VARIABLE}). {above}",
+            f"The most that the estimate says, in the currency of the prices (Variable {RATES_VARIABLE}). {above}"
+            f"{_of_team('cost')}",
         ),
         "growth": share_field(
             "Allowed growth",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sniffer.core.estimate_records import BackfillEstimate
+from sniffer.core.estimate_records import BackfillEstimate, Span
 from sniffer.core.estimate_words import figures
 from sniffer.core.text import code_span, markdown_text
 from sniffer_airflow.backfill.form import ApprovalLimits
@@ -20,14 +20,42 @@ def reasons_to_ask(estimate: BackfillEstimate, limits: ApprovalLimits) -> list[s
     found = []
     if limits.images is not None and estimate.new > limits.images:
         found.append(f"{estimate.new:,} new images are above {limits.images:,}")
-    for name, limit, span in (("hours", limits.hours, estimate.hours), ("cost", limits.cost, estimate.cost)):
-        if limit is None:
-            continue
-        if span is None:
-            found.append(f"the {name} are unknown" if name == "hours" else f"the {name} is unknown")
-        elif span.most > limit:
-            what = f"up to {span.most:,.1f} hours are" if name == "hours" else f"up to {span.most:,.2f} is"
-            found.append(f"{what} above {limit:,g}")
+    return found + _above(estimate.hours, estimate.cost, limits)
+
+
+def reasons_of_team(estimate: BackfillEstimate, limits: ApprovalLimits) -> list[str]:
+    """Why a person must approve it whatever the form says, in words; none when it keeps to the team's limits.
+
+    They hold for all that may be scanned under the approval: the new images and those by which the bucket may grow,
+    since whoever fills in the form chooses that share too. What is unknown is above any limit.
+    """
+    most = estimate.new + estimate.room
+    found = []
+    if limits.images is not None and most > limits.images:
+        found.append(f"{estimate.new:,} new images and a growth of {estimate.room:,} are above {limits.images:,}")
+    found += _above(_grown(estimate.hours, estimate), _grown(estimate.cost, estimate), limits)
+    return [f"{reason}, the team's limit" for reason in found]
+
+
+def _grown(span: Span | None, estimate: BackfillEstimate) -> Span | None:
+    """The same for the images of the growth too, each like one of the new ones; None where there is none to go by."""
+    if span is None or not estimate.room:
+        return span
+    return span.times(1 + estimate.room / estimate.new) if estimate.new else None
+
+
+def _above(hours: Span | None, cost: Span | None, limits: ApprovalLimits) -> list[str]:
+    found = []
+    if limits.hours is not None:
+        if hours is None:
+            found.append("the hours are unknown")
+        elif hours.most > limits.hours:
+            found.append(f"up to {hours.most:,.1f} hours are above {limits.hours:,g}")
+    if limits.cost is not None:
+        if cost is None:
+            found.append("the cost is unknown")
+        elif cost.most > limits.cost:
+            found.append(f"up to {cost.most:,.2f} is above {limits.cost:,g}")
     return found
 
 

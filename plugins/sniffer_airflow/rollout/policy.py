@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sniffer.core import variables as var
-from sniffer_airflow.four_eyes import asks_for_four_eyes
+from sniffer_airflow.four_eyes import asks_for_four_eyes, is_same_person
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,8 @@ def objection(proposal: Proposal, policy: ApprovalPolicy, approver: str | None) 
         return "nobody is known to have approved it"
     if not policy.four_eyes:
         return None
-    if any(_is_same(approver, name) for name in proposal.asked_by):
+    if any(is_same_person(approver, name) for name in proposal.asked_by):
         return f"{approver} asked for this rollout, so somebody else must approve it"
-    if proposal.overridden_by and _is_same(approver, proposal.overridden_by):
+    if proposal.overridden_by and is_same_person(approver, proposal.overridden_by):
         return f"{approver} overrode the gate for this version, so somebody else must approve it"
     return None
-
-
-def _is_same(one: str, other: str) -> bool:
-    # Some identity providers do not tell Ana from ana; taking them for one person errs on the safe side.
-    return one.strip().casefold() == other.strip().casefold()

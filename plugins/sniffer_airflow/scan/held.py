@@ -17,6 +17,7 @@ from sniffer.core.flag_records import Decided, Deciding, HeldScanRecord
 from sniffer.core.text import code_span, markdown_text
 from sniffer_airflow.executors.errors import errors_by_reaction
 from sniffer_airflow.executors.results import result_of
+from sniffer_airflow.four_eyes import is_same_person
 from sniffer_airflow.names import HOLD_LIMIT
 from sniffer_airflow.questions import (
     ASK_AGAIN,
@@ -153,7 +154,7 @@ def _objection(chosen: Sequence[str], name: str, reason: str, may_not_release: s
     """Why the answer does not count, or an empty text."""
     if not reason.strip():
         return "no reason was given"
-    if chosen == [RELEASE] and name == may_not_release:
+    if chosen == [RELEASE] and may_not_release and is_same_person(name, may_not_release):
         return f"{name} has started this run, and cannot release what it found: somebody else has to look at it"
     return ""
 

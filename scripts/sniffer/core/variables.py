@@ -370,6 +370,21 @@ APPROVE_AUTOMATIC: Setting[bool] = Setting(
     "of Airflow's processes: a rollout that an export started waits for an approval too (yes or no)",
     _yes_or_no,
 )
+
+
+def _backfill_limit(name: str, what: str, parse: Callable[[str], Any]) -> Setting[Any]:
+    meaning = (
+        f"of Airflow's processes: {what} of a run of `backfill_bucket` that nobody has to approve, its allowed growth "
+        "included; above it a person is asked, whatever its form says"
+    )
+    return Setting(_AIRFLOW, name, None, meaning, parse, minimum=0, shown="as the form says")
+
+
+BACKFILL_IMAGES: Setting[int | None] = _backfill_limit("SNIFFER_BACKFILL_IMAGES", "the most new images", int)
+BACKFILL_HOURS: Setting[float | None] = _backfill_limit("SNIFFER_BACKFILL_HOURS", "the most estimated hours", float)
+BACKFILL_COST: Setting[float | None] = _backfill_limit(
+    "SNIFFER_BACKFILL_COST", "the highest estimated cost, in the currency of the prices,", float
+)
 RESULT_OF = _text(
     _AIRFLOW,
     "SNIFFER_RESULT_OF",

@@ -47,6 +47,12 @@ def test_whoever_started_the_run_cannot_approve_it_whatever_the_name(
         approval_operator().execute_complete(context(asked=DIGEST, started_by=name), approved_by(name))
 
 
+def test_no_other_spelling_of_a_name_is_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNIFFER_FOUR_EYES", "yes")
+    with pytest.raises(AirflowException, match="Eve has started this run"):
+        approval_operator().execute_complete(context(asked=DIGEST, started_by="eve"), approved_by("Eve"))
+
+
 @pytest.mark.parametrize("asked", ["77aa", None])
 def test_an_answer_counts_for_the_estimate_that_was_asked_about(
     asked: str | None, monkeypatch: pytest.MonkeyPatch

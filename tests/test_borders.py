@@ -19,6 +19,7 @@ PLANTED = [
     ("sniffer.core.logs", "sniffer.scan.ledger"),
     ("sniffer.core.logs", "sniffer.adapters.images"),
     ("sniffer.adapters.images.render", "sniffer.adapters.serving"),
+    ("sniffer.decoding.caged", "sniffer.scan.ledger"),
     ("sniffer.scan.ledger", "boto3"),
     ("sniffer.scan.ledger", "zmq"),
     ("sniffer.scan.score", "PIL"),

@@ -20,8 +20,8 @@ from sniffer.core.errors import ContractError, ScanInUse, SettingsError, Sniffer
 from sniffer.core.model_records import ModelRecord, ModelStatus
 from sniffer.core.records import Certificate, ListedObject, Outcome, Result, ScanRequest, Unscored
 from sniffer.core.settings import Budgets, FleetSettings
+from sniffer.decoding.caged import CagedDecoder
 from sniffer.scan.consumer import Consumer
-from sniffer.scan.decoding.caged import CagedDecoder
 from sniffer.scan.lease import LeaseKeeper, new_holder, wait_for_lease
 from sniffer.scan.listing import ListingTally, StillInaccessible, images_to_score
 from sniffer.scan.messages import FromConsumer, FromProducer, Hello, Work

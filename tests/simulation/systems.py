@@ -11,8 +11,8 @@ from simulation.clockwork import Clockwork
 from sniffer.adapters.s3.errors import NotFetched
 from sniffer.core.errors import TransientError, UnreadableImage
 from sniffer.core.records import ListedObject, Outcome, Unscored
-from sniffer.scan.decoding.caged import DecoderDied
-from sniffer.scan.decoding.frames import RenderedPicture
+from sniffer.decoding.caged import DecoderDied
+from sniffer.decoding.frames import RenderedPicture
 
 UPLOADED_AT = datetime(2026, 11, 20, tzinfo=UTC)
 POISON = b"POISON"

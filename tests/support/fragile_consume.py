@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 
+from sniffer.decoding.caged import CagedDecoder
+from sniffer.decoding.frames import RenderedPicture
 from sniffer.scan import consume
-from sniffer.scan.decoding.caged import CagedDecoder
-from sniffer.scan.decoding.frames import RenderedPicture
 
 _render = CagedDecoder.render
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sniffer.adapters.images import render as images
 from sniffer.core.errors import UnreadableImage
-from sniffer.scan.decoding import child
-from sniffer.scan.decoding.frames import RenderedPicture
+from sniffer.decoding import child
+from sniffer.decoding.frames import RenderedPicture
 
 
 def _spin() -> None:

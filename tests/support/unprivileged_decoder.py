@@ -6,7 +6,7 @@ import os
 import sys
 
 from sniffer.adapters.images.preload import preload
-from sniffer.scan.decoding import child
+from sniffer.decoding import child
 
 NOBODY = 65534
 

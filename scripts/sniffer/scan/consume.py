@@ -32,8 +32,8 @@ from sniffer.core.settings import (
     image_settings,
     serving_settings,
 )
+from sniffer.decoding.process import open_decoder
 from sniffer.scan.consumer import Consumer, NoProducer
-from sniffer.scan.decoding.process import open_decoder
 from sniffer.scan.metrics_flags import METRICS_ENVIRONMENT, add_metrics_flags, add_metrics_folder, opened_metrics
 from sniffer.scan.request import scan_id
 from sniffer.scan.score import Scorer

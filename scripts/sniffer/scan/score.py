@@ -11,7 +11,7 @@ from sniffer.adapters.images import DECODER_VERSION
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.metrics import NO_METRICS, ROWS, STAGE_SECONDS, Metrics
 from sniffer.core.records import FencingToken, Outcome, Result, Score, Unscored
-from sniffer.scan.decoding.frames import RenderedPicture
+from sniffer.decoding.frames import RenderedPicture
 from sniffer.scan.messages import Welcome, Work
 
 _COSTLY = frozenset({"over_cost_limit", "decoder_crashed"})

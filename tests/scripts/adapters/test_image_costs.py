@@ -14,7 +14,7 @@ from support.pictures import encode, picture
 
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.settings import ImageSettings
-from sniffer.scan.decoding.process import open_decoder
+from sniffer.decoding.process import open_decoder
 
 
 @pytest.mark.slow

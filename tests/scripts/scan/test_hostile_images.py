@@ -50,7 +50,7 @@ def test_random_kills_of_consumers_and_decoders_fail_no_image(fleet: Fleet) -> N
         with fleet.start("--consumers=3") as program:
             eventually(lambda: fleet.stored() >= 10, "10 rows are stored")
             while program.process.poll() is None and kills < 40:
-                victims = program.children("sniffer.scan.consume") + program.children("sniffer.scan.decoding")
+                victims = program.children("sniffer.scan.consume") + program.children("sniffer.decoding")
                 if victims:
                     rng.choice(victims).kill()
                     kills += 1

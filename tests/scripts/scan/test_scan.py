@@ -322,7 +322,7 @@ def test_no_secret_is_on_a_command_line(fleet: Fleet, database_url: str) -> None
         eventually(lambda: fleet.stored() > 0, "the scan is under way")
         lines = [" ".join(child.cmdline()) for child in program.children("sniffer.")]
         assert program.wait() == 0
-    modules = ("sniffer.scan.produce", "sniffer.scan.consume", "sniffer.scan.decoding.child")
+    modules = ("sniffer.scan.produce", "sniffer.scan.consume", "sniffer.decoding.child")
     producers, consumers, decoders = (sum(f"-m {module}" in line for line in lines) for module in modules)
     # A consumer has a decoder beside it once it has begun; one image is stored, so one of them has.
     assert (producers, consumers) == (1, 2) and decoders in (1, 2) and producers + consumers + decoders == len(lines)

@@ -7,7 +7,7 @@ from simulation.defects.defect import Defect
 DISPATCH = "sniffer/scan/dispatch.py"
 CONSUMER = "sniffer/scan/consumer.py"
 SCORE = "sniffer/scan/score.py"
-CAGED = "sniffer/scan/decoding/caged.py"
+CAGED = "sniffer/decoding/caged.py"
 
 IMPORT = "            from sniffer.core.errors import ContractError\n"
 

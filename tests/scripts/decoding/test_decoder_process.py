@@ -20,8 +20,8 @@ from support.programs import eventually
 from sniffer.adapters.images.render import decode
 from sniffer.core.errors import TransientError, UnreadableImage
 from sniffer.core.settings import MIB, ImageSettings
-from sniffer.scan.decoding.caged import CagedDecoder
-from sniffer.scan.decoding.process import open_decoder
+from sniffer.decoding.caged import CagedDecoder
+from sniffer.decoding.process import open_decoder
 
 FRAGILE = (sys.executable, str(Path(__file__).parents[3] / "support" / "fragile_decoder.py"))
 GOOD = jpeg(1)
@@ -152,7 +152,7 @@ def test_a_decoder_has_a_socket_and_two_nothings() -> None:
 def test_a_decoder_ends_with_its_consumer_and_with_a_busy_one_too(tmp_path: Path) -> None:
     code = (
         "import sys; from sniffer.core.settings import ImageSettings; "
-        "from sniffer.scan.decoding.process import open_decoder; "
+        "from sniffer.decoding.process import open_decoder; "
         f"decoder = open_decoder(ImageSettings(decode_cpu_s=600), {FRAGILE!r}); decoder.render({GOOD!r}); "
         "print('ready', flush=True); decoder.render(b'SPIN')"
     )

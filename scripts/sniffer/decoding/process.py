@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from sniffer.core.errors import TransientError, UnreadableImage
 from sniffer.core.settings import ImageSettings
 from sniffer.core.text import one_line
-from sniffer.scan.decoding.caged import CagedDecoder, DecoderDied, OverCpuLimit, OverMemoryLimit
-from sniffer.scan.decoding.frames import (
+from sniffer.decoding.caged import CagedDecoder, DecoderDied, OverCpuLimit, OverMemoryLimit
+from sniffer.decoding.frames import (
     AnswerKind,
     NotOurs,
     RenderedPicture,
@@ -23,7 +23,7 @@ from sniffer.scan.decoding.frames import (
     send_request,
 )
 
-PROGRAM = (sys.executable, "-P", "-m", "sniffer.scan.decoding.child")
+PROGRAM = (sys.executable, "-P", "-m", "sniffer.decoding.child")
 """The decoder's command line but for its limits."""
 
 START_S = 60.0

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from sniffer.core.errors import TransientError, UnreadableImage
-from sniffer.scan.decoding.frames import RenderedPicture
+from sniffer.decoding.frames import RenderedPicture
 
 log = logging.getLogger(__name__)
 

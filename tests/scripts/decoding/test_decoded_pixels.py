@@ -18,8 +18,8 @@ from support.fleet import jpeg
 from sniffer.adapters.images.render import decode
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.settings import ImageSettings
-from sniffer.scan.decoding.caged import CagedDecoder
-from sniffer.scan.decoding.process import PROGRAM, open_decoder
+from sniffer.decoding.caged import CagedDecoder
+from sniffer.decoding.process import PROGRAM, open_decoder
 
 UNPRIVILEGED = (sys.executable, str(Path(__file__).parents[3] / "support" / "unprivileged_decoder.py"))
 

@@ -1,4 +1,4 @@
-"""The decoder process: encoded images in, pixels out, within limits. Started by a consumer, never by a person.
+"""The decoder process: encoded images in, pixels out, within limits. Started by a program, never by a person.
 
 Its standard input is a socket to the consumer. It has no credentials in its environment and no other descriptor.
 """
@@ -15,8 +15,8 @@ from sniffer.adapters.images.preload import preload
 from sniffer.adapters.images.render import render
 from sniffer.core.errors import UnreadableImage
 from sniffer.core.text import one_line
-from sniffer.scan.decoding.cage import die_with, lock_up
-from sniffer.scan.decoding.frames import (
+from sniffer.decoding.cage import die_with, lock_up
+from sniffer.decoding.frames import (
     Answer,
     AnswerKind,
     RenderedPicture,

@@ -8,6 +8,7 @@ SnifferError
 ├── HeldScan           a person has to release or discard what this scan found, before it goes on; exit status 2
 ├── ScanInUse          another process runs this very scan; exit status 1
 ├── SupersededRun      a newer run of this scan has taken over; end, and write nothing more; exit status 1
+├── DecisionRefused    a reviewer's decision was not stored: show the image anew; exit status 1
 └── UnreadableImage    this one image cannot be decoded; record the reason and go on
 """
 
@@ -74,6 +75,10 @@ class ScanInUse(SnifferError):
 
 class SupersededRun(SnifferError):
     """A newer run of the same scan has taken over: what this one would still write is refused."""
+
+
+class DecisionRefused(SnifferError):
+    """Nothing of what was submitted is stored: somebody else has the image, or it was decided meanwhile."""
 
 
 class UnreadableImage(SnifferError):

@@ -17,6 +17,11 @@ from sniffer.adapters.mysql.holds import HoldRepository
 from sniffer.adapters.mysql.images import ImageRepository
 from sniffer.adapters.mysql.models import ModelRegistry
 from sniffer.adapters.mysql.retention import RetentionRepository
+from sniffer.adapters.mysql.review.decisions import ReviewDecisions
+from sniffer.adapters.mysql.review.duplicates import NearDuplicates
+from sniffer.adapters.mysql.review.leases import ReviewLeases
+from sniffer.adapters.mysql.review.queue import ReviewQueue
+from sniffer.adapters.mysql.review.samples import ReviewSamples
 from sniffer.adapters.mysql.scans import ScanRepository
 from sniffer.adapters.mysql.schema import SCHEMA_VERSION
 from sniffer.adapters.mysql.shards import ShardRepository
@@ -49,6 +54,11 @@ class Database:
         self.models = ModelRegistry(self._transactions)
         self.holds = HoldRepository(self._transactions)
         self.retention = RetentionRepository(self._transactions)
+        self.review_queue = ReviewQueue(self._transactions)
+        self.review_leases = ReviewLeases(self._transactions)
+        self.review_decisions = ReviewDecisions(self._transactions)
+        self.review_samples = ReviewSamples(self._transactions)
+        self.near_duplicates = NearDuplicates(self._transactions)
 
     def __enter__(self) -> Self:
         return self

@@ -90,7 +90,30 @@ ROLES = (
             "images": "SELECT, UPDATE, DELETE",  # UPDATE, to lock a row
             "predictions": "SELECT, DELETE",
             "erasures": "SELECT, INSERT",
+            "review_decisions": _READ,  # what was decided stays; what is erased goes with its image
         },
+    ),
+    Role(
+        "sniffer_review",
+        "sniffer review serve and account, export and import",
+        {
+            "alembic_version": _READ,
+            "models": _READ,
+            "images": _READ,
+            "predictions": _READ,
+            "holds": _READ,
+            "review_decisions": "SELECT, INSERT",
+            "review_queue": f"{_WRITE}, DELETE",
+            "review_leases": f"{_WRITE}, DELETE",
+            "review_samples": _READ,
+            "review_sample_strata": _READ,
+            "near_duplicates": _WRITE,
+        },
+    ),
+    Role(
+        "sniffer_labels",
+        "sniffer labels publish",
+        {"alembic_version": _READ, "models": _READ, "images": _READ, "review_decisions": _READ},
     ),
     Role("sniffer_reader", "Airflow's tasks and pages, sniffer doctor, and people", {"*": "SELECT, SHOW VIEW"}),
 )

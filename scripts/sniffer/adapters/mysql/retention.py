@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, select, update
 
 from sniffer.adapters.mysql.erased_ends import MOVED, ErasedEnds, Predicate, replace_ends, replaced_range
+from sniffer.adapters.mysql.review.tables import review_decisions
 from sniffer.adapters.mysql.scans import is_living
 from sniffer.adapters.mysql.schema import erasures, images, leases, models, predictions, scans, shards
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
@@ -54,7 +55,7 @@ class RetentionRepository:
     def prune(
         self, *, scored_before: datetime | None, model_versions: Sequence[int], batch_rows: int, dry_run: bool = False
     ) -> Iterator[tuple[int, Removed]]:
-        """Delete results that match all that is given, and images without any result, walking the table once.
+        """Delete results that match all that is given, and images without any result or decision, in one walk.
 
         Yields after each batch the number of its last image, and what went (with `dry_run`: would go).
         """
@@ -202,13 +203,13 @@ def _prune_batch(
     if not found:
         return image_ids[-1], Removed()
     if dry_run:
-        kept = set(_with_results(connection, touched, but=found))
+        kept = {*_with_results(connection, touched, but=found), *_decided(connection, touched)}
         return image_ids[-1], Removed(len(found), len(touched) - len(kept))
     # A storing transaction locks the images' rows first, too: whoever stores a result of one of them comes before
     # this, and keeps the image, or after it, and makes it anew.
     _lock(connection, touched)
     gone = connection.execute(delete(predictions).where(predictions.c.image_id.in_(touched), *rules)).rowcount
-    without = sorted(set(touched) - set(_with_results(connection, touched)))
+    without = sorted(set(touched) - set(_with_results(connection, touched)) - set(_decided(connection, touched)))
     removed = connection.execute(delete(images).where(images.c.image_id.in_(without))).rowcount if without else 0
     return image_ids[-1], Removed(gone, removed)
 
@@ -217,6 +218,12 @@ def _with_results(connection: Connection, image_ids: Sequence[int], but: Sequenc
     query = select(predictions.c.image_id, predictions.c.model_version).where(predictions.c.image_id.in_(image_ids))
     left_out = set(but)
     return (row[0] for row in connection.execute(query).all() if tuple(row) not in left_out)
+
+
+def _decided(connection: Connection, image_ids: Sequence[int]) -> list[int]:
+    """Those of these images that reviewers have decided: what they said is a label, and stays until it is erased."""
+    query = select(review_decisions.c.image_id).where(review_decisions.c.image_id.in_(image_ids)).distinct()
+    return list(connection.execute(query).scalars())
 
 
 def _delete_images(connection: Connection, image_ids: Sequence[int]) -> Removed:

@@ -16,13 +16,15 @@ def upsert(
 ) -> None:
     """Insert the rows, values in the order of `columns`; where a key is taken, set each column of `updates` instead.
 
-    There `{new}` stands for what would have been inserted, as in `{"hits": "t.hits + {new}"}`.
+    There `{new}` stands for what would have been inserted, as in `{"hits": "t.hits + {new}"}`, and `{new_NAME}` for
+    that of another column. Columns are set from left to right: what comes later sees what is set already.
     """
     # Built here, since the driver's executemany sends row by row what it does not recognise, and compiling thousands
     # of bound parameters costs more than the statement.
     marks = ",".join(["(" + ",".join(["%s"] * len(columns)) + ")"] * len(rows))
     alias, form = ("", "VALUES({})") if _is_mariadb(connection) else (" AS fresh", "fresh.{}")
-    changes = ", ".join(f"{name} = {change.format(new=form.format(name))}" for name, change in updates.items())
+    fresh = {f"new_{name}": form.format(name) for name in columns}
+    changes = ", ".join(f"{name} = {change.format(new=form.format(name), **fresh)}" for name, change in updates.items())
     statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {marks}{alias} ON DUPLICATE KEY UPDATE {changes}"
     connection.exec_driver_sql(statement, tuple(value for row in rows for value in row))
 

@@ -1,0 +1,273 @@
+"""MySQL: what reviewers have decided. Every method is one transaction; live_pages() has one for each page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select
+
+from sniffer.adapters.mysql.review.decision_rows import DECISION_COLUMNS, decision_row, decisions_of
+from sniffer.adapters.mysql.review.present import has_newer, is_live
+from sniffer.adapters.mysql.review.storing_decisions import (
+    end_leases,
+    facts_of,
+    insert_decision,
+    lock_images,
+    newest_facts,
+    queue_again,
+    refused_list,
+    stored_numbers,
+)
+from sniffer.adapters.mysql.review.tables import review_decisions
+from sniffer.adapters.mysql.schema import images
+from sniffer.adapters.mysql.transactions import Transactions, naive_utc
+from sniffer.core.errors import DecisionRefused, SettingsError
+from sniffer.core.review_records import (
+    NO_SECOND_REVIEW,
+    REVIEWER_CHARS,
+    SUBMIT_KEY_CHARS,
+    Agreement,
+    DayFigures,
+    DecidedImage,
+    DecisionRow,
+    EnteredBy,
+    ImportedDecision,
+    ImportReport,
+    NewDecision,
+    ReviewDecision,
+    SecondReview,
+)
+
+_ASKED_FIRST = (EnteredBy.FLAGGED, EnteredBy.SAMPLE)
+
+
+class ReviewDecisions:
+    """Decisions. A row is never changed: what corrects it, or takes it back, is a row of its own."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transact = transactions.transact
+
+    def add(
+        self,
+        decisions: Sequence[NewDecision],
+        *,
+        reviewer: str,
+        submit_key: str,
+        second: SecondReview = NO_SECOND_REVIEW,
+        is_lead: bool = False,
+    ) -> list[int]:
+        """Store them all, or nothing; returns their numbers in their order. What it returns is committed.
+
+        The same `submit_key` again stores nothing more and returns the same numbers, also after an answer that was
+        lost. A first decision needs the reviewer's own live lease, which ends; one with `replaces` or an appeal needs
+        none. An image of the share that `second` names then waits for another reviewer, one that reviewers disagree on,
+        or are not sure of, for a lead, and one whose decisions were all taken back waits anew.
+
+        DecisionRefused when one of them may not be stored: then none is. SettingsError for a reviewer or key of no use.
+        """
+        _check(reviewer, submit_key)
+        if len({new.image_id for new in decisions}) != len(decisions):
+            raise SettingsError("a submission has one decision for an image")
+
+        def add(connection: Connection) -> list[int]:
+            if stored := stored_numbers(connection, submit_key):
+                return _same(stored, decisions, reviewer, submit_key)
+            locked = lock_images(connection, [new.image_id for new in decisions])
+            # The same submission may have been stored while this one waited for the lock.
+            if stored := stored_numbers(connection, submit_key):
+                return _same(stored, decisions, reviewer, submit_key)
+            facts, refused = [], []
+            for new in decisions:
+                try:
+                    facts.append(facts_of(locked, new, reviewer, is_lead=is_lead))
+                except DecisionRefused as error:
+                    refused.append(str(error))
+            if refused:
+                raise DecisionRefused(refused_list(refused))
+            for new, fact in zip(decisions, facts, strict=True):
+                insert_decision(connection, locked, new, fact, reviewer, submit_key)
+            end_leases(connection, list(locked.rows), reviewer)
+            queue_again(connection, locked, locked.rows, second)
+            return _same(stored_numbers(connection, submit_key), decisions, reviewer, submit_key)
+
+        return self._transact(add) if decisions else []
+
+    def add_imported(
+        self, decisions: Sequence[ImportedDecision], *, submit_key: str, second: SecondReview = NO_SECOND_REVIEW
+    ) -> ImportReport:
+        """Store what was decided in another program; what cannot be stored is left out, and the report says why.
+
+        A decision that its reviewer has made already is left as it is, and another one of the same reviewer corrects
+        it: the same file, or message, may come again at any time.
+        """
+        for each in decisions:
+            _check(each.reviewer, submit_key)
+
+        def add(connection: Connection) -> ImportReport:
+            locked = lock_images(connection, [each.image_id for each in decisions])
+            known = newest_facts(connection, list(locked.rows))
+            added, unchanged, refused = [], 0, []
+            for each in decisions:
+                problem, replaces, is_known = "", None, False
+                image = locked.rows.get(each.image_id)
+                lease = locked.leases.get(each.image_id)
+                if image is None or each.image_id not in known:
+                    problem = f"image {each.image_id} is not there, or has no score"
+                elif each.content_hash and image.content_hash and each.content_hash != image.content_hash:
+                    problem = f"image {each.image_id}: other bytes were decided than it has now"
+                elif lease is not None and lease.reviewer != each.reviewer:
+                    problem = f"image {each.image_id} is open before {lease.reviewer}: send it again later"
+                else:
+                    mine = [
+                        one for one in locked.live(each.image_id, each.content_hash) if one.reviewer == each.reviewer
+                    ]
+                    is_known = bool(mine) and (mine[-1].decision, mine[-1].reason) == (each.decision, each.reason)
+                    replaces = mine[-1].number if mine else None
+                    if each.decision is ReviewDecision.WITHDRAWN and replaces is None:
+                        problem = f"image {each.image_id}: {each.reviewer} has no decision to take back"
+                if problem or is_known:
+                    refused += [problem] if problem else []
+                    unchanged += is_known
+                    continue
+                new = NewDecision(
+                    each.image_id,
+                    each.decision,
+                    each.reason,
+                    each.note,
+                    replaces=replaces,
+                    content_hash=each.content_hash,
+                )
+                insert_decision(connection, locked, new, known[each.image_id], each.reviewer, submit_key)
+                end_leases(connection, [each.image_id], each.reviewer)
+                added.append(each.image_id)
+            queue_again(connection, locked, added, second)
+            return ImportReport(len(added), unchanged, tuple(refused))
+
+        wanted = {each.image_id for each in decisions}
+        if len(wanted) != len(decisions):
+            raise SettingsError("an import has one decision for an image; send the next one in another")
+        return self._transact(add) if decisions else ImportReport(0, 0, ())
+
+    def of_image(self, image_id: int) -> list[DecisionRow]:
+        """All decisions of that image, in their order."""
+        return self._transact(lambda connection: decisions_of(connection, [image_id])[image_id])
+
+    def latest(self, limit: int, *, reviewer: str | None = None, before: int | None = None) -> list[DecidedImage]:
+        """The newest decisions, newest first: of all or of that reviewer, and before that number. Cost: the page."""
+        query = _decided().order_by(review_decisions.c.number.desc()).limit(limit)
+        if reviewer is not None:
+            query = query.where(review_decisions.c.reviewer == reviewer)
+        if before is not None:
+            query = query.where(review_decisions.c.number < before)
+        return [_decided_image(row) for row in self._transact(lambda connection: connection.execute(query).all())]
+
+    def live_pages(self, page_rows: int = 1000) -> Iterator[list[DecidedImage]]:
+        """All live decisions in the order of their numbers, in pages, each a transaction of its own."""
+        after = 0
+        while True:
+            query = _decided().where(review_decisions.c.number > after, is_live())
+            page = query.order_by(review_decisions.c.number).limit(page_rows)
+            found = self._transact(lambda connection, page=page: connection.execute(page).all())  # type: ignore[misc]
+            if not found:
+                return
+            after = found[-1].number
+            yield [_decided_image(row) for row in found]
+
+    def figures(self, since: datetime, until: datetime) -> list[DayFigures]:
+        """What each reviewer did on each day (UTC) from `since` up to before `until`. Cost: the decisions then."""
+        day = func.date(review_decisions.c.decided_at)
+        # Not SUM(condition): beside a COUNT(DISTINCT …) MariaDB 10.11 adds up equal values once.
+        said = {each: _times(review_decisions.c.decision == each) for each in ReviewDecision}
+        unblurred = review_decisions.c.was_unblurred.is_(True)
+        query = (
+            select(
+                day.label("day"),
+                review_decisions.c.reviewer,
+                *(total.label(each) for each, total in said.items()),
+                func.count(func.nullif(review_decisions.c.batch, "").distinct()).label("batches"),
+                _times(unblurred).label("unblurred"),
+                _times(unblurred | (review_decisions.c.decision == ReviewDecision.DRUG)).label("exposures"),
+            )
+            .where(*_between(since, until))
+            .group_by(day, review_decisions.c.reviewer)
+            .order_by(day, review_decisions.c.reviewer)
+        )
+        return [
+            DayFigures(
+                row.day,
+                row.reviewer,
+                int(row.drug),
+                int(row.not_drug),
+                int(row.unsure),
+                int(row.withdrawn),
+                int(row.batches),
+                int(row.unblurred),
+                int(row.exposures),
+            )
+            for row in self._transact(lambda connection: connection.execute(query).all())
+        ]
+
+    def agreement(self, since: datetime, until: datetime) -> Agreement:
+        """How far first and second reviewers agree, of the second reviews in that time, by their live decisions.
+
+        A lead's are not among them. Cost: the second reviews then.
+        """
+        other = review_decisions.alias("other")
+        later = review_decisions.alias("replacing")
+        other_is_live = (other.c.decision != ReviewDecision.WITHDRAWN) & ~select(later.c.number).where(
+            later.c.replaces == other.c.number
+        ).exists()
+        query = (
+            select(other.c.decision, review_decisions.c.decision, func.count())
+            .join_from(review_decisions, other, other.c.image_id == review_decisions.c.image_id)
+            .where(
+                review_decisions.c.entered_by == EnteredBy.SECOND,
+                *_between(since, until),
+                is_live(),
+                other.c.entered_by.in_(_ASKED_FIRST),
+                other.c.reviewer != review_decisions.c.reviewer,
+                other_is_live,
+            )
+            .group_by(other.c.decision, review_decisions.c.decision)
+        )
+        rows = self._transact(lambda connection: connection.execute(query).all())
+        return Agreement.of({(ReviewDecision(row[0]), ReviewDecision(row[1])): int(row[2]) for row in rows})
+
+
+def _check(reviewer: str, submit_key: str) -> None:
+    if not 0 < len(reviewer) <= REVIEWER_CHARS:
+        raise SettingsError(f"a reviewer's name has 1 to {REVIEWER_CHARS} characters, not {len(reviewer):,}")
+    if not (0 < len(submit_key) <= SUBMIT_KEY_CHARS and submit_key.isascii()):
+        raise SettingsError(f"a submission is named by 1 to {SUBMIT_KEY_CHARS} characters of ASCII")
+
+
+def _same(
+    stored: dict[int, tuple[int, str]], decisions: Sequence[NewDecision], reviewer: str, submit_key: str
+) -> list[int]:
+    """The numbers of what is stored; DecisionRefused when the key was used for something else."""
+    if set(stored) != {new.image_id for new in decisions} or {name for _, name in stored.values()} != {reviewer}:
+        raise DecisionRefused(f"the submission {submit_key} was another one: reload the page, and decide again")
+    return [stored[new.image_id][0] for new in decisions]
+
+
+def _times(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.count(case((condition, 1)))
+
+
+def _between(since: datetime, until: datetime) -> tuple[Any, ...]:
+    decided_at = review_decisions.c.decided_at
+    return decided_at >= naive_utc(since), decided_at < naive_utc(until)
+
+
+def _decided() -> Any:
+    return select(
+        *DECISION_COLUMNS, images.c.bucket, images.c.object_key, images.c.etag, has_newer().label("is_replaced")
+    ).join(images, images.c.image_id == review_decisions.c.image_id)
+
+
+def _decided_image(row: Row[Any]) -> DecidedImage:
+    return DecidedImage(
+        decision_row(row), row.bucket, row.object_key.decode(), row.etag, is_replaced=bool(row.is_replaced)
+    )

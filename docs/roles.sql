@@ -14,6 +14,7 @@ GRANT SELECT, INSERT ON `sniffer`.holds TO sniffer_scan;
 GRANT SELECT, INSERT ON `sniffer`.hold_decisions TO sniffer_scan;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.shards TO sniffer_scan;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.estimates TO sniffer_scan;
+GRANT SELECT ON `sniffer`.review_decisions TO sniffer_scan;
 CREATE ROLE IF NOT EXISTS sniffer_trainer;
 GRANT SELECT ON `sniffer`.alembic_version TO sniffer_trainer;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.models TO sniffer_trainer;
@@ -60,10 +61,5 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON `sniffer`.review_leases TO sniffer_revie
 GRANT SELECT ON `sniffer`.review_samples TO sniffer_review;
 GRANT SELECT ON `sniffer`.review_sample_strata TO sniffer_review;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.near_duplicates TO sniffer_review;
-CREATE ROLE IF NOT EXISTS sniffer_labels;
-GRANT SELECT ON `sniffer`.alembic_version TO sniffer_labels;
-GRANT SELECT ON `sniffer`.models TO sniffer_labels;
-GRANT SELECT ON `sniffer`.images TO sniffer_labels;
-GRANT SELECT ON `sniffer`.review_decisions TO sniffer_labels;
 CREATE ROLE IF NOT EXISTS sniffer_reader;
 GRANT SELECT, SHOW VIEW ON `sniffer`.* TO sniffer_reader;

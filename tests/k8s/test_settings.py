@@ -139,7 +139,7 @@ def test_every_pod_gets_the_database_of_its_role_and_no_other(everything: Manife
                 if "secretKeyRef" in each.get("valueFrom", {}):
                     found[spec["serviceAccountName"]].add(each["valueFrom"]["secretKeyRef"]["name"])
     assert found == {account: {f"sniffer-database-{role}"} for account, role in DATABASE_ROLES.items()}
-    of_people = {"sniffer_reader", "sniffer_retention", "sniffer_decide", "sniffer_review", "sniffer_labels"}
+    of_people = {"sniffer_reader", "sniffer_retention", "sniffer_decide", "sniffer_review"}
     assert {f"sniffer_{role}" for role in DATABASE_ROLES.values()} == {role.name for role in ROLES} - of_people
 
 

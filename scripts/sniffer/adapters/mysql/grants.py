@@ -29,7 +29,7 @@ ROLES = (
     ),
     Role(
         "sniffer_scan",
-        "sniffer scan, produce and consume; plan, estimate and certify",
+        "sniffer scan, produce and consume; plan, estimate and certify; labels publish",
         {
             "alembic_version": _READ,
             "models": _READ,
@@ -42,6 +42,7 @@ ROLES = (
             "hold_decisions": "SELECT, INSERT",
             "shards": _WRITE,
             "estimates": _WRITE,
+            "review_decisions": _READ,  # for the table of labels
         },
     ),
     Role(
@@ -109,11 +110,6 @@ ROLES = (
             "review_sample_strata": _READ,
             "near_duplicates": _WRITE,
         },
-    ),
-    Role(
-        "sniffer_labels",
-        "sniffer labels publish",
-        {"alembic_version": _READ, "models": _READ, "images": _READ, "review_decisions": _READ},
     ),
     Role("sniffer_reader", "Airflow's tasks and pages, sniffer doctor, and people", {"*": "SELECT, SHOW VIEW"}),
 )

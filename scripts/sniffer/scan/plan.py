@@ -275,9 +275,9 @@ def _stored(
         if len(plan.shards) == 1 and not even_one:
             return _in_one_piece(options, request.scan_id, plan)
         ranges = [(shard.range, shard.keys) for shard in plan.shards]
-        known = database.shards.plan(request, model.version, model.threshold, ranges)
-        if needs_approval:
-            database.estimates.require_approval(request.scan_id)
+        known = database.shards.plan(
+            request, model.version, model.threshold, ranges, needs_approval=needs_approval
+        )
     _check_same(known, options)
     return replace(_record_of(known), requests=plan.requests, warning=plan.warning)
 

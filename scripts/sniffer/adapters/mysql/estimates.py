@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.mysql import insert
 
+from sniffer.adapters.mysql.bound_plans import NO_ESTIMATE, bind_to_approval
 from sniffer.adapters.mysql.schema import estimates, scans
 from sniffer.adapters.mysql.shards import stored_shards
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.estimate_records import Approving, BackfillEstimate, StoredEstimate, plan_digest
 from sniffer.core.json_records import json_values, parse_record
-
-_NONE_YET = ""
-"""The digest of a plan that has to be approved, and was not estimated yet."""
 
 
 class EstimateRepository:
@@ -33,10 +31,7 @@ class EstimateRepository:
         """
 
         def require_approval(connection: Connection) -> None:
-            number = _locked(connection, scan_id)
-            values = {"digest": _NONE_YET, "estimate": {}, "estimated_at": utc_now()}
-            first = insert(estimates).values(scan_number=number, **values)
-            connection.execute(first.on_duplicate_key_update(scan_number=number))
+            bind_to_approval(connection, _locked(connection, scan_id))
 
         self._transact(require_approval)
 
@@ -90,7 +85,7 @@ class EstimateRepository:
                 return None
             if (
                 connection.execute(select(estimates.c.digest).where(estimates.c.scan_number == number)).scalar()
-                == _NONE_YET
+                == NO_ESTIMATE
             ):
                 raise SettingsError(
                     f"the plan of scan {scan_id} has to be approved, and has no estimate yet: in Airflow clear "
@@ -157,7 +152,7 @@ def _refuse_unbound(connection: Connection, scan_id: str) -> None:
         .where(scans.c.scan_id == scan_id)
     )
     known = connection.execute(query).first()
-    if known is not None and (known.digest == _NONE_YET or known.estimate.get("growth") is not None):
+    if known is not None and (known.digest == NO_ESTIMATE or known.estimate.get("growth") is not None):
         raise SettingsError(
             f"the plan of scan {scan_id} has to be approved: give --growth SHARE, such as 0.05, by which its bucket "
             "may grow; without it nobody would be asked"

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.mysql import insert
 
+from sniffer.adapters.mysql.bound_plans import bind_to_approval
 from sniffer.adapters.mysql.flag_past import plan_past
 from sniffer.adapters.mysql.half_done import give_up, half_done_plans
 from sniffer.adapters.mysql.plan_holds import held_for, hold_whole, plan_counts
@@ -33,11 +34,18 @@ class ShardRepository:
         self._transact = transactions.transact
 
     def plan(
-        self, request: ScanRequest, model_version: int, threshold: float, ranges: Sequence[tuple[KeyRange, int]]
+        self,
+        request: ScanRequest,
+        model_version: int,
+        threshold: float,
+        ranges: Sequence[tuple[KeyRange, int]],
+        *,
+        needs_approval: bool = False,
     ) -> ShardedScan:
         """Keep the ranges, with about how many keys each has, as the shards of that scan, unless it has some already.
 
-        Returns those that are stored. ContractError when the id is of a scan in one piece, or of other flags.
+        With `needs_approval` no shard of it begins before an estimate is approved, from the moment on at which the plan
+        is there. Returns those that are stored. ContractError when the id is of a scan in one piece, or of other flags.
         """
 
         def plan(connection: Connection) -> ShardedScan:
@@ -51,6 +59,8 @@ class ShardRepository:
                 known = stored_shards(connection, request.scan_id)
             if known is None:
                 raise ContractError(f"scan {request.scan_id} has no shards: a plan has at least one")
+            if needs_approval:
+                bind_to_approval(connection, number)
             return known
 
         return self._transact(plan)

@@ -28,6 +28,7 @@ from sniffer_airflow.scan.plan import scan_id_of
 
 DAG = "backfill_bucket"
 NOW = datetime(2026, 11, 26, 13, 30, tzinfo=UTC)
+REPORTS = "s3://reports/pics/daily/"
 DONE = ("plan", "cut", "estimate", "approve", "shards", "scan", "certify")
 Run = Callable[..., dict[str, Any]]
 
@@ -84,7 +85,8 @@ def test_within_the_limits_nobody_is_asked_and_shards_run_in_their_order(
     rates = {"as_of": "2026-01-02", "gpu_hour": 2}
     monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_RATES", json.dumps(rates))
     monkeypatch.setenv("SNIFFER_BACKFILL_IMAGES", "11")
-    ended = run(NOW, most_cost=8, most_images=7, order="newest", shards=3, growth=0.5, left=(3, 1))
+    form = {"most_cost": 8, "most_images": 7, "order": "newest", "shards": 3, "growth": 0.5, "inventory": REPORTS}
+    ended = run(NOW, **form, left=(3, 1))
     assert ended["states"] == {**dict.fromkeys(DONE, "success"), "decide_held": "skipped"}
     assert ended["scans"] == {0: "3 of 3", 1: "1 of 3"}
     assert [flags["scan_id"] for flags in ended["flags"]] == ["3", "1"]
@@ -95,7 +97,9 @@ def test_within_the_limits_nobody_is_asked_and_shards_run_in_their_order(
     assert "--growth=0.5" in words and "--at-a-time=2" in words
     assert any('"gpu_hour": 2.0' in word for word in words)
     assert ended["plan"]["shards_arguments"][-1] == "--order=newest"
-    assert {"--bucket=pics", "--even-one", "--needs-approval", "--shards=3"} <= set(ended["plan"]["arguments"])
+    assert {"--bucket=pics", "--even-one", "--needs-approval", "--shards=3", f"--inventory={REPORTS}"} <= set(
+        ended["plan"]["arguments"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,6 +166,7 @@ def test_a_rejection_ends_the_run_and_nothing_is_scanned(run: Run, database_url:
         {"order": "random"},
         {"shards": 0},
         {"shards_at_a_time": 1001},
+        {"inventory": "s3://reports/uploads/daily/2026.csv"},
         {"consumers": 257},
         {"flood_band": "1..0"},
     ],
@@ -179,6 +184,14 @@ def test_the_form_refuses_what_a_field_cannot_be(airflow_database: None, form: d
     [
         ({}, "no bucket: enter its name in the field bucket of the form of backfill_bucket"),
         ({"bucket": "  "}, "no bucket"),
+        (
+            {"bucket": "pics", "inventory": "reports/"},
+            "inventory in the form of backfill_bucket must be a report of S3",
+        ),
+        (
+            {"bucket": "pics", "inventory": "s3://rep/", "shards": 1},
+            "inventory in the form of backfill_bucket says where",
+        ),
         ({"bucket": "pics", "night_from": "22:00"}, "night_until in the form of backfill_bucket is empty"),
         ({"bucket": "pics", "night_from": "22:00", "night_until": "22:00"}, "22:00 to 22:00 are no hours"),
         ({"bucket": "pics", "most_cost": float("nan")}, "most_cost in the form of backfill_bucket must be a number"),

@@ -29,6 +29,9 @@ from sniffer_airflow.pools import BACKFILL_POOL, POOLS
 from sniffer_airflow.scan.form import (
     BAND_RULE,
     BUCKET_RULE,
+    INVENTORY_CHARS,
+    INVENTORY_HELP,
+    INVENTORY_RULE,
     MOST_CONSUMERS,
     MOST_SHARDS,
     PREFIX_CHARS,
@@ -88,6 +91,7 @@ class BackfillForm:
     exclude: tuple[str, ...]
     model_version: str
     flood_band: str | None
+    inventory: str | None = None
 
     @classmethod
     def parse(cls, params: Mapping[str, Json]) -> BackfillForm:
@@ -113,7 +117,17 @@ class BackfillForm:
             exclude=values.lines("exclude"),
             model_version=values.text("model_version") or "stable",
             flood_band=values.text("flood_band"),
+            inventory=_inventory(values),
         )
+
+
+def _inventory(values: Values) -> str | None:
+    inventory = values.text("inventory")
+    if inventory and values.count("shards") == 1:
+        raise SettingsError(
+            f"inventory in {form_of(BACKFILL_DAG)} says where to cut, and shards, which is 1, not to: leave one empty"
+        )
+    return inventory
 
 
 def _hours(values: Values) -> str:
@@ -233,6 +247,13 @@ def _more() -> dict[str, Param]:
             "So many shards are scanned at the same time; the pool sniffer_backfill may allow fewer. *If empty:* as "
             f"many as the pool allows; the estimate reckons with {POOLS[BACKFILL_POOL][0]} then.",
             most=MOST_SHARDS,
+            section=MORE_OPTIONS,
+        ),
+        "inventory": text_field(
+            "S3 Inventory",
+            f"{INVENTORY_HELP} *If empty:* by samples of the listing.",
+            rule=INVENTORY_RULE,
+            longest=INVENTORY_CHARS,
             section=MORE_OPTIONS,
         ),
         "consumers": count_field(

@@ -85,6 +85,7 @@ def plan_backfill(
         flood_band=form.flood_band,
         shards=form.shards,
         shards_at_a_time=form.shards_at_a_time,
+        inventory=form.inventory,
     )
     planned = plan_scan(run_name=run_name, dag_run=dag_run, dates=dates, form=scan, nightly=NightlyTarget())
     return BackfillPlan(planned, form.limits, form.growth, form.hours, form.order, rates)

@@ -24,7 +24,7 @@ from sniffer_airflow.forms.fields import (
     text_rule,
     time_field,
 )
-from sniffer_airflow.forms.values import checked
+from sniffer_airflow.forms.values import Values, checked
 from sniffer_airflow.forms.variables import checked_json, checked_text, in_words, variables_now
 from sniffer_airflow.names import BUCKET_VARIABLE, PREFIX_VARIABLE, SCAN_DAG, SCAN_VARIABLE, form_of
 from sniffer_airflow.scan.window import has_only_known_placeholders
@@ -33,6 +33,12 @@ PREFIX_CHARS = 1024
 MOST_CONSUMERS = 256
 MOST_SHARDS = 1000
 """Airflow maps a task over at most 1,024 items."""
+INVENTORY_CHARS = 1100
+"""A key of S3 has at most 1,024."""
+INVENTORY_HELP = (
+    "Cut into shards by this report of S3 Inventory: its manifest.json, or the folder of its dated reports, "
+    "s3://reports/uploads/daily/, for the newest. An old or wrong one makes shards uneven and loses nothing."
+)
 LOOK_BACK_DAYS = 2
 """How far a nightly scan looks back by default: S3 dates an upload by its start, and takes days over a large one."""
 MOST_LOOK_BACK_DAYS = 31
@@ -40,6 +46,7 @@ MOST_LOOK_BACK_DAYS = 31
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 """Covers S3's rules, those of old us-east-1 buckets, access point aliases, and other stores with an S3 API."""
 _S3_URL = re.compile(r"s3://([^/]+)/*(.*)", re.IGNORECASE)
+_INVENTORY = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]/(?:.*/)?(?:manifest\.json)?", re.DOTALL)
 _VERSION = re.compile(r"stable|[1-9][0-9]{0,17}")
 
 
@@ -65,6 +72,11 @@ PREFIX_RULE = text_rule(
 )
 VERSION_RULE = text_rule(
     "model version: a number such as 7, or the word stable", lambda text: bool(_VERSION.fullmatch(text))
+)
+
+INVENTORY_RULE = text_rule(
+    "report of S3 Inventory: s3://bucket/…/manifest.json, or the folder of the dated reports, s3://bucket/…/",
+    lambda text: not text.strip() or bool(_INVENTORY.fullmatch(text.strip())),
 )
 
 
@@ -100,6 +112,7 @@ class ScanForm:
     flood_band: str | None
     shards: int | None
     shards_at_a_time: int | None
+    inventory: str | None = None
 
     @classmethod
     def parse(cls, params: Mapping[str, Json], *, dag_id: str = SCAN_DAG) -> ScanForm:
@@ -124,13 +137,17 @@ class ScanForm:
             flood_band=values.text("flood_band"),
             shards=values.count("shards"),
             shards_at_a_time=values.count("shards_at_a_time"),
+            inventory=values.text("inventory"),
         )
         if form.rescan and form.retry_failed:
             raise SettingsError("choose either Rescan or Retry failed: a rescan retries failed images as well")
         return form
 
 
-_RULES = ("include", "exclude", "allow_empty", "look_back_days", "flood_band", "shards", "shards_at_a_time")
+_RULES = (
+    *("include", "exclude", "allow_empty", "look_back_days", "flood_band"),
+    *("shards", "shards_at_a_time", "inventory"),
+)
 COUNTS = ("limit", "consumers")
 """Fields of the form that a table of sources gives other defaults."""
 _EXAMPLE = '{"exclude": [".html", ".json"], "allow_empty": true}'
@@ -149,6 +166,7 @@ class NightlyTarget:
     flood_band: str = ""
     shards: int | None = None
     shards_at_a_time: int | None = None
+    inventory: str = ""
 
     @classmethod
     def parse(cls, bucket: str, prefix: str, more: str) -> NightlyTarget:
@@ -166,7 +184,16 @@ class NightlyTarget:
             values.text("flood_band") or "",
             values.count("shards"),
             values.count("shards_at_a_time"),
+            inventory_of(values, in_words(SCAN_VARIABLE)),
         )
+
+
+def inventory_of(values: Values, place: str) -> str:
+    """The inventory of a nightly target; SettingsError where there is nothing to cut by it."""
+    inventory = values.text("inventory") or ""
+    if inventory and values.count("shards") == 1:
+        raise SettingsError(f"inventory of {place} says where to cut, and shards, which is 1, not to: leave one out")
+    return inventory
 
 
 @dataclass(frozen=True)
@@ -307,6 +334,13 @@ def _more_fields(today: _Today) -> dict[str, Param]:
             "So many shards are scanned at the same time; the pool and the limit of the DAG may allow fewer. "
             f"*If empty:* as {today.rules} says, else as many as those allow.",
             most=MOST_SHARDS,
+            section=MORE_OPTIONS,
+        ),
+        "inventory": text_field(
+            "S3 Inventory",
+            f"{INVENTORY_HELP} *If empty:* as {today.rules} says, else by samples of the listing.",
+            rule=INVENTORY_RULE,
+            longest=INVENTORY_CHARS,
             section=MORE_OPTIONS,
         ),
         "consumers": count_field(

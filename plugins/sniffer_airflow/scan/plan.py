@@ -47,6 +47,8 @@ class ScanPlan:
     """What its share of flagged images is compared with: scans of the same prefix, before its day was filled in."""
     shards: int | None
     shards_at_a_time: int | None
+    inventory: str | None = None
+    """The report of S3 Inventory by which it is cut."""
     next_due: datetime | None = None
     """By when the schedule's next run is to have ended; None unless the schedule made this one."""
 
@@ -150,6 +152,7 @@ def plan_scan(
         flood_source=template if is_dated(template) else None,
         shards=form.shards or rules.shards,
         shards_at_a_time=form.shards_at_a_time or rules.shards_at_a_time,
+        inventory=_inventory(form, rules),
         next_due=next_due if dates.is_nightly else None,
     )
 
@@ -162,6 +165,23 @@ def advice(planned: ScanPlan, dates: RunDates) -> str:
         f"each day of this backfill lists all of s3://{planned.bucket}/{planned.prefix}, whose keys have no date that "
         "the prefix names: where that takes long, trigger one run instead, with Modified since and Modified before"
     )
+
+
+def _inventory(form: ScanForm, rules: NightlyTarget) -> str | None:
+    """By what it is cut; nothing where it is not cut, unless the form says both."""
+    in_one_piece = {
+        "Shards, which is 1": (form.shards or rules.shards) == 1,
+        "Maximum number of images": form.limit is not None,
+        "Dry run": form.dry_run,
+        "Retry failed": form.retry_failed,
+    }
+    others = [name for name, is_so in in_one_piece.items() if is_so]
+    if form.inventory and others:
+        raise SettingsError(
+            f"S3 Inventory and {', '.join(others)}: a report says where to cut a scan, and this one is in one piece; "
+            "leave one of them out"
+        )
+    return None if others else form.inventory or rules.inventory or None
 
 
 def _may_be_empty(dates: RunDates, form: ScanForm, rules: NightlyTarget, *, dated_prefix: bool) -> bool:

@@ -23,7 +23,7 @@ from sniffer_airflow.forms.fields import Json, count_field, share_field, switch_
 from sniffer_airflow.forms.values import Values, check_value, checked
 from sniffer_airflow.names import source_dag
 from sniffer_airflow.pools import SCANS_AT_A_TIME
-from sniffer_airflow.scan.form import COUNTS, LOOK_BACK_DAYS, NightlyTarget, nightly_fields, split_s3_url
+from sniffer_airflow.scan.form import COUNTS, LOOK_BACK_DAYS, NightlyTarget, inventory_of, nightly_fields, split_s3_url
 from sniffer_airflow.scan.timetable import EVERY_NIGHT, NightsAndBackfills
 from sniffer_airflow.scan.window import is_dated
 
@@ -248,6 +248,7 @@ def _target(values: Values, place: str) -> NightlyTarget:
         values.text("flood_band") or "",
         values.count("shards"),
         values.count("shards_at_a_time"),
+        inventory_of(values, place),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sniffer.core.errors import SettingsError
@@ -23,17 +23,30 @@ class GrowthRoom:
     objects: int
     images: int
     estimate: BackfillEstimate
+    planned: int = 0
+    """Of the objects, those that were estimated here: what is beyond is room that all shards share."""
 
     def check(self, listed: int) -> None:
         """SettingsError when the part has listed more."""
         if listed > self.objects:
             raise SettingsError(grown(self.estimate))
 
-    def kept(self, pages: Iterator[list[ListedObject]], tally: ListingTally) -> Iterator[list[ListedObject]]:
-        """The pages, as long as what they were listed from fits in; nothing of the first page beyond is given."""
+    def kept(
+        self,
+        pages: Iterator[list[ListedObject]],
+        tally: ListingTally,
+        take: Callable[[int], None] | None = None,
+    ) -> Iterator[list[ListedObject]]:
+        """The pages, as long as what they were listed from fits in; nothing of the first page beyond is given.
+
+        `take` is told what was listed, for each page beyond what was estimated here, and refuses what other shards that
+        run have left no room for.
+        """
         images = 0
         for page in pages:
             self.check(tally.listed)
+            if take is not None and tally.listed > self.planned:
+                take(tally.listed)
             images += len(page)
             if images > self.images:
                 raise SettingsError(_more_to_score(self.estimate, self.images))
@@ -54,8 +67,14 @@ def growth_room(whole: ShardedScan, stored: StoredEstimate | None, part: ShardPa
             counted[each.shard] = counted.get(each.shard, 0) + each.listed
     estimate, ours = stored.estimate, counted.pop(part.shard, 0)
     taken = ours + at_least_planned(estimate, counted, without=part.shard)
-    new = sum(one.new for one in estimate.shards if one.shard == part.shard)
-    room = GrowthRoom(whole.request.scan_id, stored.estimate.most_listed - taken, new + estimate.room, estimate)
+    here = [one for one in estimate.shards if one.shard == part.shard]
+    room = GrowthRoom(
+        whole.request.scan_id,
+        stored.estimate.most_listed - taken,
+        sum(one.new for one in here) + estimate.room,
+        estimate,
+        sum(one.objects for one in here) - ours,
+    )
     room.check(0)
     return room
 

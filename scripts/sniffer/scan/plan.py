@@ -109,8 +109,9 @@ def _add_arguments(parser: Parser) -> None:
     cut.add_argument(
         "--inventory",
         metavar="S3_URI",
-        help="find where to cut by a report of S3 Inventory (CSV or Parquet), s3://bucket/…/manifest.json, in place of "
-        "sampling the listing; it says how many keys there are, too. What is scanned is always S3's own listing",
+        help="find where to cut by a report of S3 Inventory (CSV or Parquet), s3://bucket/…/manifest.json, or the "
+        "newest in a folder of dated ones, s3://bucket/…/, in place of sampling the listing; it says how many keys "
+        "there are, too. What is scanned is always S3's own listing",
     )
     cut.add_argument(
         "--even-one",
@@ -139,7 +140,7 @@ def _run_program(arguments: argparse.Namespace) -> ProgramResult:
     wanted = None if arguments.shards == AUTO else int(arguments.shards)
     cutting = _Cutting(wanted, arguments.at_once, arguments.inventory)
     is_one = _is_one_scan(options.request) or options.dry_run or (wanted == 1 and arguments.scan_id is None)
-    if cutting.inventory is not None and (is_one or arguments.give_up):
+    if cutting.inventory is not None and (is_one or wanted == 1 or arguments.give_up):
         raise SettingsError(
             "--inventory says where to cut a whole listing: leave it out, or --dry-run, --limit, --retry-failed, "
             "--after, --up-to, --give-up and --shards 1"
@@ -193,22 +194,28 @@ def _cut(request: ScanRequest, cutting: _Cutting) -> ShardPlan:
         return ShardPlan((PlannedShard(ALL_KEYS, 0),), 0, "a directory bucket lists in no order: it is one shard")
     if cutting.inventory is not None:
         return _cut_by_inventory(bucket, request.prefix, cutting, cutting.inventory, fetch)
+    return _cut_by_samples(bucket, request.prefix, cutting)
+
+
+def _cut_by_samples(bucket: Bucket, prefix: str, cutting: _Cutting) -> ShardPlan:
     if cutting.wanted is None:
-        return plan_by_size(bucket, request.prefix, shard_settings().keys, MOST_SHARDS, cutting.at_once)
-    return plan_shards(bucket, request.prefix, cutting.wanted, cutting.at_once)
+        return plan_by_size(bucket, prefix, shard_settings().keys, MOST_SHARDS, cutting.at_once)
+    return plan_shards(bucket, prefix, cutting.wanted, cutting.at_once)
 
 
 def _cut_by_inventory(bucket: Bucket, prefix: str, cutting: _Cutting, location: str, fetch: FetchSettings) -> ShardPlan:
     inventory = open_inventory(location, bucket.name, fetch)
     hints = sample_keys(inventory.keys(prefix))
-    if not hints.keys:
-        raise SettingsError(
-            f"{location} lists no key under {prefix!r}: it may be of another prefix; leave out --inventory"
-        )
-    wanted = cutting.wanted or min(MOST_SHARDS, math.ceil(hints.stand_for / shard_settings().keys))
-    plan = plan_by_hints(bucket, prefix, hints, wanted, cutting.at_once)
+    if hints.keys:
+        wanted = cutting.wanted or min(MOST_SHARDS, math.ceil(hints.stand_for / shard_settings().keys))
+        plan = plan_by_hints(bucket, prefix, hints, wanted, cutting.at_once)
+        warnings = [plan.warning] if plan.warning else []
+    else:
+        # As with the prefix of a day that is younger than the newest report.
+        plan = _cut_by_samples(bucket, prefix, cutting)
+        warnings = [f"{inventory.location} lists no key under {prefix!r}: it was cut by samples of the listing"]
+        warnings += [plan.warning] if plan.warning else []
     age = datetime.now(UTC) - inventory.created
-    warnings = [plan.warning] if plan.warning else []
     if age > _OLD_INVENTORY:
         warnings.append(
             f"the inventory is {age.days} days old ({inventory.created.date().isoformat()}): shards with keys that "
@@ -275,9 +282,7 @@ def _stored(
         if len(plan.shards) == 1 and not even_one:
             return _in_one_piece(options, request.scan_id, plan)
         ranges = [(shard.range, shard.keys) for shard in plan.shards]
-        known = database.shards.plan(
-            request, model.version, model.threshold, ranges, needs_approval=needs_approval
-        )
+        known = database.shards.plan(request, model.version, model.threshold, ranges, needs_approval=needs_approval)
     _check_same(known, options)
     return replace(_record_of(known), requests=plan.requests, warning=plan.warning)
 

@@ -74,7 +74,7 @@ from sniffer.scan.request import (
     scan_options,
 )
 from sniffer.scan.run import ScanRun, Source
-from sniffer.scan.stored_shards import next_part
+from sniffer.scan.stored_shards import next_part, take_room
 from sniffer.scan.wire import ProducerSocket
 
 log = logging.getLogger(__name__)
@@ -233,8 +233,8 @@ def _run_scan(
         _database(metrics) as flag_database,
     ):
         pages = images_to_do(request, listing_database, model, bucket, tally, _bound(options, bucket))
-        if room is not None:
-            pages = room.kept(pages, tally)
+        if room is not None and (choice := options.shard) is not None:
+            pages = room.kept(pages, tally, lambda listed: take_room(listing_database, choice, request.scan_id, listed))
         source = Source(
             each_timed(metrics, STAGE_SECONDS, pages, stage="list"),
             tally,

@@ -49,6 +49,19 @@ def next_part(database: Database, choice: ShardChoice) -> NextPart | Certificate
     return NextPart(_request(whole.request, part), whole.model_version, is_first_start, room)
 
 
+def take_room(database: Database, choice: ShardChoice, part_scan_id: str, listed: int) -> None:
+    """Keep that a part which runs has listed so many, more than were estimated there.
+
+    SettingsError when the whole passes what was approved by it, with all that others have kept so, or when another
+    estimate is to be approved by now.
+    """
+    whole = database.shards.note_listed(choice.scan_id, part_scan_id, listed)
+    part = next(each for each in whole.parts if each.scan_id == part_scan_id)
+    room = growth_room(whole, database.estimates.find(choice.scan_id), part)
+    if room is not None:
+        room.check(listed)
+
+
 def _refuse_held(database: Database, whole: ShardedScan) -> None:
     # Once all are complete, there is nothing that could begin.
     if whole.held_for and whole.left:

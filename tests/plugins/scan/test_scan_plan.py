@@ -200,6 +200,8 @@ def test_a_wrong_target_in_the_variables_is_named(bucket: str, prefix: str, mess
             '{"allow_empty": "no"}',
             'allow_empty in the Variable sniffer_scan must be one of null, true, false, "on", "off", not \'no\'',
         ),
+        ('{"inventory": "s3://reports"}', "inventory in the Variable sniffer_scan must be a report of S3 Inventory"),
+        ('{"inventory": "s3://rep/", "shards": 1}', "inventory of the Variable sniffer_scan says where to cut"),
     ],
 )
 def test_wrong_rules_in_the_variable_are_named(more: str, message: str) -> None:
@@ -253,6 +255,18 @@ def test_every_field_of_the_form_reaches_the_program() -> None:
     ]
     assert planned.scan_arguments() == ["--consumers=3"] and planned.document()["shards_at_a_time"] == 2
     assert "--rescan" in plan(bucket="pics", rescan=True).arguments()
+
+
+def test_a_report_of_the_form_or_of_the_rules_says_where_to_cut_what_is_cut() -> None:
+    nightly = NightlyTarget("pics", inventory="s3://reports/pics/daily/")
+    assert plan(NIGHTLY, nightly).arguments()[-1] == "--inventory=s3://reports/pics/daily/"
+    own = "s3://reports/pics/daily/2026-11-26T01-00Z/manifest.json"
+    assert plan(NIGHTLY, nightly, inventory=own).arguments()[-1] == f"--inventory={own}"
+    assert plan(NIGHTLY, nightly, bucket="others").inventory is None
+    for whole in ({"limit": 5}, {"dry_run": True}, {"retry_failed": True}, {"shards": 1}):
+        assert plan(NIGHTLY, nightly, **whole).inventory is None, "the rules are for whole scans"
+        with pytest.raises(SettingsError, match="^S3 Inventory and .*: a report says where to cut a scan"):
+            plan(NIGHTLY, nightly, inventory=own, **whole)
 
 
 def test_a_night_says_by_when_the_next_is_due_and_no_other_run_does() -> None:

@@ -35,6 +35,22 @@ def test_what_is_listed_is_handed_out_until_there_is_no_room() -> None:
     assert sum(map(len, GrowthRoom("s", 50, 50, ESTIMATE).kept(images, exact))) == 50
 
 
+def test_what_is_beyond_the_estimate_is_told_page_by_page_before_it_is_handed_out() -> None:
+    tally, told, given = ListingTally(), list[int](), 0
+
+    def take(listed_so_far: int) -> None:
+        told.append(listed_so_far)
+        if listed_so_far > 40:
+            raise SettingsError("others have taken it")
+
+    pages = ([listed(f"{page}{number}") for number in range(10)] for page in range(9))
+    images = images_to_score(pages, ScanRequest("s", "bkt"), lambda _: {}, tally)
+    with pytest.raises(SettingsError, match="others have taken it"):
+        for page in GrowthRoom("s", 90, 90, ESTIMATE, planned=20).kept(images, tally, take):
+            given += len(page)
+    assert (told, given) == ([30, 40, 50], 40)
+
+
 def test_what_was_deleted_makes_no_room_for_what_must_be_scored() -> None:
     """Forty of fifty were known when it was estimated; the same number is listed now, and none is known."""
     tally = ListingTally()

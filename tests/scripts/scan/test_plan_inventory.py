@@ -118,7 +118,7 @@ def test_reports_that_are_none_or_of_another_bucket_are_refused_in_words(filled:
     assert "of another bucket" in _refused(filled, other)
     assert "no Parquet" in _refused(filled, put_inventory(filled, [b"PAR1"], file_format="Parquet"))
     assert "for Hive" in _refused(filled, f"s3://{filled.name}/reports/hive/dt=2026-11-25-01-00/symlink.txt")
-    assert "has to end in manifest.json" in _refused(filled, f"s3://{filled.name}/reports/")
+    assert "has to end in manifest.json" in _refused(filled, f"s3://{filled.name}/reports/1.csv")
     assert "AWS writes manifest.checksum last" in _refused(filled, f"s3://{filled.name}/nowhere/manifest.json")
 
 
@@ -136,15 +136,38 @@ def test_a_manifest_that_is_damaged_huge_or_whose_parts_are_gone_is_refused(
     assert "100 are the most" in _refused(filled, location)
 
 
-def test_a_report_without_a_key_of_the_prefix_and_flags_that_do_not_go_with_it_are_refused(
-    filled: ScratchBucket, capfd: pytest.CaptureFixture[str]
+def test_a_report_without_a_key_of_the_prefix_leaves_it_to_samples_and_says_so(
+    filled: ScratchBucket, tmp_path: Path
 ) -> None:
     location = put_inventory(filled, [csv_part(filled.name, ["other/1"])])
-    flags = [f"--bucket={filled.name}", f"--inventory={location}", "--prefix=2026/"]
+    found = planned(filled, tmp_path, location, "--shards=3")
+    assert len(found["shards"]) == 3
+    assert "lists no key under '2026/': it was cut by samples of the listing" in found["warning"]
+
+
+@pytest.mark.parametrize("flag", ["--limit=5", "--shards=1"])
+def test_flags_that_do_not_go_with_a_report_are_refused(
+    filled: ScratchBucket, capfd: pytest.CaptureFixture[str], flag: str
+) -> None:
+    flags = [f"--bucket={filled.name}", f"--inventory=s3://{filled.name}/{FOLDER}manifest.json", flag]
     assert plan.main(flags) == 2
-    assert "lists no key under '2026/'" in capfd.readouterr().err
-    assert plan.main([*flags, "--limit=5"]) == 2
     assert "leave it out, or --dry-run" in capfd.readouterr().err
+
+
+def test_of_a_folder_the_newest_report_that_is_whole_is_taken(filled: ScratchBucket, tmp_path: Path) -> None:
+    folder = f"s3://{filled.name}/{FOLDER.removesuffix('2026-11-25T01-00Z/')}"
+    assert "has no whole report" in _refused(filled, folder)
+    location = put_inventory(filled, [csv_part(filled.name, KEYS)])
+    found = planned(filled, tmp_path, folder, "--shards=4")
+    assert (len(found["shards"]), found["keys"], found["warning"]) == (4, 23, "")
+    for date, names in (
+        ("1999-01-01T00-00Z", ("manifest.json", "manifest.checksum")),
+        ("2026-11-24T01-00Z", ("manifest.json", "manifest.checksum")),
+        ("2026-11-26T01-00Z", ("manifest.json",)),  # still being written
+    ):
+        for name in names:
+            filled.put(f"{FOLDER.replace('2026-11-25T01-00Z', date)}{name}", b"another")
+    assert open_inventory(folder, filled.name, FetchSettings(patience_s=1)).location == location
 
 
 def test_parquet_without_pyarrow_says_what_to_install(filled: ScratchBucket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,5 @@ def bind_to_approval(connection: Connection, scan_number: int) -> None:
 
     The caller has locked the scan's row.
     """
-    first = insert(estimates).values(
-        scan_number=scan_number, digest=NO_ESTIMATE, estimate={}, estimated_at=utc_now()
-    )
+    first = insert(estimates).values(scan_number=scan_number, digest=NO_ESTIMATE, estimate={}, estimated_at=utc_now())
     connection.execute(first.on_duplicate_key_update(scan_number=scan_number))

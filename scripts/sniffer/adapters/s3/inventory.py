@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -30,6 +30,9 @@ MOST_MANIFEST_BYTES = 16 << 20
 _MOST_CHECKSUM_BYTES = 1024
 _MOST_FILE_BYTES = 8 << 30
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
+_DATED = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}T\d{{2}}-\d{{2}}Z/{re.escape(CHECKSUM)}")
+_LOOK_BACK = (timedelta(days=30), timedelta(days=400), None)
+"""A page has the reports of so long, two keys to each, daily ones or weekly; None: the first page of all."""
 _OTHERWISE = "take another report, or leave out --inventory"
 
 
@@ -57,11 +60,12 @@ class Inventory:
     _source: str
     _columns: CsvColumns | None
     _files: tuple[_File, ...]
+    _looked: int = 0
 
     @property
     def requests(self) -> int:
         """How many requests reading it takes."""
-        return 2 + len(self._files)
+        return 2 + len(self._files) + self._looked
 
     def keys(self, prefix: str) -> Iterator[Sequence[bytes]]:
         """The keys under the prefix, in batches and in no order; of a bucket with versions, those that are current.
@@ -88,12 +92,17 @@ class Inventory:
 
 
 def open_inventory(location: str, source_bucket: str, fetch: FetchSettings) -> Inventory:
-    """The report of that bucket, by the `s3://` address of its manifest.json. Its files lie in the manifest's bucket.
+    """The report of that bucket, by the `s3://` address of its manifest.json, or the newest that is whole in the folder
+    of dated ones. Its files lie in the manifest's bucket.
 
     Raises SettingsError when it is not that, is broken, is ORC or may not be read; TransientError when S3 is away.
     """
     name, key = _place(location)
     bucket = bucket_of(name, fetch, MOST_MANIFEST_BYTES)
+    looked = 0
+    if key.endswith("/"):
+        key, looked = _newest(bucket, key, location)
+        location = f"{S3_SCHEME}{name}/{key}"
     with temporary_folder("sniffer-inventory-") as folder:
         path, checksum = folder / "manifest", folder / "checksum"
         _save(bucket, key, path, MOST_MANIFEST_BYTES, location)
@@ -114,6 +123,7 @@ def open_inventory(location: str, source_bucket: str, fetch: FetchSettings) -> I
         manifest.source_bucket,
         _columns(manifest, location),
         tuple(manifest.files),
+        looked,
     )
 
 
@@ -123,9 +133,28 @@ def _place(location: str) -> tuple[str, str]:
     name, key = split_s3(location)
     if key.endswith("symlink.txt"):
         raise SettingsError(f"{location} is for Hive: give the {MANIFEST} of the same date, two folders above")
-    if key.rpartition("/")[2] != MANIFEST:
-        raise SettingsError(f"--inventory {location!r}: it has to end in {MANIFEST}, as s3://bucket/…/DATE/{MANIFEST}")
+    if key.rpartition("/")[2] not in (MANIFEST, "") or not key:
+        raise SettingsError(
+            f"--inventory {location!r}: it has to end in {MANIFEST}, as s3://bucket/…/DATE/{MANIFEST}, or be the "
+            "folder of the dated reports, s3://bucket/…/"
+        )
     return name, key
+
+
+def _newest(bucket: Bucket, folder: str, location: str) -> tuple[str, int]:
+    """The manifest's key of the newest report there, and by how many requests it was found.
+
+    Its checksum is what AWS writes last, so that one is looked for.
+    """
+    for asked, back in enumerate(_LOOK_BACK, 1):
+        page = bucket.keys_after(folder, f"{folder}{datetime.now(UTC) - back:%Y-%m-%d}" if back else folder)
+        whole = [key for key in page.keys if _DATED.fullmatch(key, len(folder))]
+        if whole:
+            return max(whole).removesuffix(CHECKSUM) + MANIFEST, asked
+    raise SettingsError(
+        f"{location} has no whole report (none as 2026-11-25T01-00Z/{CHECKSUM}): give the folder in which AWS puts the "
+        f"dates, or a {MANIFEST}; after inventory is switched on, the first comes within two days"
+    )
 
 
 def _parsed(data: bytes, location: str) -> _Manifest:

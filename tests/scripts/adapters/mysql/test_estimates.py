@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,8 +18,9 @@ from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.estimate_records import Approving, ShardFigures
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.records import Certificate, Outcome, ScanRequest
+from sniffer.core.settings import DatabaseSettings
 from sniffer.core.shard_records import ShardChoice
-from sniffer.scan.stored_shards import NextPart, next_part
+from sniffer.scan.stored_shards import NextPart, next_part, take_room
 
 pytestmark = pytest.mark.both_servers
 
@@ -144,6 +147,45 @@ def test_a_shard_may_list_what_the_others_leave_of_the_growth(planned: Database)
     scanned(planned, 2, 10)
     with pytest.raises(SettingsError, match="has grown by more than"):
         part(planned, 3)
+
+
+def test_shards_that_run_at_once_pass_what_was_approved_together_no_more_than_alone(planned: Database) -> None:
+    """Each has room for four more, and so have all: what one has listed beyond its own the others are told."""
+    approved(planned)
+    parts = [part(planned, shard) for shard in (1, 2, 3)]
+    assert [each.room and (each.room.objects, each.room.planned) for each in parts] == [(7, 3)] * 3
+    for each in parts:
+        planned.scans.open(each.request, 1, 0.5)
+    take_room(planned, ShardChoice("whole", 1), "whole.1", 5)
+    take_room(planned, ShardChoice("whole", 3), "whole.3", 5)
+    take_room(planned, ShardChoice("whole", 1), "whole.1", 4)  # an answer that came late takes nothing back
+    with pytest.raises(SettingsError, match="has grown by more than 50.0% past the 9 objects"):
+        take_room(planned, ShardChoice("whole", 2), "whole.2", 4)
+    with pytest.raises(SettingsError, match="has grown by more than"):
+        take_room(planned, ShardChoice("whole", 1), "whole.1", 6)
+    planned.estimates.store(dataclasses.replace(ESTIMATE, list_requests=4))
+    with pytest.raises(SettingsError, match="nobody has approved"):
+        take_room(planned, ShardChoice("whole", 3), "whole.3", 5)
+
+
+def test_of_shards_at_once_that_want_the_last_of_the_room_one_gets_it(planned: Database, database_url: str) -> None:
+    approved(planned)
+    for shard in (1, 2, 3):
+        planned.scans.open(part(planned, shard).request, 1, 0.5)
+    ready = threading.Barrier(3)
+
+    def is_given(shard: int) -> bool:
+        with Database(DatabaseSettings(database_url, patience_s=30)) as ours:
+            ours.check()
+            ready.wait(30)
+            try:
+                take_room(ours, ShardChoice("whole", shard), f"whole.{shard}", 6)
+            except SettingsError:
+                return False
+            return True
+
+    with ThreadPoolExecutor(3) as threads:
+        assert sum(threads.map(is_given, (1, 2, 3))) == 1
 
 
 def test_shards_are_named_by_key_or_by_the_time_of_their_new_images(planned: Database) -> None:

@@ -250,6 +250,7 @@ def test_the_fleet_estimates_and_who_decides_approves(database_url: str) -> None
         own.estimates.approve(Approving("whole", digest, "ben", "why not"))
         found = fleet.estimates.find("whole")
         assert found is not None and found.approved_by == "ben"
+        assert len(fleet.shards.note_listed("whole", "whole.1", 5).parts) == 1
         own.estimates.withdraw("whole")
     denied(database_url, "sniffer_decide", "INSERT INTO estimates SELECT * FROM estimates", "DELETE FROM estimates")
     denied(database_url, "sniffer_reader", "UPDATE estimates SET approved_by = 'me'")

@@ -1,4 +1,4 @@
-"""Whenever a planner is killed, and however many plan at once: there is the whole plan, bound to its approval, or none."""
+"""However a planner is killed, and however many plan at once: there is a whole plan, bound to its approval, or none."""
 
 from __future__ import annotations
 

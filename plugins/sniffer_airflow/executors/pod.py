@@ -35,6 +35,7 @@ from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, Progr
 from sniffer_airflow.executors.proof import RESULT_FLAG, mark_of, proved, refuse_unproved
 from sniffer_airflow.executors.templates import fit_consumers, pod_changes, pod_template
 from sniffer_airflow.executors.turns import start_another, wait_for_turn
+from sniffer_airflow.executors.watched import end_when_unwatched
 
 _RESULT_FILE = "/airflow/xcom/return.json"
 _SIDECAR = "airflow-xcom-sidecar"
@@ -138,6 +139,7 @@ class PodProgramOperator(KubernetesPodOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the pod to its end; see the class."""
+        end_when_unwatched()
         refuse_unproved(context, self)
         until = wait_for_hours(self.hours, self.log)
         wait_for_turn(context, self.at_a_time, self.log)

@@ -30,6 +30,7 @@ from sniffer_airflow.executors.process import ProgramProcess
 from sniffer_airflow.executors.program_log import LOG_ENVIRON, LineReader, ProgramLog
 from sniffer_airflow.executors.proof import RESULT_FLAG, mark_of, proved, refuse_unproved
 from sniffer_airflow.executors.turns import wait_for_turn
+from sniffer_airflow.executors.watched import end_when_unwatched
 
 NOT_PLANNED = "not planned"
 """Stands, as a text, in the place of the words of a command line that the run's plan does not have."""
@@ -117,6 +118,7 @@ class ProgramOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the program; see the class."""
+        end_when_unwatched()
         refuse_unproved(context, self)
         self._until = wait_for_hours(self.hours, self.log)
         wait_for_turn(context, self.at_a_time, self.log)

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.airflow_home import HOME
+from support.kube_config import kube_config
 from support.pod_cluster import PodCluster
 from support.programs import eventually
 from support.task_context import TaskInstance, TaskStateStore, task_context
@@ -51,15 +52,7 @@ def test_a_pod_whose_worker_is_dead_and_whose_run_is_marked_failed_is_gone_withi
     from airflow.utils.types import DagRunType
 
     with PodCluster(tmp_path / "pods", {"PYTHONPATH": str(PROGRAMS)}) as cluster:
-        kube = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": cluster.url}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "sniffer"}}],
-            "users": [{"name": "u", "user": {}}],
-            "current-context": "c",
-        }
-        connection = {"conn_type": "kubernetes", "extra": {"kube_config": json.dumps(kube)}}
+        connection = {"conn_type": "kubernetes", "extra": {"kube_config": kube_config(cluster.url)}}
         environ = os.environ | {"AIRFLOW_HOME": str(HOME), "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(connection)}
 
         class Hook:

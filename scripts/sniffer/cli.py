@@ -26,6 +26,8 @@ GROUPS: Mapping[tuple[str, ...], str] = {
     "training share a folder, the workdir.",
     ("rollout",): "A published version comes into the model servers, step by step. Every step may be run again, and "
     "does only what is left.",
+    ("review",): "What is flagged comes before people: the page on which they decide, its accounts, and its log.",
+    ("labels",): "What reviewers have decided, on its way into the next training.",
     ("local",): "The whole stack on this machine: MariaDB, S3, the model server and Airflow, in a folder of their own.",
 }
 """What each group of commands is for."""
@@ -55,6 +57,9 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("migrate",): Command("sniffer.scan.migrate", "bring the database to the schema of this release"),
     ("prune",): Command("sniffer.retention.prune", "delete results that are old, or of unused model versions"),
     ("erase",): Command("sniffer.retention.erase", "delete all that MySQL holds of a key or a prefix"),
+    ("review", "export"): Command("sniffer.review.export_queue", "write what waits for review for another program"),
+    ("review", "import"): Command("sniffer.review.import_decisions", "store decisions made in another program"),
+    ("labels", "publish"): Command("sniffer.review.publish_labels", "write decisions as the labels of a snapshot"),
     ("model", "count-labels"): Command(
         "sniffer_model.data.count_labels", "count labelled images that no snapshot has seen", "trainer"
     ),

@@ -1,6 +1,7 @@
 """A table of labels, on this machine or in S3: which S3 object shows what.
 
-Columns: bucket, key, label; and, where there are some, slice, source and date (ISO 8601). Others are passed over.
+Columns: bucket, key, label; and, where there are some, slice, source, date (ISO 8601) and content_sha256: the bytes
+that the label is about. Others are passed over.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from sniffer_model.data.table_files import TableFile, table_files
 from sniffer_model.data.table_rows import Table, TableRow, read_table
 
 _REQUIRED = ("bucket", "key", "label")
-_OPTIONAL = ("slice", "source", "date")
+_OPTIONAL = ("slice", "source", "date", "content_sha256")
+_SHA256 = re.compile("[0-9a-f]{64}")
 _BUCKET = re.compile(r"[A-Za-z0-9._:-]+")
 """Covers the names of all stores with an S3 API, and what S3 takes in their place."""
 _MISSING = "it has no "
@@ -133,6 +135,8 @@ def _problem(row: TableRow) -> str | None:
         return f"{one_line(repr(values['bucket']))} is not a bucket name"
     if values["label"].strip() not in LABELS:
         return f"{one_line(repr(values['label']), 60)} is not a class of this model: use {' or '.join(LABELS)}"
+    if (digest := _digest(values)) and not _SHA256.fullmatch(digest):
+        return f"{one_line(repr(values['content_sha256']), 80)} is no SHA-256: write 64 hexadecimal digits, or none"
     try:
         parse_utc(_date(values) or "2000-01-01")
     except (ValueError, OverflowError):
@@ -143,11 +147,16 @@ def _problem(row: TableRow) -> str | None:
 def _image(row: TableRow) -> LabelledImage:
     values = row.values
     optional = {name: values.get(name, "") for name in _OPTIONAL} | {"date": _date(values)}
+    optional["content_sha256"] = _digest(values)
     return LabelledImage(f"{S3_SCHEME}{values['bucket']}/{values['key']}", values["label"].strip(), **optional)
 
 
 def _date(values: Mapping[str, str]) -> str:
     return values.get("date", "").strip()
+
+
+def _digest(values: Mapping[str, str]) -> str:
+    return values.get("content_sha256", "").strip().lower()
 
 
 def _without_contradictions(first_row: dict[LabelledImage, str]) -> LabelledSet:

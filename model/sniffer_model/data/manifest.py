@@ -58,13 +58,17 @@ class SplitFractions:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One image of a source, and what its owner says of it. Without a slice, source or date these are empty."""
+    """One image of a source, and what its owner says of it. Without a slice, source or date these are empty.
+
+    `content_sha256`: of the bytes that the label is about, hex; empty: of whatever the object holds.
+    """
 
     key: str
     label: str
     slice: str = ""
     source: str = ""
     date: str = ""
+    content_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

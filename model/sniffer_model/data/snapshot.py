@@ -135,6 +135,8 @@ def _inspect(source: ImageSource, image: LabelledImage, limits: ImageSettings) -
     except OSError as error:
         return Exclusion(image.key, "unreadable_file", str(error.strerror))
     content_sha256 = hashlib.sha256(stored.data).hexdigest()
+    if image.content_sha256 not in ("", content_sha256):
+        return Exclusion(image.key, "replaced", "it has other bytes now than those that were labelled")
     return InspectedImage(image, stored.etag, content_sha256, perceptual_hash(pixels))
 
 

@@ -118,6 +118,13 @@ class Bucket:
         """Put a file of up to 5 GB; what was there is replaced as a whole."""
         self._files.upload(path, key)
 
+    def link(self, key: str, seconds: int) -> str:
+        """An address at which anybody may read the object for so long, at most seven days; nothing is asked.
+
+        It ends sooner where the credentials do.
+        """
+        return self._files.link(key, seconds)
+
     def download(self, listed: ListedObject, path: Path) -> None:
         """Write an object of any size to a file, if it is as long as was listed; raises NotFetched as `read` does."""
         self._files.download(listed, path)

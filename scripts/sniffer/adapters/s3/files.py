@@ -47,6 +47,11 @@ class BucketFiles:
 
         self._write(key, put)
 
+    def link(self, key: str, seconds: int) -> str:
+        """A presigned address of the object; see Bucket.link."""
+        asked = {"Bucket": self._client.name, "Key": key, **self._client.payer}
+        return str(self._client.s3.generate_presigned_url("get_object", Params=asked, ExpiresIn=seconds))
+
     def download(self, listed: ListedObject, path: Path) -> None:
         """Write an object of any size to a file; raises NotFetched as Bucket.read does."""
 

@@ -1,7 +1,8 @@
-"""MySQL: what reviewers have decided. Every method is one transaction; live_pages() has one for each page."""
+"""MySQL: what reviewers have decided. Each method is one transaction; live_pages() and add_imported() have several."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
 from sniffer.adapters.mysql.review.decision_rows import DECISION_COLUMNS, decision_row, decisions_of
+from sniffer.adapters.mysql.review.importing_decisions import import_decisions
 from sniffer.adapters.mysql.review.present import has_newer, is_live
 from sniffer.adapters.mysql.review.storing_decisions import (
     end_leases,
     facts_of,
     insert_decision,
     lock_images,
-    newest_facts,
     queue_again,
     refused_list,
     stored_numbers,
@@ -40,6 +41,7 @@ from sniffer.core.review_records import (
     SecondReview,
 )
 
+_IMPORTED_AT_ONCE = 1000
 _ASKED_FIRST = (EnteredBy.FLAGGED, EnteredBy.SAMPLE)
 
 
@@ -95,60 +97,35 @@ class ReviewDecisions:
         return self._transact(add) if decisions else []
 
     def add_imported(
-        self, decisions: Sequence[ImportedDecision], *, submit_key: str, second: SecondReview = NO_SECOND_REVIEW
+        self,
+        decisions: Sequence[ImportedDecision],
+        *,
+        submit_key: str,
+        sent_at: datetime | None = None,
+        second: SecondReview = NO_SECOND_REVIEW,
     ) -> ImportReport:
         """Store what was decided in another program; what cannot be stored is left out, and the report says why.
 
         A decision that its reviewer has made already is left as it is, and another one of the same reviewer corrects
-        it: the same file, or message, may come again at any time.
+        it. The same `submit_key` again changes nothing. Where it is known when the message was sent, nothing is stored
+        that is older than what the same reviewer has decided about the image since: a message that is played back
+        changes nothing, whatever came after it.
         """
         for each in decisions:
             _check(each.reviewer, submit_key)
-
-        def add(connection: Connection) -> ImportReport:
-            locked = lock_images(connection, [each.image_id for each in decisions])
-            known = newest_facts(connection, list(locked.rows))
-            added, unchanged, refused = [], 0, []
-            for each in decisions:
-                problem, replaces, is_known = "", None, False
-                image = locked.rows.get(each.image_id)
-                lease = locked.leases.get(each.image_id)
-                if image is None or each.image_id not in known:
-                    problem = f"image {each.image_id} is not there, or has no score"
-                elif each.content_hash and image.content_hash and each.content_hash != image.content_hash:
-                    problem = f"image {each.image_id}: other bytes were decided than it has now"
-                elif lease is not None and lease.reviewer != each.reviewer:
-                    problem = f"image {each.image_id} is open before {lease.reviewer}: send it again later"
-                else:
-                    mine = [
-                        one for one in locked.live(each.image_id, each.content_hash) if one.reviewer == each.reviewer
-                    ]
-                    is_known = bool(mine) and (mine[-1].decision, mine[-1].reason) == (each.decision, each.reason)
-                    replaces = mine[-1].number if mine else None
-                    if each.decision is ReviewDecision.WITHDRAWN and replaces is None:
-                        problem = f"image {each.image_id}: {each.reviewer} has no decision to take back"
-                if problem or is_known:
-                    refused += [problem] if problem else []
-                    unchanged += is_known
-                    continue
-                new = NewDecision(
-                    each.image_id,
-                    each.decision,
-                    each.reason,
-                    each.note,
-                    replaces=replaces,
-                    content_hash=each.content_hash,
-                )
-                insert_decision(connection, locked, new, known[each.image_id], each.reviewer, submit_key)
-                end_leases(connection, [each.image_id], each.reviewer)
-                added.append(each.image_id)
-            queue_again(connection, locked, added, second)
-            return ImportReport(len(added), unchanged, tuple(refused))
-
-        wanted = {each.image_id for each in decisions}
-        if len(wanted) != len(decisions):
+        if len({each.image_id for each in decisions}) != len(decisions):
             raise SettingsError("an import has one decision for an image; send the next one in another")
-        return self._transact(add) if decisions else ImportReport(0, 0, ())
+        report = ImportReport(0, 0, ())
+        for at in range(0, len(decisions), _IMPORTED_AT_ONCE):
+            part = decisions[at : at + _IMPORTED_AT_ONCE]
+            key = hashlib.sha256(f"{submit_key}:{at}".encode()).hexdigest()
+            found = self._transact(
+                lambda connection, part=part, key=key: import_decisions(connection, part, key, sent_at, second)  # type: ignore[misc]
+            )
+            report = ImportReport(
+                report.added + found.added, report.unchanged + found.unchanged, report.refused + found.refused
+            )
+        return report
 
     def of_image(self, image_id: int) -> list[DecisionRow]:
         """All decisions of that image, in their order."""

@@ -18,7 +18,7 @@ from sniffer.adapters.mysql.review.decision_rows import decisions_of, live_about
 from sniffer.adapters.mysql.review.present import has_newer, server_now
 from sniffer.adapters.mysql.review.tables import review_decisions, review_leases, review_queue
 from sniffer.adapters.mysql.schema import images, models, predictions
-from sniffer.adapters.mysql.transactions import utc_now
+from sniffer.adapters.mysql.transactions import naive_utc, utc_now
 from sniffer.adapters.mysql.upserts import upsert
 from sniffer.core.errors import DecisionRefused
 from sniffer.core.review_records import DecisionRow, EnteredBy, NewDecision, SecondReview, waits_for
@@ -129,9 +129,16 @@ def _facts_of_replaced(rows: Sequence[DecisionRow], new: NewDecision, reviewer: 
 
 
 def insert_decision(
-    connection: Connection, locked: LockedImages, new: NewDecision, facts: Facts, reviewer: str, submit_key: str
+    connection: Connection,
+    locked: LockedImages,
+    new: NewDecision,
+    facts: Facts,
+    reviewer: str,
+    submit_key: str,
+    *,
+    decided_at: datetime | None = None,
 ) -> None:
-    """Add its row."""
+    """Add its row. `decided_at`: when it was, if not now."""
     image = locked.rows[new.image_id]
     values = {
         "image_id": new.image_id,
@@ -140,7 +147,7 @@ def insert_decision(
         "reason": new.reason or "",
         "note": new.note,
         "reviewer": reviewer,
-        "decided_at": utc_now(),
+        "decided_at": naive_utc(decided_at) if decided_at else utc_now(),
         "model_version": facts.model_version,
         "score": facts.score,
         "threshold": facts.threshold,

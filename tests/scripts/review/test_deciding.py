@@ -1,0 +1,123 @@
+"""Which decision counts, and which label bytes get that several people have decided."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from datetime import UTC, datetime
+
+import pytest
+
+from sniffer.core.errors import SettingsError
+from sniffer.core.review_records import (
+    Agreement,
+    DecidedImage,
+    DecisionRow,
+    EnteredBy,
+    Reason,
+    ReviewDecision,
+    SecondReview,
+    counting_decision,
+    waits_for,
+)
+from sniffer.review.deciding import labels_of
+
+DRUG, NOT_DRUG, UNSURE, _ = ReviewDecision
+WHEN = datetime(2026, 11, 26, tzinfo=UTC)
+
+
+def row(
+    number: int,
+    decision: ReviewDecision = DRUG,
+    reviewer: str = "ann",
+    *,
+    image_id: int = 1,
+    entered_by: EnteredBy = EnteredBy.FLAGGED,
+    content: bytes | None = b"c" * 32,
+) -> DecisionRow:
+    reason = Reason.OTHER if decision is DRUG else None
+    return DecisionRow(
+        number, image_id, content, decision, reason, "", reviewer, WHEN, 1, 0.9, 0.5, entered_by, 1.0, "", None,
+        was_replaced=False, was_unblurred=False, is_live=True,
+    )  # fmt: skip
+
+
+def decided(found: DecisionRow, *, is_replaced: bool = False) -> DecidedImage:
+    return DecidedImage(found, "bkt", f"k{found.image_id}", "e", is_replaced=is_replaced)
+
+
+def said(labels: object) -> list[tuple[str, str, tuple[int, ...]]]:
+    return [(each.image.key, each.label, each.numbers) for each in labels.labels]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("live", "chosen", "waits"),
+    [
+        ([], False, EnteredBy.FLAGGED),
+        ([row(1)], False, None),
+        ([row(1)], True, EnteredBy.SECOND),
+        ([row(1), row(2, reviewer="bob")], True, None),
+        ([row(1), row(2, NOT_DRUG, "bob")], False, EnteredBy.APPEAL),
+        ([row(1, UNSURE)], False, EnteredBy.APPEAL),
+        ([row(1, UNSURE), row(2, NOT_DRUG, "lea", entered_by=EnteredBy.APPEAL)], True, None),
+    ],
+)
+def test_for_whom_an_image_waits(live: list[DecisionRow], chosen: bool, waits: EnteredBy | None) -> None:
+    assert waits_for(live, is_chosen=chosen) is waits
+
+
+def test_what_counts_is_what_all_say_or_a_lead() -> None:
+    one, other = row(1), row(2, NOT_DRUG, "bob")
+    assert counting_decision([]) is None
+    assert counting_decision([one, other]) is counting_decision([row(1, UNSURE)]) is None
+    assert counting_decision([one, row(3, reviewer="bob")]) == row(3, reviewer="bob")
+    appeals = [row(number, NOT_DRUG, "lea", entered_by=EnteredBy.APPEAL) for number in (4, 5)]
+    assert counting_decision([one, *appeals, other]) == appeals[1]
+
+
+def test_the_same_bytes_have_one_label() -> None:
+    same = [decided(row(1, image_id=1)), decided(row(2, image_id=2)), decided(row(3, NOT_DRUG, image_id=3))]
+    labels = labels_of(same)
+    assert labels.labels == () and [conflict.numbers for conflict in labels.conflicts] == [(1, 2, 3)]
+    assert labels.conflicts[0].where == ("bkt/k1", "bkt/k2", "bkt/k3")
+    lead = decided(row(4, NOT_DRUG, "lea", image_id=1, entered_by=EnteredBy.APPEAL))
+    expected = [(key, "other", (1, 2, 3, 4)) for key in ("k1", "k2", "k3")]
+    assert said(labels_of([*same, lead])) == expected
+    shuffled = random.Random(1).sample([*same, lead], 4)
+    assert said(labels_of(shuffled)) == expected
+    later = decided(row(5, DRUG, "leo", image_id=2, entered_by=EnteredBy.APPEAL))
+    assert {each.label for each in labels_of([*same, lead, later]).labels} == {"drugs"}
+
+
+def test_what_is_open_or_replaced_has_no_label() -> None:
+    unknown = dataclasses.replace(row(1, image_id=1), content_hash=None)
+    open_one = decided(row(2, UNSURE, image_id=2, content=b"o" * 32))
+    gone = decided(row(3, image_id=3, content=b"g" * 32), is_replaced=True)
+    labels = labels_of([decided(unknown), open_one, gone])
+    assert said(labels) == [("k1", "drugs", (1,))]
+    assert (labels.open, labels.replaced, labels.conflicts) == (1, 1, ())
+
+
+def test_kappa_of_known_tables() -> None:
+    # Cohen 1960's formula, by hand: po = 0.7, pe = 0.5 -> 0.4.
+    table = {(DRUG, DRUG): 20, (DRUG, NOT_DRUG): 5, (NOT_DRUG, DRUG): 10, (NOT_DRUG, NOT_DRUG): 15}
+    agreement = Agreement.of(table)
+    assert agreement.pairs == 50 and agreement.kappa == pytest.approx(0.4)
+    assert Agreement.of({(DRUG, DRUG): 3, (NOT_DRUG, NOT_DRUG): 3}).kappa == pytest.approx(1)
+    assert Agreement.of({(DRUG, NOT_DRUG): 3, (NOT_DRUG, DRUG): 3}).kappa == pytest.approx(-1)
+    assert Agreement.of({}) == Agreement(None, 0) and Agreement.of({(DRUG, DRUG): 9}) == Agreement(None, 9)
+
+
+def test_the_share_of_second_reviews_is_as_large_as_asked_and_a_secret_decides_which() -> None:
+    identities = [random.Random(number).randbytes(32) for number in range(4000)]
+    ours, theirs = SecondReview(0.25, "ours"), SecondReview(0.25, "theirs")
+    chosen = [ours.includes(each) for each in identities]
+    assert chosen == [ours.includes(each) for each in identities]
+    assert 900 < sum(chosen) < 1100
+    both = sum(one and theirs.includes(each) for one, each in zip(chosen, identities, strict=True))
+    assert 200 < both < 300
+    assert not any(SecondReview().includes(each) for each in identities)
+    assert all(SecondReview(1.0).includes(each) for each in identities)
+    for share, secret in ((0.5, ""), (-0.1, "s"), (1.1, "s")):
+        with pytest.raises(SettingsError, match="share of second reviews"):
+            SecondReview(share, secret)

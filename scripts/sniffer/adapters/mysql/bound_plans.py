@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection
-from sqlalchemy.dialects.mysql import insert
 
 from sniffer.adapters.mysql.schema import estimates
 from sniffer.adapters.mysql.transactions import utc_now
+from sniffer.adapters.mysql.upserts import insert_unless_there
 
 NO_ESTIMATE = ""
 """The digest of a plan that has to be approved, and was not estimated yet."""
@@ -17,5 +17,5 @@ def bind_to_approval(connection: Connection, scan_number: int) -> None:
 
     The caller has locked the scan's row.
     """
-    first = insert(estimates).values(scan_number=scan_number, digest=NO_ESTIMATE, estimate={}, estimated_at=utc_now())
-    connection.execute(first.on_duplicate_key_update(scan_number=scan_number))
+    row = {"scan_number": scan_number, "digest": NO_ESTIMATE, "estimate": {}, "estimated_at": utc_now()}
+    insert_unless_there(connection, estimates, row)

@@ -6,13 +6,13 @@ import dataclasses
 import json
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects.mysql import insert
+from sqlalchemy import Connection, func, select, update
 
 from sniffer.adapters.mysql.bound_plans import NO_ESTIMATE, bind_to_approval
 from sniffer.adapters.mysql.schema import estimates, scans
 from sniffer.adapters.mysql.shards import stored_shards
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
+from sniffer.adapters.mysql.upserts import insert_unless_there
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.estimate_records import Approving, BackfillEstimate, StoredEstimate, plan_digest
 from sniffer.core.json_records import json_values, parse_record
@@ -40,7 +40,9 @@ class EstimateRepository:
         self._transact(lambda connection: _refuse_unbound(connection, scan_id))
 
     def store(self, estimate: BackfillEstimate) -> StoredEstimate:
-        """Keep it as that of its scan, in the place of an older one and of its approval; returns it with its digest.
+        """Keep it as that of its scan, in the place of an older one; returns it with its digest.
+
+        An approval is of a digest: that of another estimate does not count for this one.
 
         ContractError when the scan has no shards; SettingsError when it has to be approved, and this binds nobody.
         """
@@ -53,13 +55,10 @@ class EstimateRepository:
                 "digest": "",
                 "estimate": json_values(dataclasses.replace(estimate, digest="")),
                 "estimated_at": utc_now(),
-                "approved_by": None,
-                "approval_reason": None,
-                "approved_at": None,
             }
             ours = estimates.c.scan_number == number
-            first = insert(estimates).values(scan_number=number, **values)
-            connection.execute(first.on_duplicate_key_update(**values))
+            if not insert_unless_there(connection, estimates, {"scan_number": number, **values}):
+                connection.execute(update(estimates).where(ours).values(values))
             # Of what is read back: a server may write a number in its own way.
             digest = _digest(connection, number, estimate.scan_id)
             connection.execute(update(estimates).where(ours).values(digest=digest))
@@ -103,7 +102,7 @@ class EstimateRepository:
         return self._transact(find)
 
     def approve(self, approving: Approving) -> StoredEstimate:
-        """Keep who approved it. An approval that is there already stays as it is.
+        """Keep who approved it. An approval of the same digest that is there already stays as it is.
 
         SettingsError when there is no estimate with that digest.
         """
@@ -118,8 +117,13 @@ class EstimateRepository:
                     f"scan {approving.scan_id} has no estimate with the digest {approving.digest!r}: {now}. Look at "
                     f"what `sniffer estimate --scan-id {approving.scan_id}` finds, and approve that"
                 )
-            change = update(estimates).where(ours, estimates.c.approved_at.is_(None))
-            values = {"approved_by": approving.by or None, "approval_reason": approving.reason}
+            is_new = func.coalesce(estimates.c.approved_digest, "") != digest
+            change = update(estimates).where(ours, is_new)
+            values = {
+                "approved_digest": digest,
+                "approved_by": approving.by or None,
+                "approval_reason": approving.reason,
+            }
             connection.execute(change.values(approved_at=utc_now(), **values))
             return _found(connection, number, approving.scan_id)
 
@@ -130,7 +134,7 @@ class EstimateRepository:
 
         def withdraw(connection: Connection) -> None:
             number = _locked(connection, scan_id)
-            values = {"approved_by": None, "approval_reason": None, "approved_at": None}
+            values = dict.fromkeys(("approved_digest", "approved_by", "approval_reason", "approved_at"))
             connection.execute(update(estimates).where(estimates.c.scan_number == number).values(values))
 
         self._transact(withdraw)
@@ -174,12 +178,14 @@ def _found(connection: Connection, number: int, scan_id: str) -> StoredEstimate:
     row = connection.execute(select(estimates).where(estimates.c.scan_number == number)).one()
     where, remedy = f"the estimate of scan {scan_id}", f"run `sniffer estimate --scan-id {scan_id}` again"
     estimate = parse_record(row.estimate, BackfillEstimate, where, remedy, ignore_unknown=True)
-    return StoredEstimate(
-        dataclasses.replace(estimate, digest=row.digest),
-        row.estimated_at.replace(tzinfo=UTC),
-        row.approved_by,
-        row.approval_reason,
-        _utc(row.approved_at),
+    stored = StoredEstimate(dataclasses.replace(estimate, digest=row.digest), row.estimated_at.replace(tzinfo=UTC))
+    if not row.digest or row.approved_digest != row.digest:
+        return stored
+    return dataclasses.replace(
+        stored,
+        approved_by=row.approved_by,
+        approval_reason=row.approval_reason,
+        approved_at=_utc(row.approved_at),
     )
 
 

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, text
+
+from sniffer.adapters.mysql import schema
 
 _READ, _WRITE = "SELECT", "SELECT, INSERT, UPDATE"
 
 
+def _but(table: Table, *columns: str) -> str:
+    """All columns of the table but these, and but those that the server fills in."""
+    return ", ".join(column.name for column in table.columns if column.name not in columns)
+
+
+_DECISION = ("requested_by", "approved_by", "approval_reason")
+"""Columns of `models` in which a rollout says who wanted a version, and who let it become stable."""
+_SCAN = _but(schema.scans, "number", "discarded_run")
+_HELD = _but(schema.hold_decisions, "number", "decided_by", "results")
+_ESTIMATE = "digest, estimate, estimated_at"
+_JUDGED = _but(schema.models, "version", "candidate_digest", *_DECISION)
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role: which programs log in with it, and its rights by table; `*` is the whole database."""
+    """A role: which programs log in with it, and its rights by table; `*` is the whole database.
+
+    Rights with columns are what keeps a program that is taken over from writing what only another may decide.
+    `withdrawn` are those on a whole table that an earlier release gave.
+    """
 
     name: str
     programs: str
     rights: Mapping[str, str]
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
 
 
 ROLES = (
@@ -33,29 +53,42 @@ ROLES = (
         {
             "alembic_version": _READ,
             "models": _READ,
-            "scans": _WRITE,
+            "scans": f"SELECT, INSERT ({_SCAN}), UPDATE ({_SCAN})",
             "images": _WRITE,
             "predictions": _WRITE,
             "tallies": _WRITE,
             "leases": f"{_WRITE}, DELETE",
             "holds": "SELECT, INSERT",
-            "hold_decisions": "SELECT, INSERT",
-            "shards": _WRITE,
-            "estimates": _WRITE,
+            # Without `decided_by`: a scan holds itself, and releases nothing.
+            "hold_decisions": f"SELECT, INSERT ({_HELD})",
+            "shards": "SELECT, INSERT, UPDATE (up_to_key)",
+            "estimates": f"SELECT, INSERT (scan_number, {_ESTIMATE}), UPDATE ({_ESTIMATE})",
             "review_decisions": _READ,  # for the table of labels
+        },
+        withdrawn={
+            "scans": "INSERT, UPDATE",
+            "hold_decisions": "INSERT",
+            "shards": "UPDATE",
+            "estimates": "INSERT, UPDATE",
         },
     ),
     Role(
         "sniffer_trainer",
         "the gate and the export of `sniffer model`",
-        {"alembic_version": _READ, "models": _WRITE, "verdicts": "SELECT, INSERT", "reports": _WRITE},
+        {
+            "alembic_version": _READ,
+            "models": f"SELECT, INSERT (version, candidate_digest, {_JUDGED}), UPDATE ({_JUDGED})",
+            "verdicts": "SELECT, INSERT",
+            "reports": _WRITE,
+        },
+        withdrawn={"models": "INSERT, UPDATE"},
     ),
     Role(
         "sniffer_rollout",
         "sniffer rollout",
         {
             "alembic_version": _READ,
-            "models": "SELECT, UPDATE",
+            "models": f"SELECT, UPDATE (status, {', '.join(_DECISION)})",
             "promotions": "SELECT, INSERT",
             "scans": _READ,
             "shards": _READ,
@@ -64,19 +97,21 @@ ROLES = (
             "images": _READ,
             "predictions": _READ,
         },
+        withdrawn={"models": "UPDATE"},
     ),
     Role(
         "sniffer_decide",
         "sniffer release, discard and approve",
         {
             "alembic_version": _READ,
-            "scans": "SELECT, UPDATE",
+            "scans": "SELECT, UPDATE (run_number, discarded_run, state, certificate, finished_at)",
             "shards": _READ,
             "predictions": "SELECT, DELETE",
             "holds": "SELECT, DELETE",
             "hold_decisions": "SELECT, INSERT",
-            "estimates": "SELECT, UPDATE",
+            "estimates": "SELECT, UPDATE (approved_digest, approved_by, approval_reason, approved_at)",
         },
+        withdrawn={"scans": "UPDATE", "estimates": "UPDATE"},
     ),
     Role(
         "sniffer_retention",
@@ -85,10 +120,10 @@ ROLES = (
             "alembic_version": _READ,
             "models": _READ,
             "holds": _READ,
-            "shards": "SELECT, UPDATE",
+            "shards": "SELECT, UPDATE (after_key, up_to_key)",
             "leases": _READ,
-            "scans": "SELECT, UPDATE",
-            "images": "SELECT, UPDATE, DELETE",  # UPDATE, to lock a row
+            "scans": "SELECT, UPDATE (request, state, certificate)",
+            "images": "SELECT, UPDATE (image_id), DELETE",  # UPDATE, to lock a row
             "predictions": "SELECT, DELETE",
             "erasures": "SELECT, INSERT",
             "review_decisions": _READ,  # what was decided stays; what is erased goes with its image
@@ -110,6 +145,7 @@ ROLES = (
             "review_sample_strata": _READ,
             "near_duplicates": _WRITE,
         },
+        withdrawn={"shards": "UPDATE", "scans": "UPDATE", "images": "UPDATE"},
     ),
     Role("sniffer_reader", "Airflow's tasks and pages, sniffer doctor, and people", {"*": "SELECT, SHOW VIEW"}),
 )
@@ -125,6 +161,11 @@ def role_statements(database: str) -> list[str]:
     statements = []
     for role in ROLES:
         statements.append(f"CREATE ROLE IF NOT EXISTS {role.name}")
+        for table, rights in role.withdrawn.items():
+            where = f"ON {_quoted(database, pattern=False)}.{table}"
+            # Given first, since a server refuses to take away what is not there. It takes columns' rights along, so
+            # those are given again right after it.
+            statements += [f"GRANT {rights} {where} TO {role.name}", f"REVOKE {rights} {where} FROM {role.name}"]
         statements += [
             f"GRANT {rights} ON {_quoted(database, pattern=table == '*')}.{table} TO {role.name}"
             for table, rights in role.rights.items()

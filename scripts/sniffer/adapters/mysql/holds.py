@@ -351,9 +351,10 @@ def _decide(
         "scan_number": token.scan_number,
         "run_number": token.run_number,
         "decision": str(decision),
-        "decided_by": by,
         "reason": reason,
-        "results": results,
         "decided_at": utc_now(),
     }
+    # Not even NULL where there is none: a scan's role may not name these columns.
+    row |= {} if by is None else {"decided_by": by}
+    row |= {} if results is None else {"results": results}
     connection.execute(insert(hold_decisions).values(row))

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.mysql import insert
 
 from sniffer.adapters.mysql.schema import models, promotions, reports, verdicts
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
+from sniffer.adapters.mysql.upserts import insert_unless_there
 from sniffer.core.changed_images import ChangedImages
 from sniffer.core.errors import ContractError
 from sniffer.core.gate_records import GateVerdict
@@ -180,7 +181,7 @@ def _stored(values: object, kind: type[_RecordT], what: str, table: str = "model
 
 def _register_model(connection: Connection, record: ModelRecord, row: _Row) -> None:
     # A version or a candidate that is there already is left as it is, and looked at below.
-    connection.execute(insert(models).values(row).on_duplicate_key_update(version=models.c.version))
+    insert_unless_there(connection, models, row)
     known = connection.execute(select(models).where(models.c.version == record.version).with_for_update()).first()
     if known is None:
         raise ContractError(
@@ -214,7 +215,7 @@ def _reserve_model(connection: Connection, row: _Row, above: int) -> int:
         highest = connection.execute(select(func.max(models.c.version))).scalar() or 0
         reserved = row | {"version": max(highest, above) + 1, "digest": ""}
         # Another one may take the number first; then nothing is inserted, and the next number is tried.
-        connection.execute(insert(models).values(reserved).on_duplicate_key_update(version=models.c.version))
+        insert_unless_there(connection, models, reserved)
     return int(version)
 
 

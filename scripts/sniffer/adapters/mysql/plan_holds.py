@@ -52,17 +52,16 @@ def held_for(connection: Connection, number: int) -> str:
     return connection.execute(select(holds.c.reason).where(holds.c.scan_number == number)).scalar() or ""
 
 
-def last_decision(connection: Connection, number: int) -> tuple[str, str]:
-    """The last word on that scan, and, where a person gave it, who and why."""
+def released_by(connection: Connection, number: int) -> str:
+    """Who released that scan, and why, where that is the last word on it; empty otherwise.
+
+    A word without a name is a scan's own, which can hold itself, and no more: its role cannot write a name.
+    """
     query = select(hold_decisions).where(hold_decisions.c.scan_number == number)
     last = connection.execute(query.order_by(hold_decisions.c.number.desc()).limit(1)).first()
-    return ("", "") if last is None else (last.decision, by_whom(last.decided_by or "", last.reason))
-
-
-def released_by(connection: Connection, number: int) -> str:
-    """Who released that scan, and why, where that is the last word on it; empty otherwise."""
-    decision, by = last_decision(connection, number)
-    return by if decision == HoldDecision.RELEASED else ""
+    if last is None or last.decision != HoldDecision.RELEASED or not last.decided_by:
+        return ""
+    return by_whom(last.decided_by, last.reason)
 
 
 def by_whom(name: str, reason: str) -> str:
@@ -85,7 +84,7 @@ def hold_whole(connection: Connection, number: int, reason: str) -> None:
     rows = [{"scan_number": one, "reason": reason, "held_at": now} for one in (number, *parts) if one not in alone]
     connection.execute(insert(holds).values(rows))
     connection.execute(update(scans).where(scans.c.number == number).values(state="held"))
-    decision = {"decision": str(HoldDecision.HELD), "decided_by": None, "reason": reason, "decided_at": now}
+    decision = {"decision": str(HoldDecision.HELD), "reason": reason, "decided_at": now}
     connection.execute(insert(hold_decisions).values(scan_number=number, run_number=0, **decision))
 
 

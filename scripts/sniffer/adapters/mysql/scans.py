@@ -234,7 +234,7 @@ def insert_scan(connection: Connection, request: ScanRequest, model_version: int
     """Have a row of that scan. Of two that do so at once, one inserts; both then queue up for its lock."""
     row = _row_of(request, model_version, threshold)
     first = insert(scans).values(scan_id=request.scan_id, run_number=0, **row)
-    connection.execute(first.on_duplicate_key_update(scan_id=scans.c.scan_id))
+    connection.execute(first.on_duplicate_key_update(run_number=scans.c.run_number))
 
 
 def _open_scan(connection: Connection, request: ScanRequest, model_version: int, threshold: float) -> FencingToken:

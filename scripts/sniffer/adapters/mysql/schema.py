@@ -21,7 +21,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0014"
+SCHEMA_VERSION = "0015"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
@@ -212,6 +212,8 @@ estimates = Table(
     Column("digest", CHAR(64), doc="SHA-256 of the plan with the estimate, which is what is approved"),
     Column("estimate", JSON, doc="the counts and the estimated figures as JSON"),
     Column("estimated_at", DATETIME(fsp=6), doc="UTC"),
+    # What is written by whoever estimates can never be what counts as an approval: grants are by column.
+    Column("approved_digest", CHAR(64), doc="the digest that was approved: it counts only while `digest` is the same"),
     Column("approved_by", String(200), doc="who approved it; empty: nobody had to, or nobody has yet"),
     Column("approval_reason", String(2000), doc="why"),
     Column("approved_at", DATETIME(fsp=6), doc="UTC; empty: it waits for an approval"),

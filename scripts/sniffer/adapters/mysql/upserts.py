@@ -1,10 +1,30 @@
-"""One multi-row upsert in one statement, on MySQL and on MariaDB."""
+"""One multi-row upsert in one statement, on MySQL and on MariaDB, and an insert that minds no row that is there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table, insert
+from sqlalchemy.exc import IntegrityError
+
+_DUPLICATE = 1062
+"""ER_DUP_ENTRY."""
+
+
+def insert_unless_there(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert the row, unless one with its key is there; whether it was inserted. Waits for whoever inserts it now.
+
+    For roles that may insert more columns than they may update: MariaDB wants UPDATE on every column that an upsert
+    inserts.
+    """
+    try:
+        connection.execute(insert(table).values(row))
+    except IntegrityError as error:
+        if error.orig is None or error.orig.args[0] != _DUPLICATE:
+            raise
+        return False
+    return True
 
 
 def upsert(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import create_engine, text
 from support.database_servers import DatabaseServer
-from support.database_users import PASSWORD, url_of
+from support.database_users import PASSWORD, url_of, users
 from support.ended_scans import certificate_of
 from support.estimates import ESTIMATE
 from support.judged import gate_verdict, model_metrics
@@ -95,6 +95,8 @@ def test_a_scan_writes_results_and_nothing_about_models(database_url: str) -> No
         "ALTER TABLE images ADD COLUMN x INT",
         "DROP TABLE predictions",
         "CREATE TABLE x (n INT)",
+        "UPDATE scans SET discarded_run = 9",
+        "UPDATE shards SET after_key = ''",
     )
 
 
@@ -108,6 +110,14 @@ def test_the_trainer_judges_and_registers_and_sees_no_image(database_url: str) -
         assert database.models.report(version) == "<p>report</p>"
     denied(database_url, "sniffer_trainer", "SELECT * FROM images", "SELECT * FROM predictions", "DELETE FROM models")
     denied(database_url, "sniffer_trainer", "UPDATE verdicts SET version = 9", "DELETE FROM verdicts")
+    denied(
+        database_url,
+        "sniffer_trainer",
+        "UPDATE models SET approved_by = 'me'",
+        "UPDATE models SET requested_by = NULL",
+        "UPDATE models SET version = 9",
+        "INSERT INTO promotions (version) VALUES (1)",
+    )
 
 
 @pytest.mark.usefixtures("roles")
@@ -130,6 +140,9 @@ def test_a_rollout_promotes_and_writes_nothing_else(database: Database, database
         "UPDATE promotions SET approved_by = 'me'",
         "DELETE FROM promotions",
         "UPDATE scans SET state = 'complete'",
+        "UPDATE models SET threshold = 1",
+        "UPDATE models SET verdict = NULL",
+        "INSERT INTO verdicts (version) VALUES (1)",
     )
 
 
@@ -152,6 +165,10 @@ def test_retention_deletes_results_and_keeps_what_was_certified(database: Databa
         "DELETE FROM erasures",
         "UPDATE erasures SET reason = ''",
         "DELETE FROM scans",
+        "UPDATE scans SET discarded_run = 1",
+        "UPDATE images SET etag = ''",
+        "DELETE FROM holds",
+        "INSERT INTO hold_decisions (scan_number) VALUES (1)",
         "UPDATE predictions SET score = 0",
         "DELETE FROM models",
     )
@@ -187,9 +204,33 @@ def test_who_decides_about_held_scans_deletes_scores_and_no_record(database: Dat
         "UPDATE predictions SET score = 0",
         "DELETE FROM images",
         "SELECT * FROM models",
+        "UPDATE scans SET request = '{}'",
+        "UPDATE scans SET model_version = 9",
+        "UPDATE estimates SET estimate = '{}'",
     )
     denied(database_url, "sniffer_scan", "DELETE FROM holds", "UPDATE holds SET reason = ''")
     denied(database_url, "sniffer_scan", "DELETE FROM hold_decisions", "UPDATE hold_decisions SET reason = ''")
+    denied(
+        database_url,
+        "sniffer_scan",
+        "INSERT INTO hold_decisions (scan_number, run_number, decision, reason, decided_at, decided_by)"
+        " VALUES (1, 1, 'released', 'x', NOW(6), 'me')",
+    )
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_release_that_a_scan_writes_itself_is_none(database_url: str) -> None:
+    """A role knows columns, not values: the word `released` can be written, the name of who said it cannot."""
+    with connected(database_url, "sniffer_scan") as scanning:
+        token = scanning.scans.open(ScanRequest("s", "bkt"), 1, 0.5)
+        transactions = Transactions(DatabaseSettings(url_of(database_url, "sniffer_scan"), patience_s=0))
+        forged = (
+            "INSERT INTO hold_decisions (scan_number, run_number, decision, reason, decided_at)"
+            f" VALUES ({token.scan_number}, 1, 'released', 'let it pass', NOW(6))"
+        )
+        transactions.transact(lambda connection: connection.execute(text(forged)))
+        transactions.close()
+        assert scanning.holds.release_of(token) == ""
 
 
 @pytest.mark.usefixtures("roles")
@@ -251,6 +292,41 @@ def test_the_fleet_estimates_and_who_decides_approves(database_url: str) -> None
         found = fleet.estimates.find("whole")
         assert found is not None and found.approved_by == "ben"
         assert len(fleet.shards.note_listed("whole", "whole.1", 5).parts) == 1
+        assert fleet.estimates.store(ESTIMATE).approved_by == "ben", "what was approved, estimated again"
+        other = dataclasses.replace(ESTIMATE, growth=0.6)
+        assert fleet.estimates.store(other).approved_at is None, "that was never approved"
+        assert fleet.estimates.store(ESTIMATE).approved_by == "ben"
         own.estimates.withdraw("whole")
+        assert fleet.estimates.store(ESTIMATE).approved_at is None
+    denied(
+        database_url,
+        "sniffer_scan",
+        "UPDATE estimates SET approved_by = 'me'",
+        "UPDATE estimates SET approved_digest = digest, approved_at = NOW(6)",
+        "UPDATE estimates SET approval_reason = ''",
+        "UPDATE estimates SET scan_number = 9",
+        "INSERT INTO estimates (scan_number, digest, estimate, estimated_at, approved_by)"
+        " VALUES (9, '', '{}', NOW(6), 'me')",
+        "REPLACE INTO estimates SELECT * FROM estimates",
+        "DELETE FROM estimates",
+    )
     denied(database_url, "sniffer_decide", "INSERT INTO estimates SELECT * FROM estimates", "DELETE FROM estimates")
     denied(database_url, "sniffer_reader", "UPDATE estimates SET approved_by = 'me'")
+
+
+def test_rights_that_an_earlier_release_gave_are_taken_away(
+    database: Database, database_url: str, database_server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = database_url.rpartition("/")[2].partition("?")[0]
+    with users(database_server, database_url, "sniffer_scan"):
+        database_server.site.execute(f"GRANT INSERT, UPDATE ON {place}.estimates TO sniffer_scan")
+        transactions = Transactions(DatabaseSettings(url_of(database_url, "sniffer_scan"), patience_s=0))
+        mine = text("UPDATE estimates SET approved_by = 'me'")
+        transactions.transact(lambda connection: connection.execute(mine))
+        transactions.close()
+        monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
+        assert main(["--grants", "--apply"]) == 0
+        denied(database_url, "sniffer_scan", "UPDATE estimates SET approved_by = 'me'")
+    for role in ROLES:
+        if role.name != "sniffer_scan":
+            database_server.site.execute(f"DROP ROLE {role.name}")

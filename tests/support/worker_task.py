@@ -80,4 +80,5 @@ def _operator(asked: dict[str, Any]) -> Any:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="airflow-home-") as home:
         os.environ["AIRFLOW_HOME"] = home
+        os.environ["AIRFLOW_VAR_SNIFFER_AIRFLOW_ID"] = "of-the-tests"
         sys.exit(main(Path(sys.argv[1])))

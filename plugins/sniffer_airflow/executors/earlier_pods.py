@@ -14,6 +14,7 @@ from typing import Any
 
 from kubernetes import client as k8s_client
 
+from sniffer_airflow.executors.airflow_id import LABEL
 from sniffer_airflow.executors.lost_pods import PodGone, PodLost
 from sniffer_airflow.executors.owner import Owner
 
@@ -61,6 +62,22 @@ def settle_earlier(
             api.patch_namespaced_pod(name, namespace, _LEFT_ALONE)
     for pod in ending:
         _await_end(pod, follow(), log, sleep)
+
+
+def mark_ours(
+    unmarked: Sequence[k8s_client.V1Pod], wanted: k8s_client.V1Pod, api: k8s_client.CoreV1Api, log: Any
+) -> None:
+    """Give those of the same task the id of this Airflow, which an earlier release did not: the operator finds them."""
+    ids = {"metadata": {"labels": {LABEL: wanted.metadata.labels[LABEL]}}}
+    for pod in unmarked:
+        if Owner.read(pod) != Owner.read(wanted):
+            continue
+        log.info("Pod %s is of an earlier release, and taken for this Airflow's by the names it has", pod.metadata.name)
+        try:
+            api.patch_namespaced_pod(pod.metadata.name, pod.metadata.namespace, ids)
+        except k8s_client.ApiException as error:
+            if error.status != _NOT_FOUND:
+                raise
 
 
 def delete_pod(api: k8s_client.CoreV1Api, name: str, namespace: str) -> None:

@@ -15,6 +15,7 @@ from kubernetes import client as k8s_client
 from urllib3.exceptions import HTTPError
 
 from sniffer.core.text import one_line
+from sniffer_airflow.executors.airflow_id import is_ours
 from sniffer_airflow.executors.earlier_pods import delete_pod
 from sniffer_airflow.executors.owner import Owner
 
@@ -56,10 +57,13 @@ def those_over(owners: Collection[Owner], states: States) -> set[Owner]:
     return over
 
 
-def remove_orphans(api: k8s_client.CoreV1Api, namespace: str, states: States, log: Any) -> None:
-    """Delete the pods in the namespace whose task is over. What fails here is logged: the task itself goes on."""
+def remove_orphans(api: k8s_client.CoreV1Api, namespace: str, states: States, log: Any, own: str) -> None:
+    """Delete the pods in the namespace whose task is over, of the Airflow with the id `own`.
+
+    What fails here is logged: the task itself goes on.
+    """
     try:
-        pods = api.list_namespaced_pod(namespace, label_selector=_SELECTOR).items
+        pods = [pod for pod in api.list_namespaced_pod(namespace, label_selector=_SELECTOR).items if is_ours(pod, own)]
         owned = [(pod, owner) for pod in pods if (owner := Owner.read(pod)) and pod.metadata.deletion_timestamp is None]
         over = those_over([owner for _, owner in owned], states)
         for pod, owner in owned:

@@ -20,7 +20,8 @@ from kubernetes.client import models as k8s
 from urllib3.exceptions import HTTPError
 
 from sniffer.core.text import one_line
-from sniffer_airflow.executors.earlier_pods import COMMAND, command_digest, delete_pod, settle_earlier
+from sniffer_airflow.executors.airflow_id import LABEL, airflow_id, has_no_id, is_ours
+from sniffer_airflow.executors.earlier_pods import COMMAND, command_digest, delete_pod, mark_ours, settle_earlier
 from sniffer_airflow.executors.failures import failure
 from sniffer_airflow.executors.followed_pods import FollowedPods
 from sniffer_airflow.executors.handed_on import handed_on
@@ -207,6 +208,7 @@ class PodProgramOperator(KubernetesPodOperator):
         if context is not None:
             notes = Owner.of(context).annotations | {COMMAND: command_digest(base)}
             pod.metadata.annotations = {**(pod.metadata.annotations or {}), **notes}
+            pod.metadata.labels = {**(pod.metadata.labels or {}), LABEL: airflow_id()}
         return pod
 
     def get_or_create_pod(self, pod_request_obj: k8s.V1Pod, context: Context) -> k8s.V1Pod:
@@ -215,14 +217,21 @@ class PodProgramOperator(KubernetesPodOperator):
         So are those of its earlier tries that do something else, or are ending already.
         """
         namespace = pod_request_obj.metadata.namespace
-        remove_orphans(self.client, namespace, context["ti"], self.log)
-        found = self.client.list_namespaced_pod(
-            namespace, label_selector=self._build_find_pod_label_selector(context)
-        ).items
+        own = airflow_id()
+        remove_orphans(self.client, namespace, context["ti"], self.log, own)
+        selector = super()._build_find_pod_label_selector(context)
+        pods = self.client.list_namespaced_pod(namespace, label_selector=selector).items
+        found = [pod for pod in pods if is_ours(pod, own)]
+        mark_ours([pod for pod in found if has_no_id(pod)], pod_request_obj, self.client, self.log)
         settle_earlier(self.client, pod_request_obj, found, lambda: self._follow().read_pod, self.log)
         if reason := self._stopped():
             raise AirflowException(reason)
         return super().get_or_create_pod(pod_request_obj, context)
+
+    def _build_find_pod_label_selector(self, context: Context | None = None, *, exclude_checked: bool = True) -> str:
+        """That of Airflow's operator, and this Airflow's id: another one may have a run and a task of these names."""
+        found = super()._build_find_pod_label_selector(context, exclude_checked=exclude_checked)
+        return f"{found},{LABEL}={airflow_id()}"
 
     def _get_pod_from_task_state_store(self, context: Context) -> None:
         """None: Airflow's operator asks for it by a client that waits out nothing. The pod is found by its labels."""

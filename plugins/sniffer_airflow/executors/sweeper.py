@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.listeners import hookimpl
+from airflow.sdk.exceptions import AirflowFailException
 
 from sniffer.core.errors import SettingsError
 
@@ -30,11 +31,14 @@ log = logging.getLogger(__name__)
 
 @hookimpl
 def on_starting(component: object) -> None:
-    """Start the process, when the scheduler starts."""
+    """Have an id, before any task starts a pod, and start the process, when the scheduler starts."""
     jobs = sys.modules.get("airflow.jobs.job")
     if jobs is None or not isinstance(component, jobs.Job):
         return
     if os.environ.get(_PLACE_VARIABLE) == _PODS and "scheduler" in sys.argv:
+        from sniffer_airflow.executors.airflow_id import ensure_airflow_id
+
+        ensure_airflow_id()
         start()
 
 
@@ -91,11 +95,13 @@ class _OnlyNews:
 
 def sweep(api: Any, log: Any) -> None:
     """Delete the pods that have outlived their task, wherever our templates start some."""
+    from sniffer_airflow.executors.airflow_id import airflow_id
     from sniffer_airflow.executors.orphans import remove_orphans
     from sniffer_airflow.executors.templates import namespaces
 
+    own = airflow_id()
     for namespace in namespaces():
-        remove_orphans(api, namespace, DatabaseStates(), log)
+        remove_orphans(api, namespace, DatabaseStates(), log, own)
 
 
 def sweep_until(parent_pid: int) -> None:
@@ -111,7 +117,7 @@ def sweep_until(parent_pid: int) -> None:
             hook = KubernetesHook(conn_id=KubernetesHook.default_conn_name)
             api = k8s_client.CoreV1Api(PatientClient(hook.core_v1_client.api_client))
             sweep(api, news)
-        except SettingsError as error:
+        except (SettingsError, AirflowFailException) as error:
             news.warning("%s", error)
         except Exception as error:  # noqa: BLE001 - a database or an API that is away today is there tomorrow
             news.warning("Pods that have outlived their task cannot be looked for: %s", type(error).__name__)

@@ -14,6 +14,7 @@ from kubernetes import client
 from support.http_server import HttpAnswer, HttpRequest, HttpServer
 from support.task_log import TaskLog
 
+from sniffer_airflow.executors.airflow_id import LABEL
 from sniffer_airflow.executors.orphans import remove_orphans, those_over
 from sniffer_airflow.executors.owner import Owner
 from sniffer_airflow.executors.sweeper import DatabaseStates
@@ -58,9 +59,10 @@ class Pods(HttpServer):
         self.status = 200
         super().__init__()
 
-    def add(self, name: str, *, owner: Owner | None = None, **metadata: str) -> None:
+    def add(self, name: str, *, owner: Owner | None = None, airflow_id: str = "mine", **metadata: str) -> None:
         notes = owner.annotations if owner else {}
-        self.pods[name] = {"metadata": {"name": name, "annotations": notes, **metadata}}
+        labels = {LABEL: airflow_id} if airflow_id else {}
+        self.pods[name] = {"metadata": {"name": name, "annotations": notes, "labels": labels, **metadata}}
 
     def respond(self, request: HttpRequest) -> HttpAnswer:
         path, _, query = request.path.partition("?")
@@ -82,7 +84,7 @@ def pods() -> Iterator[Pods]:
 def clean(pods: Pods, *, is_away: bool = False, airflow: Airflow | None = None) -> TaskLog:
     log = TaskLog()
     api = client.CoreV1Api(client.ApiClient(client.Configuration(host=pods.url)))
-    remove_orphans(api, "sniffer", airflow or Airflow(is_away=is_away), log)
+    remove_orphans(api, "sniffer", airflow or Airflow(is_away=is_away), log, "mine")
     return log
 
 
@@ -111,6 +113,14 @@ def test_pods_of_tasks_that_are_over_are_deleted_and_no_others(pods: Pods) -> No
         "Deleting pod night-shard-0: task shard_0 of run night is over",
         "Deleting pod night-shard-2: task shard_2 of run night is over",
     ]
+
+
+def test_pods_of_another_airflow_are_let_alone_and_those_of_an_earlier_release_are_not(pods: Pods) -> None:
+    for airflow_id in ("mine", "another", ""):
+        for run_id in ("marked", "night"):
+            pods.add(f"{run_id}-{airflow_id}", owner=Owner("scan_bucket", run_id, "scan"), airflow_id=airflow_id)
+    clean(pods)
+    assert set(pods.pods) == {"marked-another", "night-mine", "night-another", "night-"}
 
 
 def test_airflow_is_asked_about_a_run_once_however_many_pods_it_has(pods: Pods) -> None:

@@ -28,6 +28,7 @@ from support.programs import eventually
 from support.task_context import TaskInstance, TaskStateStore, task_context
 
 from sniffer_airflow.executors import earlier_pods
+from sniffer_airflow.executors.airflow_id import LABEL
 from sniffer_airflow.executors.patient_client import PatientClient
 from sniffer_airflow.executors.pod import PodProgramOperator
 
@@ -165,6 +166,32 @@ def test_a_retry_after_the_worker_s_death_follows_the_same_pod(cluster: PodClust
     abandon(operator("--say=once"), TaskInstance(map_index=3), store)
     result = operator("--say=once").execute(task_context(TaskInstance(map_index=3, try_number=2), store))
     assert result["holds"] is True and len(cluster.created) == 1
+    assert_nothing_is_left(cluster)
+
+
+def test_the_pod_of_another_airflow_with_the_same_names_is_let_alone(
+    cluster: PodCluster, operator: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both run `scan_bucket` each night, with equal ids of runs; here the other one's task stays."""
+    with monkeypatch.context() as patched:
+        patched.setenv("AIRFLOW_VAR_SNIFFER_AIRFLOW_ID", "another")
+        abandon(operator("--say=once", STAYS.format(cluster.folder)), TaskInstance(), TaskStateStore())
+    result = operator("--say=once").execute(task_context(TaskInstance(run_states={"night": "running"})))
+    [other, own] = cluster.created
+    assert result["holds"] is True and list(cluster.pods) == [other.name] and other.family()
+    assert "deletionTimestamp" not in other.document["metadata"] and own.name != other.name
+
+
+def test_the_pod_of_an_earlier_release_is_followed_and_becomes_this_airflow_s(
+    cluster: PodCluster, operator: Starts
+) -> None:
+    store = TaskStateStore()
+    abandon(operator("--say=once"), TaskInstance(), store)
+    [pod] = cluster.created
+    assert pod.document["metadata"]["labels"].pop(LABEL) == "of-the-tests"
+    result = operator("--say=once").execute(task_context(TaskInstance(try_number=2), store))
+    assert result["holds"] is True and cluster.created == [pod]
+    assert pod.document["metadata"]["labels"][LABEL] == "of-the-tests"
     assert_nothing_is_left(cluster)
 
 

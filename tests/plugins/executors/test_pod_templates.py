@@ -38,7 +38,7 @@ def test_the_sweeper_looks_wherever_a_template_starts_pods(
     text = trainer.read_text()
     trainer.write_text(text.replace("namespace: sniffer", "namespace: gpus"))
     looked: list[str] = []
-    monkeypatch.setattr(orphans, "remove_orphans", lambda api, namespace, states, log: looked.append(namespace))
+    monkeypatch.setattr(orphans, "remove_orphans", lambda api, namespace, states, log, own: looked.append(namespace))
     sweeper.sweep(None, None)
     assert looked == ["gpus", "sniffer"]
     trainer.write_text(text.replace("namespace: sniffer", ""))

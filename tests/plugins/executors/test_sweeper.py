@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from support.airflow_home import HOME
 from support.kube_config import kube_config
 from support.pod_cluster import PodCluster
@@ -18,6 +20,7 @@ from support.programs import eventually
 from support.task_context import TaskInstance, TaskStateStore, task_context
 
 from sniffer_airflow.executors import sweeper
+from sniffer_airflow.executors.airflow_id import VARIABLE, airflow_id, ensure_airflow_id
 from sniffer_airflow.executors.pod import PodProgramOperator
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -30,7 +33,10 @@ def test_it_is_the_scheduler_that_starts_it_and_only_for_pods(
     airflow_database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow.jobs.job import Job
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
 
+    monkeypatch.delenv("AIRFLOW_VAR_SNIFFER_AIRFLOW_ID")
     started: list[str] = []
     monkeypatch.setattr(sweeper, "start", lambda: started.append("it"))
     for argv, place in (("scheduler", "processes"), ("triggerer", "pods"), ("scheduler", "pods")):
@@ -38,8 +44,21 @@ def test_it_is_the_scheduler_that_starts_it_and_only_for_pods(
         monkeypatch.setenv("SNIFFER_RUN_IN", place)
         sweeper.on_starting(object())
         assert started == []
+        assert Variable.get(VARIABLE, default_var=None) is None
         Job()  # type: ignore[no-untyped-call]  # as each of Airflow's commands makes it
     assert started == ["it"]
+    made = Variable.get(VARIABLE)
+    ensure_airflow_id()  # as a second scheduler, or the next start
+    assert re.fullmatch("[0-9a-f]{32}", made) and Variable.get(VARIABLE) == made
+    with create_session() as session:
+        session.query(Variable).filter(Variable.key == VARIABLE).delete()
+
+
+@pytest.mark.parametrize("text", ["", "a b", "-a", "a" * 64])
+def test_without_an_id_no_pod_is_started(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_AIRFLOW_ID", text)
+    with pytest.raises(AirflowFailException, match="the Variable sniffer_airflow_id must be up to 63 letters"):
+        airflow_id()
 
 
 @pytest.mark.slow

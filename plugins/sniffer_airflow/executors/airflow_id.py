@@ -1,0 +1,64 @@
+"""Which Airflow a pod is of: several may start pods in one namespace, with DAGs, runs and tasks of the same names.
+
+Each has an id, the Variable `sniffer_airflow_id`, and its pods carry it as a label. The scheduler makes the Variable
+before it starts any task. Pods of other Airflows are neither followed nor deleted.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from sniffer_airflow.forms.variables import in_words, read_variable
+
+VARIABLE = "sniffer_airflow_id"
+LABEL = "sniffer/airflow-id"
+
+_FORM = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+"""What Kubernetes takes for a label's value."""
+
+
+def airflow_id() -> str:
+    """The id of the Airflow whose task this is. AirflowFailException without one that can be a label."""
+    found = read_variable(VARIABLE)
+    if not _FORM.fullmatch(found):
+        raise AirflowFailException(
+            f"{in_words(VARIABLE)} must be up to 63 letters, digits, `.`, `_` and `-`, and is {found!r}. It tells this "
+            "Airflow's pods from those of others in their namespace. The scheduler makes it when it starts with "
+            "SNIFFER_RUN_IN=pods: restart it, or set the Variable to a name that no other Airflow has"
+        )
+    return found
+
+
+def ensure_airflow_id() -> None:
+    """Have an id, in Airflow's own database: of several schedulers that start at once, the first one's stays."""
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+    from sqlalchemy.exc import IntegrityError
+
+    if Variable.get(VARIABLE, default_var=None):  # also where a secrets backend or the environment has it
+        return
+    what = "Tells this Airflow's pods from those of others in their namespace. Kept for good."
+    try:
+        with create_session() as session:
+            made = Variable(key=VARIABLE, val=uuid.uuid4().hex, description=what)  # type: ignore[no-untyped-call]
+            session.add(made)
+    except IntegrityError:
+        return
+
+
+def is_ours(pod: Any, own: str) -> bool:
+    """Whether the Airflow of that id has started the pod.
+
+    One without an id is of an earlier release, and is judged by the names of its run and task alone, as that did: it is
+    neither lost nor left. None is started any more, and each has a deadline.
+    """
+    return (pod.metadata.labels or {}).get(LABEL) in (None, own)
+
+
+def has_no_id(pod: Any) -> bool:
+    """Whether the pod is of an earlier release, which gave none."""
+    return LABEL not in (pod.metadata.labels or {})

@@ -21,11 +21,12 @@ class Webhook(HttpServer):
     def __init__(self) -> None:
         super().__init__()
         self.status = 200
+        self.headers: list[tuple[str, str]] = []
         self.got: list[HttpRequest] = []
 
     def respond(self, request: HttpRequest) -> HttpAnswer:
         self.got.append(request)
-        return HttpAnswer(self.status, b"ok")
+        return HttpAnswer(self.status, b"ok", self.headers)
 
     def documents(self) -> list[Any]:
         return [json.loads(request.body) for request in self.got]

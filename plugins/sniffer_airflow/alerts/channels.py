@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import smtplib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,9 @@ from typing import Any
 from airflow.sdk import Connection, Param
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from sniffer.adapters.http import BoundedAdapter
 from sniffer.core.errors import SettingsError
+from sniffer.core.socket_deadline import SocketDeadline
 from sniffer_airflow.alerts.message import AlertMessage
 from sniffer_airflow.forms.fields import lines_field, text_field, text_rule
 from sniffer_airflow.forms.variables import checked_json, in_words, read_variable
@@ -23,6 +26,9 @@ from sniffer_airflow.names import ALERTS_VARIABLE, SMTP_CONNECTION
 
 EXAMPLE = '{"email": ["oncall@example.com"], "webhook_connection": "sniffer_webhook"}'
 _TIMEOUT_S: Any = 10
+CALL_S = 20.0
+"""For all that is said with one server, whose pieces may be many. Both ways together end before the DAG processor ends
+them, after 50 s."""
 _RETRIES: Any = 1
 """Of a mail server that ends the connection, or says nothing for as long."""
 _ADDRESS = re.compile(r"[^@\s,;<>]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,253}")
@@ -104,6 +110,21 @@ def _post(conn_id: str, message: AlertMessage) -> None:
 
         log = _SILENT
 
+        def get_conn(self, *args: Any, **kwargs: Any) -> Any:
+            session = super().get_conn(*args, **kwargs)
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, BoundedAdapter(CALL_S))
+            return session
+
+        def check_response(self, response: Any) -> None:
+            # Followed, a POST would become a GET, which tells nobody anything.
+            if response.is_redirect:
+                raise SettingsError(
+                    f"the webhook answers with a redirection ({response.status_code}): the Connection {conn_id} needs "
+                    "the address that it leads to"
+                )
+            super().check_response(response)
+
     class QuietNotifier(HttpNotifier):
         @cached_property
         def hook(self) -> HttpHook:
@@ -115,7 +136,7 @@ def _post(conn_id: str, message: AlertMessage) -> None:
         # A path that is a secret, as that of a chat's webhook, is kept as the password, which Airflow shows nobody.
         endpoint=connection.password if not connection.login else None,
         json=message.document(),
-        extra_options={"timeout": _TIMEOUT_S},
+        extra_options={"timeout": _TIMEOUT_S, "allow_redirects": False},
     ).notify({})
 
 
@@ -123,11 +144,25 @@ def _mail(settings: AlertSettings, message: AlertMessage) -> None:
     from airflow.providers.smtp.hooks.smtp import SmtpHook
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
+    deadline = SocketDeadline(CALL_S)
+
+    class Watched(smtplib.SMTP):
+        def _get_socket(self, *args: Any) -> Any:
+            sock = super()._get_socket(*args)  # type: ignore[misc]
+            deadline.watch(sock)
+            return sock
+
+    class WatchedTls(smtplib.SMTP_SSL, Watched):
+        """Watched before its handshake."""
+
     class ImpatientHook(SmtpHook):
         """Ends before the DAG processor ends it, which would say nothing: its own patience is minutes."""
 
         timeout = _TIMEOUT_S
         smtp_retry_limit = _RETRIES
+
+        def _build_client(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
+            return (WatchedTls if self.use_ssl else Watched)(**self._build_client_kwargs(is_async=False))
 
     class ImpatientNotifier(SmtpNotifier):
         @cached_property
@@ -138,13 +173,15 @@ def _mail(settings: AlertSettings, message: AlertMessage) -> None:
     sender = connection.extra_dejson.get("from_email")
     if not sender:
         raise SettingsError(f'the Connection {settings.email_connection} needs {{"from_email": "…"}} in its extra')
-    ImpatientNotifier(
+    notifier = ImpatientNotifier(
         to=list(settings.email),
         from_email=sender,
         subject=message.subject,
         html_content=message.html(),
         smtp_conn_id=settings.email_connection,
-    ).notify({})
+    )
+    with deadline:
+        notifier.notify({})
 
 
 def _connection(conn_id: str, kind: str) -> Connection:

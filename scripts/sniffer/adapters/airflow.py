@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 import requests
 
+from sniffer.adapters.http import BoundedAdapter
 from sniffer.core.errors import SettingsError, TransientError
 from sniffer.core.redaction import KNOWN
 from sniffer.core.settings import AirflowSettings
 from sniffer.core.text import one_line
 
 _TIMEOUT_S = 10.0
+"""Of each piece of an answer, and twice that for a whole call."""
 _NOT_FOUND = 404
 
 
@@ -31,6 +33,8 @@ class AirflowApi:
         self._session = requests.Session()
         # A proxy variable meant for the internet must not catch the traffic to our own server.
         self._session.trust_env = False
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, BoundedAdapter(2 * _TIMEOUT_S))
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.alert_receivers import SECRET_PATH, Webhook, receivers
+from support.dripping_server import DrippingServer
 from support.smtp_server import MailServer
 
 from sniffer.core.errors import SettingsError
@@ -99,6 +100,38 @@ def test_a_mail_server_that_hangs_is_not_waited_for(
         send(MESSAGE)
         assert time.monotonic() - began_at < 10
     assert "no e-mail could be sent: " in caplog.text and len(told[0].documents()) == 1
+
+
+@pytest.mark.parametrize("more", [{"disable_ssl": True, "disable_tls": True}, {}], ids=["plain", "tls"])
+def test_no_server_that_drips_holds_a_task(
+    more: dict[str, bool],
+    told: tuple[Webhook, MailServer],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each piece comes in time; only the whole does not."""
+    monkeypatch.setattr(channels, "CALL_S", 0.3)
+    greeting = (b"", b"220-wait\r\n") if more else (b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb", b"\x00")
+    with DrippingServer(b"HTTP/1.1 200 OK\r\n", b"X-A: 1\r\n") as web, DrippingServer(*greeting) as mail:
+        hook = {"conn_type": "http", "host": f"http://127.0.0.1:{web.port}", "password": SECRET_PATH}
+        extra = json.dumps({"from_email": "sniffer@example.com", **more})
+        smtp = {"conn_type": "smtp", "host": "127.0.0.1", "port": mail.port, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_SNIFFER_WEBHOOK", json.dumps(hook))
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(smtp))
+        began_at = time.monotonic()
+        send(MESSAGE)
+        assert time.monotonic() - began_at < 10
+        assert web.left.wait(5) and mail.left.wait(5), "nothing is left of the connections"
+    assert "no webhook could be sent: Timeout" in caplog.text and "no e-mail could be sent: " in caplog.text
+    assert SECRET_PATH not in caplog.text
+
+
+def test_a_redirection_is_no_webhook_that_was_told(
+    told: tuple[Webhook, MailServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    told[0].status, told[0].headers = 302, [("Location", "/elsewhere")]
+    send(MESSAGE)
+    assert "answers with a redirection (302)" in caplog.text and len(told[0].got) == 1
 
 
 @pytest.mark.parametrize(

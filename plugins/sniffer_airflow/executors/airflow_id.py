@@ -10,9 +10,8 @@ import re
 import uuid
 from typing import Any
 
+from airflow.sdk import Variable
 from airflow.sdk.exceptions import AirflowFailException
-
-from sniffer_airflow.forms.variables import in_words, read_variable
 
 VARIABLE = "sniffer_airflow_id"
 LABEL = "sniffer/airflow-id"
@@ -23,10 +22,10 @@ _FORM = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 def airflow_id() -> str:
     """The id of the Airflow whose task this is. AirflowFailException without one that can be a label."""
-    found = read_variable(VARIABLE)
+    found = str(Variable.get(VARIABLE, default="")).strip()
     if not _FORM.fullmatch(found):
         raise AirflowFailException(
-            f"{in_words(VARIABLE)} must be up to 63 letters, digits, `.`, `_` and `-`, and is {found!r}. It tells this "
+            f"the Variable {VARIABLE} must be up to 63 letters, digits, `.`, `_` and `-`, and is {found!r}. It tells this "
             "Airflow's pods from those of others in their namespace. The scheduler makes it when it starts with "
             "SNIFFER_RUN_IN=pods: restart it, or set the Variable to a name that no other Airflow has"
         )
@@ -35,19 +34,20 @@ def airflow_id() -> str:
 
 def ensure_airflow_id() -> None:
     """Have an id, in Airflow's own database: of several schedulers that start at once, the first one's stays."""
-    from airflow.models.variable import Variable
+    from airflow.models.variable import Variable as StoredVariable
     from airflow.utils.session import create_session
-    from sqlalchemy.exc import IntegrityError
 
-    if Variable.get(VARIABLE, default_var=None):  # also where a secrets backend or the environment has it
+    if StoredVariable.get(VARIABLE, default_var=None):  # also where a secrets backend or the environment has it
         return
     what = "Tells this Airflow's pods from those of others in their namespace. Kept for good."
+    made = StoredVariable(key=VARIABLE, val=uuid.uuid4().hex, description=what)  # type: ignore[no-untyped-call]
     try:
         with create_session() as session:
-            made = Variable(key=VARIABLE, val=uuid.uuid4().hex, description=what)  # type: ignore[no-untyped-call]
             session.add(made)
-    except IntegrityError:
-        return
+    except Exception:
+        # Another scheduler was first, or the database is away; which, its own driver's error does not say alike.
+        if not StoredVariable.get(VARIABLE, default_var=None):
+            raise
 
 
 def is_ours(pod: Any, own: str) -> bool:

@@ -25,8 +25,8 @@ def airflow_id() -> str:
     found = str(Variable.get(VARIABLE, default="")).strip()
     if not _FORM.fullmatch(found):
         raise AirflowFailException(
-            f"the Variable {VARIABLE} must be up to 63 letters, digits, `.`, `_` and `-`, and is {found!r}. It tells this "
-            "Airflow's pods from those of others in their namespace. The scheduler makes it when it starts with "
+            f"the Variable {VARIABLE} must be up to 63 letters, digits, `.`, `_` and `-`, and is {found!r}. It tells "
+            "this Airflow's pods from those of others in their namespace. The scheduler makes it when it starts with "
             "SNIFFER_RUN_IN=pods: restart it, or set the Variable to a name that no other Airflow has"
         )
     return found

@@ -146,13 +146,13 @@ def _mail(settings: AlertSettings, message: AlertMessage) -> None:
 
     deadline = SocketDeadline(CALL_S)
 
-    class Watched(smtplib.SMTP):
+    class WatchedMail(smtplib.SMTP):
         def _get_socket(self, *args: Any) -> Any:
             sock = super()._get_socket(*args)  # type: ignore[misc]
             deadline.watch(sock)
             return sock
 
-    class WatchedTls(smtplib.SMTP_SSL, Watched):
+    class WatchedMailTls(smtplib.SMTP_SSL, WatchedMail):
         """Watched before its handshake."""
 
     class ImpatientHook(SmtpHook):
@@ -162,7 +162,7 @@ def _mail(settings: AlertSettings, message: AlertMessage) -> None:
         smtp_retry_limit = _RETRIES
 
         def _build_client(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
-            return (WatchedTls if self.use_ssl else Watched)(**self._build_client_kwargs(is_async=False))
+            return (WatchedMailTls if self.use_ssl else WatchedMail)(**self._build_client_kwargs(is_async=False))
 
     class ImpatientNotifier(SmtpNotifier):
         @cached_property

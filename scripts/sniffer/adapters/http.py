@@ -80,14 +80,14 @@ class BoundedAdapter(HTTPAdapter):
     def _pools(self) -> dict[str, type[HTTPConnectionPool]]:
         deadline = self._deadline
 
-        class Watched:
+        class WatchedConnection:
             def _new_conn(self) -> Any:
                 sock = super()._new_conn()  # type: ignore[misc]
                 deadline.watch(sock)
                 return sock
 
-        plain = type("_Plain", (Watched, HTTPConnectionPool.ConnectionCls), {})
-        tls = type("_Tls", (Watched, HTTPSConnectionPool.ConnectionCls), {})
+        plain = type("_Plain", (WatchedConnection, HTTPConnectionPool.ConnectionCls), {})
+        tls = type("_Tls", (WatchedConnection, HTTPSConnectionPool.ConnectionCls), {})
         return {
             "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
             "https": type("_TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),

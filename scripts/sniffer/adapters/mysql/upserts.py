@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import Connection, Table, insert
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +11,7 @@ _DUPLICATE = 1062
 """ER_DUP_ENTRY."""
 
 
-def insert_unless_there(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+def insert_unless_there(connection: Connection, table: Table, row: Mapping[str, object]) -> bool:
     """Insert the row, unless one with its key is there; whether it was inserted. Waits for whoever inserts it now.
 
     For roles that may insert more columns than they may update: MariaDB wants UPDATE on every column that an upsert

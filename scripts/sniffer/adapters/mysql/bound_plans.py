@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert
 
 from sniffer.adapters.mysql.schema import estimates
 from sniffer.adapters.mysql.transactions import utc_now
@@ -17,5 +17,5 @@ def bind_to_approval(connection: Connection, scan_number: int) -> None:
 
     The caller has locked the scan's row.
     """
-    row = {"scan_number": scan_number, "digest": NO_ESTIMATE, "estimate": {}, "estimated_at": utc_now()}
-    insert_unless_there(connection, estimates, row)
+    row = insert(estimates).values(scan_number=scan_number, digest=NO_ESTIMATE, estimate={}, estimated_at=utc_now())
+    insert_unless_there(connection, row)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from sniffer.adapters.mysql.bound_plans import NO_ESTIMATE, bind_to_approval
 from sniffer.adapters.mysql.schema import estimates, scans
@@ -57,7 +57,7 @@ class EstimateRepository:
                 "estimated_at": utc_now(),
             }
             ours = estimates.c.scan_number == number
-            if not insert_unless_there(connection, estimates, {"scan_number": number, **values}):
+            if not insert_unless_there(connection, insert(estimates).values(scan_number=number, **values)):
                 connection.execute(update(estimates).where(ours).values(values))
             # Of what is read back: a server may write a number in its own way.
             digest = _digest(connection, number, estimate.scan_id)

@@ -181,7 +181,7 @@ def _stored(values: object, kind: type[_RecordT], what: str, table: str = "model
 
 def _register_model(connection: Connection, record: ModelRecord, row: _Row) -> None:
     # A version or a candidate that is there already is left as it is, and looked at below.
-    insert_unless_there(connection, models, row)
+    insert_unless_there(connection, insert(models).values(row))
     known = connection.execute(select(models).where(models.c.version == record.version).with_for_update()).first()
     if known is None:
         raise ContractError(
@@ -215,7 +215,7 @@ def _reserve_model(connection: Connection, row: _Row, above: int) -> int:
         highest = connection.execute(select(func.max(models.c.version))).scalar() or 0
         reserved = row | {"version": max(highest, above) + 1, "digest": ""}
         # Another one may take the number first; then nothing is inserted, and the next number is tried.
-        insert_unless_there(connection, models, reserved)
+        insert_unless_there(connection, insert(models).values(reserved))
     return int(version)
 
 

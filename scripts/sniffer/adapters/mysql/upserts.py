@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Insert
 from sqlalchemy.exc import IntegrityError
 
 _DUPLICATE = 1062
 """ER_DUP_ENTRY."""
 
 
-def insert_unless_there(connection: Connection, table: Table, row: Mapping[str, object]) -> bool:
-    """Insert the row, unless one with its key is there; whether it was inserted. Waits for whoever inserts it now.
+def insert_unless_there(connection: Connection, row: Insert) -> bool:
+    """Insert that row, unless one with its key is there; whether it was inserted. Waits for whoever inserts it now.
 
     For roles that may insert more columns than they may update: MariaDB wants UPDATE on every column that an upsert
     inserts.
     """
     try:
-        connection.execute(insert(table).values(row))
+        connection.execute(row)
     except IntegrityError as error:
         if error.orig is None or error.orig.args[0] != _DUPLICATE:
             raise

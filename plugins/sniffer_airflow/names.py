@@ -35,10 +35,12 @@ TRAINING_DIR_VARIABLE = "sniffer_training_dir"
 MODEL_BASE_VARIABLE = "sniffer_model_base"
 RETRAINING_VARIABLE = "sniffer_retraining"
 RATES_VARIABLE = "sniffer_rates"
+RECALL_VARIABLE = "sniffer_recall"
 
 RETRAIN_DAG, EXPORT_DAG, ROLLOUT_DAG, SCAN_DAG = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
 WATCH_DAG, SUMMARY_DAG = "watch_labels", "scan_summary"
 BACKFILL_DAG = "backfill_bucket"
+RECALL_DAG = "measure_recall"
 
 APPROVAL_LIMIT = timedelta(hours=12)
 """How long `rollout_serving` waits for an approval."""

@@ -28,6 +28,7 @@ GROUPS: Mapping[tuple[str, ...], str] = {
     "does only what is left.",
     ("review",): "What is flagged comes before people: the page on which they decide, its accounts, and its log.",
     ("labels",): "What reviewers have decided, on its way into the next training.",
+    ("recall",): "How many drug images the model in production misses, by a random sample that reviewers decide about.",
     ("local",): "The whole stack on this machine: MariaDB, S3, the model server and Airflow, in a folder of their own.",
 }
 """What each group of commands is for."""
@@ -80,6 +81,8 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("rollout", "restore"): Command("sniffer_rollout.__main__", "serve again what the database says"),
     ("rollout", "run"): Command("sniffer_rollout.__main__", "preflight, load, verify and promote"),
     ("rollout", "sync"): Command("sniffer_rollout.sync", "keep one model server's files and config up to date"),
+    ("recall", "draw"): Command("sniffer.recall.draw", "draw a random sample of what was scanned, for reviewers"),
+    ("recall", "measure"): Command("sniffer.recall.measure", "measure recall by what reviewers said of the samples"),
     ("serve",): Command("sniffer_serve.server", "serve a model without TensorFlow Serving", "trainer"),
     ("doctor",): Command("sniffer.doctor.__main__", "ask S3, MySQL, model server, Airflow, Kubernetes if all is well"),
     ("local", "demo"): Command("sniffer_local.demo", "the whole product once, on this machine", "dev"),

@@ -26,6 +26,7 @@ NEAREST = {
     "export_model": ("work_dir", "workdir"),
     "rollout_serving": ("versions", "version"),
     "backfill_bucket": ("nightfrom", "night_from"),
+    "measure_recall": ("label", "labels"),
 }
 
 

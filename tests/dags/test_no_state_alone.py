@@ -24,6 +24,7 @@ FORMS: dict[str, dict[str, Any]] = {
     ROLLOUT_DAG: {"version": 4},
     SCAN_DAG: {"bucket": "pics"},
     "backfill_bucket": {"bucket": "pics"},
+    "measure_recall": {},
 }
 BELIEVED = [
     *((RETRAIN_DAG, step) for step in ("snapshot", "train", "evaluate", "gate")),
@@ -32,6 +33,7 @@ BELIEVED = [
     *((ROLLOUT_DAG, step) for step in ("tidy_up", "preflight", "load", "verify", "promote")),
     (SCAN_DAG, "shards"),
     *(("backfill_bucket", step) for step in ("cut", "estimate")),
+    *(("measure_recall", step) for step in ("draw", "measure")),
 ]
 NOT_BELIEVED_BY_OTHERS = {
     (ROLLOUT_DAG, "rollback"): "announce reads its result, as that of promote",
@@ -57,6 +59,8 @@ def programs(airflow_database: None, tmp_path: Path, monkeypatch: pytest.MonkeyP
         "load": {"version": 4},
         "verify": {"version": 4},
         "restore": {"stable": 3, "previous": 2},
+        "draw": {"model_version": 3, "threshold": 0.5, "samples": [], "left_out": []},
+        "measure": {"model_version": 3, "threshold": 0.5, "measured": [], "drift": [], "alarms": [], "missing": "none"},
     }
     stand_in(results, tmp_path / "calls", monkeypatch)
     return tmp_path / "calls"

@@ -76,7 +76,12 @@ WITHOUT_MYSQL = {("watch_labels", "count_labels")} | {
 }
 """Steps of a training that neither read nor write MySQL."""
 
-TEMPLATES = {"scan_bucket": "fleet", "backfill_bucket": "fleet", "rollout_serving": "rollout"}
+TEMPLATES = {
+    "scan_bucket": "fleet",
+    "backfill_bucket": "fleet",
+    "measure_recall": "fleet",
+    "rollout_serving": "rollout",
+}
 
 
 def test_every_program_of_every_dag_is_a_pod(pods: Pods) -> None:
@@ -87,6 +92,7 @@ def test_every_program_of_every_dag_is_a_pod(pods: Pods) -> None:
         "watch_labels": ["count_labels"],
         "retrain_model": ["snapshot", "train", "evaluate", "gate"],
         "export_model": ["export"],
+        "measure_recall": ["draw", "measure"],
         "rollout_serving": found["rollout_serving"],
     }
     assert set(found["rollout_serving"]) == {"preflight", "load", "verify", "promote", "rollback", "restore", "tidy_up"}

@@ -13,11 +13,11 @@ import sys
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError
-from sniffer.core.parser import Parser
+from sniffer.core.parser import Parser, count
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.settings import database_settings, image_settings
 from sniffer.core.text import one_line
-from sniffer_model.gate.judge import GateOptions, judge, read_candidate
+from sniffer_model.gate.judge import PREVALENCE_DAYS, GateOptions, judge, read_candidate
 from sniffer_model.gate.limits import Limits
 from sniffer_model.gate.verdict import Override
 from sniffer_model.steps import DATABASE_ENVIRONMENT, add_feature_cache, add_workdir
@@ -37,6 +37,14 @@ def _add_arguments(parser: Parser) -> None:
         help="where the stable model is published, if there is one",
     )
     _add_limits(parser)
+    parser.add_argument(
+        "--prevalence-days",
+        type=count,
+        default=PREVALENCE_DAYS,
+        metavar="N",
+        help="judge by the prevalence that audits have measured (`sniffer recall measure`), where it is at most so "
+        "old; 0: by the assumed one",
+    )
     parser.add_argument("--override-by", metavar="NAME", help="who blesses the candidate in spite of the gate")
     parser.add_argument("--override-reason", metavar="TEXT", help="why; recorded with the name")
     parser.add_argument(
@@ -98,6 +106,7 @@ def _options(arguments: argparse.Namespace) -> GateOptions:
         model_base=arguments.model_base_path,
         images=image_settings(),
         stable_version=_stable_version(arguments),
+        prevalence_days=arguments.prevalence_days,
     )
 
 

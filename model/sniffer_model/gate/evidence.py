@@ -24,6 +24,8 @@ def laxer_limits(limits: Limits) -> Iterator[Check]:
 
 def evidence_checks(figures: GateFigures, evidence: GateEvidence, limits: Limits) -> Iterator[Check]:
     """The rules on the images held out, the rates at the threshold, and what these say of a night."""
+    if evidence.prevalence_from:
+        yield Check("prevalence", True, evidence.prevalence_from, warning=evidence.prevalence_is_surprise)
     yield _class_images(evidence, limits)
     yield from _recall(figures, evidence, limits)
     if limits.min_nightly_precision is not None:

@@ -26,6 +26,7 @@ from sniffer_model.evaluation.report_sections import with_verdict
 from sniffer_model.gate.changed_images import changed_images
 from sniffer_model.gate.comparison import Rival, compare
 from sniffer_model.gate.limits import Limits
+from sniffer_model.gate.night import JudgedNight, judged_night
 from sniffer_model.gate.verdict import GateDecision, Override, decide
 from sniffer_model.gate.verdict_for_report import judged_for_report
 from sniffer_model.release.model_base import open_model_base
@@ -34,6 +35,9 @@ from sniffer_model.statistics.calibration import calibrated
 from sniffer_model.statistics.metrics import Resampling
 from sniffer_model.statistics.review_load import ReviewPlan
 from sniffer_model.workdir import TrainingRecord, Workdir, read_training
+
+PREVALENCE_DAYS = 35
+"""So old may the audits be whose prevalence takes the place of the assumed one."""
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +97,7 @@ class BesideStable:
 class GateOptions:
     """How a candidate is judged. `model_base` is where the stable model is published, None while there is none.
 
-    `stable_version` names the stable model where no database does.
+    `stable_version` names the stable model where no database does. A measured prevalence counts for `prevalence_days`.
     """
 
     limits: Limits
@@ -102,6 +106,7 @@ class GateOptions:
     model_base: str | None
     images: ImageSettings
     stable_version: int | None = None
+    prevalence_days: int = PREVALENCE_DAYS
 
 
 def read_candidate(workdir: Workdir) -> Candidate:
@@ -116,11 +121,15 @@ def judge(candidate: Candidate, options: GateOptions, database: Database | None)
 
     Without a database no version is reserved, and only the workdir gets the verdict. Idempotent.
     """
-    beside = _compare(candidate, options, database)
+    measured = None
+    if database is not None and options.prevalence_days:
+        measured = database.recall.prevalence(datetime.now(UTC), options.prevalence_days)
+    night = judged_night(candidate.metrics, candidate.plan, measured)
+    beside = _compare(candidate, options, database, night.plan)
     stable_version, comparison, changed = (
         (None, None, None) if beside is None else (beside.stable_version, beside.comparison, beside.changed)
     )
-    figures = gate_figures(candidate, comparison)
+    figures = gate_figures(candidate, comparison, night)
     decision = decide(figures, options.limits, options.override)
     record = candidate.record()
     version = None
@@ -155,25 +164,25 @@ def _complete_report(
     return page
 
 
-def gate_figures(candidate: Candidate, comparison: ModelComparison | None) -> GateFigures:
+def gate_figures(candidate: Candidate, comparison: ModelComparison | None, night: JudgedNight) -> GateFigures:
     """The figures that the verdict rests on."""
     metrics, test = candidate.metrics, candidate.metrics.test
-    precision = test.night.precision
+    precision = night.precision
     return GateFigures(
         pr_auc=test.pr_auc,
         roc_auc=test.roc_auc,
         recall=test.recall,
         nightly_precision=None if precision is None else precision.value,
-        flags_per_night=test.night.flags_per_night.value,
+        flags_per_night=night.flags.value,
         capacity=metrics.review.capacity,
         threshold_rule=metrics.threshold_rule,
         threshold_rule_kept=metrics.threshold_rule_kept,
         comparison=comparison,
-        evidence=_evidence(metrics),
+        evidence=_evidence(metrics, night),
     )
 
 
-def _evidence(metrics: ModelMetrics) -> GateEvidence:
+def _evidence(metrics: ModelMetrics, night: JudgedNight) -> GateEvidence:
     test = metrics.test
     return GateEvidence(
         class_images={
@@ -181,13 +190,15 @@ def _evidence(metrics: ModelMetrics) -> GateEvidence:
             Split.TEST: _class_images(test.confusion),
         },
         recall=IntervalEstimate(test.recall, *test.intervals.recall),
-        nightly_precision=test.night.precision,
-        flags_per_night=test.night.flags_per_night,
-        flags_per_false_alarm=test.flags_per_false_alarm,
+        nightly_precision=night.precision,
+        flags_per_night=night.flags,
+        flags_per_false_alarm=night.flags_per_false_alarm,
         threshold_by=metrics.threshold_by,
         target_precision=metrics.target_precision,
-        night=metrics.review,
+        night=night.assumptions,
         confidence=metrics.bootstrap.confidence,
+        prevalence_from=night.prevalence_from,
+        prevalence_is_surprise=night.is_surprise,
     )
 
 
@@ -224,15 +235,17 @@ def find_stable(
     return StableModel(version, directory, facts.threshold if record is None else record.threshold)
 
 
-def _compare(candidate: Candidate, options: GateOptions, database: Database | None) -> BesideStable | None:
+def _compare(
+    candidate: Candidate, options: GateOptions, database: Database | None, plan: ReviewPlan
+) -> BesideStable | None:
     """The comparison with the stable version, None when there is none yet."""
     base, preprocessing = options.model_base, candidate.training.preprocessing_version
     with temporary_folder("stable-model-") as into:
         stable = find_stable(database, options.stable_version, base, into, preprocessing)
-        return None if stable is None else _compare_with(stable, candidate, options)
+        return None if stable is None else _compare_with(stable, candidate, options, plan)
 
 
-def _compare_with(stable: StableModel, candidate: Candidate, options: GateOptions) -> BesideStable:
+def _compare_with(stable: StableModel, candidate: Candidate, options: GateOptions, plan: ReviewPlan) -> BesideStable:
     """Both models on the candidate's test split, with the bootstrap draws that the candidate was evaluated with."""
     # TensorFlow takes seconds to import: not before the inputs are known to be right.
     from sniffer_model.gate.stable_scores import stable_scores
@@ -255,7 +268,7 @@ def _compare_with(stable: StableModel, candidate: Candidate, options: GateOption
     resampling = Resampling(draws.seed, draws.resamples)
     return BesideStable(
         stable.version,
-        compare(test.truth[readable], kinds, *rivals, candidate.plan, resampling),
+        compare(test.truth[readable], kinds, *rivals, plan, resampling),
         changed_images(entries, *rivals, stable.version, source, options.images),
     )
 

@@ -50,7 +50,9 @@ class GateEvidence:
     """How much the held-out images can say of a night. Intervals are exact, of the test split at the threshold.
 
     `class_images` counts by split and label the images that are judged, of near-duplicates one each. `threshold_by`
-    names the rule that chose the threshold, and `night` is what it was chosen for.
+    names the rule that chose the threshold, and `night` is what it is judged for. `prevalence_from` says where the
+    night's prevalence came from, empty in the verdicts of releases that only assumed one; `prevalence_is_surprise`:
+    audits exclude the one that the threshold was chosen for.
     """
 
     class_images: Mapping[str, Mapping[str, int]]
@@ -62,6 +64,8 @@ class GateEvidence:
     target_precision: float
     night: ReviewAssumptions
     confidence: float
+    prevalence_from: str = ""
+    prevalence_is_surprise: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ class Cells:
 
     `population` counts the images, `labels` those of them that were drawn and decided, `positives` those of `labels`
     that are drugs. `log_odds` is where the stratum lies: the mean of ln(score / (1 - score)). `flagged`: the strata at
-    or above the threshold. `twice` is the share of `labels` that two reviewers saw; `confirmed`: no label is positive
-    on one reviewer's word alone.
+    or above the threshold. `twice` is the share of the labels without drugs that two reviewers saw; `confirmed`: no
+    label is positive on one reviewer's word alone.
     Raises ValueError for counts that do not fit into one another.
     """
 

@@ -12,7 +12,7 @@ from sniffer.core.recall_records import MeasuredShare, RecallFigures
 from sniffer.recall.cells import Cells, Counts
 from sniffer.recall.design_bound import design_interval, weighted_sum
 from sniffer.recall.gamma import Values
-from sniffer.recall.posterior import Prior, drawn_positives
+from sniffer.recall.posterior import Prior, posterior
 from sniffer.recall.reviewers import Errors
 
 CONFIDENCE = 0.95
@@ -23,8 +23,8 @@ _EACH = 1 - (1 - CONFIDENCE) / 2
 
 def measured(cells: Cells, errors: Errors, prior: Prior, seed: np.random.Generator) -> RecallFigures:
     """The figures of these strata. A share of nothing, such as the precision of no flag, is None."""
-    drawn = drawn_positives(cells, errors, prior, len(errors.found), seed)
-    inside, whole = drawn[:, cells.flagged].sum(axis=1), drawn.sum(axis=1)
+    found = posterior(cells, errors, prior, len(errors.found), seed)
+    inside, whole = found.drugs[:, cells.flagged].sum(axis=1), found.drugs.sum(axis=1)
     flagged, missed = (weighted_sum(cells.only(side)) for side in (cells.flagged, ~cells.flagged))
     images, flags = int(cells.population.sum()), int(cells.population[cells.flagged].sum())
     flags_low, _ = design_interval(cells.only(cells.flagged), _EACH, seed)
@@ -38,6 +38,8 @@ def measured(cells: Cells, errors: Errors, prior: Prior, seed: np.random.Generat
         recall=_share(inside, whole, flagged, flagged + missed),
         precision=_share(inside, np.full_like(inside, flags), flagged, flags),
         recall_at_least=_floor(flags_low, missed_at_most),
+        score_height=found.height,
+        score_slope=found.slope,
     )
 
 

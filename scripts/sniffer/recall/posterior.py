@@ -43,14 +43,29 @@ class Prior:
     slope_spread: float = 0.6
 
 
-def drawn_positives(cells: Cells, errors: Errors, prior: Prior, draws: int, seed: np.random.Generator) -> Counts:
-    """Drugs in each stratum, labelled or not, as [draws, strata]: each row is one answer that the labels allow.
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """What the labels allow: `drugs` in each stratum, labelled or not, as [draws, strata]; each row is one answer.
 
-    `errors` has draws of the reviewers' rates, as many as are asked for here.
+    `height` and `slope` are the medians of the line of the score, by which the next audit is planned.
     """
+
+    drugs: Counts
+    height: float
+    slope: float
+
+
+def drawn_positives(cells: Cells, errors: Errors, prior: Prior, draws: int, seed: np.random.Generator) -> Counts:
+    """The drugs of posterior()."""
+    return posterior(cells, errors, prior, draws, seed).drugs
+
+
+def posterior(cells: Cells, errors: Errors, prior: Prior, draws: int, seed: np.random.Generator) -> Posterior:
+    """Draws from the posterior. `errors` has draws of the reviewers' rates, as many as are asked for here."""
     height, slope, concentration, unseen = _hyper(cells, errors, prior, draws, seed)
     mean = _mean(cells.log_odds, height[:, None], slope[:, None], unseen[:, None])
-    return _gibbs(cells, errors, *_shapes(mean, concentration[:, None]), seed)
+    drugs = _gibbs(cells, errors, *_shapes(mean, concentration[:, None]), seed)
+    return Posterior(drugs, float(np.median(height)), float(np.median(slope)))
 
 
 def _mean(log_odds: Values, height: Values, slope: Values, unseen: Values) -> Values:

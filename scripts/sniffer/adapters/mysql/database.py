@@ -21,6 +21,7 @@ from sniffer.adapters.mysql.review.decisions import ReviewDecisions
 from sniffer.adapters.mysql.review.duplicates import NearDuplicates
 from sniffer.adapters.mysql.review.leases import ReviewLeases
 from sniffer.adapters.mysql.review.queue import ReviewQueue
+from sniffer.adapters.mysql.review.recall_figures import RecallRepository
 from sniffer.adapters.mysql.review.samples import ReviewSamples
 from sniffer.adapters.mysql.scans import ScanRepository
 from sniffer.adapters.mysql.schema import SCHEMA_VERSION
@@ -58,6 +59,7 @@ class Database:
         self.review_leases = ReviewLeases(self._transactions)
         self.review_decisions = ReviewDecisions(self._transactions)
         self.review_samples = ReviewSamples(self._transactions)
+        self.recall = RecallRepository(self._transactions)
         self.near_duplicates = NearDuplicates(self._transactions)
 
     def __enter__(self) -> Self:

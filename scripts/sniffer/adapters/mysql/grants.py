@@ -49,7 +49,7 @@ ROLES = (
     ),
     Role(
         "sniffer_scan",
-        "sniffer scan, produce and consume; plan, estimate and certify; labels publish",
+        "sniffer scan, produce and consume; plan, estimate and certify; labels publish; recall",
         {
             "alembic_version": _READ,
             "models": _READ,
@@ -63,7 +63,12 @@ ROLES = (
             "hold_decisions": f"SELECT, INSERT ({_HELD})",
             "shards": "SELECT, INSERT, UPDATE (up_to_key)",
             "estimates": f"SELECT, INSERT (scan_number, {_ESTIMATE}), UPDATE ({_ESTIMATE})",
-            "review_decisions": _READ,  # for the table of labels
+            "review_decisions": _READ,  # for the table of labels, and for what samples measure
+            "review_samples": "SELECT, INSERT",
+            "review_sample_strata": "SELECT, INSERT",
+            "review_queue": _WRITE,  # what was drawn waits there
+            "recall_draws": _WRITE,
+            "recall_figures": _WRITE,
         },
         withdrawn={
             "scans": "INSERT, UPDATE",
@@ -80,6 +85,7 @@ ROLES = (
             "models": f"SELECT, INSERT (version, candidate_digest, {_JUDGED}), UPDATE ({_JUDGED})",
             "verdicts": "SELECT, INSERT",
             "reports": _WRITE,
+            "recall_figures": _READ,
         },
         withdrawn={"models": "INSERT, UPDATE"},
     ),

@@ -1,0 +1,24 @@
+"""What a run of `measure_recall` does: the flags of its programs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sniffer.core.flags import render_flags
+from sniffer_airflow.recall.form import RecallForm
+
+
+@dataclass(frozen=True)
+class RecallPlan:
+    """The flags of `draw` and `measure`."""
+
+    draw: list[str]
+    measure: list[str]
+
+
+def plan_recall(form: RecallForm, defaults: RecallForm) -> RecallPlan:
+    """The form's values, or else the Variable's; what neither has, the programs have defaults for."""
+    return RecallPlan(
+        render_flags({"labels": form.labels or defaults.labels}),
+        [*render_flags({"nights": form.nights or defaults.nights}), "--allow-empty"],
+    )

@@ -127,7 +127,9 @@ def oldest_environment(
 def test_our_tests_pass_with_the_oldest_packages(
     oldest_environment: Environment, tests: tuple[str, ...], repository: Path
 ) -> None:
-    command = ("-m", "pytest", "-q", "-m", "not slow", *tests)
+    # The whole has the limit of this test; the model that the trainer's tests share is trained on a busy machine, too.
+    limits = ("-o", "timeout=900", "-o", "faulthandler_timeout=930")
+    command = ("-m", "pytest", "-q", "-m", "not slow", *limits, *tests)
     oldest_environment.run("python", *command, folder=repository)
 
 

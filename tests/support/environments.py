@@ -33,8 +33,16 @@ class Environment:
         return cls(folder / "venv", folder / "elsewhere")
 
     def install(self, *arguments: str) -> None:
-        """Install from the index."""
-        run_uv("pip", "install", "--quiet", "--python", str(self.folder / "bin" / "python"), *arguments)
+        """Install from the index, compiled at once: tests have limits for programs that start, and many do."""
+        run_uv(
+            "pip",
+            "install",
+            "--quiet",
+            "--compile-bytecode",
+            "--python",
+            str(self.folder / "bin" / "python"),
+            *arguments,
+        )
 
     def version(self, package: str) -> str:
         """The version that is installed."""

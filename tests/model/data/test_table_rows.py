@@ -231,7 +231,11 @@ def test_a_long_text_that_a_file_has_once_is_kept_once(kind: pa.DataType) -> Non
     value = pa.scalar("k" * 50_000, pa.string()).cast(pa.binary() if kind == pa.large_binary() else pa.string())
     group = pa.table({"bucket": ["b"] * 200, "key": pa.array([value.as_py()] * 200, kind), "label": ["drugs"] * 200})
     file = io.BytesIO()
-    with parquet.ParquetWriter(file, group.schema) as writer:
+    try:
+        opened = parquet.ParquetWriter(file, group.schema)
+    except pa.ArrowNotImplementedError:
+        pytest.skip(f"pyarrow {pa.__version__} writes no {kind}")
+    with opened as writer:
         for _ in range(25):
             writer.write_table(group)
     pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()

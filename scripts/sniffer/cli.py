@@ -84,6 +84,7 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("recall", "draw"): Command("sniffer.recall.draw", "draw a random sample of what was scanned, for reviewers"),
     ("recall", "measure"): Command("sniffer.recall.measure", "measure recall by what reviewers said of the samples"),
     ("serve",): Command("sniffer_serve.server", "serve a model without TensorFlow Serving", "trainer"),
+    ("state-metrics",): Command("sniffer.scan.state_metrics", "serve to Prometheus what waits for a person"),
     ("doctor",): Command("sniffer.doctor.__main__", "ask S3, MySQL, model server, Airflow, Kubernetes if all is well"),
     ("local", "demo"): Command("sniffer_local.demo", "the whole product once, on this machine", "dev"),
     ("local", "down"): Command("sniffer_local.down", "stop what the demo started", "dev"),

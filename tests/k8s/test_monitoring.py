@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -96,6 +97,21 @@ def test_prometheus_is_let_in_to_the_port_of_every_pod_of_the_fleet(render: Rend
         ]
 
 
+def test_who_reads_the_state_has_the_reader_s_secret_and_its_figures_are_reached(monitored: Manifests) -> None:
+    settings = monitored.get("ConfigMap", "sniffer-settings")["data"]
+    pod = monitored.get("Deployment", "sniffer-state-metrics")["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert [port["containerPort"] for port in container["ports"]] == [int(settings["SNIFFER_METRICS_PORT"])]
+    secrets = [each["valueFrom"]["secretKeyRef"]["name"] for each in container["env"]]
+    assert secrets == ["sniffer-database-reader"]
+    policy = monitored.get("NetworkPolicy", "state-to-mysql-and-from-prometheus")["spec"]
+    selected = monitored.get("PodMonitor", "sniffer-state")["spec"]["selector"]["matchLabels"]
+    assert policy["podSelector"]["matchLabels"] == selected
+    assert selected.items() <= pod["metadata"]["labels"].items()
+    spec = importlib.util.find_spec(container["command"][2])
+    assert container["command"][:2] == ["python", "-m"] and spec is not None
+
+
 def test_every_figure_of_an_alert_or_a_panel_exists(monitored: Manifests) -> None:
     rules = rules_of(monitored)
     panels = dashboard(monitored)["panels"]
@@ -147,7 +163,7 @@ def test_each_alert_names_its_runbook(monitored: Manifests) -> None:
 
 def test_the_operators_resources_are_what_its_definitions_take(monitored: Manifests) -> None:
     schemas = json.loads(Path(__file__).with_name("prometheus_operator.json").read_text())
-    for kind, name in (("PodMonitor", "sniffer-fleet"), ("PrometheusRule", "sniffer")):
+    for kind, name in (("PodMonitor", "sniffer-fleet"), ("PodMonitor", "sniffer-state"), ("PrometheusRule", "sniffer")):
         resource = monitored.get(kind, name)
         jsonschema.validate(resource, schemas[kind])
         for broken in broken_copies(resource):

@@ -20,6 +20,30 @@ T = TypeVar("T")
 OTHER = "other"
 """The label value that stands for whatever a metric does not foresee: no key or message becomes a label."""
 
+TABLES = (
+    "erasures",
+    "estimates",
+    "hold_decisions",
+    "holds",
+    "images",
+    "leases",
+    "models",
+    "near_duplicates",
+    "predictions",
+    "promotions",
+    "reports",
+    "review_decisions",
+    "review_leases",
+    "review_queue",
+    "review_sample_strata",
+    "review_samples",
+    "scans",
+    "shards",
+    "tallies",
+    "verdicts",
+)
+"""The tables of MySQL, whose names core cannot ask for: a test compares them."""
+
 ANY_DAG: tuple[str, ...] = ()
 """The values of a label that is the id of a DAG, of which a team has as many as it has buckets."""
 _DAG_ID = re.compile(r"[A-Za-z0-9_.-]{1,250}")
@@ -34,11 +58,12 @@ class Kind(StrEnum):
 
 
 class Giver(StrEnum):
-    """The program that gives a figure; `sniffer scan` gives those of both."""
+    """The program that gives a figure; `sniffer scan` gives those of produce and consume."""
 
     PRODUCER = "produce"
     CONSUMER = "consume"
     BOTH = "produce, consume"
+    STATE = "state-metrics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +150,29 @@ NEXT_DUE = Metric(
     "by when the next scan of the DAG's schedule is to have ended well (Unix time); given by a scan of the schedule "
     "once its own certificate holds, for all of its shards",
     {"dag": ANY_DAG},
+)
+HELD_SCANS = Metric(
+    "sniffer_held_scans", Kind.GAUGE, Giver.STATE, "scans that are held now; of one in shards, the whole is one"
+)
+BROKEN_SCANS = Metric(
+    "sniffer_broken_scans",
+    Kind.GAUGE,
+    Giver.STATE,
+    "scans and shards of the last 90 days whose certificate does not hold, until they are run again, given up, or a "
+    "later scan of the same source, keys and window has ended well",
+)
+TABLE_BYTES = Metric(
+    "sniffer_table_bytes",
+    Kind.GAUGE,
+    Giver.STATE,
+    "how large a table is with its indexes, as MySQL estimates it",
+    {"table": TABLES},
+)
+STATE_READ = Metric(
+    "sniffer_state_read_timestamp_seconds",
+    Kind.GAUGE,
+    Giver.STATE,
+    "when the state was read from MySQL last (Unix time); the other figures of `state-metrics` are of that moment",
 )
 DISK_FREE = Metric(
     "sniffer_disk_free_bytes",

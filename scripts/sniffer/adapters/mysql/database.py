@@ -26,6 +26,7 @@ from sniffer.adapters.mysql.review.samples import ReviewSamples
 from sniffer.adapters.mysql.scans import ScanRepository
 from sniffer.adapters.mysql.schema import SCHEMA_VERSION
 from sniffer.adapters.mysql.shards import ShardRepository
+from sniffer.adapters.mysql.state import StateRepository
 from sniffer.adapters.mysql.transactions import MIGRATION_TIMEOUT_S, Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.retry import not_counted
@@ -55,6 +56,7 @@ class Database:
         self.models = ModelRegistry(self._transactions)
         self.holds = HoldRepository(self._transactions)
         self.retention = RetentionRepository(self._transactions)
+        self.state = StateRepository(self._transactions)
         self.review_queue = ReviewQueue(self._transactions)
         self.review_leases = ReviewLeases(self._transactions)
         self.review_decisions = ReviewDecisions(self._transactions)

@@ -1,0 +1,107 @@
+"""What waits for a person is told until somebody has acted, whatever has ended meanwhile; on both servers."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from support.ended_scans import certificate_of
+from support.stored_rows import change, predicted, record, rows
+
+from sniffer.adapters.metrics.meters import PrometheusMetrics
+from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.mysql.schema import metadata
+from sniffer.core.flag_records import Deciding
+from sniffer.core.key_ranges import KeyRange
+from sniffer.core.metrics import TABLES, Giver
+from sniffer.core.records import Outcome, ScanRequest
+from sniffer.scan.state_metrics import show_state
+
+pytestmark = pytest.mark.both_servers
+DAY = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def end(database: Database, scan_id: str, *, holds: bool, held: str = "", **asked: Any) -> None:
+    request = dataclasses.replace(ScanRequest(scan_id, "bkt"), **asked)
+    token = database.scans.open(request, 1, 0.5)
+    problems = () if holds else ("a digest that differs",)
+    ended = certificate_of(
+        {Outcome.UNCHANGED: 1}, scan_id=scan_id, run_number=token.run_number, held=held, problems=problems
+    )
+    assert ended.holds is (holds and not held)
+    database.scans.close(ended)
+
+
+def waiting(database: Database) -> tuple[int, int]:
+    state = database.state.read()
+    return state.held, state.broken
+
+
+def test_a_broken_certificate_counts_until_its_scan_is_run_again(database: Database) -> None:
+    end(database, "night", holds=False)
+    end(database, "other", holds=True, prefix="other/")
+    assert waiting(database) == (0, 1)
+    end(database, "night", holds=True)
+    assert waiting(database) == (0, 0)
+
+
+def test_or_until_a_later_one_covers_it_and_no_other_does(database: Database) -> None:
+    window: dict[str, Any] = {"since": DAY, "until": DAY + timedelta(days=1)}
+    end(database, "earlier", holds=True)
+    end(database, "night", holds=False, **window)
+    end(database, "next", holds=True, since=DAY + timedelta(days=1), until=DAY + timedelta(days=2))
+    end(database, "some", holds=True, limit=5)
+    end(database, "suffix", holds=True, include=(".jpg",))
+    assert waiting(database) == (0, 1)
+    end(database, "all", holds=True)
+    assert waiting(database) == (0, 0)
+
+
+def test_it_is_forgotten_after_a_season(database: Database, database_url: str) -> None:
+    end(database, "night", holds=False)
+    change(database_url, "UPDATE scans SET finished_at = finished_at - INTERVAL 91 DAY")
+    assert waiting(database) == (0, 0)
+
+
+def test_a_shard_counts_until_its_plan_is_given_up(database: Database) -> None:
+    plan = ScanRequest("plan", "bkt")
+    first, second = database.shards.plan(plan, 1, 0.5, [(KeyRange("", "k"), 1), (KeyRange("k"), 1)]).parts
+    end(database, first.scan_id, holds=False, key_range=first.key_range)
+    end(database, second.scan_id, holds=True, key_range=second.key_range)
+    assert waiting(database) == (0, 1), "the other shard is no later scan of the same keys"
+    database.shards.give_up("plan")
+    assert waiting(database) == (0, 0)
+
+
+def test_a_held_scan_counts_until_it_is_decided_and_a_whole_is_one(database: Database) -> None:
+    end(database, "night", holds=True, held="a flood")
+    plan = ScanRequest("plan", "bkt")
+    first, _ = database.shards.plan(plan, 1, 0.5, [(KeyRange("", "k"), 1), (KeyRange("k"), 1)]).parts
+    token = database.scans.open(ScanRequest(first.scan_id, "bkt", key_range=first.key_range), 1, 0.5)
+    record(database, [predicted("a", 0.9)], token=token)
+    database.holds.hold_plan(token, "a flood")
+    assert waiting(database) == (2, 0)
+    database.holds.release(Deciding("plan", "jo", "checked"))
+    assert waiting(database) == (1, 0)
+    database.holds.discard(Deciding("night", "jo", "broken"))
+    assert waiting(database) == (0, 0)
+
+
+def test_prometheus_is_told_with_the_sizes_of_all_tables(database: Database, database_url: str) -> None:
+    end(database, "night", holds=False)
+    registry = CollectorRegistry()
+    metrics = PrometheusMetrics(Giver.STATE, registry)
+    show_state(metrics, database)
+    assert registry.get_sample_value("sniffer_broken_scans") == 1
+    assert registry.get_sample_value("sniffer_held_scans") == 0
+    read_at = registry.get_sample_value("sniffer_state_read_timestamp_seconds") or 0
+    assert abs(read_at - time.time()) < 60
+    assert tuple(sorted(metadata.tables)) == TABLES
+    sizes = {name: registry.get_sample_value("sniffer_table_bytes", {"table": name}) for name in TABLES}
+    assert all((size or 0) >= 16_384 for size in sizes.values()), sizes
+    assert registry.get_sample_value("sniffer_table_bytes", {"table": "other"}) is None
+    assert len(rows(database_url, "SELECT 1 FROM scans")) == 1

@@ -21,7 +21,7 @@ from support.fleet import Fleet
 from support.http_server import HttpAnswer, HttpRequest
 from support.kube_config import kubernetes_connection
 from support.live_airflow import LiveAirflow
-from support.pod_cluster import PodCluster
+from support.pod_cluster import PodCluster, RunningPod
 from support.programs import command_line, eventually
 
 ANSWER_S = 0.5
@@ -127,10 +127,13 @@ class LiveScan:
     def evict(self, shard: int) -> None:
         """Have the shard's pod deleted for its node's sake."""
         assert self.cluster is not None
-        pods = [
-            pod for pod in self.cluster.created if pod.document["metadata"]["annotations"].get(_INDEX) == f"{shard - 1}"
-        ]
-        self.cluster.evict(pods[-1].name)
+        self.cluster.evict(self.scan_pods(f"{shard - 1}")[-1].name)
+
+    def scan_pods(self, map_index: str = "") -> list[RunningPod]:
+        """All pods so far that scan a shard, or that one."""
+        assert self.cluster is not None
+        found = [(pod, pod.document["metadata"]["annotations"].get(_INDEX)) for pod in self.cluster.created]
+        return [pod for pod, index in found if index is not None and map_index in ("", index)]
 
     def is_in_its_middle(self, share: float) -> None:
         """Return once so much is stored, and more has been scored that is not: the worst moment."""

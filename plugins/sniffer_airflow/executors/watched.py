@@ -7,35 +7,34 @@ and starts another one, while the process of the first works on and nothing can 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
-import threading
-import time
 
 _TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
-_LOOK_S = 1.0
+_PR_SET_PDEATHSIG = 1
 
 
 def end_when_unwatched() -> None:
-    """From now on, kill this process within seconds when its watcher is gone; nothing where none watches.
+    """From now on the kernel kills this process when its watcher is gone; nothing where none watches.
 
-    SIGKILL, as when the machine is gone: what would still run (handlers, clean-ups) reports to nobody, and may take
+    SIGKILL, as when the machine is gone: what would still run (handlers, clean-ups) reports to nobody, and would take
     from the next try the pod that it follows. A program on this machine ends with us, by its own supervisor.
     """
     # `DAG.test()` runs tasks in the caller's process, whose parent may well end before it.
     comms = getattr(sys.modules.get(_TASK_RUNNER), "SUPERVISOR_COMMS", None)
-    if hasattr(comms, "socket"):
+    if hasattr(comms, "socket") and sys.platform == "linux":
         end_with(os.getppid())
 
 
 def end_with(parent_pid: int) -> None:
-    """Kill this process within seconds when that one is not its parent any more."""
-    # No parent-death signal of the kernel's: that one comes when the thread ends that has forked us.
-    threading.Thread(target=_end_with, args=(parent_pid,), name="end-with-parent", daemon=True).start()
+    """Have the kernel kill this process when that one, its parent, dies; at once when it is dead already.
 
-
-def _end_with(parent_pid: int) -> None:
-    while os.getppid() == parent_pid:
-        time.sleep(_LOOK_S)
-    os.kill(os.getpid(), signal.SIGKILL)
+    To be exact when the thread ends that has forked us, which for Airflow's watcher is the one that waits for our end.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({_PR_SET_PDEATHSIG})")
+    if os.getppid() != parent_pid:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -6,7 +6,7 @@ the Asset `labelled_images` starts a retraining. It only lists the images and ch
 
 #### When it runs
 
-Every day at 03:30 UTC, or when you press *Trigger*.
+Every day at 03:30 UTC, when `publish_labels` has written other labels than before, or when you press *Trigger*.
 
 #### Steps
 
@@ -39,23 +39,27 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, dag
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag
 
 from sniffer_airflow.alerts.callbacks import tell_of_failure
-from sniffer_airflow.names import ALL_BUT_BACKFILL, TASK_DEFAULTS
+from sniffer_airflow.names import ALL_BUT_BACKFILL, PUBLISHED_LABELS, TASK_DEFAULTS
 from sniffer_airflow.training.form import watch_params
 from sniffer_airflow.training.tasks import announce_labels, plan_of_watch, training_program
 
 
 @dag(
-    schedule=CronTriggerTimetable("30 3 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("30 3 * * *", timezone="UTC", run_immediately=timedelta(0)),
+        assets=[PUBLISHED_LABELS],
+    ),
     catchup=False,
     allowed_run_types=ALL_BUT_BACKFILL,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
     on_failure_callback=tell_of_failure,
     params=watch_params(),
-    description="Start a retraining when enough new labelled images have arrived. Checks every day at 03:30 UTC.",
+    description="Start a retraining when enough new labelled images have arrived. Checks every day at 03:30 UTC, and "
+    "when reviewers' decisions were published.",
     tags=["sniffer", "training"],
     doc_md=__doc__,
 )

@@ -38,7 +38,7 @@ RATES_VARIABLE = "sniffer_rates"
 RECALL_VARIABLE = "sniffer_recall"
 
 RETRAIN_DAG, EXPORT_DAG, ROLLOUT_DAG, SCAN_DAG = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
-WATCH_DAG, SUMMARY_DAG = "watch_labels", "scan_summary"
+WATCH_DAG, SUMMARY_DAG, PUBLISH_DAG = "watch_labels", "scan_summary", "publish_labels"
 BACKFILL_DAG = "backfill_bucket"
 RECALL_DAG = "measure_recall"
 
@@ -53,6 +53,9 @@ COST_APPROVAL_LIMIT = timedelta(days=7)
 
 SCANNED_IMAGES = Asset(name="scanned_images")
 """A scan whose certificate holds; an event's `extra` carries the scan's id, what was asked, and its counts."""
+
+PUBLISHED_LABELS = Asset(name="published_labels")
+"""What reviewers have decided is another table of labels than before; `extra` carries where it is, and its counts."""
 
 LABELLED_IMAGES = Asset(name="labelled_images")
 """Enough new labelled images have come in for a retraining; `extra` carries how many, and their source."""

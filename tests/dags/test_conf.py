@@ -22,6 +22,7 @@ DAGS = Path(__file__).parents[2] / "dags"
 NEAREST = {
     "scan_bucket": ("consumer", "consumers"),
     "watch_labels": ("new_label", "new_labels"),
+    "publish_labels": ("review_label", "review_labels"),
     "retrain_model": ("finetune", "fine_tune"),
     "export_model": ("work_dir", "workdir"),
     "rollout_serving": ("versions", "version"),
@@ -146,6 +147,6 @@ def test_what_fails_while_a_form_is_made_takes_no_dag_away_and_is_asked_once_a_f
     for dag_id, field in (("scan_bucket", "bucket"), ("retrain_model", "source"), ("watch_labels", "new_labels")):
         param: Any = bag.dags[dag_id].params.get_param(field)
         assert "unknown" in param.schema["description_md"] and "at the moment" in param.schema["description_md"]
-    forms = ["sniffer_bucket", "sniffer_retraining", "sniffer_retraining"]
+    forms = ["sniffer_bucket", *["sniffer_retraining"] * 3]
     assert sorted(asked) == [*forms, "sniffer_sources", "sniffer_sources", "sniffer_sources"]
     assert "secret-1" not in caplog.text

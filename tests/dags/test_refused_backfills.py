@@ -21,7 +21,9 @@ def _known_dags(airflow_database: None) -> None:
 
 
 @pytest.mark.usefixtures("_known_dags")
-@pytest.mark.parametrize("dag_id", ["watch_labels", "retrain_model", "export_model", "rollout_serving"])
+@pytest.mark.parametrize(
+    "dag_id", ["publish_labels", "watch_labels", "retrain_model", "export_model", "rollout_serving"]
+)
 def test_a_backfill_is_refused_whatever_it_would_replace(dag_id: str) -> None:
     from airflow.exceptions import DagRunTypeNotAllowed
     from airflow.models.backfill import Backfill, DagNonPeriodicScheduleException, ReprocessBehavior, _create_backfill

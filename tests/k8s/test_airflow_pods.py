@@ -79,8 +79,13 @@ WITHOUT_MYSQL = {("watch_labels", "count_labels")} | {
 TEMPLATES = {
     "scan_bucket": "fleet",
     "backfill_bucket": "fleet",
+<<<<<<< HEAD
     "measure_recall": "fleet",
     "rollout_serving": "rollout",
+=======
+    "rollout_serving": "rollout",
+    "publish_labels": "fleet",
+>>>>>>> 624c142 (review: the DAG publish_labels, a page of documentation, pages with a million flagged images)
 }
 
 
@@ -90,6 +95,7 @@ def test_every_program_of_every_dag_is_a_pod(pods: Pods) -> None:
         "backfill_bucket": ["cut", "estimate", "shards", "scan"],
         "scan_bucket": ["shards", "scan", "scan_backfill"],
         "watch_labels": ["count_labels"],
+        "publish_labels": ["publish"],
         "retrain_model": ["snapshot", "train", "evaluate", "gate"],
         "export_model": ["export"],
         "measure_recall": ["draw", "measure"],

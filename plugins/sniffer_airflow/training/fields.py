@@ -15,6 +15,7 @@ from sniffer_airflow.forms.fields import (
     setting_field,
     share_field,
     text_field,
+    text_rule,
 )
 from sniffer_airflow.forms.limits import SHARE, Bounds, Limits
 from sniffer_airflow.forms.variables import in_words
@@ -56,6 +57,18 @@ def watch_fields(empty: Empty) -> dict[str, Param]:
     }
 
 
+def publish_fields(empty: Empty) -> dict[str, Param]:
+    """Those of `publish_labels`."""
+    return {
+        "review_labels": text_field(
+            "Table of labels",
+            "The file or s3://bucket/key, ending in .csv, that is replaced by what reviewers have decided. "
+            f"{empty('review_labels', 'nothing is set, so a table must be given here')}",
+            rule=text_rule("file or s3://bucket/key that ends in .csv", lambda text: text.lower().endswith(".csv")),
+        ),
+    }
+
+
 def export_fields() -> dict[str, Param]:
     """Those of `export_model`."""
     return {
@@ -68,7 +81,7 @@ def export_fields() -> dict[str, Param]:
 
 def variable_fields() -> Mapping[str, Param]:
     """Those that the Variable of RETRAINING_VARIABLE may have."""
-    fields = {**retrain_fields(no_words, fine_tuned=None), **watch_fields(no_words)}
+    fields = {**retrain_fields(no_words, fine_tuned=None), **watch_fields(no_words), **publish_fields(no_words)}
     return {name: in_variable(field) for name, field in fields.items() if name not in _override_fields()}
 
 

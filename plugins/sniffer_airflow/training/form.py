@@ -10,8 +10,8 @@ from airflow.sdk import Param
 from sniffer.core.errors import SettingsError
 from sniffer_airflow.forms.fields import Json, literally
 from sniffer_airflow.forms.values import checked
-from sniffer_airflow.names import EXPORT_DAG, RETRAIN_DAG, RETRAINING_VARIABLE, WATCH_DAG, form_of
-from sniffer_airflow.training.fields import export_fields, no_words, retrain_fields, watch_fields
+from sniffer_airflow.names import EXPORT_DAG, PUBLISH_DAG, RETRAIN_DAG, RETRAINING_VARIABLE, WATCH_DAG, form_of
+from sniffer_airflow.training.fields import export_fields, no_words, publish_fields, retrain_fields, watch_fields
 from sniffer_airflow.training.settings import Retraining, retraining_now
 
 
@@ -66,6 +66,18 @@ class WatchForm:
 
 
 @dataclass(frozen=True)
+class PublishForm:
+    """The form of `publish_labels` as it was filled in."""
+
+    review_labels: str | None = None
+
+    @classmethod
+    def parse(cls, params: Mapping[str, Json]) -> PublishForm:
+        """From a DAG run's params; SettingsError names the field that is wrong."""
+        return cls(checked(params, publish_fields(no_words), form_of(PUBLISH_DAG)).text("review_labels"))
+
+
+@dataclass(frozen=True)
 class ExportForm:
     """The form of `export_model` as it was filled in."""
 
@@ -86,6 +98,11 @@ def retrain_params() -> dict[str, Param]:
 def watch_params() -> dict[str, Param]:
     """The fields of `watch_labels`."""
     return watch_fields(_Defaults(retraining_now()).text)
+
+
+def publish_params() -> dict[str, Param]:
+    """The fields of `publish_labels`."""
+    return publish_fields(_Defaults(retraining_now()).text)
 
 
 class _Defaults:

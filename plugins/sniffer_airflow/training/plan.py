@@ -13,7 +13,7 @@ from sniffer.core.flags import render_flags
 from sniffer.core.model_records import NAME_CHARS
 from sniffer.core.text import one_line
 from sniffer_airflow.names import RETRAINING_VARIABLE, workdir_of
-from sniffer_airflow.training.form import RetrainForm, WatchForm
+from sniffer_airflow.training.form import PublishForm, RetrainForm, WatchForm
 from sniffer_airflow.training.settings import Retraining, TrainingSettings
 
 
@@ -35,6 +35,13 @@ class WatchPlan:
     count_labels: list[str]
     enough: int
     source: str
+
+
+@dataclass(frozen=True)
+class PublishPlan:
+    """The flags of `publish`."""
+
+    publish: list[str]
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,17 @@ def plan_watch(form: WatchForm, settings: TrainingSettings) -> WatchPlan:
     source = _source(form.source, settings.retraining)
     count = render_flags({"source": source, "lineage": settings.lineage})
     return WatchPlan(count, form.new_labels or settings.retraining.new_labels, source)
+
+
+def plan_publish(form: PublishForm, retraining: Retraining) -> PublishPlan:
+    """Which table is written: the form's, or else the Variable's."""
+    table = form.review_labels or retraining.review_labels
+    if not table:
+        raise SettingsError(
+            "no table of labels: enter one in the form, or set `review_labels` in the Variable "
+            f"{RETRAINING_VARIABLE}, such as s3://my-labels/2026/part-review.csv"
+        )
+    return PublishPlan(render_flags({"to": table}))
 
 
 def plan_export(workdir: str | None, blessed: Sequence[str], settings: TrainingSettings) -> ExportPlan:

@@ -37,6 +37,7 @@ class Retraining:
     target_precision: float | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     new_labels: int = ENOUGH_NEW_LABELS
+    review_labels: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Retraining:
@@ -52,6 +53,7 @@ class Retraining:
             target_precision=values.share("target_precision"),
             limits=values.limits("limits"),
             new_labels=values.count("new_labels") or ENOUGH_NEW_LABELS,
+            review_labels=values.text("review_labels"),
         )
 
 
@@ -82,6 +84,11 @@ def settings_of_airflow() -> TrainingSettings:
         _needed(model_base(), MODEL_BASE_VARIABLE, "s3://bucket/drug_detector"),
         Retraining.parse(read_variable(RETRAINING_VARIABLE)),
     )
+
+
+def retraining_of_airflow() -> Retraining:
+    """The Variable of that name alone; raises SettingsError for a wrong one."""
+    return Retraining.parse(read_variable(RETRAINING_VARIABLE))
 
 
 def retraining_now() -> Retraining | None:

@@ -25,6 +25,7 @@ from sniffer_airflow.four_eyes import asks_for_four_eyes
 from sniffer_airflow.names import (
     BLESSED_MODEL,
     LABELLED_IMAGES,
+    PUBLISHED_LABELS,
     RETRAIN_DAG,
     SAVEDMODEL,
     name_of_run,
@@ -40,6 +41,7 @@ from sniffer_airflow.training.plan import (
     plan_training,
     plan_watch,
 )
+from sniffer_airflow.training.published import published_for
 from sniffer_airflow.training.report_links import REPORT_LINKS
 from sniffer_airflow.training.settings import settings_of_airflow
 from sniffer_airflow.training.watched import watched_for, watched_source
@@ -98,7 +100,9 @@ def plan_of_watch(*, params: Any = None) -> dict[str, Json]:
 
 
 @task(outlets=[LABELLED_IMAGES])
-def announce_labels(*, ti: Any = None, dag_run: Any = None, outlet_events: Any = None) -> dict[str, Json]:
+def announce_labels(
+    *, ti: Any = None, dag_run: Any = None, triggering_asset_events: Any = None, outlet_events: Any = None
+) -> dict[str, Json]:
     """An event of the Asset `labelled_images` when enough came in; skipped when not."""
     counts = result_of(ti, "count_labels", LabelCounts)
     planned = result_of(ti, "plan", WatchPlan)
@@ -109,7 +113,9 @@ def announce_labels(*, ti: Any = None, dag_run: Any = None, outlet_events: Any =
     extra: dict[str, Json] = {
         **asdict(counts),
         "source": planned.source,
-        "requested_by": _names(dag_run.triggering_user_name),
+        "requested_by": _names(
+            dag_run.triggering_user_name, *published_for(triggering_asset_events.get(PUBLISHED_LABELS) or ())
+        ),
     }
     outlet_events[LABELLED_IMAGES].extra = extra
     return extra

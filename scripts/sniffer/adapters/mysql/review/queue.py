@@ -7,7 +7,7 @@ its images again, so a stale row costs a look-up and is never shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, literal, or_, select
@@ -24,8 +24,8 @@ from sniffer.adapters.mysql.review.present import (
     server_now,
     stable_version,
 )
-from sniffer.adapters.mysql.review.tables import near_duplicates, review_leases, review_queue
-from sniffer.adapters.mysql.schema import images, models, predictions
+from sniffer.adapters.mysql.review.tables import near_duplicates, review_decisions, review_leases, review_queue
+from sniffer.adapters.mysql.schema import hold_decisions, images, leases, models, predictions, scans
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
 from sniffer.core.review_records import (
     EVERYTHING,
@@ -47,6 +47,7 @@ class ReviewQueue:
 
     def __init__(self, transactions: Transactions) -> None:
         self._transact = transactions.transact
+        self._seen: tuple[object, ...] | None = None
 
     def page(
         self,
@@ -131,12 +132,16 @@ class ReviewQueue:
     def refresh(self, batch_rows: int = 1000) -> int:
         """Bring in what is flagged now, take out what is not any more; returns how many came in.
 
-        Short transactions; may be interrupted, and run in several processes at once. Cost: a look-up for each flagged
-        image, and some for each that comes in.
+        Short transactions; may be interrupted, and run in several processes at once. Cost: some look-ups for each row
+        of the queue; and two for each flagged image, unless no scan has run, ended, been held or released, and no other
+        version or threshold is in force, since this very repository has last looked at them all.
         """
         # First out: what an earlier stable version has flagged comes in again as the present one's.
         self._leave(batch_rows)
+        state = self._transact(_state)
         stable = self._transact(stable_version)
+        if state is not None and state == self._seen:
+            return 0
         entered = 0
         if stable is not None:
             after: QueueKey | None = None
@@ -144,6 +149,7 @@ class ReviewQueue:
                 after = page[-1]
                 ids = [key.image_id for key in page]
                 entered += self._transact(lambda c, ids=ids: _enter(c, stable[0], ids))  # type: ignore[misc]
+        self._seen = state
         return entered
 
     def _leave(self, batch_rows: int) -> None:
@@ -258,20 +264,32 @@ def _flagged(
     return [QueueKey(row.score, row.image_id) for row in rows]
 
 
+def _state(connection: Connection) -> tuple[object, ...] | None:
+    """What changes whenever other images are flagged; None while a scan runs."""
+    if connection.execute(select(leases.c.scan_number).limit(1)).first() is not None:
+        return None
+    ended = select(func.max(scans.c.finished_at))
+    decided = select(func.max(hold_decisions.c.number))
+    return stable_version(connection), connection.execute(ended).scalar(), connection.execute(decided).scalar()
+
+
 def _enter(connection: Connection, version: int, image_ids: Sequence[int]) -> int:
     """Bring those of these flagged images in that are of the present, not held, not decided, and not there yet."""
     there = select(review_queue.c.image_id).where(review_queue.c.image_id.in_(image_ids))
-    new = sorted({*image_ids} - {*connection.execute(there).scalars()})
-    if not new:
+    new = {*image_ids} - {*connection.execute(there).scalars()}
+    # Most of what is flagged and not there was decided: one look-up, before all the others.
+    of_new = select(review_decisions.c.image_id).where(review_decisions.c.image_id.in_(new)).distinct()
+    known = {*connection.execute(of_new).scalars()} if new else set()
+    undecided = sorted((new - known) | _to_decide_again(connection, known))
+    if not undecided:
         return 0
     query = (
         select(images.c.image_id, images.c.bucket, predictions.c.score)
         .join_from(predictions, images, images.c.image_id == predictions.c.image_id)
         .where(
-            predictions.c.image_id.in_(new),
+            predictions.c.image_id.in_(undecided),
             predictions.c.model_version == version,
             ~of_held_scan(),
-            ~is_decided(),
             ~has_newer(),
             ~is_gone(),
         )
@@ -294,6 +312,14 @@ def _enter(connection: Connection, version: int, image_ids: Sequence[int]) -> in
     if rows:
         connection.execute(insert(review_queue).values(rows).prefix_with("IGNORE"))
     return len(rows)
+
+
+def _to_decide_again(connection: Connection, image_ids: Collection[int]) -> set[int]:
+    """Those of these images whose decisions were all taken back, or are about other bytes."""
+    if not image_ids:
+        return set()
+    query = select(images.c.image_id).where(images.c.image_id.in_(sorted(image_ids)), ~is_decided())
+    return set(connection.execute(query).scalars())
 
 
 def _leave(connection: Connection, image_ids: Sequence[int]) -> None:

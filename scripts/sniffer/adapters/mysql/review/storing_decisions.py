@@ -179,7 +179,7 @@ def queue_again(connection: Connection, locked: LockedImages, image_ids: Iterabl
         kind = waits_for(live, is_chosen=bool(first) and second.includes(image.identity))
         asked = next((row for row in reversed(rows) if row.entered_by in _FIRST), None)
         if kind is EnteredBy.FLAGGED:
-            kind = asked.entered_by if asked else None
+            kind = asked.entered_by if asked else EnteredBy.FLAGGED
         last = asked or (rows[-1] if rows else None)
         if kind is None or last is None:
             connection.execute(delete(review_queue).where(review_queue.c.image_id == image_id))

@@ -7,10 +7,12 @@ from datetime import date, timedelta
 
 import pytest
 from support.ended_scans import certificate_of
+from support.many_rows import counted_reads
 from support.reviewed import LEASE_S, decide, flag, item_of, submit, waiting
 from support.stored_rows import WHEN, change, listed, predicted, record, rows
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.flag_records import Deciding
 from sniffer.core.records import Outcome, Result, ScanRequest
 from sniffer.core.review_records import EVERYTHING, NewDecision, QueueFilter, QueueOrder, ReviewDecision
 from sniffer.core.sample_records import NightlySample, SampledImage, SampleStratum
@@ -101,16 +103,36 @@ def test_a_page_has_only_the_present_however_stale_the_queue_is(database: Databa
     assert database.review_queue.backlog() == 0
 
 
-def test_what_a_held_scan_flagged_waits_once_it_is_released(database: Database, database_url: str) -> None:
+def test_what_a_held_scan_flagged_waits_once_it_is_released(database: Database) -> None:
     flag(database, {"a": 0.6})
     token = database.scans.open(ScanRequest("flood", "bkt"), 1, 0.5)
     record(database, [predicted("held", 0.9)], token=token)
     database.scans.close(certificate_of({}, scan_id="flood", run_number=token.run_number, held="a flood"))
     database.review_queue.refresh()
     assert waiting(database) == ["a"]
-    change(database_url, "DELETE FROM holds")
+    database.holds.release(Deciding("flood", "jo", "a test"))
     database.review_queue.refresh()
     assert waiting(database) == ["held", "a"]
+
+
+def scan(database: Database, scan_id: str, key: str) -> None:
+    """A whole scan that flags one image, and ends."""
+    token = database.scans.open(ScanRequest(scan_id, "bkt"), 1, 0.5)
+    record(database, [predicted(key, 0.9)], token=token)
+    database.scans.close(certificate_of({Outcome.PREDICTED: 1}, scan_id=scan_id, run_number=token.run_number))
+
+
+def test_a_refresh_looks_through_what_is_flagged_when_a_scan_has_run(database: Database) -> None:
+    database.models.promote(1)
+    scan(database, "one", "a")
+    assert database.review_queue.refresh() == 1
+    with counted_reads() as idle:
+        assert database.review_queue.refresh() == 0
+    scan(database, "two", "b")
+    with counted_reads() as busy:
+        assert database.review_queue.refresh() == 1
+    assert len(idle.plans) < len(busy.plans)
+    assert waiting(database) == ["b", "a"]
 
 
 def test_a_new_stable_model_does_not_bring_back_what_was_decided(database: Database) -> None:

@@ -79,13 +79,9 @@ WITHOUT_MYSQL = {("watch_labels", "count_labels")} | {
 TEMPLATES = {
     "scan_bucket": "fleet",
     "backfill_bucket": "fleet",
-<<<<<<< HEAD
     "measure_recall": "fleet",
-    "rollout_serving": "rollout",
-=======
-    "rollout_serving": "rollout",
     "publish_labels": "fleet",
->>>>>>> 624c142 (review: the DAG publish_labels, a page of documentation, pages with a million flagged images)
+    "rollout_serving": "rollout",
 }
 
 

@@ -60,8 +60,8 @@ assert [each["name"] for each in get_plugin_info()].count("sniffer") == 1
 print(sorted(bag.dags))
 """
 ALL_DAGS = (
-    "['backfill_bucket', 'export_model', 'publish_labels', 'retrain_model', 'rollout_serving', 'scan_bucket', "
-    "'scan_summary', 'watch_labels']"
+    "['backfill_bucket', 'export_model', 'measure_recall', 'publish_labels', 'retrain_model', 'rollout_serving', "
+    "'scan_bucket', 'scan_summary', 'watch_labels']"
 )
 
 

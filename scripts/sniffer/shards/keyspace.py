@@ -131,10 +131,11 @@ class KeySample:
         """From its place `first` on, but before `last`, that key has the only character that is there."""
         insort(self._keys, _Known(key, first, last))
 
-    def scale(self, low: str, high: str | None) -> Scale:
+    def scale(self, low: str, high: str | None, *, trusts: bool = False) -> Scale:
         """A scale for the keys between these two; None as `high`: for all that come after.
 
-        Where not all characters of a place are known, any that the keys have may be there.
+        Where not all characters of a place are known, any that the keys have may be there. `trusts`: so it is in the
+        first place, too, which is otherwise taken to have more than is known.
         """
         if high is not None and low >= high:
             return Scale(low, (), ())
@@ -148,9 +149,8 @@ class KeySample:
         # No sampled key is between the two, so that a character that is there alone can only be known from elsewhere.
         first = len(shared)
         bottom, top = _symbol(low, first), _HIGHEST + 1 if high is None else ord(high[first])
-        symbols: list[Sequence[int]] = [
-            sorted({bottom, *scale.symbols[0], *(one for one in beginning.pool if bottom < one <= top)})
-        ]
+        other = () if trusts and scale.is_known[0] else (one for one in beginning.pool if bottom < one <= top)
+        symbols: list[Sequence[int]] = [sorted({bottom, *scale.symbols[0], *other})]
         for place, seen in enumerate(scale.symbols[1:], first + 1):
             symbol = _symbol(low, place)
             symbols.append(seen if place > len(low) or symbol in seen else sorted([*seen, symbol]))
@@ -262,14 +262,19 @@ def _is_all(shown: Counter[int]) -> bool:
 
 
 def _symbols_at(place: int, contexts: Sequence[Sequence[_Known]]) -> tuple[set[int], bool]:
-    """The symbols shown at a place, and whether they are all: by the first of the contexts that says so."""
+    """The symbols shown at a place, and whether they are all: by the first of the contexts that says so.
+
+    Where none does, those of the first alone: keys of other kinds may have any.
+    """
     seen: set[int] = set()
+    nearest: set[int] = set()
     for context in contexts:
         shown = Counter(_symbol(one.key, place) for one in context if one.shows(place) and len(one.key) >= place)
         seen |= shown.keys()
+        nearest = nearest or set(seen)
         if _is_all(shown):
             return seen, True
-    return seen, False
+    return nearest, False
 
 
 def _beginnings(keys: list[_Known], shared: str) -> list[str]:

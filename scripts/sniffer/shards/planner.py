@@ -28,6 +28,8 @@ _AT_ONCE, _ROUNDS = 8, 64
 """What is asked at the same time does not know of one another: so many questions, or that part of all of them."""
 _REFRESH = 1.5
 _CUTS_A_PAGE = 4
+_THIN = 3
+"""What has less than this part of a shard goes to the one behind it."""
 _SEED = 14
 
 
@@ -63,7 +65,8 @@ class Planner:
 
     def _new_survey(self) -> KeySurvey:
         code = FolderCode(self._tree.folders())
-        return KeySurvey(KeySample(self._chance, "" if code.symbols else self._prefix, code.symbols), code)
+        sample = KeySample(self._chance, "" if code.symbols else self._prefix, code.symbols)
+        return KeySurvey(sample, code, looks_at_ends=True)
 
     def next(self) -> Probe | FolderProbe | None:
         """The next question; None when there is none before an answer comes, or at all."""
@@ -135,7 +138,8 @@ class Planner:
             at = bisect_left(places, wanted)
             if at == len(cuts) or (at and wanted - places[at - 1] < places[at] - wanted):
                 at -= 1
-            if at >= 0 and cuts[at][0] > ends[-1][0]:
+            # Two ends of a page, before and behind which much is: what is between them alone is no shard.
+            if at >= 0 and cuts[at][0] - ends[-1][0] > total / self._shards / _THIN:
                 ends.append(cuts[at])
         shards = [PlannedShard(KeyRange(low, high), round(to - since)) for (since, low), (to, high) in pairwise(ends)]
         since, low = ends[-1]

@@ -31,6 +31,9 @@ class Gap:
     left: Stretch
     right: Stretch | None
     keys: float = 0.0
+    near_low: float = 0.0
+    near_high: float = 0.0
+    """Of its keys those that begin as its lowest does, and as its highest; 0: not known apart."""
     is_measured: bool = False
     """Whether there is anything to estimate its keys by."""
     listed: int = 0
@@ -82,6 +85,8 @@ class KeySurvey:
     stretches: list[Stretch] = field(default_factory=list)
     total: float = 0.0
     """All keys, known and estimated."""
+    looks_at_ends: bool = False
+    """Whether what begins as a gap's ends do is measured apart: more exact, and some times as much to compute."""
     _starts: list[bytes] = field(default_factory=list)
 
     def add(self, after: str, keys: Sequence[str], *, is_last: bool) -> list[Gap]:
@@ -149,20 +154,78 @@ class KeySurvey:
         """
         scale, low, high = self._scale(gap)
         left = gap.left.density(scale)
+        narrow = None
         if left is None and gap.left.count >= _FEWEST:
             # Its keys are too close to each other for this scale: what begins as most of them do is counted alone.
-            high = beyond(low, max(len(scale.prefix), gap.left.alike() - _RESOLVED), high) or high
-            scale = self.sample.scale(low, high)
+            narrow = beyond(low, max(len(scale.prefix), gap.left.alike() - _RESOLVED), high)
+        if narrow is not None:
+            scale, high = self.sample.scale(low, narrow), narrow
             left = gap.left.density(scale)
         right = self._density_behind(gap, scale)
         before = gap.keys
         gap.is_measured = bool(left or right)
-        gap.keys = max(_between(scale, low, high, left, right, is_last=is_last), 1.0) if gap.is_measured else 0.0
+        keys = _between(scale, low, high, left, right, is_last=is_last) if gap.is_measured else 0.0
+        gap.near_low = gap.near_high = 0.0
+        if self.looks_at_ends and gap.is_measured and narrow is None:
+            keys = self._by_beginnings(gap, scale, low, high, left, right, keys, is_last=is_last)
+        gap.keys = max(keys, 1.0) if gap.is_measured else 0.0
         self.total += gap.keys - before
+
+    def _by_beginnings(
+        self,
+        gap: Gap,
+        scale: Scale,
+        low: str,
+        high: str | None,
+        left: float | None,
+        right: float | None,
+        keys: float,
+        *,
+        is_last: bool,
+    ) -> float:
+        """The gap's keys, where what begins as its ends do is measured by a scale of its own: other keys, other
+        alphabets. `keys` are those by the scale of both.
+        """
+        place = len(scale.prefix) + 1
+        rest_low, rest_high, near_low, near_high = low, high, None, None
+        if len(low) >= place and (end := beyond(low, place, high)) is not None:
+            near_low = self._near(low, end, gap.left)
+            rest_low = end if near_low is not None else low
+        if (
+            high is not None
+            and gap.right is not None
+            and len(high) > place
+            and is_between(rest_low, high[:place], high)
+        ):
+            near_high = self._near(high[:place], high, gap.right)
+            rest_high = high[:place] if near_high is not None else high
+        if near_low is None and near_high is None:
+            return keys
+        gap.near_low, gap.near_high = near_low or 0.0, near_high or 0.0
+        rest = 0.0
+        if rest_high is None or key_bytes(rest_low) < key_bytes(rest_high):
+            rest = _between(scale, rest_low, rest_high, left, right, is_last=is_last)
+        found = gap.near_low + rest + gap.near_high
+        return found if is_last else max(found, keys)
+
+    def _near(self, low: str, high: str, stretch: Stretch) -> float | None:
+        """Keys between the two, by how dense the stretch beside them is; None when it does not say."""
+        scale = self.sample.scale(low, high, trusts=True)
+        density = stretch.density(scale)
+        return None if density is None else (scale.value(high) - scale.value(low)) * density
 
     def point(self, gap: Gap, part: float) -> str | None:
         """Where to look into it, so far from its beginning as `part` says; None when there is no place."""
         scale, low, high = self._scale(gap)
+        place = len(scale.prefix) + 1
+        if gap.near_low and (end := beyond(low, place, high)) is not None:
+            share = min(gap.near_low / gap.keys, 1.0)
+            if part < share:
+                return self._checked(gap, self.sample.between(low, end, part / share))
+        if gap.near_high and high is not None:
+            share = min(gap.near_high / gap.keys, 1.0)
+            if part > 1 - share:
+                return self._checked(gap, self.sample.between(high[:place], high, 1 - (1 - part) / share))
         if (unknown := _unknown_places(gap, scale)) and (not gap.is_measured or part * 3 % 1 < _ENDS):
             found = beyond(low, unknown[int(part * len(unknown))], high)
             if found is not None and (text := self._checked(gap, found)) is not None:

@@ -39,3 +39,16 @@ def test_one_that_does_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert _bound(SHARD, bucket(is_ordered=True)) is not None
     assert _bound(replace(SHARD, end_at=None), bucket(is_ordered=False)) is None
     assert not caplog.text
+
+
+def test_a_shard_ends_after_two_hours_or_two_million_images_unless_somebody_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SNIFFER_SHARD_S", "SNIFFER_SHARD_IMAGES"):
+        monkeypatch.delenv(name, raising=False)
+    bound = _bound(replace(SHARD, end_at=None), bucket(is_ordered=True))
+    assert bound is not None and (bound.limits.seconds, bound.limits.images) == (7200, 2_000_000)
+    early = replace(bound, clock=lambda: bound.began_at + 7199)
+    late = replace(bound, clock=lambda: bound.began_at + 7200)
+    assert early.end("k", 1_999_999) is None and early.end("k", 2_000_000) == late.end("k", 0) == "k"
+    assert _bound(replace(SHARD, shard=None, end_at=None), bucket(is_ordered=True)) is None, "a scan in one piece"

@@ -14,6 +14,7 @@ from sniffer.shards import planner
 from sniffer.shards.planner import PlannedShard, Planner
 from sniffer.shards.planning import plan_shards
 from sniffer.shards.stores import FolderProbe, Probe
+from sniffer.shards.survey import KeySurvey
 
 MANY = 100_000_000
 SHARDS = 64
@@ -31,6 +32,17 @@ def test_shards_are_equal_within_a_factor_of_3_and_cost_a_few_requests(name: str
 def test_few_and_many_shards_are_equal_too(name: str, shards: int) -> None:
     # Unequal folders by the dozen beside a large one: some differ by more, see docs/scale.md.
     _check_sizes(name, shards, 4 if (name, shards) == ("one large folder", 256) else 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shards", "seed"), [(16, 5), (64, 1), (64, 5), (256, 3), (256, 5)])
+def test_what_one_folder_alone_has_is_found_by_other_choices_too(
+    shards: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its hex digits were taken for the decimals of the folders around it: one shard was 7 to 96 times as large as it
+    # should be.
+    monkeypatch.setattr(planner, "_SEED", seed)
+    _check_sizes("one large folder", shards, 4 if shards == 256 else 3)
 
 
 @pytest.mark.slow
@@ -107,6 +119,21 @@ def test_an_error_of_the_store_ends_the_planning() -> None:
 
     with pytest.raises(ConnectionError, match="gone"):
         plan_shards(Broken([]), "", 2)
+
+
+def test_between_two_ends_of_a_page_is_no_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Much is before the page and behind it, and no key is known where that could be cut."""
+    cut = Planner(4)
+    survey = cut._survey
+    for after, keys in (("", [f"a{n:02}" for n in range(8)]), ("m", [f"m{n:02}" for n in range(8)])):
+        survey.add(after, keys, is_last=False)
+    for gap in survey.gaps():
+        survey.total += 1000 - gap.keys
+        gap.keys = 1000.0
+    monkeypatch.setattr(KeySurvey, "measure", lambda *_, is_last: None)
+    shards = cut.plan()
+    assert tiling_faults(shard.range for shard in shards) == []
+    assert min(shard.keys for shard in shards) > 500, shards
 
 
 def test_no_range_ends_at_a_key_that_no_command_line_or_request_can_hold() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,19 @@ def prepare_site(program: str, folder: Path, port: int) -> PrometheusSite:
     write_text(folder / "rules.yaml", yaml.safe_dump(yaml.safe_load(RULES.read_text("utf-8"))["spec"]))
     write_text(folder / "prometheus.yaml", yaml.safe_dump(config))
     return site
+
+
+def state_service(site: PrometheusSite, port: int, database_url: str, log: Path) -> Service:
+    """`sniffer state-metrics`, which Prometheus finds as it finds scans. It waits for a database that is away."""
+    return Service(
+        "state-metrics",
+        (sys.executable, "-m", "sniffer.scan.state_metrics", f"--metrics-port={port}"),
+        log,
+        lambda: answers_http(port, "/metrics"),
+        environ={"SNIFFER_DATABASE_URL": database_url, "SNIFFER_METRICS_TARGETS": str(site.targets)},
+        code=(CHECKOUT / "scripts" / "sniffer",),
+        address=f"http://127.0.0.1:{port}/metrics",
+    )
 
 
 def prometheus_service(site: PrometheusSite, log: Path) -> Service:

@@ -20,7 +20,7 @@ from sniffer_serve.command import as_configured
 DATABASE = "sniffer"
 BUCKET = "sniffer-demo"
 MARIADB, S3, MODEL_SERVER, API_SERVER = "mariadb", "s3", "model-server", "airflow-api-server"
-PROMETHEUS = "prometheus"
+PROMETHEUS, STATE_METRICS = "prometheus", "state-metrics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,12 @@ class Stack:
     airflow_variables: Mapping[str, str]
     prometheus: prometheus.PrometheusSite | None
     prometheus_service: Service | None
+    state_service: Service | None
 
     @property
     def servers(self) -> tuple[Service, ...]:
         """What depends on nothing else of the stack."""
-        watching = (self.prometheus_service,) if self.prometheus_service else ()
+        watching = filter(None, (self.prometheus_service, self.state_service))
         return (self.database_service, self.metadata_service, self.s3_service, self.serving_service, *watching)
 
     @property
@@ -116,7 +117,17 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
         _airflow_variables(layout),
         watching,
         prometheus.prometheus_service(watching, layout.logs / "prometheus.log") if watching else None,
+        _state_service(layout, registry, watching, database),
     )
+
+
+def _state_service(
+    layout: Layout, registry: Registry, watching: prometheus.PrometheusSite | None, database: mariadb.DatabaseSite
+) -> Service | None:
+    if watching is None or not registry.has_port(STATE_METRICS):
+        return None
+    port, log = registry.port(STATE_METRICS), layout.logs / "state-metrics.log"
+    return prometheus.state_service(watching, port, database.url(DATABASE), log)
 
 
 def _prometheus_site(layout: Layout, registry: Registry) -> prometheus.PrometheusSite | None:

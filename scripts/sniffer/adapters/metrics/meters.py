@@ -31,7 +31,11 @@ class PrometheusMetrics(Metrics):
     """
 
     def __init__(self, giver: Giver, registry: CollectorRegistry | None, reading: LastReading | None = None) -> None:
-        given = [metric for metric in METRICS if metric.giver in (giver, Giver.BOTH)]
+        given = [
+            metric
+            for metric in METRICS
+            if metric.giver is giver or (metric.giver is Giver.BOTH and giver is not Giver.STATE)
+        ]
         self._reading = reading
         self._counters = {
             metric: _preset(metric, Counter(metric.name, metric.meaning, tuple(metric.labels), registry=registry))

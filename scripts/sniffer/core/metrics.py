@@ -31,6 +31,8 @@ TABLES = (
     "near_duplicates",
     "predictions",
     "promotions",
+    "recall_draws",
+    "recall_figures",
     "reports",
     "review_decisions",
     "review_leases",

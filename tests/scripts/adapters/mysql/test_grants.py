@@ -13,6 +13,7 @@ from support.database_users import PASSWORD, url_of, users
 from support.ended_scans import certificate_of
 from support.estimates import ESTIMATE
 from support.judged import gate_verdict, model_metrics
+from support.reviewed import decide, flag, submit, waiting
 from support.stored_rows import candidate, failed, predicted, record
 
 from sniffer.adapters.images import DECODER_VERSION
@@ -26,6 +27,7 @@ from sniffer.core.key_ranges import ALL_KEYS
 from sniffer.core.model_records import ModelStatus
 from sniffer.core.records import Outcome, ScanRequest
 from sniffer.core.retention_records import Removed
+from sniffer.core.review_records import NewDecision, ReviewDecision, SecondReview
 from sniffer.core.settings import DatabaseSettings
 from sniffer.retention.erase import erase
 from sniffer.retention.prune import prune
@@ -330,3 +332,29 @@ def test_rights_that_an_earlier_release_gave_are_taken_away(
     for role in ROLES:
         if role.name != "sniffer_scan":
             database_server.site.execute(f"DROP ROLE {role.name}")
+
+
+@pytest.mark.usefixtures("roles")
+def test_reviewers_decide_and_change_no_decision(database: Database, database_url: str) -> None:
+    flag(database, {"a": 0.9, "b": 0.8})
+    with connected(database_url, "sniffer_review") as own:
+        own.review_queue.refresh()
+        number = decide(own, "a", second=SecondReview(1.0))
+        assert sorted(waiting(own, "bob")) == ["a", "b"]
+        image_id = own.review_decisions.of_image(own.review_decisions.latest(1)[0].row.image_id)[0].image_id
+        submit(own, [NewDecision(image_id, ReviewDecision.WITHDRAWN, replaces=number)])
+        own.near_duplicates.store({image_id: b"12345678"})
+        assert own.near_duplicates.near(image_id) == [image_id]
+    with connected(database_url, "sniffer_scan") as fleet:
+        assert list(fleet.review_decisions.live_pages()) == []
+    denied(
+        database_url,
+        "sniffer_review",
+        "UPDATE review_decisions SET decision = 'unsure', reason = ''",
+        "DELETE FROM review_decisions",
+        "INSERT INTO review_samples SELECT * FROM review_samples",
+        "UPDATE images SET bucket = ''",
+        "DELETE FROM predictions",
+        "UPDATE models SET threshold = 1",
+    )
+    denied(database_url, "sniffer_scan", "INSERT INTO review_decisions SELECT * FROM review_decisions")

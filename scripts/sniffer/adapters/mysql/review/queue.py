@@ -129,7 +129,7 @@ class ReviewQueue:
         query = select(func.count()).select_from(counted)
         return int(self._transact(lambda connection: connection.execute(query).scalar_one()))
 
-    def refresh(self, batch_rows: int = 1000) -> int:
+    def refresh(self, batch_rows: int = 500) -> int:
         """Bring in what is flagged now, take out what is not any more; returns how many came in.
 
         Short transactions; may be interrupted, and run in several processes at once. Cost: some look-ups for each row

@@ -7,13 +7,12 @@ images of a stratum is as likely as any other of its size.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import heapq
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from sniffer.recall.cells import Counts
 
@@ -61,7 +60,7 @@ class Edges:
 
     def stratum(self, score: float) -> int:
         """Where a score from 0 to 1 lies."""
-        return int(np.searchsorted(self.low, score, side="right")) - 1
+        return bisect.bisect_right(self.low, score) - 1
 
 
 def log_odds(score: float) -> float:

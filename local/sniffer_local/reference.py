@@ -17,6 +17,7 @@ from sqlalchemy.dialects import mysql
 from sniffer import cli
 from sniffer.adapters.mysql import schema
 from sniffer.adapters.mysql.grants import role_statements
+from sniffer.adapters.mysql.review import account_tables as _account_tables  # noqa: F401 - adds to the schema's tables
 from sniffer.adapters.mysql.review import recall_tables as _recall_tables  # noqa: F401 - adds its tables to the schema's
 from sniffer.adapters.mysql.review import tables as _review_tables  # noqa: F401 - adds its tables to the schema's
 from sniffer.core.errors import SnifferError, UnreadableImage

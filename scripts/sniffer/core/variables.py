@@ -82,6 +82,7 @@ class Setting(Generic[T]):
 _DATABASE, _SERVING, _IMAGES, _S3 = "MySQL", "Model server", "Images", "S3"
 _FLEET, _CURVE, _ROLLOUT = "Scan", "Fleet over a network", "Rollout"
 _AIRFLOW, _LOGS, _METRICS, _SHARDS = "Airflow", "Logs", "Metrics", "Shards"
+_REVIEW = "Review"
 
 
 def _text(group: str, name: str, meaning: str, default: str = "", **more: Any) -> Setting[str]:
@@ -407,5 +408,67 @@ SCAN_SPOT = _text(
     _AIRFLOW, "SNIFFER_SCAN_SPOT", "of Airflow's processes: 1 lets pods of scans run on spot nodes, and prefers those"
 )
 TRAINER_GPU = _text(_AIRFLOW, "SNIFFER_TRAINER_GPU", "of Airflow's processes: 1 lets training pods ask for a GPU")
+
+REVIEW_URL = _text(
+    _REVIEW,
+    "SNIFFER_REVIEW_URL",
+    "the address at which people reach the review page, as a proxy before it has it",
+    example="https://review.example.com",
+    shown="the loopback address that it listens on",
+)
+REVIEW_PROXIES = _text(
+    _REVIEW,
+    "SNIFFER_REVIEW_PROXIES",
+    "addresses of proxies before the review page whose X-Forwarded-For is believed, separated by commas",
+    shown="none",
+)
+REVIEW_LEASE_S = _seconds(
+    _REVIEW, "SNIFFER_REVIEW_LEASE_S", 180.0, 5, "how long an image stays with a reviewer whose page has been closed"
+)
+REVIEW_BREAK_AFTER = _integer(
+    _REVIEW,
+    "SNIFFER_REVIEW_BREAK_AFTER",
+    40,
+    1,
+    "images seen unblurred within an hour after which the review page suggests a break",
+)
+REVIEW_SECOND_SHARE: Setting[float] = Setting(
+    _REVIEW,
+    "SNIFFER_REVIEW_SECOND_SHARE",
+    0.0,
+    "share of the decided images that a second reviewer decides, too",
+    float,
+    minimum=0,
+    maximum=1,
+)
+REVIEW_SECOND_SECRET = _text(
+    _REVIEW,
+    "SNIFFER_REVIEW_SECOND_SECRET",
+    "makes which images those are unforeseeable: any long random text, the same for all processes",
+    secret=True,
+)
+REVIEW_OIDC_ISSUER = _text(
+    _REVIEW,
+    "SNIFFER_REVIEW_OIDC_ISSUER",
+    "OpenID Connect provider by which people sign in to the review page",
+    example="https://login.example.com/realms/company",
+)
+REVIEW_OIDC_CLIENT_ID = _text(_REVIEW, "SNIFFER_REVIEW_OIDC_CLIENT_ID", "as what the review page is known there")
+REVIEW_OIDC_CLIENT_SECRET = _text(
+    _REVIEW, "SNIFFER_REVIEW_OIDC_CLIENT_SECRET", "by what it proves that there", secret=True
+)
+REVIEW_OIDC_NAME_CLAIM = _text(
+    _REVIEW, "SNIFFER_REVIEW_OIDC_NAME_CLAIM", "claim that becomes the account's name", "preferred_username"
+)
+REVIEW_OIDC_ROLE_CLAIM = _text(
+    _REVIEW, "SNIFFER_REVIEW_OIDC_ROLE_CLAIM", "claim that has a person's groups or roles", "groups"
+)
+REVIEW_OIDC_ROLES = _text(
+    _REVIEW,
+    "SNIFFER_REVIEW_OIDC_ROLES",
+    "which of them is which role of ours; who has none of them may not sign in, who has several is the first of lead, "
+    "auditor, reviewer",
+    "reviewer=reviewer,lead=lead,auditor=auditor",
+)
 
 SETTINGS: tuple[Setting[Any], ...] = tuple(value for value in globals().values() if isinstance(value, Setting))

@@ -65,7 +65,9 @@ def _answered(render: Render, body: bytes) -> tuple[Answer, tuple[bytes, ...]]:
         return _answer(AnswerKind.OUT_OF_MEMORY), ()
     except Exception as error:  # noqa: BLE001 - the consumer says what became of the image
         return _answer(AnswerKind.BROKEN, message=f"{type(error).__name__}: {one_line(error, 200)}"), ()
-    return _answer(AnswerKind.PICTURE, names=picture.names, is_partial=picture.is_partial), picture.pixels
+    return _answer(
+        AnswerKind.PICTURE, names=picture.names, is_partial=picture.is_partial, size=picture.size
+    ), picture.pixels
 
 
 def _answer(
@@ -75,14 +77,17 @@ def _answer(
     is_partial: bool = False,
     code: str = "",
     message: str = "",
+    size: tuple[int, int] = (1, 1),
 ) -> Answer:
-    return Answer(kind, time.process_time(), names, is_partial, code, message)
+    return Answer(kind, time.process_time(), names, is_partial, code, message, size)
 
 
 def _rendered(body: bytes, *, max_pixels: int, max_bytes: int) -> RenderedPicture:
     picture = render(body, max_pixels=max_pixels, max_bytes=max_bytes)
     pixels = tuple(rendering.pixels.tobytes() for rendering in picture.renderings)
-    return RenderedPicture(pixels, tuple(rendering.name for rendering in picture.renderings), picture.partial)
+    return RenderedPicture(
+        pixels, tuple(rendering.name for rendering in picture.renderings), picture.partial, picture.size
+    )
 
 
 if __name__ == "__main__":

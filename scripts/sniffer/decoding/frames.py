@@ -24,6 +24,7 @@ _LENGTH = struct.Struct("<I")
 _TIMEVAL = struct.Struct("@ll")
 _LONGEST_HEADER = 1 << 16
 _MOST_RENDERINGS = 64
+_LONGEST_SIDE = 1 << 31
 _CODE = re.compile(r"[a-z0-9_]{1,40}")
 
 
@@ -32,11 +33,13 @@ class RenderedPicture:
     """The pixels of one image, each rendering as raw 224×224×3 uint8 RGB bytes, with the renderings' names.
 
     A name is None where there is but one way to show the picture; `is_partial` says that a part of it is missing.
+    `size` is the file's width and height, for the proportions that the square has lost.
     """
 
     pixels: tuple[bytes, ...]
     names: tuple[str | None, ...]
     is_partial: bool = False
+    size: tuple[int, int] = (1, 1)
 
 
 class AnswerKind(StrEnum):
@@ -60,6 +63,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is_partial: bool = False
     code: str = ""
     message: str = ""
+    size: tuple[int, int] = (1, 1)
 
 
 class NotOurs(Exception):
@@ -106,6 +110,8 @@ def receive_answer(connection: socket.socket) -> tuple[Answer, tuple[bytes, ...]
 def _check(answer: Answer) -> None:
     if bool(answer.names) != (answer.kind is AnswerKind.PICTURE) or len(answer.names) > _MOST_RENDERINGS:
         raise NotOurs(f"{answer.kind} with {len(answer.names)} renderings")
+    if not all(1 <= side <= _LONGEST_SIDE for side in answer.size):
+        raise NotOurs("a size that no picture has")
     if any(name is not None and name != one_line(name, 64) for name in answer.names):
         raise NotOurs("a rendering's name that is not a short line")
     if answer.kind is AnswerKind.UNREADABLE and not _CODE.fullmatch(answer.code):

@@ -80,7 +80,7 @@ class DecoderProcess:
         self._rendered += 1
         match answer.kind:
             case AnswerKind.PICTURE:
-                return RenderedPicture(pixels, answer.names, answer.is_partial)
+                return RenderedPicture(pixels, answer.names, answer.is_partial, answer.size)
             case AnswerKind.UNREADABLE:
                 raise UnreadableImage(answer.code, one_line(answer.message, 500))
             case AnswerKind.OUT_OF_MEMORY:

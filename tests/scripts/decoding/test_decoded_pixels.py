@@ -21,7 +21,7 @@ from sniffer.core.settings import ImageSettings
 from sniffer.decoding.caged import CagedDecoder
 from sniffer.decoding.process import PROGRAM, open_decoder
 
-UNPRIVILEGED = (sys.executable, str(Path(__file__).parents[3] / "support" / "unprivileged_decoder.py"))
+UNPRIVILEGED = (sys.executable, str(Path(__file__).parents[2] / "support" / "unprivileged_decoder.py"))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from sniffer.core.settings import MIB, ImageSettings
 from sniffer.decoding.caged import CagedDecoder
 from sniffer.decoding.process import open_decoder
 
-FRAGILE = (sys.executable, str(Path(__file__).parents[3] / "support" / "fragile_decoder.py"))
+FRAGILE = (sys.executable, str(Path(__file__).parents[2] / "support" / "fragile_decoder.py"))
 GOOD = jpeg(1)
 LIMITS = ImageSettings(decode_cpu_s=0.5, decode_memory_bytes=256 * MIB)
 

@@ -57,10 +57,14 @@ class Rendering:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What a person sees of one file: at least one rendering. `partial`: it is damaged, and viewers show a part."""
+    """What a person sees of one file: at least one rendering. `partial`: it is damaged, and viewers show a part.
+
+    `size`: width and height in which viewers show it, upright; for its proportions, in pixels of the file.
+    """
 
     renderings: tuple[Rendering, ...]
     partial: bool
+    size: tuple[int, int]
 
 
 def render(data: bytes, *, max_pixels: int = _LIMIT, max_bytes: int = _LIMIT) -> Picture:
@@ -72,17 +76,19 @@ def render(data: bytes, *, max_pixels: int = _LIMIT, max_bytes: int = _LIMIT) ->
     Whatever the bytes are, raises UnreadableImage and nothing else but MemoryError; its codes: empty, over_byte_limit,
     over_pixel_limit, over_cost_limit, not_an_image, unsupported, truncated, corrupt. May be called from many threads.
     """
-    frames, partial = _frames(data, max_pixels, max_bytes, first_only=False)
-    return Picture(tuple(_distinct(frames))[:_MAX_RENDERINGS], partial)
+    frames, partial, size = _frames(data, max_pixels, max_bytes, first_only=False)
+    return Picture(tuple(_distinct(frames))[:_MAX_RENDERINGS], partial, size)
 
 
 def decode(data: bytes, *, max_pixels: int = _LIMIT, max_bytes: int = _LIMIT) -> NDArray[np.uint8]:
     """The pixels of the first rendering, for those who need one picture of a file; limits and errors as of `render`."""
-    frames, _ = _frames(data, max_pixels, max_bytes, first_only=True)
+    frames, _, _ = _frames(data, max_pixels, max_bytes, first_only=True)
     return next(pixels for _, pixels in backgrounds(frames[0][1]))
 
 
-def _frames(data: bytes, max_pixels: int, max_bytes: int, *, first_only: bool) -> tuple[Sequence[Frame], bool]:
+def _frames(
+    data: bytes, max_pixels: int, max_bytes: int, *, first_only: bool
+) -> tuple[Sequence[Frame], bool, tuple[int, int]]:
     if not data:
         raise UnreadableImage("empty", "the object has no bytes")
     if len(data) > max_bytes:
@@ -91,7 +97,7 @@ def _frames(data: bytes, max_pixels: int, max_bytes: int, *, first_only: bool) -
     try:
         survey = _surveyed(data, max_pixels)
         check(survey, max_pixels)
-        return _read(survey, max_pixels, first_only)
+        return *_read(survey, max_pixels, first_only), _upright(survey)
     except DECODE_ERRORS as error:
         if "memory" in str(error):
             raise MemoryError(one_line(error, 200)) from error
@@ -103,6 +109,12 @@ def _surveyed(data: bytes, max_pixels: int) -> Survey:
     if survey is None:
         raise ValueError("no decoder")
     return survey(data, max_pixels)
+
+
+def _upright(survey: Survey) -> tuple[int, int]:
+    """The size as it is shown: the last four of EXIF's eight orientations lie on their side."""
+    width, height = survey.size
+    return (height, width) if survey.orientation >= 5 else (width, height)
 
 
 def _read(survey: Survey, max_pixels: int, first_only: bool) -> tuple[Sequence[Frame], bool]:

@@ -25,12 +25,17 @@ if TYPE_CHECKING:
     from sniffer.adapters.mysql.images import ImageRepository
     from sniffer.adapters.mysql.models import ModelRegistry
     from sniffer.adapters.mysql.retention import RetentionRepository
+    from sniffer.adapters.mysql.review.accounts import ReviewAccounts
+    from sniffer.adapters.mysql.review.audit_log import AuditLog
     from sniffer.adapters.mysql.review.decisions import ReviewDecisions
     from sniffer.adapters.mysql.review.duplicates import NearDuplicates
     from sniffer.adapters.mysql.review.leases import ReviewLeases
+    from sniffer.adapters.mysql.review.looks import ReviewLooks
     from sniffer.adapters.mysql.review.queue import ReviewQueue
     from sniffer.adapters.mysql.review.recall_figures import RecallRepository
     from sniffer.adapters.mysql.review.samples import ReviewSamples
+    from sniffer.adapters.mysql.review.sessions import ReviewSessions
+    from sniffer.adapters.mysql.review.shown import ReviewImages
     from sniffer.adapters.mysql.scans import ScanRepository
     from sniffer.adapters.mysql.shards import ShardRepository
     from sniffer.adapters.mysql.state import StateRepository
@@ -138,6 +143,36 @@ class Database:
         from sniffer.adapters.mysql.review.duplicates import NearDuplicates
 
         return NearDuplicates(self._transactions)
+
+    @cached_property
+    def review_accounts(self) -> ReviewAccounts:
+        from sniffer.adapters.mysql.review.accounts import ReviewAccounts
+
+        return ReviewAccounts(self._transactions)
+
+    @cached_property
+    def review_sessions(self) -> ReviewSessions:
+        from sniffer.adapters.mysql.review.sessions import ReviewSessions
+
+        return ReviewSessions(self._transactions)
+
+    @cached_property
+    def review_looks(self) -> ReviewLooks:
+        from sniffer.adapters.mysql.review.looks import ReviewLooks
+
+        return ReviewLooks(self._transactions)
+
+    @cached_property
+    def review_images(self) -> ReviewImages:
+        from sniffer.adapters.mysql.review.shown import ReviewImages
+
+        return ReviewImages(self._transactions)
+
+    @cached_property
+    def review_log(self) -> AuditLog:
+        from sniffer.adapters.mysql.review.audit_log import AuditLog
+
+        return AuditLog(self._transactions)
 
     def __enter__(self) -> Self:
         return self

@@ -198,14 +198,21 @@ class HoldRepository:
                     yield self._transact(lambda connection, gone=gone: connection.execute(gone).rowcount)  # type: ignore[misc]
 
     def of_dag_run(self, dag_run: str) -> list[HeldScanRecord]:
-        """The scans of that DAG run that are held, in the order in which they began. Cost: the scans that are held.
+        """Those of all() that are of that DAG run."""
+        return self._held(scans.c.dag_run == dag_run)
+
+    def all(self) -> list[HeldScanRecord]:
+        """The scans that are held, in the order in which they began. Cost: the scans that are held.
 
         Of one in shards that is held as a whole, the whole alone.
         """
+        return self._held()
+
+    def _held(self, *conditions: ColumnElement[bool]) -> list[HeldScanRecord]:
         query = (
             select(scans.c.scan_id, scans.c.bucket, holds.c.reason, holds.c.held_at)
             .join_from(holds, scans, scans.c.number == holds.c.scan_number)
-            .where(scans.c.dag_run == dag_run, ~is_part_of_held())
+            .where(*conditions, ~is_part_of_held())
             .order_by(scans.c.number)
         )
         rows = self._transact(lambda connection: connection.execute(query).all())

@@ -1,0 +1,1 @@
+"""The review page: a process of its own, with accounts of its own."""

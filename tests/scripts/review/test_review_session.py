@@ -1,0 +1,68 @@
+"""A reviewer's way through the queue, by forms alone: what is shown, saved, skipped, corrected and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.review_site import Site, add_accounts, field, fields, fill, jpeg, site
+from support.scratch_bucket import ScratchBucket
+
+from sniffer.adapters.mysql.database import Database
+from sniffer.core.review_records import ReviewDecision
+
+
+@pytest.fixture
+def page(database: Database, database_url: str, bucket: ScratchBucket) -> Iterator[Site]:
+    objects = {f"{number}.jpg": (jpeg(number), 0.6 + number / 100) for number in range(3)}
+    objects |= {f"twin-{number}.jpg": (jpeg(50, variant=number), 0.9 + number / 100) for number in (1, 2, 3)}
+    fill(database, bucket, objects)
+    add_accounts(database, ann="reviewer", ben="reviewer", lea="lead", aud="auditor")
+    with site(database_url) as found:
+        for item in database.review_queue.without_hash(100):
+            image = database.review_images.get(item.image_id)
+            assert image is not None
+            database.near_duplicates.store({item.image_id: found.parts.pictures.small(image).near_hash})
+        yield found
+
+
+def test_a_session_from_signing_in_to_taking_back(page: Site, database: Database) -> None:
+    ann, ben = page.client("ann"), page.client("ben")
+    shown = ann.get("/review").text
+    batch = fields(shown, "images")[:3]
+    assert len(set(batch)) == 3 and "twin-3.jpg" in shown
+    covered = ann.get(f"/images/{batch[0]}/covered")
+    assert covered.headers["content-type"] == "image/jpeg" and covered.content[:2] == b"\xff\xd8"
+    others = ben.get("/review").text
+    assert not set(batch) & set(fields(others, "images")) and "2.jpg" in others
+    form = {
+        "csrf": field(shown, "csrf"),
+        "submit_key": field(shown, "submit_key"),
+        "images": batch,
+        "left_out": batch[2:],
+        "decision": "drug",
+        "reason": "cannabis",
+        "note": "leaves",
+    }
+    ann.get(f"/images/{batch[0]}/clear")
+    saved = ann.post("/review/decide", data=form)
+    assert saved.headers["location"] == "/review?notice=saved&alone=1"
+    assert ann.post("/review/decide", data=form).headers["location"] == saved.headers["location"]
+    rows = [row for image_id in batch for row in database.review_decisions.of_image(int(image_id))]
+    assert [(row.decision, row.reviewer, row.note, row.was_unblurred) for row in rows] == [
+        (ReviewDecision.DRUG, "ann", "leaves", True),
+        (ReviewDecision.DRUG, "ann", "leaves", False),
+    ]
+    assert len({row.batch for row in rows}) == 1 and rows[0].batch
+    alone = ann.get(saved.headers["location"]).text
+    assert set(fields(alone, "images")) == {batch[2]} and "Saved." in alone
+    undone = ann.post(
+        "/review/undo", data={"csrf": field(alone, "csrf"), "submit_key": field(alone, "submit_key") + "-u"}
+    )
+    again = ann.get(undone.headers["location"]).text
+    assert "Taken back" in again and set(fields(again, "images")) == set(batch[:2])
+    skipped = ann.post(
+        "/review/skip",
+        data={"csrf": field(again, "csrf"), "images": batch, "next_after": field(again, "next_after")},
+    )
+    assert not set(batch) & set(fields(ann.get(skipped.headers["location"]).text, "images"))

@@ -19,8 +19,8 @@ from sniffer.core.errors import SettingsError, TransientError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ANSWER_LIMIT_S = 60.0
-KEYS = {"Tab": 9, "ArrowRight": 39, " ": 32}
-"""Keys that a page can be given, with the numbers by which a browser knows them."""
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowRight": 39}
+"""Keys that a page can be given, with the numbers by which a browser knows them; letters and digits beside them."""
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -93,10 +93,21 @@ class Page:
         self._call("Input.insertText", {"text": text})
 
     def press(self, key: str) -> None:
-        """A key of KEYS, as on a keyboard."""
-        for kind in ("rawKeyDown", "keyUp"):
-            number = KEYS[key]
-            self._call("Input.dispatchKeyEvent", {"type": kind, "key": key, "windowsVirtualKeyCode": number})
+        """A key of KEYS, a letter or a digit, as on a keyboard."""
+        self.hold(key)
+        self.let_go(key)
+
+    def hold(self, key: str) -> None:
+        """Press it and keep it pressed."""
+        self._key("rawKeyDown", key)
+
+    def let_go(self, key: str) -> None:
+        """Its end."""
+        self._key("keyUp", key)
+
+    def _key(self, kind: str, key: str) -> None:
+        number = KEYS[key] if key in KEYS else ord(key.upper())
+        self._call("Input.dispatchKeyEvent", {"type": kind, "key": key, "windowsVirtualKeyCode": number})
 
     def prefer(self, scheme: str) -> None:
         """Light or dark colours, as the system of a person has them."""

@@ -27,6 +27,7 @@ from sniffer_local.layout import Layout, add_root_flag
 from sniffer_local.mariadb import create_database
 from sniffer_local.processes import Service, run_checked
 from sniffer_local.registry import Registry, only_one
+from sniffer_local.review import make_accounts
 from sniffer_local.s3 import s3_client
 from sniffer_local.stack import BUCKET, DATABASE, Stack, prepare_stack
 from sniffer_local.supervision import ensure_supervised, wait_for
@@ -123,6 +124,9 @@ def prepare_database(demo: Demo) -> None:
     """Create the database and bring it to the schema of this checkout. Idempotent."""
     create_database(demo.stack.database, DATABASE)
     demo.run_program("sniffer.scan.migrate")
+    if demo.stack.review is not None:
+        with _database(demo) as database:
+            make_accounts(demo.stack.review, database)
     demo.story.tell("MariaDB and S3 answer, the database is up to date")
 
 
@@ -166,6 +170,9 @@ def report(demo: Demo, version: int, run: DagRun) -> None:
             f"  {image.score:.4f} {'FLAGGED' if image.flagged else '       '} s3://{image.bucket}/{printable(image.key)}"
         )
     print(f"\nAirflow: {demo.stack.airflow.url}  login: {LOGIN}  password: {demo.stack.airflow.password}")
+    if (site := demo.stack.review) is not None:
+        logins = ", ".join(f"{name} {password}" for name, password in site.passwords.items())
+        print(f"Review:  {site.url}  logins: {logins} (also in {site.passwords_file})")
     print("The stack goes on running: `make status` shows it, `make down` stops it, `make demo` scans again.")
 
 

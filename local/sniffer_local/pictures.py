@@ -111,6 +111,25 @@ def metrics_of_scans(page: Page, stack: Stack) -> bytes:
     return page.screenshot()
 
 
+def review(page: Page, stack: Stack) -> bytes:
+    """What comes first on the review page. It is given back by signing out."""
+    if stack.review is None:
+        raise SettingsError("the stack has no review page yet: run `make demo`")
+    page.resize(1280, 900, 1.0)
+    page.open(f"{stack.review.url}/login")
+    page.wait_for("document.querySelector('input[name=password]')")
+    for name, text in (("name", "lead"), ("password", stack.review.passwords["lead"])):
+        page.run(f"document.querySelector('input[name={name}]').focus()")
+        page.type(text)
+    page.run("document.querySelector('form.login').requestSubmit()")
+    loaded = "[...document.images].every(image => image.complete)"
+    page.wait_for(f"location.pathname === '/review' && document.readyState === 'complete' && {loaded}")
+    picture = page.screenshot()
+    page.run("document.querySelector('form.who').requestSubmit()")
+    page.wait_for("location.pathname === '/login'")
+    return picture
+
+
 def small(png: bytes) -> bytes:
     """The picture with a palette, which is a third of the size and looks the same for screenshots."""
     out = io.BytesIO()
@@ -128,7 +147,7 @@ def make_pictures(layout: Layout, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with open_browser() as page:
         sign_in(page, stack)
-        for make in (graph_of_a_scan, report, certificate, metrics_of_scans):
+        for make in (graph_of_a_scan, report, certificate, metrics_of_scans, review):
             file = folder / f"{make.__name__.replace('_', '-')}.png"
             file.write_bytes(small(make(page, stack)))
             print(f"{file} ({file.stat().st_size // 1024} kB)", flush=True)

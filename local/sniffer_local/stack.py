@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sniffer.core.redaction import SecretUrl
-from sniffer_local import airflow, mariadb, postgres, prometheus, s3, serving
+from sniffer_local import airflow, mariadb, postgres, prometheus, review, s3, serving
 from sniffer_local.airflow import AirflowConnection
 from sniffer_local.keepers import Task
 from sniffer_local.layout import CHECKOUT, Layout
@@ -20,7 +20,7 @@ from sniffer_serve.command import as_configured
 DATABASE = "sniffer"
 BUCKET = "sniffer-demo"
 MARIADB, S3, MODEL_SERVER, API_SERVER = "mariadb", "s3", "model-server", "airflow-api-server"
-PROMETHEUS, STATE_METRICS = "prometheus", "state-metrics"
+PROMETHEUS, STATE_METRICS, REVIEW = "prometheus", "state-metrics", "review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Stack:
     prometheus: prometheus.PrometheusSite | None
     prometheus_service: Service | None
     state_service: Service | None
+    review: review.ReviewSite | None
+    review_service: Service | None
 
     @property
     def servers(self) -> tuple[Service, ...]:
@@ -54,7 +56,8 @@ class Stack:
     @property
     def services(self) -> tuple[Service, ...]:
         """All that runs."""
-        return (*self.servers, *self.airflow_services)
+        reviewing = (self.review_service,) if self.review_service else ()
+        return (*self.servers, *reviewing, *self.airflow_services)
 
     def airflow_waits_for(self) -> str | None:
         """What Airflow's processes cannot start without, and is not there; None when they can."""
@@ -69,6 +72,8 @@ class Stack:
         """
         api = next(service for service in self.airflow_services if service.name == API_SERVER)
         found = [Task(service) for service in self.servers]
+        if self.review is not None and self.review_service is not None:
+            found.append(Task(self.review_service, self.review.waits_for, self.database_service.is_ready))
         for service in self.airflow_services:
             judge = self.metadata_service if service is api else api
             found.append(Task(service, self.airflow_waits_for, judge.is_ready))
@@ -93,6 +98,9 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
     layout.models.mkdir(parents=True, exist_ok=True)
     metadata = postgres.prepare_site(layout.root / "postgres")
     watching = _prometheus_site(layout, registry)
+    reviewing = (
+        review.prepare_site(layout.root / "review", registry.port(REVIEW)) if registry.has_port(REVIEW) else None
+    )
     site = airflow.prepare_site(
         layout.root / "airflow",
         CHECKOUT,
@@ -118,7 +126,15 @@ def prepare_stack(layout: Layout, registry: Registry) -> Stack:
         watching,
         prometheus.prometheus_service(watching, layout.logs / "prometheus.log") if watching else None,
         _state_service(layout, registry, watching, database),
+        reviewing,
+        review.review_service(reviewing, _review_environ(database, s3_port), layout.logs / "review.log")
+        if reviewing
+        else None,
     )
+
+
+def _review_environ(database: mariadb.DatabaseSite, s3_port: int) -> Mapping[str, str]:
+    return {"SNIFFER_DATABASE_URL": database.url(DATABASE), **s3.aws_environ(s3_port)}
 
 
 def _state_service(

@@ -27,7 +27,7 @@ from sniffer.review.web.oidc import OidcProvider
 from sniffer.review.web.parts import ReviewParts
 from sniffer.review.web.pictures import PictureSource
 from sniffer.review.web.pool import DatabasePool
-from sniffer_local.processes import free_port
+from sniffer_local.processes import answers_http, free_port
 from support.programs import Program, eventually
 from support.scratch_bucket import ScratchBucket
 from support.stored_rows import model, record
@@ -113,7 +113,9 @@ def review_process(database_url: str, **environ: str) -> Iterator[tuple[Program,
     port = free_port()
     variables = {"SNIFFER_DATABASE_URL": database_url, **environ}
     with Program("sniffer.review.web.serve", "--port", str(port), environ=variables) as program:
-        eventually(lambda: "running on" in program.text() or program.process.poll() is not None, "the page listens")
+        eventually(
+            lambda: answers_http(port, "/healthz") or program.process.poll() is not None, f"an answer: {program.text()}"
+        )
         assert program.process.poll() is None, program.text()
         yield program, f"http://127.0.0.1:{port}"
 

@@ -133,8 +133,9 @@ class ReviewQueue:
         """Bring in what is flagged now, take out what is not any more; returns how many came in.
 
         Short transactions; may be interrupted, and run in several processes at once. Cost: some look-ups for each row
-        of the queue; and some for each flagged image (a minute or two for a million), unless no scan has run, ended, been held or released, and no other
-        version or threshold is in force, since this very repository has last looked at them all.
+        of the queue; and some for each flagged image (a minute or two for a million), unless no scan has run, ended,
+        been held or released, and no other version or threshold is in force, since this very repository has last
+        looked at them all.
         """
         # First out: what an earlier stable version has flagged comes in again as the present one's.
         self._leave(batch_rows)

@@ -81,7 +81,7 @@ REVOKE UPDATE ON `sniffer`.images FROM sniffer_review;
 GRANT SELECT ON `sniffer`.alembic_version TO sniffer_review;
 GRANT SELECT ON `sniffer`.models TO sniffer_review;
 GRANT SELECT ON `sniffer`.images TO sniffer_review;
-GRANT SELECT, UPDATE ON `sniffer`.scans TO sniffer_review;
+GRANT SELECT, UPDATE (run_number, discarded_run, state, certificate, finished_at) ON `sniffer`.scans TO sniffer_review;
 GRANT SELECT ON `sniffer`.shards TO sniffer_review;
 GRANT SELECT ON `sniffer`.leases TO sniffer_review;
 GRANT SELECT, DELETE ON `sniffer`.predictions TO sniffer_review;

@@ -143,7 +143,7 @@ ROLES = (
             "models": _READ,
             "images": _READ,
             # Leads release and discard held scans, too: as `sniffer_decide`.
-            "scans": "SELECT, UPDATE",
+            "scans": "SELECT, UPDATE (run_number, discarded_run, state, certificate, finished_at)",
             "shards": _READ,
             "leases": _READ,
             "predictions": "SELECT, DELETE",

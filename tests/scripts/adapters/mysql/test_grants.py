@@ -354,7 +354,9 @@ def test_reviewers_decide_and_change_no_decision(database: Database, database_ur
         "DELETE FROM review_decisions",
         "INSERT INTO review_samples SELECT * FROM review_samples",
         "UPDATE images SET bucket = ''",
-        "DELETE FROM predictions",
+        "UPDATE review_log SET who = ''",
+        "DELETE FROM review_log",
+        "DELETE FROM review_looks",
         "UPDATE models SET threshold = 1",
     )
     denied(database_url, "sniffer_scan", "INSERT INTO review_decisions SELECT * FROM review_decisions")

@@ -19,7 +19,7 @@ from sniffer.adapters.mysql.review.storing_decisions import (
     lock_images,
     queue_again,
     refused_list,
-    stored_numbers,
+    stored_of,
 )
 from sniffer.adapters.mysql.review.tables import review_decisions
 from sniffer.adapters.mysql.schema import images
@@ -64,8 +64,9 @@ class ReviewDecisions:
 
         The same `submit_key` again stores nothing more and returns the same numbers, also after an answer that was
         lost. A first decision needs the reviewer's own live lease, which ends; one with `replaces` or an appeal needs
-        none. An image of the share that `second` names then waits for another reviewer, one that reviewers disagree on,
-        or are not sure of, for a lead, and one whose decisions were all taken back waits anew.
+        none. An image of the share that `second` names then waits for another reviewer, and so does one that was drawn
+        unflagged and is a drug by one word; one that reviewers disagree on, or are not sure of, waits for a lead, and
+        one whose decisions were all taken back waits anew.
 
         DecisionRefused when one of them may not be stored: then none is. SettingsError for a reviewer or key of no use.
         """
@@ -74,11 +75,11 @@ class ReviewDecisions:
             raise SettingsError("a submission has one decision for an image")
 
         def add(connection: Connection) -> list[int]:
-            if stored := stored_numbers(connection, submit_key):
+            if stored := stored_of(connection, submit_key):
                 return _same(stored, decisions, reviewer, submit_key)
             locked = lock_images(connection, [new.image_id for new in decisions])
             # The same submission may have been stored while this one waited for the lock.
-            if stored := stored_numbers(connection, submit_key):
+            if stored := stored_of(connection, submit_key):
                 return _same(stored, decisions, reviewer, submit_key)
             facts, refused = [], []
             for new in decisions:
@@ -92,7 +93,7 @@ class ReviewDecisions:
                 insert_decision(connection, locked, new, fact, reviewer, submit_key)
             end_leases(connection, list(locked.rows), reviewer)
             queue_again(connection, locked, locked.rows, second)
-            return _same(stored_numbers(connection, submit_key), decisions, reviewer, submit_key)
+            return _same(stored_of(connection, submit_key), decisions, reviewer, submit_key)
 
         return self._transact(add) if decisions else []
 
@@ -107,9 +108,9 @@ class ReviewDecisions:
         """Store what was decided in another program; what cannot be stored is left out, and the report says why.
 
         A decision that its reviewer has made already is left as it is, and another one of the same reviewer corrects
-        it. The same `submit_key` again changes nothing. Where it is known when the message was sent, nothing is stored
-        that is older than what the same reviewer has decided about the image since: a message that is played back
-        changes nothing, whatever came after it.
+        it, unless that was a lead's. The same `submit_key` again adds only what could not be stored before. Where it is
+        known when the message was sent, nothing is stored that is older than what the same reviewer has decided about
+        the image since: a message that is played back undoes nothing, whatever came after it.
         """
         for each in decisions:
             _check(each.reviewer, submit_key)
@@ -220,13 +221,18 @@ def _check(reviewer: str, submit_key: str) -> None:
         raise SettingsError(f"a submission is named by 1 to {SUBMIT_KEY_CHARS} characters of ASCII")
 
 
-def _same(
-    stored: dict[int, tuple[int, str]], decisions: Sequence[NewDecision], reviewer: str, submit_key: str
-) -> list[int]:
+def _same(stored: dict[int, Row[Any]], decisions: Sequence[NewDecision], reviewer: str, submit_key: str) -> list[int]:
     """The numbers of what is stored; DecisionRefused when the key was used for something else."""
-    if set(stored) != {new.image_id for new in decisions} or {name for _, name in stored.values()} != {reviewer}:
-        raise DecisionRefused(f"the submission {submit_key} was another one: reload the page, and decide again")
-    return [stored[new.image_id][0] for new in decisions]
+    asked = {new.image_id: (reviewer, new.decision, new.reason or "", new.note, new.replaces) for new in decisions}
+    there = {
+        image_id: (row.reviewer, row.decision, row.reason, row.note, row.replaces) for image_id, row in stored.items()
+    }
+    if there != asked:
+        raise DecisionRefused(
+            f"the submission {submit_key} is stored already, with other decisions: reload the page, look at what it "
+            "has, and correct that"
+        )
+    return [stored[new.image_id].number for new in decisions]
 
 
 def _times(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -14,11 +14,12 @@ from sniffer.adapters.mysql.review.storing_decisions import (
     lock_images,
     newest_facts,
     queue_again,
-    stored_numbers,
+    stored_of,
 )
 from sniffer.core.errors import DecisionRefused
 from sniffer.core.review_records import (
     DecisionRow,
+    EnteredBy,
     ImportedDecision,
     ImportReport,
     NewDecision,
@@ -36,12 +37,15 @@ def import_decisions(
 ) -> ImportReport:
     """As ReviewDecisions.add_imported(), of one part in one transaction."""
     locked = lock_images(connection, [each.image_id for each in decisions])
-    if stored := stored_numbers(connection, submit_key):
-        return ImportReport(0, len(stored), ())
+    # What this very submission has stored may have been corrected since. What it could not store is tried again.
+    stored = stored_of(connection, submit_key)
     facts = newest_facts(connection, list(locked.rows))
     added: list[int] = []
     unchanged, refused = 0, []
     for each in decisions:
+        if each.image_id in stored:
+            unchanged += 1
+            continue
         try:
             if each.image_id not in facts:
                 raise DecisionRefused(f"image {each.image_id} is not there, or has no score")
@@ -63,6 +67,7 @@ def import_decisions(
         insert_decision(connection, locked, new, facts[each.image_id], each.reviewer, submit_key, decided_at=sent_at)
         end_leases(connection, [each.image_id], each.reviewer)
         added.append(each.image_id)
+    end_leases(connection, list(locked.rows), "")  # the rows that were made to lock what is not stored
     queue_again(connection, locked, added, second)
     return ImportReport(len(added), unchanged, tuple(refused))
 
@@ -78,6 +83,10 @@ def _mine(locked: LockedImages, each: ImportedDecision, sent_at: datetime | None
     if sent_at is not None and any(row.decided_at > sent_at for row in earlier):
         raise DecisionRefused(f"image {each.image_id}: {each.reviewer} has decided it since this was sent")
     live = [row for row in locked.live(each.image_id, each.content_hash) if row.reviewer == each.reviewer]
+    if live and live[-1].entered_by is EnteredBy.APPEAL:
+        raise DecisionRefused(
+            f"image {each.image_id}: {each.reviewer} has settled it as a lead: correct that on the review page"
+        )
     if each.decision is ReviewDecision.WITHDRAWN and not live:
         raise DecisionRefused(f"image {each.image_id}: {each.reviewer} has no decision to take back")
     return live[-1] if live else None

@@ -16,12 +16,12 @@ from sqlalchemy.dialects.mysql import insert as mysql_insert
 
 from sniffer.adapters.mysql.review.decision_rows import decisions_of, live_about
 from sniffer.adapters.mysql.review.present import has_newer, server_now
-from sniffer.adapters.mysql.review.tables import review_decisions, review_leases, review_queue
+from sniffer.adapters.mysql.review.tables import review_decisions, review_leases, review_queue, review_samples
 from sniffer.adapters.mysql.schema import images, models, predictions
 from sniffer.adapters.mysql.transactions import naive_utc, utc_now
 from sniffer.adapters.mysql.upserts import upsert
 from sniffer.core.errors import DecisionRefused
-from sniffer.core.review_records import DecisionRow, EnteredBy, NewDecision, SecondReview, waits_for
+from sniffer.core.review_records import DecisionRow, EnteredBy, NewDecision, ReviewDecision, SecondReview, waits_for
 
 _FREE = datetime(1970, 1, 1)  # noqa: DTZ001 - as MySQL has it
 _LOCK_COLUMNS = ("image_id", "reviewer", "lease_until", "entered_by", "model_version", "probability")
@@ -72,11 +72,10 @@ def lock_images(connection: Connection, image_ids: Iterable[int]) -> LockedImage
     )
 
 
-def stored_numbers(connection: Connection, submit_key: str) -> dict[int, tuple[int, str]]:
-    """What is stored of that submission: number and reviewer by image."""
-    columns = (review_decisions.c.image_id, review_decisions.c.number, review_decisions.c.reviewer)
-    query = select(*columns).where(review_decisions.c.submit_key == submit_key)
-    return {row.image_id: (row.number, row.reviewer) for row in connection.execute(query)}
+def stored_of(connection: Connection, submit_key: str) -> dict[int, Row[Any]]:
+    """What is stored of that submission: its rows by image."""
+    query = select(review_decisions).where(review_decisions.c.submit_key == submit_key)
+    return {row.image_id: row for row in connection.execute(query)}
 
 
 def facts_of(locked: LockedImages, new: NewDecision, reviewer: str, *, is_lead: bool) -> Facts:
@@ -172,11 +171,15 @@ def queue_again(connection: Connection, locked: LockedImages, image_ids: Iterabl
     """Put each of these images where it belongs now: out of the queue, or before whoever is to see it next."""
     wanted = sorted(set(image_ids))
     decisions = decisions_of(connection, wanted)
+    drawn = set(
+        connection.execute(select(review_samples.c.image_id).where(review_samples.c.image_id.in_(wanted))).scalars()
+    )
     for image_id in wanted:
         rows, image = decisions.get(image_id, []), locked.rows[image_id]
         live = live_about(rows, image.content_hash)
         first = [row for row in live if row.entered_by in _FIRST]
-        kind = waits_for(live, is_chosen=bool(first) and second.includes(image.identity))
+        is_chosen = bool(first) and second.includes(image.identity)
+        kind = waits_for(live, is_chosen=is_chosen or (image_id in drawn and _is_missed_drug(live)))
         asked = next((row for row in reversed(rows) if row.entered_by in _FIRST), None)
         if kind is EnteredBy.FLAGGED:
             kind = asked.entered_by if asked else EnteredBy.FLAGGED
@@ -191,6 +194,14 @@ def queue_again(connection: Connection, locked: LockedImages, image_ids: Iterabl
             Facts(kind, last.model_version, last.score, last.threshold, last.probability),
             decided_by=live[0].reviewer if kind is EnteredBy.SECOND else "",
         )
+
+
+def _is_missed_drug(live: Sequence[DecisionRow]) -> bool:
+    """Whether an unflagged image is a drug by one word: rare among them, so false alarms outnumber what is missed."""
+    if len(live) != 1 or live[0].decision is not ReviewDecision.DRUG:
+        return False
+    score, threshold = live[0].score, live[0].threshold
+    return score is None or threshold is None or score < threshold
 
 
 def put_into_queue(connection: Connection, image_id: int, bucket: str, facts: Facts, *, decided_by: str = "") -> None:

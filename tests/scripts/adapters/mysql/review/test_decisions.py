@@ -109,10 +109,12 @@ def test_a_submission_is_stored_once_however_often_and_at_once_it_is_sent(
     send()
     assert len(numbers) == 5 and len({tuple(each) for each in numbers}) == 1
     assert [row.number for image_id in ids for row in database.review_decisions.of_image(image_id)] == numbers[0]
-    with pytest.raises(DecisionRefused, match="the submission once was another one"):
-        database.review_decisions.add(news[:1], reviewer="ann", submit_key="once")
-    with pytest.raises(DecisionRefused, match="was another one"):
-        database.review_decisions.add(news, reviewer="bob", submit_key="once")
+    # Another answer under the same key, after one whose reply was lost, is never said to be saved.
+    changed = [NewDecision(ids[0], DRUG, Reason.OTHER, batch="b" * 32), news[1]]
+    noted = [dataclasses.replace(news[0], note="n"), news[1]]
+    for other, reviewer in ((news[:1], "ann"), (news, "bob"), (changed, "ann"), (noted, "ann")):
+        with pytest.raises(DecisionRefused, match="the submission once is stored already, with other decisions"):
+            database.review_decisions.add(other, reviewer=reviewer, submit_key="once")
 
 
 def test_a_decision_keeps_what_was_seen(database: Database, database_url: str) -> None:
@@ -241,6 +243,39 @@ def test_imports_may_come_again_and_correct_themselves(database: Database) -> No
     )
     assert [row.decision for row in database.review_decisions.of_image(a) if row.is_live] == [NOT_DRUG]
     assert waiting(database, "bob") == ["b"]
+
+
+def test_what_an_import_could_not_store_is_tried_again(database: Database, database_url: str) -> None:
+    flag(database, {"a": 0.9, "b": 0.8})
+    a, b = (item_of(database, key).image_id for key in ("a", "b"))
+    database.review_leases.take([b], "ann", LEASE_S)
+    told = [ImportedDecision(image_id, NOT_DRUG, "jo") for image_id in (a, b)]
+    first = database.review_decisions.add_imported(told, submit_key="file")
+    assert first.added == 1 and "is open before ann: send it again later" in first.refused[0]
+    database.review_leases.give_back([b], "ann")
+    # What was stored and corrected since stays corrected.
+    number = database.review_decisions.of_image(a)[0].number
+    submit(database, [NewDecision(a, DRUG, Reason.OTHER, replaces=number)], "jo")
+    again = database.review_decisions.add_imported(told, submit_key="file")
+    assert (again.added, again.unchanged, again.refused) == (1, 1, ())
+    assert [row.decision for row in database.review_decisions.of_image(a) if row.is_live] == [DRUG]
+    assert database.review_decisions.add_imported(told, submit_key="file").unchanged == 2
+    database.review_decisions.add_imported(told[1:], submit_key="other")
+    assert rows(database_url, "SELECT * FROM review_leases") == []
+
+
+def test_an_import_does_not_undo_what_a_lead_has_settled(database: Database) -> None:
+    flag(database, {"a": 0.9})
+    decide(database, "a", DRUG)
+    image_id = database.review_decisions.latest(1)[0].row.image_id
+    submit(database, [NewDecision(image_id, NOT_DRUG, is_appeal=True)], "lea", is_lead=True)
+    for said in (DRUG, WITHDRAWN):
+        told = [ImportedDecision(image_id, said, "lea", reason_of(said))]
+        report = database.review_decisions.add_imported(told, submit_key=said)
+        assert "lea has settled it as a lead" in report.refused[0]
+    live = [row for row in database.review_decisions.of_image(image_id) if row.is_live]
+    counting = counting_decision(live)
+    assert counting is not None and counting.decision is NOT_DRUG
 
 
 def test_erasing_takes_what_was_decided_and_pruning_does_not(database: Database, database_url: str) -> None:

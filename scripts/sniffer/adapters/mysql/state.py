@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import Connection, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text
 
 from sniffer.adapters.mysql.plan_holds import is_part_of_held
 from sniffer.adapters.mysql.schema import holds, metadata, scans, shards
@@ -52,6 +53,7 @@ def _broken(connection: Connection) -> int:
         or_(later.c.window_since.is_(None), later.c.window_since <= scans.c.window_since),
         or_(later.c.window_until.is_(None), later.c.window_until >= scans.c.window_until),
         func.json_type(func.json_extract(later.c.request, "$.limit")) == "NULL",
+        or_(*_covers_keys(later.c.request, scans.c.request)),
         *same_keys,
         ~exists().where(shards.c.part_scan_id == later.c.scan_id),
     )
@@ -70,6 +72,14 @@ def _broken(connection: Connection) -> int:
         ~given_up.correlate(scans),
     )
     return int(connection.execute(query).scalar_one())
+
+
+def _covers_keys(later: ColumnElement[Any], earlier: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+    """Of two requests: the later one is of all keys, as is one of an older release, or of the same range."""
+    after = func.coalesce(func.json_unquote(func.json_extract(later, "$.key_range.after")), "")
+    up_to = func.coalesce(func.json_type(func.json_extract(later, "$.key_range.up_to")), "NULL")
+    is_same = func.json_extract(later, "$.key_range") == func.json_extract(earlier, "$.key_range")
+    return [and_(after == "", up_to == "NULL"), is_same]
 
 
 def _sizes(connection: Connection) -> dict[str, int]:

@@ -61,6 +61,18 @@ def test_or_until_a_later_one_covers_it_and_no_other_does(database: Database) ->
     assert waiting(database) == (0, 0)
 
 
+def test_who_scans_some_of_its_keys_or_what_failed_covers_nothing_else(database: Database) -> None:
+    end(database, "night", holds=False)
+    end(database, "some keys", holds=True, key_range=KeyRange("", "k"))
+    end(database, "failed", holds=True, retry_failed=True)
+    assert waiting(database) == (0, 1)
+    end(database, "range", holds=False, prefix="p/", key_range=KeyRange("a", "k"))
+    end(database, "other range", holds=True, prefix="p/", key_range=KeyRange("a", "j"))
+    assert waiting(database) == (0, 2)
+    end(database, "same range", holds=True, prefix="p/", key_range=KeyRange("a", "k"))
+    assert waiting(database) == (0, 1)
+
+
 def test_it_is_forgotten_after_a_season(database: Database, database_url: str) -> None:
     end(database, "night", holds=False)
     change(database_url, "UPDATE scans SET finished_at = finished_at - INTERVAL 91 DAY")

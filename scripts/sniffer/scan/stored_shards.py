@@ -53,13 +53,17 @@ def take_room(database: Database, choice: ShardChoice, part_scan_id: str, listed
     """Keep that a part which runs has listed so many, more than were estimated there.
 
     SettingsError when the whole passes what was approved by it, with all that others have kept so, or when another
-    estimate is to be approved by now.
+    estimate is to be approved by now. What is refused takes no room from others.
     """
-    whole = database.shards.note_listed(choice.scan_id, part_scan_id, listed)
-    part = next(each for each in whole.parts if each.scan_id == part_scan_id)
-    room = growth_room(whole, database.estimates.find(choice.scan_id), part)
-    if room is not None:
-        room.check(listed)
+    stored = database.estimates.find(choice.scan_id)
+
+    def check(whole: ShardedScan) -> None:
+        part = next(each for each in whole.parts if each.scan_id == part_scan_id)
+        room = growth_room(whole, stored, part)
+        if room is not None:
+            room.check(listed)
+
+    database.shards.note_listed(choice.scan_id, part_scan_id, listed, check)
 
 
 def _refuse_held(database: Database, whole: ShardedScan) -> None:

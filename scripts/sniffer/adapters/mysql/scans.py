@@ -257,6 +257,8 @@ def _open_scan(connection: Connection, request: ScanRequest, model_version: int,
     if whole is not None:
         # Once its row is locked, which whoever ends a part early does, too.
         _refuse_moved_ends(connection, request)
+        # What an earlier run of it has listed was handed out: of the approved growth, that stays taken.
+        del row["listed"]
     # Its counts would be those of two shards. An older release wrote no range, and knew of none.
     keys = KeyRange(**known.request.get("key_range", {}))
     if keys != request.key_range:

@@ -69,22 +69,23 @@ class ShardRepository:
         """The stored shards of that scan; None when it has none."""
         return self._transact(lambda connection: stored_shards(connection, scan_id))
 
-    def note_listed(self, scan_id: str, part_scan_id: str, listed: int) -> ShardedScan:
-        """Keep that a part which runs has listed at least so many; returns the scan with what all have listed by then.
+    def note_listed(self, scan_id: str, part_scan_id: str, listed: int, check: Callable[[ShardedScan], None]) -> None:
+        """Keep that a part which runs has listed at least so many, unless `check` raises: then nothing is kept.
 
-        Of several at once each later one sees the earlier ones. ContractError when the scan has no such part.
+        It is given the scan with what all have listed by then. Of several at once each later one sees the earlier ones.
+        ContractError when the scan has no such part.
         """
 
-        def note_listed(connection: Connection) -> ShardedScan:
+        def note_listed(connection: Connection) -> None:
             connection.execute(select(scans.c.number).where(scans.c.scan_id == scan_id).with_for_update()).all()
             ours = update(scans).where(scans.c.scan_id == part_scan_id)
             connection.execute(ours.values(listed=func.greatest(scans.c.listed, listed)))
             known = stored_shards(connection, scan_id)
             if known is None or part_scan_id not in {part.scan_id for part in known.parts}:
                 raise ContractError(f"scan {scan_id} has no part {part_scan_id} in MySQL any more")
-            return known
+            check(known)
 
-        return self._transact(note_listed)
+        self._transact(note_listed)
 
     def half_done(self, model_versions: Sequence[int] = ()) -> list[HalfDonePlan]:
         """The scans in shards that are neither complete nor given up, and not too old to be taken up; see HalfDonePlan.

@@ -168,6 +168,23 @@ def test_shards_that_run_at_once_pass_what_was_approved_together_no_more_than_al
         take_room(planned, ShardChoice("whole", 3), "whole.3", 5)
 
 
+def test_the_room_that_a_shard_has_taken_is_its_own_when_it_is_run_again(planned: Database) -> None:
+    """What was handed out in it is scored: another shard that took it meanwhile would pass what was approved."""
+    approved(planned)
+    first = part(planned, 1)
+    planned.scans.open(first.request, 1, 0.5)
+    take_room(planned, ShardChoice("whole", 1), "whole.1", 7)
+    planned.scans.open(first.request, 1, 0.5)  # its process was killed
+    planned.scans.open(part(planned, 2).request, 1, 0.5)
+    with pytest.raises(SettingsError, match="has grown by more than"):
+        take_room(planned, ShardChoice("whole", 2), "whole.2", 4)
+    again = part(planned, 1)
+    assert again.room is not None and again.room.objects == 7
+    take_room(planned, ShardChoice("whole", 1), "whole.1", 7)
+    scanned(planned, 1, 5)
+    take_room(planned, ShardChoice("whole", 2), "whole.2", 5)
+
+
 def test_of_shards_at_once_that_want_the_last_of_the_room_one_gets_it(planned: Database, database_url: str) -> None:
     approved(planned)
     for shard in (1, 2, 3):

@@ -18,7 +18,7 @@ from support.stored_rows import candidate, failed, predicted, record
 
 from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.database import Database
-from sniffer.adapters.mysql.grants import ROLES, user_statements
+from sniffer.adapters.mysql.grants import ROLES, grant_statements, user_statements
 from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.estimate_records import Approving
@@ -29,9 +29,11 @@ from sniffer.core.records import Outcome, ScanRequest
 from sniffer.core.retention_records import Removed
 from sniffer.core.review_records import NewDecision, ReviewDecision, SecondReview
 from sniffer.core.settings import DatabaseSettings
+from sniffer.core.shard_records import ShardChoice
 from sniffer.retention.erase import erase
 from sniffer.retention.prune import prune
 from sniffer.scan.migrate import main
+from sniffer.scan.stored_shards import take_room
 
 pytestmark = pytest.mark.both_servers
 
@@ -293,7 +295,7 @@ def test_the_fleet_estimates_and_who_decides_approves(database_url: str) -> None
         own.estimates.approve(Approving("whole", digest, "ben", "why not"))
         found = fleet.estimates.find("whole")
         assert found is not None and found.approved_by == "ben"
-        assert len(fleet.shards.note_listed("whole", "whole.1", 5).parts) == 1
+        take_room(fleet, ShardChoice("whole", 1), "whole.1", 5)
         assert fleet.estimates.store(ESTIMATE).approved_by == "ben", "what was approved, estimated again"
         other = dataclasses.replace(ESTIMATE, growth=0.6)
         assert fleet.estimates.store(other).approved_at is None, "that was never approved"
@@ -314,6 +316,26 @@ def test_the_fleet_estimates_and_who_decides_approves(database_url: str) -> None
     )
     denied(database_url, "sniffer_decide", "INSERT INTO estimates SELECT * FROM estimates", "DELETE FROM estimates")
     denied(database_url, "sniffer_reader", "UPDATE estimates SET approved_by = 'me'")
+
+
+@pytest.mark.usefixtures("roles")
+def test_roles_that_are_as_they_should_be_lack_nothing_while_they_are_made_again(
+    database_url: str, database_server: DatabaseServer
+) -> None:
+    """A scan that runs meanwhile would end at the first statement that it may not send."""
+    place = database_url.rpartition("/")[2].partition("?")[0]
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        assert [one for one in grant_statements(connection) if one.startswith("REVOKE")] == []
+        database_server.site.execute(f"GRANT UPDATE ON {place}.scans TO sniffer_scan")
+        again = [one for one in grant_statements(connection) if one.startswith("REVOKE")]
+        assert again == [f"REVOKE INSERT, UPDATE ON `{place}`.scans FROM sniffer_scan"]
+    engine.dispose()
+    reader = create_engine(url_of(database_url, "sniffer_reader"))
+    with reader.connect() as connection:
+        seen = [one for one in grant_statements(connection) if one.startswith("REVOKE")]
+        assert len(seen) == sum(len(role.withdrawn) for role in ROLES), "who cannot see them withdraws them all"
+    reader.dispose()
 
 
 def test_rights_that_an_earlier_release_gave_are_taken_away(
@@ -345,6 +367,12 @@ def test_reviewers_decide_and_change_no_decision(database: Database, database_ur
         submit(own, [NewDecision(image_id, ReviewDecision.WITHDRAWN, replaces=number)])
         own.near_duplicates.store({image_id: b"12345678"})
         assert own.near_duplicates.near(image_id) == [image_id]
+        for scan_id in ("released", "discarded"):
+            token = database.scans.open(ScanRequest(scan_id, "bkt"), 1, 0.5)
+            record(database, [predicted(scan_id, 0.9)], token=token)
+            database.scans.close(certificate_of({}, scan_id=scan_id, run_number=1, held="a flood"))
+        assert own.holds.release(Deciding("released", "ann", "checked")).is_finished
+        assert own.holds.discard(Deciding("discarded", "ann", "broken")).results == 1
     with connected(database_url, "sniffer_scan") as fleet:
         assert list(fleet.review_decisions.live_pages()) == []
     denied(
@@ -357,6 +385,9 @@ def test_reviewers_decide_and_change_no_decision(database: Database, database_ur
         "UPDATE review_log SET who = ''",
         "DELETE FROM review_log",
         "DELETE FROM review_looks",
+        "UPDATE predictions SET score = 0",
         "UPDATE models SET threshold = 1",
+        "UPDATE scans SET request = '{}'",
+        "UPDATE hold_decisions SET decided_by = 'me'",
     )
     denied(database_url, "sniffer_scan", "INSERT INTO review_decisions SELECT * FROM review_decisions")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Table, text
+from sqlalchemy.exc import DBAPIError
 
 from sniffer.adapters.mysql import schema
+from sniffer.adapters.mysql.errors import error_number, reaction
+from sniffer.core.errors import SettingsError
 
 _READ, _WRITE = "SELECT", "SELECT, INSERT, UPDATE"
 
@@ -21,8 +25,15 @@ _DECISION = ("requested_by", "approved_by", "approval_reason")
 """Columns of `models` in which a rollout says who wanted a version, and who let it become stable."""
 _SCAN = _but(schema.scans, "number", "discarded_run")
 _HELD = _but(schema.hold_decisions, "number", "decided_by", "results")
+_DECIDED = "SELECT, UPDATE (run_number, discarded_run, state, certificate, finished_at)"
+"""Of `scans`, for whoever releases and discards."""
 _ESTIMATE = "digest, estimate, estimated_at"
 _JUDGED = _but(schema.models, "version", "candidate_digest", *_DECISION)
+
+
+_NO_SUCH_ROLE = frozenset({1141, 1959})
+_GRANT = re.compile(r"GRANT (.+?) ON (`.+`)\.`([^`]+)` TO ")
+_COLUMNS = re.compile(r"[A-Z ]+\([^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,7 @@ ROLES = (
         "sniffer release, discard and approve",
         {
             "alembic_version": _READ,
-            "scans": "SELECT, UPDATE (run_number, discarded_run, state, certificate, finished_at)",
+            "scans": _DECIDED,
             "shards": _READ,
             "predictions": "SELECT, DELETE",
             "holds": "SELECT, DELETE",
@@ -143,7 +154,7 @@ ROLES = (
             "models": _READ,
             "images": _READ,
             # Leads release and discard held scans, too: as `sniffer_decide`.
-            "scans": "SELECT, UPDATE (run_number, discarded_run, state, certificate, finished_at)",
+            "scans": _DECIDED,
             "shards": _READ,
             "leases": _READ,
             "predictions": "SELECT, DELETE",
@@ -170,16 +181,26 @@ ROLES = (
 
 
 def grant_statements(connection: Connection) -> list[str]:
-    """The statements that make the roles of the connection's database. Each may be repeated."""
-    return role_statements(str(connection.execute(text("SELECT DATABASE()")).scalar()))
+    """The statements that make the roles of the connection's database. Each may be repeated.
+
+    Rights are withdrawn where a role has them, or where it cannot be seen: whoever works with it lacks some meanwhile.
+    """
+    database = str(connection.execute(text("SELECT DATABASE()")).scalar())
+    return role_statements(database, {role.name: _whole_rights(connection, database, role) for role in ROLES})
 
 
-def role_statements(database: str) -> list[str]:
-    """The same for a database of that name, whose tables are there, on any kind of server."""
+def role_statements(database: str, held: Mapping[str, Mapping[str, set[str]] | None] | None = None) -> list[str]:
+    """The same for a database of that name, whose tables are there, on any kind of server.
+
+    `held` has, by role and table, the rights on whole tables that are there; None: unknown.
+    """
     statements = []
     for role in ROLES:
         statements.append(f"CREATE ROLE IF NOT EXISTS {role.name}")
+        of_role = held.get(role.name) if held else None
         for table, rights in role.withdrawn.items():
+            if of_role is not None and not of_role.get(table, set()).intersection(rights.split(", ")):
+                continue
             where = f"ON {_quoted(database, pattern=False)}.{table}"
             # Given first, since a server refuses to take away what is not there. It takes columns' rights along, so
             # those are given again right after it.
@@ -210,6 +231,26 @@ def grants_script(connection: Connection) -> str:
         lines.append(f"-- {role.programs}:")
         lines += [f"--   {statement};" for statement in user_statements(connection, role)]
     return "\n".join(lines)
+
+
+def _whole_rights(connection: Connection, database: str, role: Role) -> dict[str, set[str]] | None:
+    """By table, the rights that the role has on all of it; None when the server does not say."""
+    try:
+        grants = connection.exec_driver_sql(f"SHOW GRANTS FOR {role.name}").scalars().all()
+    except DBAPIError as error:
+        if error_number(error) in _NO_SUCH_ROLE:
+            return {}
+        if isinstance(reaction(error, "", was_connected=True), SettingsError):
+            return None
+        raise
+    found: dict[str, set[str]] = {}
+    for grant in map(str, grants):
+        if match := _GRANT.match(grant):
+            rights, place, table = match.groups()
+            if place == _quoted(database, pattern=False):
+                # Without those of columns, which have their names behind.
+                found[table] = {right.strip() for right in _COLUMNS.sub("", rights).split(",")} - {""}
+    return found
 
 
 def _quoted(database: str, *, pattern: bool) -> str:

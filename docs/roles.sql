@@ -100,5 +100,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON `sniffer`.review_leases TO sniffer_revie
 GRANT SELECT ON `sniffer`.review_samples TO sniffer_review;
 GRANT SELECT ON `sniffer`.review_sample_strata TO sniffer_review;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.near_duplicates TO sniffer_review;
+GRANT SELECT ON `sniffer`.recall_figures TO sniffer_review;
 CREATE ROLE IF NOT EXISTS sniffer_reader;
 GRANT SELECT, SHOW VIEW ON `sniffer`.* TO sniffer_reader;

@@ -53,12 +53,13 @@ def report_in_words(report: RecallReport) -> str:
 def figures_in_words(figures: RecallFigures) -> str:
     """The three shares in one line."""
     return (
-        f"prevalence {_spread(figures.prevalence, 4)}, recall {_spread(figures.recall, 1)}, precision "
-        f"{_spread(figures.precision, 1)}"
+        f"prevalence {share_in_words(figures.prevalence, 4)}, recall {share_in_words(figures.recall, 1)}, precision "
+        f"{share_in_words(figures.precision, 1)}"
     )
 
 
-def _spread(share: MeasuredShare | None, digits: int) -> str:
+def share_in_words(share: MeasuredShare | None, digits: int) -> str:
+    """A share with its 95 % interval, in percent with so many decimals; "undefined" of nothing."""
     if share is None:
         return "undefined"
     return f"{share.value:.{digits}%} ({share.low:.{digits}%} to {share.high:.{digits}%})"

@@ -9,6 +9,8 @@ import httpx2
 import pytest
 from joserfc.jwk import RSAKey
 from starlette.testclient import TestClient
+from support.database_servers import DatabaseServer
+from support.database_users import url_of, users
 from support.oidc_server import CLIENT, SECRET, OidcServer
 from support.review_site import Site, add_accounts, site
 
@@ -26,7 +28,9 @@ def provider() -> Iterator[OidcServer]:
 
 
 @pytest.fixture
-def page(provider: OidcServer, database: Database, database_url: str) -> Iterator[Site]:
+def page(
+    provider: OidcServer, database: Database, database_url: str, database_server: DatabaseServer
+) -> Iterator[Site]:
     provider.claims = {"sub": "4711", "preferred_username": "ann", "groups": ["staff", "moderation"]}
     provider.spoilt, provider.signing_key = {}, provider.key
     environ = {
@@ -37,7 +41,10 @@ def page(provider: OidcServer, database: Database, database_url: str) -> Iterato
         "SNIFFER_REVIEW_OIDC_ROLES": "reviewer=moderation,lead=moderation-leads,auditor=audit",
     }
     settings: ReviewSettings = review_settings("0.0.0.0", 8090, environ)
-    with site(database_url, settings) as found:
+    with (
+        users(database_server, database_url, "sniffer_review"),
+        site(url_of(database_url, "sniffer_review"), settings) as found,
+    ):
         yield found
 
 

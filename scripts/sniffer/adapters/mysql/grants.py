@@ -173,6 +173,7 @@ ROLES = (
             "review_samples": _READ,
             "review_sample_strata": _READ,
             "near_duplicates": _WRITE,
+            "recall_figures": _READ,
         },
         withdrawn={"shards": "UPDATE", "scans": "UPDATE", "images": "UPDATE"},
     ),

@@ -1,4 +1,4 @@
-"""The figures: what waits, who has decided how much on which day, and how far reviewers agree."""
+"""The figures: what waits, who has decided how much on which day, how far reviewers agree, and measured recall."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sniffer.core.recall_words import share_in_words
 from sniffer.core.review_accounts import ReviewSession
 from sniffer.review.web.parts import parts_of
 from sniffer.review.web.rendering import page
+from sniffer.review.web.reviewing import REASON_WORDS
 from sniffer.review.web.visitors import visitor
 
 router = APIRouter()
 
 DAYS = 14
+RECALL_DAYS = 35
+"""As far back as the gate looks."""
+_MOST_RECALL = 200
 
 
 @router.get("/figures")
@@ -29,6 +34,7 @@ def figures(request: Request, session: Annotated[ReviewSession, Depends(visitor)
         rows = database.review_decisions.figures(since, until)
         agreement = database.review_decisions.agreement(since, until)
         backlog = database.review_queue.backlog()
+        recall = database.recall.since(now.date() - timedelta(days=RECALL_DAYS), _MOST_RECALL)
         for_leads = database.review_queue.backlog(for_lead=True)
     if not session.role.audits:
         rows = [row for row in rows if row.reviewer == session.name]
@@ -41,5 +47,9 @@ def figures(request: Request, session: Annotated[ReviewSession, Depends(visitor)
         backlog=backlog,
         for_leads=for_leads,
         days=DAYS,
+        recall=recall,
+        recall_days=RECALL_DAYS,
+        kinds={str(reason): word for reason, word in REASON_WORDS.items()},
+        share=share_in_words,
         break_after=parts_of(request).settings.break_after,
     )

@@ -171,6 +171,16 @@ class RecallRepository:
 
         return self._transact(read)
 
+    def since(self, first: date, most: int) -> tuple[MeasuredRecall, ...]:
+        """The figures of all versions since that night, newest first, of a night all buckets and kinds first.
+
+        At most so many. Cost: all figures since then.
+        """
+        rows = recall_figures.c
+        in_order = (rows.night.desc(), rows.model_version.desc(), rows.bucket, rows.slice)
+        query = select(recall_figures).where(rows.night >= first).order_by(*in_order).limit(most)
+        return tuple(_measured(row) for row in self._transact(lambda connection: connection.execute(query).all()))
+
     def prevalence(self, now: datetime, most_days: int) -> MeasuredRecall | None:
         """The newest figures of all buckets and kinds, at most so many days old; None without any."""
         found = self.latest(since=now.astimezone(UTC).date() - timedelta(days=most_days))

@@ -1,6 +1,7 @@
-# Three images for a cluster and one for a single machine:
+# Four images for a cluster and one for a single machine:
 #   fleet          scans, migrations, rollouts: no Airflow, no TensorFlow
 #   trainer        trainings, and the model server for machines without TensorFlow Serving
+#   review         the review page and its accounts: no Airflow, no TensorFlow
 #   airflow        Airflow with the DAGs; programs run in pods (SNIFFER_RUN_IN=pods)
 #   airflow-local  the same with the trainer's packages: programs run as processes of its tasks (docker-compose.yaml)
 #
@@ -38,6 +39,12 @@ COPY docker/trainer.txt .
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_certificates \
     --mount=type=cache,target=/root/.cache/pip \
     ./build-wheels trainer.txt && ./install-wheels
+
+FROM build AS review-packages
+COPY docker/review.txt .
+RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_certificates \
+    --mount=type=cache,target=/root/.cache/pip \
+    ./build-wheels review.txt && ./install-wheels
 
 FROM build AS airflow-packages
 COPY docker/airflow.txt .
@@ -114,6 +121,14 @@ COPY --from=trainer-packages /opt/venv /opt/venv
 COPY --from=code /own/opt/venv /opt/venv
 USER 10001:10001
 CMD ["python", "-m", "sniffer_model.training.train", "--help"]
+
+
+FROM runtime AS review
+LABEL org.opencontainers.image.title="sniffer-bot/review"
+COPY --from=review-packages /opt/venv /opt/venv
+COPY --from=code /own/opt/venv /opt/venv
+USER 10001:10001
+CMD ["python", "-m", "sniffer.review.web.serve", "--help"]
 
 
 FROM runtime AS airflow-base

@@ -48,6 +48,7 @@ LISTS = {
     "docker/build.txt": Contents(groups=("build",)),
     "docker/fleet.txt": Contents(extras=("fleet", "otel")),
     "docker/trainer.txt": Contents(extras=("trainer",)),
+    "docker/review.txt": Contents(extras=("review",)),
     "docker/airflow.txt": Contents(extras=("airflow",), groups=("airflow-aws", "airflow-image")),
     "docker/airflow-local.txt": Contents(extras=("airflow", "fleet", "trainer"), groups=("airflow-aws",)),
     "tests/docker/standin-s3.txt": Contents(dev_tools=("moto",)),

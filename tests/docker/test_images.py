@@ -28,12 +28,21 @@ PROGRAMS = {
         for file in (CHECKOUT / "model").rglob("*.py")
         if file.parts[-2] != "sniffer_rollout" and '__name__ == "__main__"' in file.read_text()
     ),
+    "review": (
+        "sniffer.review.web.serve",
+        "sniffer.review.account",
+        "sniffer.review.verify_log",
+        "sniffer.review.export_queue",
+        "sniffer.review.import_decisions",
+        "sniffer.decoding.child",  # of which the page starts some
+    ),
     "airflow": ("sniffer.cli",),
 }
 PROGRAMS["airflow-local"] = PROGRAMS["fleet"] + PROGRAMS["trainer"]
 
 NOT_IMPORTED = {
     "mysqlclient": "SQLAlchemy loads it for mysql+mysqldb://",
+    "python-multipart": "FastAPI loads it for forms",
     "apache-airflow": "the whole, of which apache-airflow-core is imported",
     "apache-airflow-providers-amazon": "the connection type of aws_default",
     "apache-airflow-providers-fab": "the Helm chart's way of signing in",
@@ -42,6 +51,7 @@ NOT_IMPORTED = {
 NOT_IN = {
     "fleet": {"tensorflow", "keras", "apache-airflow", "apache-airflow-core"},
     "trainer": {"apache-airflow", "apache-airflow-core"},
+    "review": {"tensorflow", "keras", "apache-airflow", "apache-airflow-core", "kubernetes", "pyzmq"},
     "airflow": {"tensorflow", "keras"},
     "airflow-local": set(),
 }
@@ -131,6 +141,7 @@ def test_only_airflows_images_hold_files_of_the_checkout_and_no_sources(stages: 
     assert held == {
         "fleet": scripts,
         "trainer": scripts,
+        "review": scripts,
         "airflow": airflow,
         "airflow-local": airflow | {"docker/prepare.py"},
     }

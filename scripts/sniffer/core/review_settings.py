@@ -14,6 +14,7 @@ from sniffer.core.review_accounts import ReviewRole
 from sniffer.core.review_records import NO_SECOND_REVIEW, SecondReview
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SMALLEST_WEBHOOK_SECRET = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class ReviewSettings:
     break_after: int = var.REVIEW_BREAK_AFTER.default
     second: SecondReview = NO_SECOND_REVIEW
     oidc: OidcSettings | None = None
+    webhook_secret: str = field(default="", repr=False)
+    coop_key: str = ""
 
     @property
     def is_https(self) -> bool:
@@ -64,6 +67,8 @@ def review_settings(host: str, port: int, environ: Mapping[str, str] = os.enviro
         var.REVIEW_BREAK_AFTER.read(environ),
         _second(environ),
         _oidc(environ),
+        _webhook_secret(environ),
+        var.REVIEW_COOP_KEY.read(environ),
     )
 
 
@@ -84,6 +89,17 @@ def _second(environ: Mapping[str, str]) -> SecondReview:
     secret = var.REVIEW_SECOND_SECRET.read(environ)
     KNOWN.learn(secret)
     return SecondReview(var.REVIEW_SECOND_SHARE.read(environ), secret)
+
+
+def _webhook_secret(environ: Mapping[str, str]) -> str:
+    secret = var.REVIEW_WEBHOOK_SECRET.read(environ)
+    KNOWN.learn(secret)
+    if secret and len(secret) < SMALLEST_WEBHOOK_SECRET:
+        raise SettingsError(
+            f"SNIFFER_REVIEW_WEBHOOK_SECRET needs at least {SMALLEST_WEBHOOK_SECRET} characters: make one with "
+            "`openssl rand -hex 32`"
+        )
+    return secret
 
 
 def _oidc(environ: Mapping[str, str]) -> OidcSettings | None:

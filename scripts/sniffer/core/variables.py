@@ -447,6 +447,19 @@ REVIEW_SECOND_SECRET = _text(
     "makes which images those are unforeseeable: any long random text, the same for all processes",
     secret=True,
 )
+REVIEW_WEBHOOK_SECRET = _text(
+    _REVIEW,
+    "SNIFFER_REVIEW_WEBHOOK_SECRET",
+    "shared with whoever sends decisions to the review page's /webhook, at least 32 random characters; without it "
+    "there is no such address",
+    secret=True,
+)
+REVIEW_COOP_KEY = _text(
+    _REVIEW,
+    "SNIFFER_REVIEW_COOP_KEY",
+    "Coop's webhook signature verification key, in PEM, for callbacks to /webhook/coop; without it there is no such "
+    "address",
+)
 REVIEW_OIDC_ISSUER = _text(
     _REVIEW,
     "SNIFFER_REVIEW_OIDC_ISSUER",

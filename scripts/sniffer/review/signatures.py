@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from sniffer.core.errors import SettingsError
+from sniffer.core.review_settings import SMALLEST_WEBHOOK_SECRET
 
 TOLERANCE_S = 300
 """How far the sender's clock, and the message's way, may take it from ours."""
-SMALLEST_SECRET = 32
 _SIGNATURE = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 
 
@@ -52,8 +52,8 @@ def verify(body: bytes, header: str, secret: str, now: float) -> VerifiedMessage
     ForgedMessage for any other signature, and for a time further from ours than TOLERANCE_S. Within that a repetition
     changes nothing: ReviewDecisions.add_imported() takes key and time. SettingsError for a secret that is too short.
     """
-    if len(secret) < SMALLEST_SECRET:
-        raise SettingsError(f"the webhook's secret needs at least {SMALLEST_SECRET} characters")
+    if len(secret) < SMALLEST_WEBHOOK_SECRET:
+        raise SettingsError(f"the webhook's secret needs at least {SMALLEST_WEBHOOK_SECRET} characters")
     found = _SIGNATURE.fullmatch(header.strip())
     if found is None:
         raise ForgedMessage("the signature is not t=SECONDS,v1=HEX")
@@ -65,18 +65,24 @@ def verify(body: bytes, header: str, secret: str, now: float) -> VerifiedMessage
     return VerifiedMessage(found[2], datetime.fromtimestamp(seconds, UTC))
 
 
-def verify_coop(body: bytes, header: str, public_key_pem: str) -> VerifiedMessage:
-    """Check a message of Coop's, which has no time.
-
-    The very same body is stored once. It is not known, of one that comes again after a correction, that it is old: let
-    only Coop reach the address.
-    """
+def coop_key(public_key_pem: str) -> RSAPublicKey:
+    """Coop's webhook signature verification key; SettingsError for a text that is none."""
     try:
         key = load_pem_public_key(public_key_pem.encode())
     except ValueError as error:
         raise SettingsError("Coop's webhook signature verification key is no public key in PEM") from error
     if not isinstance(key, RSAPublicKey):
         raise SettingsError("Coop's webhook signature verification key is not of RSA")
+    return key
+
+
+def verify_coop(body: bytes, header: str, public_key_pem: str) -> VerifiedMessage:
+    """Check a message of Coop's, which has no time.
+
+    The very same body is stored once. It is not known, of one that comes again after a correction, that it is old: let
+    only Coop reach the address.
+    """
+    key = coop_key(public_key_pem)
     try:
         key.verify(base64.b64decode(header, validate=True), body, PKCS1v15(), SHA256())
     except (InvalidSignature, binascii.Error, ValueError) as error:

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from sniffer.core.errors import SnifferError, TransientError
-from sniffer.review.web import figures, images, leading, login, reviewing
+from sniffer.review.web import figures, images, leading, login, reviewing, webhook
 from sniffer.review.web.parts import ReviewParts
 from sniffer.review.web.rendering import STATIC, message
 from sniffer.review.web.shield import HEALTH, Shield
@@ -37,7 +37,7 @@ def make_app(parts: ReviewParts) -> FastAPI:
     """The app. It has no pages about itself: what there is, is in docs/review.md."""
     app = FastAPI(title="sniffer review", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts
-    for module in (login, reviewing, images, leading, figures):
+    for module in (login, reviewing, images, leading, figures, webhook):
         app.include_router(module.router)
     app.mount("/static", _Static(directory=STATIC))
     app.add_api_route(HEALTH, _health, methods=["GET"], response_class=PlainTextResponse)

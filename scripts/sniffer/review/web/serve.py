@@ -21,6 +21,7 @@ from sniffer.core.review_settings import LOOPBACK, ReviewSettings, review_settin
 from sniffer.core.settings import DatabaseSettings, database_settings, fetch_settings, image_settings
 from sniffer.core.variables import MAX_PORT, S3_ENVIRONMENT
 from sniffer.decoding.process import open_decoder
+from sniffer.review.signatures import coop_key
 from sniffer.review.web.app import make_app
 from sniffer.review.web.oidc import OidcProvider
 from sniffer.review.web.parts import ReviewParts
@@ -50,12 +51,22 @@ def _run(arguments: argparse.Namespace) -> int:
     database = database_settings()
     with _bound(arguments.host, arguments.port) as listener:
         settings = review_settings(arguments.host, listener.getsockname()[1])
+        if settings.coop_key:
+            _check_coop_key(settings.coop_key)
         with Database(DatabaseSettings(database.url, 0.0)) as asked:
             asked.check()
             if not asked.review_accounts.all() and settings.oidc is None:
                 log.warning("there is no account yet: `sniffer review account add NAME --role lead` makes one")
         _serve(settings, DatabaseSettings(database.url, min(database.patience_s, _PATIENCE_S)), listener)
     return 0
+
+
+def _check_coop_key(text: str) -> None:
+    """Now, rather than when the first message comes."""
+    try:
+        coop_key(text)
+    except SettingsError as error:
+        raise SettingsError(f"SNIFFER_REVIEW_COOP_KEY: {error}") from error
 
 
 def _serve(settings: ReviewSettings, database: DatabaseSettings, listener: socket.socket) -> None:
@@ -143,6 +154,8 @@ PROGRAM = Program(
         "SNIFFER_REVIEW_BREAK_AFTER",
         "SNIFFER_REVIEW_SECOND_SHARE",
         "SNIFFER_REVIEW_SECOND_SECRET",
+        "SNIFFER_REVIEW_WEBHOOK_SECRET",
+        "SNIFFER_REVIEW_COOP_KEY",
         "SNIFFER_REVIEW_OIDC_ISSUER",
         "SNIFFER_REVIEW_OIDC_CLIENT_ID",
         "SNIFFER_REVIEW_OIDC_CLIENT_SECRET",

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MOST_BODY_BYTES = 1 << 20
 """A webhook's; a form is far smaller."""
 HEALTH = "/healthz"
+WEBHOOK, COOP_WEBHOOK = "/webhook", "/webhook/coop"
 
 _POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -72,8 +73,11 @@ class Shield:
         if scope["method"] != "POST":
             return PlainTextResponse("only GET and POST are answered\n", 405)
         origin = headers.get("origin")
-        is_foreign = origin is not None and origin != self._url
-        if is_foreign or headers.get("sec-fetch-site", "none") not in _TRUSTED_SITES:
+        is_foreign = (origin is not None and origin != self._url) or (
+            headers.get("sec-fetch-site", "none") not in _TRUSTED_SITES
+        )
+        # A webhook's message is known by its signature, wherever it is from; no cookie gives it any right.
+        if is_foreign and scope["path"] not in (WEBHOOK, COOP_WEBHOOK):
             return PlainTextResponse("this form was sent from another site\n", 403)
         length = headers.get("content-length", "")
         if not (length.isascii() and length.isdigit()):

@@ -52,7 +52,7 @@ def test_the_figures_are_reported_and_the_variable_is_asked(programs: Any, monke
     programs([], [])
     ended = run("measure_recall", nights=90)
     assert ended["run"] == "success", ended["states"]
-    assert "--labels=500" in ended["results"]["draw"]["argv"]
+    assert ended["results"]["draw"]["argv"] == ["--labels=500", "--allow-left-out"]
     assert {"--nights=90", "--allow-empty"} <= {*ended["results"]["measure"]["argv"]}
     text = ended["results"]["report"]["text"]
     assert "all: prevalence 0.0300% (0.0200% to 0.0400%), recall 90.0% (85.0% to 94.0%), precision undefined" in text

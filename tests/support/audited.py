@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.core.key_ranges import ALL_KEYS, KeyRange
 from sniffer.core.records import ListedObject, Outcome, Result, ScanRequest
 from sniffer.core.review_records import (
     EVERYTHING,
@@ -18,6 +19,8 @@ from sniffer.core.review_records import (
     ReviewDecision,
     SecondReview,
 )
+from sniffer.core.settings import Budgets
+from sniffer.scan.shard_certificates import sum_certificates
 from support.ended_scans import certificate_of
 from support.stored_rows import WHEN
 
@@ -25,10 +28,16 @@ THRESHOLD = 0.5
 
 
 def certified_scan(
-    database: Database, scan_id: str, scores: Sequence[float], *, bucket: str = "bkt", flagged: int | None = None
+    database: Database,
+    scan_id: str,
+    scores: Sequence[float],
+    *,
+    bucket: str = "bkt",
+    flagged: int | None = None,
+    key_range: KeyRange = ALL_KEYS,
 ) -> None:
     """A scan of model version 1 that has scored these images, with a certificate that holds."""
-    token = database.scans.open(ScanRequest(scan_id, bucket), 1, THRESHOLD)
+    token = database.scans.open(ScanRequest(scan_id, bucket, key_range=key_range), 1, THRESHOLD)
     results = [
         Result(
             ListedObject(bucket, f"{scan_id}/{number}.jpg", "e1", 123, WHEN),
@@ -48,8 +57,19 @@ def certified_scan(
             run_number=token.run_number,
             flagged=found,
             flagged_new=found,
+            key_range=key_range,
         )
     )
+
+
+def sharded_scan(database: Database, scan_id: str, *parts: Sequence[float]) -> None:
+    """The same in shards: one for each list of scores."""
+    ends = [f"{scan_id}/p{number}" for number in range(1, len(parts))]
+    ranges = [(KeyRange(after, up_to), 1) for after, up_to in zip(["", *ends], [*ends, None], strict=True)]
+    planned = database.shards.plan(ScanRequest(scan_id, "bkt"), 1, THRESHOLD, ranges).parts
+    for part, scores in zip(planned, parts, strict=True):
+        certified_scan(database, part.scan_id, scores, key_range=part.key_range)
+    database.shards.certify(scan_id, lambda asked, done: sum_certificates(asked.scan_id, done, Budgets()))
 
 
 def spread_scores(count: int, seed: int, prevalence: float = 0.05) -> tuple[list[float], list[bool]]:

@@ -17,8 +17,11 @@ class RecallPlan:
 
 
 def plan_recall(form: RecallForm, defaults: RecallForm) -> RecallPlan:
-    """The form's values, or else the Variable's; what neither has, the programs have defaults for."""
+    """The form's values, or else the Variable's; what neither has, the programs have defaults for.
+
+    A scan that cannot be drawn from must not keep the others from being measured: the report is red for it.
+    """
     return RecallPlan(
-        render_flags({"labels": form.labels or defaults.labels}),
+        [*render_flags({"labels": form.labels or defaults.labels}), "--allow-left-out"],
         [*render_flags({"nights": form.nights or defaults.nights}), "--allow-empty"],
     )

@@ -165,13 +165,17 @@ def _add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--days", type=positive, default=_LOOK_BACK_DAYS, metavar="N", help="only scans that ended in the last days"
     )
+    parser.add_argument(
+        "--allow-left-out", action="store_true", help="that a scan could not be drawn from is no error: it is reported"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> ProgramResult:
     with Database(database_settings()) as database:
         database.check()
         drawn = draw_all(database, labels=arguments.labels, scan_ids=arguments.scan_id, days=arguments.days)
-    problem = f"{len(drawn.left_out)} scans could not be drawn from" if drawn.left_out else ""
+    is_problem = drawn.left_out and not arguments.allow_left_out
+    problem = f"{len(drawn.left_out)} scans could not be drawn from" if is_problem else ""
     return ProgramResult(drawn, _in_words(drawn), 1 if problem else 0, problem)
 
 

@@ -103,6 +103,9 @@ def test_what_the_certificate_has_not_counted_is_not_drawn_from(
     assert "counts 2 flagged images, the table `tallies` 1" in problems["wrong"]
     assert "has scored 3 images, 1 of them flagged, and MySQL has 2 and 1" in problems["pruned"]
     assert len(drawn_ids(database_url)) == 3
+    # As `measure_recall` runs it, which measures all the same and says so in its report.
+    assert draw.main(["--allow-left-out", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["left_out"]) == 2
 
 
 def test_only_whole_scans_with_a_certificate_that_holds_are_frames(database: Database, database_url: str) -> None:
@@ -158,6 +161,9 @@ def test_decisions_become_figures_with_intervals_that_a_rerun_repeats(
     assert measure.measure(database, TODAY()) == report
     assert database.recall.latest(1) == tuple(sorted(report.measured, key=lambda one: (one.bucket, one.slice)))
     assert database.recall.prevalence(datetime.now(UTC), 35) == whole
+    # A slice that a rerun does not have, since its decisions were corrected, is not told of any more.
+    database.recall.store(report.measured[:-1])
+    assert set(database.recall.latest(1)) == set(report.measured[:-1])
     assert measure.main([]) == 0
     assert "model version 1, threshold 0.5000" in capsys.readouterr().out
     # The next draw goes by what was learnt.

@@ -141,7 +141,10 @@ class RecallRepository:
         )
 
     def store(self, measured: Sequence[MeasuredRecall]) -> None:
-        """Keep these figures, in the place of those of the same night, version, bucket and slice. Idempotent."""
+        """Keep these figures, in the place of those of the same night, version, bucket and slice. Idempotent.
+
+        Together they are what latest() gives: a bucket or slice that an earlier run had, and this one has not, is over.
+        """
         now = utc_now()
         rows = [_values(one) | {"measured_at": now} for one in measured]
 
@@ -159,14 +162,15 @@ class RecallRepository:
             *([rows.night >= since] if since is not None else []),
         ]
         # Of two versions in one night, the one that was measured last.
-        newest = select(rows.night, rows.model_version).where(*chosen)
+        newest = select(rows.night, rows.model_version, rows.measured_at).where(*chosen)
         newest = newest.order_by(rows.night.desc(), rows.measured_at.desc(), rows.model_version.desc()).limit(1)
 
         def read(connection: Connection) -> tuple[MeasuredRecall, ...]:
             last = connection.execute(newest).first()
             if last is None:
                 return ()
-            ours = select(recall_figures).where(rows.night == last.night, rows.model_version == last.model_version)
+            same = (rows.night == last.night, rows.model_version == last.model_version)
+            ours = select(recall_figures).where(*same, rows.measured_at == last.measured_at)
             return tuple(_measured(row) for row in connection.execute(ours.order_by(rows.bucket, rows.slice)).all())
 
         return self._transact(read)

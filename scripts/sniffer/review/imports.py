@@ -62,8 +62,52 @@ class CoopAction(msgspec.Struct, rename="camel"):
 
     item: CoopItem
     custom: CoopCustom = CoopCustom()
-    actor_email: str = ""
-    actor_note: str = ""
+    actor_email: str | None = None
+    actor_note: str | None = None
+
+
+class LabelStudioUser(msgspec.Struct):
+    """Who has annotated, where the export says more than a number."""
+
+    id: int = 0
+    email: str = ""
+
+
+class LabelStudioValue(msgspec.Struct, frozen=True):
+    """What a control of the labelling interface says."""
+
+    choices: list[str] = []
+    text: str | list[str] = ""
+
+
+class LabelStudioResult(msgspec.Struct, frozen=True):
+    """A control's answer; those of other controls are passed over."""
+
+    from_name: str = ""
+    value: LabelStudioValue = LabelStudioValue()
+
+
+class LabelStudioAnnotation(msgspec.Struct):
+    """One person's answers about a task."""
+
+    result: list[LabelStudioResult] = []
+    was_cancelled: bool | None = False
+    completed_by: LabelStudioUser | int | str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+
+    @property
+    def reviewer(self) -> str:
+        """Their address where it is known, else their number."""
+        by = self.completed_by
+        return (by.email or str(by.id or "")) if isinstance(by, LabelStudioUser) else str(by or "")
+
+
+class LabelStudioTask(msgspec.Struct):
+    """A task of a JSON export; `data` is what as_label_studio() wrote."""
+
+    data: dict[str, Any] = {}
+    annotations: list[LabelStudioAnnotation] = []
 
 
 def decisions_of_csv(text: str, *, reviewer: str = "") -> list[ImportedDecision]:
@@ -84,6 +128,13 @@ def decisions_of_csv(text: str, *, reviewer: str = "") -> list[ImportedDecision]
             f"the table has no column {', '.join(missing)} (it has {one_line(', '.join(names)) or 'none'}): take "
             "one that `sniffer review export` has written, and fill in decision, reason, note and reviewer"
         )
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise SettingsError(f"the table has two columns {one_line(twice[0])}: leave one")
+    if wide := [number for number, row in rows if None in row]:
+        raise SettingsError(
+            f"line {wide[0]} of the table has more cells than its header ({len(wide):,} such rows): put text with a "
+            "comma in quotes"
+        )
     told = [(f"line {number}", _row_values(row)) for number, row in rows]
     return _checked([(where, row) for where, row in told if row.get("decision")], reviewer)
 
@@ -91,14 +142,14 @@ def decisions_of_csv(text: str, *, reviewer: str = "") -> list[ImportedDecision]
 def decisions_of_label_studio(text: str, *, reviewer: str = "") -> list[ImportedDecision]:
     """The newest annotation of each task of an export (JSON) of a project with our labelling interface."""
     try:
-        tasks = msgspec.json.decode(text, type=list[dict[str, Any]])
-    except msgspec.MsgspecError as error:
+        tasks = msgspec.json.decode(text, type=list[LabelStudioTask])
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise SettingsError(f"this is no JSON export of Label Studio ({error})") from error
     told = []
     for number, task in enumerate(tasks, start=1):
-        annotations = [each for each in task.get("annotations") or () if not each.get("was_cancelled")]
+        annotations = [each for each in task.annotations if not each.was_cancelled]
         if annotations:
-            newest = max(annotations, key=lambda each: str(each.get("updated_at") or each.get("created_at") or ""))
+            newest = max(annotations, key=lambda each: each.updated_at or each.created_at or "")
             told.append((f"task {number}", _annotation_values(task, newest)))
     return _checked(told, reviewer)
 
@@ -128,8 +179,8 @@ def decisions_of_coop(body: bytes) -> list[ImportedDecision]:
         "image_id": image_id,
         "decision": found.custom.decision,
         "reason": found.custom.reason,
-        "note": found.actor_note,
-        "reviewer": found.actor_email,
+        "note": found.actor_note or "",
+        "reviewer": found.actor_email or "",
         "content_sha256": digest,
     }
     return _checked([(f"item {one_line(found.item.id, 80)}", values)], "coop")
@@ -145,18 +196,15 @@ def _struct_values(each: WebhookDecision) -> dict[str, str]:
     return {name: str(getattr(each, name)) for name in each.__struct_fields__}
 
 
-def _annotation_values(task: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[str, str]:
-    data = task.get("data") or {}
-    values = {name: str(data.get(name, "")) for name in ("image_id", "content_sha256")}
-    by = annotation.get("completed_by")
-    values["reviewer"] = str(by.get("email") or by.get("id") or "") if isinstance(by, dict) else str(by or "")
-    for result in annotation.get("result") or ():
-        value, name = result.get("value") or {}, result.get("from_name")
-        if name in ("decision", "reason"):
-            values[name] = str((value.get("choices") or [""])[0])
-        elif name == "note":
-            words = value.get("text") or ""
-            values["note"] = words if isinstance(words, str) else "\n".join(map(str, words))
+def _annotation_values(task: LabelStudioTask, annotation: LabelStudioAnnotation) -> dict[str, str]:
+    values = {name: str(task.data.get(name, "")) for name in ("image_id", "content_sha256")}
+    values["reviewer"] = annotation.reviewer
+    for result in annotation.result:
+        if result.from_name in ("decision", "reason"):
+            values[result.from_name] = (result.value.choices or [""])[0]
+        elif result.from_name == "note":
+            words = result.value.text
+            values["note"] = words if isinstance(words, str) else "\n".join(words)
     return values
 
 
@@ -206,6 +254,8 @@ def _problems(values: Mapping[str, str], reviewer: str) -> Iterator[str]:
     name = values.get("reviewer") or reviewer
     if not 0 < len(name) <= REVIEWER_CHARS:
         yield f"it names no reviewer of 1 to {REVIEWER_CHARS} characters"
+    elif not name.isprintable():
+        yield f"{_quoted(name)} is no name of a reviewer: it has characters that cannot be shown"
     digest = values.get("content_sha256", "").lower()
     if digest and not _SHA256.fullmatch(digest):
         yield f"{_quoted(digest)} is no SHA-256"

@@ -75,17 +75,35 @@ def _row(each: DecidedLabel) -> list[str]:
     ]
 
 
-def write_table(text: str, location: str, fetch: FetchSettings) -> None:
-    """Replace the table at that location, a path or `s3://bucket/key`, as a whole: nobody ever reads half of one."""
+def write_table(text: str, location: str, fetch: FetchSettings, *, is_empty: bool = False) -> None:
+    """Replace the table at that location, a path or `s3://bucket/key`, as a whole: nobody ever reads half of one.
+
+    SettingsError where a table without labels would replace one that has some.
+    """
     if not location.startswith(S3_SCHEME):
-        write_text(Path(location), text)
+        path = Path(location)
+        if is_empty and path.exists():
+            _refuse_emptying(location, path.stat().st_size, text)
+        write_text(path, text)
         return
     name, key = split_s3(location)
     bucket = open_bucket(name, fetch, len(text))
+    if is_empty:
+        for there in (listed for page in bucket.pages(key) for listed in page if listed.key == key):
+            _refuse_emptying(location, there.size_bytes, text)
     with tempfile.NamedTemporaryFile() as file:
         file.write(text.encode())
         file.flush()
         bucket.upload(Path(file.name), key)
+
+
+def _refuse_emptying(location: str, size_bytes: int, text: str) -> None:
+    """What a database that was set up anew, or another one, would do to the labels of the next training."""
+    if size_bytes > len(text.encode()):
+        raise SettingsError(
+            f"no decision counts, and {one_line(location)} has labels: is SNIFFER_DATABASE_URL the reviewers' "
+            "database? If that table is to be emptied, delete it, then run again"
+        )
 
 
 def _summary(labels: DecidedLabels, location: str, text: str) -> PublishedLabels:
@@ -123,7 +141,7 @@ def _run(arguments: argparse.Namespace) -> ProgramResult:
         database.check()
         labels = labels_of(itertools.chain.from_iterable(database.review_decisions.live_pages()))
     text = label_table(labels)
-    write_table(text, location, fetch_settings())
+    write_table(text, location, fetch_settings(), is_empty=not labels.labels)
     summary = _summary(labels, location, text)
     for conflict in summary.conflicts:
         log.warning("the same bytes were decided both ways, a lead has to settle it: %s", conflict)

@@ -66,6 +66,9 @@ def test_a_table_goes_out_and_comes_back() -> None:
         ('image_id,decision\n"1,drug\n', "cannot be read near line"),
         ("image_id,decision,reason\n1,drug,\n", "line 2: `drug` needs a reason"),
         ("image_id,decision,reason\n1,not_drug,other\n", "nothing else may have one"),
+        ("image_id,decision,note,reviewer\n1,unsure,seen, twice,jo\n", "line 2 of the table has more cells than"),
+        ("image_id,decision,decision\n1,unsure,drug\n", "has two columns decision"),
+        ("image_id,decision,Decision \n1,unsure,drug\n", "has two columns decision"),
         ("image_id,decision\n1,maybe\n", "'maybe' is no decision: use drug, not_drug, unsure, withdrawn"),
         ("image_id,decision,reason\n1,drug,fun\n", "'fun' is no reason"),
         ("image_id,decision\n-1,unsure\n", "is no image_id"),
@@ -80,6 +83,8 @@ def test_a_wrong_table_is_refused_as_a_whole_with_its_rows(text: str, said: str)
 
 
 def test_whose_a_decision_is_must_be_said() -> None:
+    with pytest.raises(SettingsError, match="is no name of a reviewer"):
+        decisions_of_csv("image_id,decision\n1,unsure\n", reviewer="ann\0")
     with pytest.raises(SettingsError, match="names no reviewer"):
         decisions_of_csv("image_id,decision\n1,unsure\n")
 
@@ -107,8 +112,16 @@ def test_label_studio_gets_tasks_and_its_export_comes_back() -> None:
         ImportedDecision(1, ReviewDecision.DRUG, "7", Reason.CANNABIS, "a\nb", b"c" * 32),
         ImportedDecision(2, ReviewDecision.NOT_DRUG, "bob@example.com", None, "", b"c" * 32),
     ]
-    with pytest.raises(SettingsError, match="no JSON export"):
-        decisions_of_label_studio("{}")
+    whole = '[{"data": {"image_id": 1}, "annotations": %s}]'
+    for wrong in (
+        "{}",
+        "[" * 5000,
+        '[{"data": [1]}]',
+        *(whole % each for each in ('"x"', "[7]", '[{"result": "abc"}]', '[{"result": [{"value": "drug"}]}]')),
+        whole % '[{"result": [{"from_name": "decision", "value": {"choices": "drug"}}]}]',
+    ):
+        with pytest.raises(SettingsError, match="no JSON export"):
+            decisions_of_label_studio(wrong)
 
 
 def test_coop_gets_items_and_its_action_comes_back() -> None:
@@ -129,6 +142,7 @@ def test_coop_gets_items_and_its_action_comes_back() -> None:
     assert decisions_of_coop(json.dumps(action).encode()) == [
         ImportedDecision(1, ReviewDecision.DRUG, "mod@example.com", Reason.CANNABIS, "seen", b"c" * 32)
     ]
+    assert decisions_of_coop(json.dumps(action | {"actorEmail": None}).encode())[0].reviewer == "coop"
     del action["actorEmail"], action["custom"]
     with pytest.raises(SettingsError, match="custom parameter `decision`"):
         decisions_of_coop(json.dumps(action).encode())

@@ -144,6 +144,27 @@ def test_a_table_s_name_and_place_are_checked_first(database: Database, tmp_path
     assert (tmp_path / "labels.csv").read_text().startswith("bucket,key,label,")
 
 
+def test_no_table_with_labels_is_emptied(
+    database: Database, bucket: ScratchBucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A database that was set up anew takes no labels from the next training."""
+    flag(database, {"a": 0.9})
+    number = decide(database, "a", NOT_DRUG)
+    bucket.put("review.csvx", b"x" * 999)
+    places = [str(tmp_path / "review.csv"), f"s3://{bucket.name}/review.csv"]
+    for place in places:
+        publish(place, tmp_path / "result.json")
+    image_id = database.review_decisions.latest(1)[0].row.image_id
+    submit(database, [NewDecision(image_id, WITHDRAWN, replaces=number)])
+    for place in places:
+        assert publish_labels.main(["--to", place]) == 2
+        assert "is SNIFFER_DATABASE_URL the reviewers' database" in capsys.readouterr().err
+    bucket.delete("review.csv")
+    (tmp_path / "review.csv").unlink()
+    for place in 2 * places:
+        assert publish(place, tmp_path / "result.json")["labels"] == {"other": 0, "drugs": 0}
+
+
 def test_a_message_that_is_played_back_changes_nothing(database: Database) -> None:
     from sniffer.core.review_records import ImportedDecision
 

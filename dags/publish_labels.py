@@ -13,7 +13,7 @@ Every day at 03:00 UTC, before `watch_labels`, or when you press *Trigger*.
 1. `plan` works out which table is written.
 2. `publish` runs the program `sniffer labels publish`.
 3. `announce_published` emits an event of the Asset `published_labels`, which starts `watch_labels`. If the table is the
-   same as before, it is *skipped*.
+   same as before, or has no label yet, it is *skipped*.
 
 #### Which label an image gets
 
@@ -39,7 +39,8 @@ Example:
 #### If something goes wrong
 
 Nothing has to be repaired: the table is replaced as a whole or not at all, and the next run writes it from all
-decisions. Exit status 2 means that a Variable, a Connection or a right is wrong; the end of the log names it.
+decisions. Exit status 2 means that a Variable, a Connection or a right is wrong, or that no decision counts though the
+table has labels, as with a database that was set up anew; the end of the log names it.
 """
 
 from __future__ import annotations

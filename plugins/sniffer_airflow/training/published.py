@@ -64,11 +64,13 @@ def publish_program() -> BaseOperator:
 def announce_published(
     *, ti: Any = None, dag_run: Any = None, inlet_events: Any = None, outlet_events: Any = None
 ) -> dict[str, Json]:
-    """An event of the Asset `published_labels` when the table has changed; skipped when it has not."""
+    """An event of the Asset `published_labels` when the table has changed; skipped when it has not, or has no label."""
     published = result_of(ti, "publish", PublishedLabels)
     labels = ", ".join(f"{count:,} {label}" for label, count in published.labels.items())
     for conflict in published.conflicts:
         log.warning("the same bytes were decided both ways, a lead has to settle it: %s", one_line(conflict))
+    if not any(published.labels.values()):
+        raise AirflowSkipException("no decision counts yet: the table has no label")
     earlier = [one.extra for one in told(inlet_events[PUBLISHED_LABELS], PublishedExtra) if one.is_by(PUBLISH_DAG)]
     same_place = [extra for extra in earlier if extra.location == published.location]
     if same_place and same_place[-1].digest == published.digest:

@@ -44,7 +44,8 @@ def judged_night(metrics: ModelMetrics, plan: ReviewPlan, measured: MeasuredReca
             night.precision,
             night.flags_per_night,
             metrics.test.flags_per_false_alarm,
-            f"the prevalence of a night is assumed, {plan.prevalence:g}: no audit has measured it lately",
+            f"the prevalence of a night is assumed, {plan.prevalence:g}: {_why_assumed(measured)}",
+            is_surprise=found is not None and not found.low <= plan.prevalence <= found.high,
         )
     at, low, high = (dataclasses.replace(plan, prevalence=share) for share in (found.value, found.low, found.high))
     middle, few, many = (_night(metrics, one) for one in (at, low, high))
@@ -63,6 +64,16 @@ def judged_night(metrics: ModelMetrics, plan: ReviewPlan, measured: MeasuredReca
         f"{measured.figures.labels:,} labels of the nights {measured.first_night} to {measured.night}; the threshold "
         f"was chosen for {plan.prevalence:g}",
         is_surprise=not found.low <= plan.prevalence <= found.high,
+    )
+
+
+def _why_assumed(measured: MeasuredRecall | None) -> str:
+    found = None if measured is None else measured.figures.prevalence
+    if measured is None or found is None:
+        return "no audit has measured it lately"
+    return (
+        f"{measured.figures.labels:,} labels of the nights {measured.first_night} to {measured.night} do not tell it "
+        f"from {'0' if found.low <= 0 else '1'}, it is [{found.low:.3g}, {found.high:.3g}]"
     )
 
 

@@ -37,6 +37,17 @@ def test_without_an_audit_the_night_is_the_assumed_one() -> None:
     assert judged_night(METRICS, PLAN, measured(date(2026, 11, 20), None)).plan == PLAN
 
 
+def test_an_audit_that_found_nothing_is_told_of_and_may_exclude_what_was_assumed() -> None:
+    for high, is_surprise in ((0.005, True), (0.05, False)):
+        night = judged_night(METRICS, PLAN, measured(date(2026, 11, 20), MeasuredShare(0.0, 0.0, high, 0.0)))
+        assert (night.plan, night.is_surprise) == (PLAN, is_surprise)
+        assert (
+            "is assumed, 0.01: 4,000 labels of the nights 2026-10-24 to 2026-11-20 do not tell it from 0, it is "
+            in (night.prevalence_from)
+        )
+        assert f"[0, {high:g}]" in night.prevalence_from
+
+
 def test_a_measured_prevalence_takes_the_place_of_the_assumed_one_with_its_interval() -> None:
     night = judged_night(METRICS, PLAN, measured(date(2026, 11, 20)))
     assert night.assumptions.prevalence == 0.002
@@ -67,4 +78,5 @@ def test_the_newest_audit_counts_while_it_is_young_enough(database: Database) ->
     assert database.recall.latest(1) == (old,)
     again = dataclasses.replace(new, undecided=0)
     database.recall.store([again])
-    assert database.recall.latest() == (again, of_bucket)
+    # What a rerun has not is over.
+    assert database.recall.latest() == (again,)

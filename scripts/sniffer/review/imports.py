@@ -103,10 +103,17 @@ class LabelStudioAnnotation(msgspec.Struct):
         return (by.email or str(by.id or "")) if isinstance(by, LabelStudioUser) else str(by or "")
 
 
-class LabelStudioTask(msgspec.Struct):
-    """A task of a JSON export; `data` is what as_label_studio() wrote."""
+class LabelStudioData(msgspec.Struct, frozen=True):
+    """Of what as_label_studio() wrote, which image it is."""
 
-    data: dict[str, Any] = {}
+    image_id: int | str = ""
+    content_sha256: str = ""
+
+
+class LabelStudioTask(msgspec.Struct):
+    """A task of a JSON export."""
+
+    data: LabelStudioData = LabelStudioData()
     annotations: list[LabelStudioAnnotation] = []
 
 
@@ -197,8 +204,11 @@ def _struct_values(each: WebhookDecision) -> dict[str, str]:
 
 
 def _annotation_values(task: LabelStudioTask, annotation: LabelStudioAnnotation) -> dict[str, str]:
-    values = {name: str(task.data.get(name, "")) for name in ("image_id", "content_sha256")}
-    values["reviewer"] = annotation.reviewer
+    values = {
+        "image_id": str(task.data.image_id),
+        "content_sha256": task.data.content_sha256,
+        "reviewer": annotation.reviewer,
+    }
     for result in annotation.result:
         if result.from_name in ("decision", "reason"):
             values[result.from_name] = (result.value.choices or [""])[0]

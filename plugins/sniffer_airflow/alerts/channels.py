@@ -147,8 +147,10 @@ def _mail(settings: AlertSettings, message: AlertMessage) -> None:
     deadline = SocketDeadline(CALL_S)
 
     class WatchedMail(smtplib.SMTP):
-        def _get_socket(self, *args: Any) -> Any:
-            sock = super()._get_socket(*args)  # type: ignore[misc]
+        def _get_socket(self, host: Any, port: Any, timeout: Any) -> Any:
+            limit_s = deadline.attempt_s(host, port, timeout)
+            sock = super()._get_socket(host, port, limit_s)  # type: ignore[misc]
+            sock.settimeout(timeout)
             deadline.watch(sock)
             return sock
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, PoolManager
 
 from sniffer.core.socket_deadline import SocketDeadline
 
@@ -32,12 +32,14 @@ class BoundedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """As requests does, with connections that the deadline watches."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools()
+        self._watch(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """As requests does, with connections that the deadline watches."""
+        is_new = proxy not in self.proxy_manager
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = self._pools()
+        if is_new:
+            self._watch(manager)
         return manager
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
@@ -77,18 +79,26 @@ class BoundedAdapter(HTTPAdapter):
         # What `requests` itself sets once it has read a body.
         answer._content = bytes(content)
 
-    def _pools(self) -> dict[str, type[HTTPConnectionPool]]:
+    def _watch(self, manager: PoolManager) -> None:
+        """Have its connections watched, of whatever kind they are: those through SOCKS are its own."""
         deadline = self._deadline
 
         class WatchedConnection:
-            def _new_conn(self) -> Any:
-                sock = super()._new_conn()  # type: ignore[misc]
+            def _new_conn(self: Any) -> Any:
+                limit_s = self.timeout
+                self.timeout = deadline.attempt_s(self._dns_host, self.port, limit_s)
+                try:
+                    sock = super()._new_conn()  # type: ignore[misc]
+                finally:
+                    self.timeout = limit_s
+                sock.settimeout(limit_s)
                 deadline.watch(sock)
                 return sock
 
-        plain = type("_Plain", (WatchedConnection, HTTPConnectionPool.ConnectionCls), {})
-        tls = type("_Tls", (WatchedConnection, HTTPSConnectionPool.ConnectionCls), {})
-        return {
-            "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-            "https": type("_TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
+        def watched(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+            connection = type("_Connection", (WatchedConnection, pool.ConnectionCls), {})
+            return type("_Pool", (pool,), {"ConnectionCls": connection})
+
+        manager.pool_classes_by_scheme = {
+            scheme: watched(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
         }

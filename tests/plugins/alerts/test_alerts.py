@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from support.alert_receivers import SECRET_PATH, Webhook, receivers
 from support.dripping_server import DrippingServer
+from support.full_server import FullServer
 from support.smtp_server import MailServer
 
 from sniffer.core.errors import SettingsError
@@ -17,6 +18,7 @@ from sniffer_airflow.alerts import channels
 from sniffer_airflow.alerts.channels import AlertSettings, read_alert_settings, send
 from sniffer_airflow.alerts.message import AlertMessage
 
+SENDER = json.dumps({"from_email": "sniffer@example.com"})
 MESSAGE = AlertMessage(
     "scan_uploads",
     "manual__<b>1</b>\nx",
@@ -124,6 +126,23 @@ def test_no_server_that_drips_holds_a_task(
         assert web.left.wait(5) and mail.left.wait(5), "nothing is left of the connections"
     assert "no webhook could be sent: Timeout" in caplog.text and "no e-mail could be sent: " in caplog.text
     assert SECRET_PATH not in caplog.text
+
+
+def test_no_firewall_that_drops_what_goes_to_many_addresses_holds_a_task(
+    told: tuple[Webhook, MailServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "CALL_S", 0.3)
+    monkeypatch.setattr(channels, "_TIMEOUT_S", 0.2)
+    with FullServer() as server:
+        hook = {"conn_type": "http", "host": f"http://chat.example:{server.port}", "password": SECRET_PATH}
+        smtp = {"conn_type": "smtp", "host": "mail.example", "port": server.port, "extra": SENDER}
+        monkeypatch.setenv("AIRFLOW_CONN_SNIFFER_WEBHOOK", json.dumps(hook))
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(smtp))
+        asked = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))] * 20
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked)
+        began_at = time.monotonic()
+        send(MESSAGE)
+        assert time.monotonic() - began_at < 3
 
 
 def test_a_redirection_is_no_webhook_that_was_told(

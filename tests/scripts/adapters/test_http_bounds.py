@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
 from support.dripping_server import DrippingServer
+from support.full_server import FullServer
 from support.http_server import HttpAnswer, HttpRequest, HttpServer
+from urllib3 import HTTPConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection
 
 from sniffer.adapters import airflow
 from sniffer.adapters.airflow import AirflowApi
@@ -55,6 +60,48 @@ def test_a_handshake_that_drips_is_left_in_time(session: requests.Session) -> No
         with pytest.raises(requests.Timeout, match=r"did not end within 0\.3 s"):
             session.get(f"https://127.0.0.1:{server.port}/", timeout=10)
         assert time.monotonic() - began_at < 5 and server.left.wait(5)
+
+
+def test_so_is_one_of_many_addresses_that_take_no_connection(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a firewall that drops what goes out: each address alone would be waited for."""
+    with FullServer() as server:
+        asked = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))] * 20
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked)
+        began_at = time.monotonic()
+        with pytest.raises(requests.Timeout):
+            session.get(f"http://chat.example:{server.port}/", timeout=0.2)
+        assert time.monotonic() - began_at < 2
+
+
+def test_a_proxy_of_another_kind_keeps_its_own_connections(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tunnel(HTTPConnection):
+        def __init__(self, *args: Any, _tunnel: str, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._dns_host, self.port = "127.0.0.1", int(_tunnel)
+
+    class TunnelPool(HTTPConnectionPool):
+        ConnectionCls = Tunnel
+
+    class Tunnels(PoolManager):
+        """As that of SOCKS, which is there with PySocks: connections with an argument of their own."""
+
+        def __init__(self, proxy: str, **_: Any) -> None:
+            super().__init__()
+            self.pool_classes_by_scheme = {"http": TunnelPool}
+            self.connection_pool_kw["_tunnel"] = proxy.rpartition(":")[2].strip("/")
+
+        def connection_from_host(self, host: Any, port: Any = None, *_: Any, **__: Any) -> Any:
+            return self._new_pool("http", host, port or 80, {"host": host, "port": port, **self.connection_pool_kw})
+
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", Tunnels)
+    with DrippingServer(*DRIPS["body"]) as server:
+        with pytest.raises(requests.Timeout, match="did not end within"):
+            session.get("http://example.invalid/", proxies={"http": f"socks5://127.0.0.1:{server.port}"}, timeout=10)
+        assert server.left.wait(5)
 
 
 def test_so_it_is_through_a_proxy(session: requests.Session) -> None:

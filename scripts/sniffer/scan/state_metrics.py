@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -43,8 +44,13 @@ def show_state(metrics: Metrics, database: Database) -> None:
 
 
 def watch(metrics: Metrics, database: Database, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Show the state again and again. A database that is away is waited for: the page says when it was seen last."""
+    """Show the state again and again. A database that is away is waited for: the page says when it was seen last.
+
+    What was never read is no number: 0 would be that nothing waits for anybody.
+    """
     said = ""
+    for metric in (HELD_SCANS, BROKEN_SCANS):
+        metrics.set(metric, math.nan)
     while True:
         try:
             show_state(metrics, database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +20,8 @@ from sniffer.core.flag_records import Deciding
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.metrics import TABLES, Giver
 from sniffer.core.records import Outcome, ScanRequest
-from sniffer.scan.state_metrics import show_state
+from sniffer.core.settings import DatabaseSettings
+from sniffer.scan.state_metrics import show_state, watch
 
 pytestmark = pytest.mark.both_servers
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
@@ -101,6 +103,21 @@ def test_a_held_scan_counts_until_it_is_decided_and_a_whole_is_one(database: Dat
     assert waiting(database) == (1, 0)
     database.holds.discard(Deciding("night", "jo", "broken"))
     assert waiting(database) == (0, 0)
+
+
+def test_what_was_never_read_is_no_number(caplog: pytest.LogCaptureFixture) -> None:
+    registry = CollectorRegistry()
+
+    def looked(_: float) -> None:
+        raise InterruptedError
+
+    nowhere = DatabaseSettings("mysql+mysqldb://a:b@127.0.0.1:1/x", patience_s=0)
+    with Database(nowhere) as away, pytest.raises(InterruptedError):
+        watch(PrometheusMetrics(Giver.STATE, registry), away, looked)
+    assert "the state is not known: MySQL at " in caplog.text
+    for name in ("sniffer_held_scans", "sniffer_broken_scans"):
+        assert math.isnan(registry.get_sample_value(name) or 0)
+    assert registry.get_sample_value("sniffer_state_read_timestamp_seconds") == 0
 
 
 def test_prometheus_is_told_with_the_sizes_of_all_tables(database: Database, database_url: str) -> None:

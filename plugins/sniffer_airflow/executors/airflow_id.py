@@ -37,7 +37,8 @@ def ensure_airflow_id() -> None:
     from airflow.models.variable import Variable as StoredVariable
     from airflow.utils.session import create_session
 
-    if StoredVariable.get(VARIABLE, default_var=None):  # also where a secrets backend or the environment has it
+    # Also where a secrets backend or the environment has it. An empty one is somebody's, and airflow_id() says so.
+    if StoredVariable.get(VARIABLE, default_var=None) is not None:
         return
     what = "Tells this Airflow's pods from those of others in their namespace. Kept for good."
     made = StoredVariable(key=VARIABLE, val=uuid.uuid4().hex, description=what)  # type: ignore[no-untyped-call]
@@ -46,7 +47,7 @@ def ensure_airflow_id() -> None:
             session.add(made)
     except Exception:
         # Another scheduler was first, or the database is away; which, its own driver's error does not say alike.
-        if not StoredVariable.get(VARIABLE, default_var=None):
+        if StoredVariable.get(VARIABLE, default_var=None) is None:
             raise
 
 

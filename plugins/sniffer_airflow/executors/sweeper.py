@@ -31,15 +31,15 @@ log = logging.getLogger(__name__)
 
 @hookimpl
 def on_starting(component: object) -> None:
-    """Have an id, before any task starts a pod, and start the process, when the scheduler starts."""
+    """Start the process, and have an id before any task starts a pod, when the scheduler starts."""
     jobs = sys.modules.get("airflow.jobs.job")
     if jobs is None or not isinstance(component, jobs.Job):
         return
     if os.environ.get(_PLACE_VARIABLE) == _PODS and "scheduler" in sys.argv:
         from sniffer_airflow.executors.airflow_id import ensure_airflow_id
 
+        start()  # first: it waits for an id
         ensure_airflow_id()
-        start()
 
 
 def start() -> subprocess.Popen[bytes]:

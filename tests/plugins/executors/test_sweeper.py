@@ -54,6 +54,21 @@ def test_it_is_the_scheduler_that_starts_it_and_only_for_pods(
         session.query(Variable).filter(Variable.key == VARIABLE).delete()
 
 
+def test_an_id_that_somebody_has_emptied_keeps_nothing_from_starting(
+    airflow_database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+
+    monkeypatch.delenv("AIRFLOW_VAR_SNIFFER_AIRFLOW_ID")
+    with create_session() as session:
+        session.add(Variable(key=VARIABLE, val=""))  # type: ignore[no-untyped-call]
+    ensure_airflow_id()
+    assert Variable.get(VARIABLE) == "", "another id would be another Airflow: its pods would be nobody's"
+    with create_session() as session:
+        session.query(Variable).filter(Variable.key == VARIABLE).delete()
+
+
 @pytest.mark.parametrize("text", ["", "a b", "-a", "a" * 64])
 def test_without_an_id_no_pod_is_started(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_SNIFFER_AIRFLOW_ID", text)

@@ -189,7 +189,7 @@ def test_the_form_refuses_what_a_field_cannot_be(airflow_database: None, form: d
             "inventory in the form of backfill_bucket must be a report of S3",
         ),
         (
-            {"bucket": "pics", "inventory": "s3://rep/", "shards": 1},
+            {"bucket": "pics", "inventory": "s3://rep/a/", "shards": 1},
             "inventory in the form of backfill_bucket says where",
         ),
         ({"bucket": "pics", "night_from": "22:00"}, "night_until in the form of backfill_bucket is empty"),

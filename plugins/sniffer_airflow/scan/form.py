@@ -46,7 +46,7 @@ MOST_LOOK_BACK_DAYS = 31
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 """Covers S3's rules, those of old us-east-1 buckets, access point aliases, and other stores with an S3 API."""
 _S3_URL = re.compile(r"s3://([^/]+)/*(.*)", re.IGNORECASE)
-_INVENTORY = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]/(?:.*/)?(?:manifest\.json)?", re.DOTALL)
+_INVENTORY = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]/(?:.+/|(?:.+/)?manifest\.json)", re.DOTALL)
 _VERSION = re.compile(r"stable|[1-9][0-9]{0,17}")
 
 

@@ -201,7 +201,8 @@ def test_a_wrong_target_in_the_variables_is_named(bucket: str, prefix: str, mess
             'allow_empty in the Variable sniffer_scan must be one of null, true, false, "on", "off", not \'no\'',
         ),
         ('{"inventory": "s3://reports"}', "inventory in the Variable sniffer_scan must be a report of S3 Inventory"),
-        ('{"inventory": "s3://rep/", "shards": 1}', "inventory of the Variable sniffer_scan says where to cut"),
+        ('{"inventory": "s3://reports/"}', "inventory in the Variable sniffer_scan must be a report of S3 Inventory"),
+        ('{"inventory": "s3://rep/a/", "shards": 1}', "inventory of the Variable sniffer_scan says where to cut"),
     ],
 )
 def test_wrong_rules_in_the_variable_are_named(more: str, message: str) -> None:

@@ -157,7 +157,8 @@ class NewDecision:
 
     `content_hash` is of the bytes that were shown; None: as the scan has read them. `replaces` is the number of the
     decision that this one corrects or, as `withdrawn`, takes back. `is_appeal`: a lead settles an image that need not
-    be in the queue. Raises SettingsError for what does not go together.
+    be in the queue. `was_replaced`: S3 has other bytes under its key by now, whether a scan has seen them or not.
+    Raises SettingsError for what does not go together.
     """
 
     image_id: int
@@ -169,6 +170,7 @@ class NewDecision:
     content_hash: bytes | None = None
     was_unblurred: bool = False
     is_appeal: bool = False
+    was_replaced: bool = False
 
     def __post_init__(self) -> None:
         if (self.reason is not None) != (self.decision is ReviewDecision.DRUG):

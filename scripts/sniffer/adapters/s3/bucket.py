@@ -95,6 +95,10 @@ class Bucket:
         """Whether it lists in the order of keys: directory buckets do not."""
         return not self._client.is_directory
 
+    def listed(self, key: str) -> ListedObject | None:
+        """The object under that key as S3 lists it now; None without one. Raises as `pages` does."""
+        return self._listing.look_up(key)
+
     def fetch(self, image: ListedObject) -> bytes:
         """The object's bytes, if it is still the one that was listed; raises NotFetched otherwise.
 

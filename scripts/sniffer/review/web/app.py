@@ -67,7 +67,11 @@ def _to_login(request: Request, _: Exception) -> Response:
     """A page leads a stranger to the form; a picture, and a form that was sent, are refused."""
     if request.method == "GET" and not request.url.path.startswith("/images/"):
         return RedirectResponse("/login", 303)
-    return message(request, "Signed out", "Nobody is signed in here any more: sign in, and do it again.", 401)
+    text = (
+        "Nobody is signed in here any more, so nothing was saved. Sign in, and do it again: a note that you wrote is "
+        "kept in this tab, and comes back with its images."
+    )
+    return message(request, "Signed out", text, 401)
 
 
 def _not_allowed(request: Request, error: Exception) -> Response:

@@ -16,6 +16,7 @@ from sniffer.core.review_accounts import ReviewSession
 from sniffer.core.review_records import NOTE_CHARS, NewDecision, Reason, ReviewDecision
 from sniffer.review.web.images import ImageId
 from sniffer.review.web.parts import parts_of
+from sniffer.review.web.pictures import WhyNot
 from sniffer.review.web.rendering import message, page
 from sniffer.review.web.reviewing import DECISION_WORDS, REASON_WORDS
 from sniffer.review.web.visitors import auditing_visitor, check_form, leading_visitor
@@ -139,6 +140,7 @@ def appeal(
     if is_drug and reason not in set(Reason):
         raise SettingsError("choose a reason: without one a drug image cannot be saved")
     parts = parts_of(request)
+    changed = parts.changed([image_id])
     with parts.pool.use() as database:
         seen = database.review_looks.seen_by(session.name, [image_id])
         own = [
@@ -152,6 +154,7 @@ def appeal(
             replaces=own[-1].number if own else None,
             was_unblurred=bool(seen),
             is_appeal=not own,
+            was_replaced=changed.get(image_id) is WhyNot.REPLACED,
         )
         try:
             database.review_decisions.add(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,6 +26,9 @@ from sniffer.decoding.frames import RenderedPicture
 
 _CACHED = 400
 """Pictures of a few ten kB each, covered and clear."""
+_ASKED_S = 3.0
+"""So long a decision waits for S3 to say whether its images are still there."""
+_ASKED_AT_ONCE = 8
 _SAFE_KINDS = {
     "JPEG": "image/jpeg",
     "PNG": "image/png",
@@ -82,6 +86,7 @@ class PictureSource:
         self._lending = threading.Lock()
         self._cache: OrderedDict[int, SmallPicture] = OrderedDict()
         self._caching = threading.Lock()
+        self._asking = ThreadPoolExecutor(_ASKED_AT_ONCE, "asking")
 
     def small(self, image: ShownImage) -> SmallPicture:
         """Its small pictures, of the rendering that has the score; NotShown when there are none."""
@@ -97,9 +102,34 @@ class PictureSource:
         return made
 
     def original(self, image: ShownImage) -> Original:
-        """The object itself, if it is still the one that was scored; NotShown otherwise."""
+        """The object itself, if it is still the one that was scored; NotShown otherwise.
+
+        What our decoder refuses, a bomb or a half of a picture, is for no browser to show either.
+        """
         data = self._fetched(image)
-        return Original(data, _SAFE_KINDS.get(kind_of(data) or ""))
+        return Original(data, _SAFE_KINDS.get(kind_of(data)) if self._is_picture(image) else None)
+
+    def _is_picture(self, image: ShownImage) -> bool:
+        try:
+            self.small(image)
+        except NotShown as error:
+            return error.why is not WhyNot.UNREADABLE
+        return True
+
+    def changed(self, images: Sequence[ShownImage]) -> dict[int, WhyNot]:
+        """Which of these are replaced or gone by now, as S3 says; without its answer nothing is known."""
+        asked = {self._asking.submit(self._change, image): image.image_id for image in images}
+        done, late = wait(asked, timeout=_ASKED_S)
+        for one in late:
+            one.cancel()
+        found = {asked[one]: one.result() for one in done if one.exception() is None}
+        return {image_id: why for image_id, why in found.items() if why is not None}
+
+    def _change(self, image: ShownImage) -> WhyNot | None:
+        now = self._bucket(image.bucket).listed(image.key)
+        if now is None:
+            return WhyNot.GONE
+        return None if (now.etag, now.size_bytes) == (image.etag, image.size_bytes) else WhyNot.REPLACED
 
     def _made(self, image: ShownImage) -> SmallPicture:
         data = self._fetched(image)

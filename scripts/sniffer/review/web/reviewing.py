@@ -24,6 +24,7 @@ from sniffer.core.review_records import (
 from sniffer.review.web.asking import address, after_text, asked_by, filters_of, parse_after
 from sniffer.review.web.choosing import MOST_TOGETHER, QueueAsked, next_batch
 from sniffer.review.web.parts import parts_of
+from sniffer.review.web.pictures import WhyNot
 from sniffer.review.web.rendering import message, page
 from sniffer.review.web.visitors import NotAllowed, check_form, deciding_visitor
 
@@ -39,6 +40,7 @@ _LATEST = 50
 NOTICES = {
     "saved": "Saved.",
     "old": "Saved, as a decision about an old version: the object was replaced meanwhile.",
+    "gone": "Saved. The object was deleted meanwhile.",
     "undone": "Taken back. It is before you again.",
     "nothing": "There is nothing of yours to take back.",
     "corrected": "Corrected.",
@@ -119,6 +121,7 @@ def decide(
     if not chosen:
         return RedirectResponse(address("/review", filters_of(request), asked.after, alone="1"), 303)
     said = _decision(decision)
+    changed = parts.changed(chosen)
     batch = secrets.token_hex(16) if len(chosen) > 1 else ""
     with parts.pool.use() as database:
         seen = database.review_looks.seen_by(session.name, chosen)
@@ -131,6 +134,7 @@ def decide(
                     note.replace("\r\n", "\n").strip(),
                     batch,
                     was_unblurred=image_id in seen,
+                    was_replaced=changed.get(image_id) is WhyNot.REPLACED,
                 )
                 for image_id in chosen
             ]
@@ -145,8 +149,8 @@ def decide(
             return message(request, "Not saved", f"Nothing was saved: {error}.", 409, session)
         if asked.for_lead:
             database.review_log.add(session.name, "settled", str(chosen[0]), decision=str(said))
-        is_old = any((image := database.review_images.get(one)) and image.is_replaced for one in chosen)
-    more = {"notice": "old" if is_old else "saved"} | ({"alone": "1"} if left_out else {})
+    notice = "old" if WhyNot.REPLACED in changed.values() else "gone" if changed else "saved"
+    more = {"notice": notice} | ({"alone": "1"} if left_out else {})
     return RedirectResponse(address("/review", filters_of(request), asked.after, **more), 303)
 
 
@@ -223,8 +227,15 @@ def correct(
     check_form(session, csrf)
     said = _decision(decision) if decision != ReviewDecision.WITHDRAWN else ReviewDecision.WITHDRAWN
     parts = parts_of(request)
+    changed = parts.changed([image])
     with parts.pool.use() as database:
-        new = NewDecision(image, said, _reason(reason) if said is ReviewDecision.DRUG else None, replaces=number)
+        new = NewDecision(
+            image,
+            said,
+            _reason(reason) if said is ReviewDecision.DRUG else None,
+            replaces=number,
+            was_replaced=changed.get(image) is WhyNot.REPLACED,
+        )
         try:
             database.review_decisions.add(
                 [new],

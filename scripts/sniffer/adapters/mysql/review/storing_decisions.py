@@ -154,7 +154,7 @@ def insert_decision(
         "probability": facts.probability,
         "batch": new.batch,
         "replaces": new.replaces,
-        "was_replaced": bool(image.is_replaced),
+        "was_replaced": bool(image.is_replaced) or new.was_replaced,
         "was_unblurred": new.was_unblurred,
         "submit_key": submit_key,
     }

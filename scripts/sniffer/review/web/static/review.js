@@ -102,7 +102,15 @@
   }
   addEventListener("pageshow", () => { isSent = false; });
 
+  // A note is kept in this tab until its images are decided: a session may end, or a lease, while it is being written.
+  const drafts = (() => { try { return sessionStorage; } catch { return null; } })();
+  const draft = form && `note ${form.dataset.who} ${figures.map((figure) => figure.dataset.image).join()}`;
+  for (const name of Object.keys(drafts ?? {})) if (name.startsWith("note ") && name !== draft) drafts.removeItem(name);
+
   if (!form) return;
+  const note = form.querySelector("[name=note]");
+  note.value ||= drafts?.getItem(draft) ?? "";
+  note.addEventListener("input", () => drafts?.setItem(draft, note.value));
   const ids = figures.map((figure) => figure.dataset.image);
   const lost = document.getElementById("lease");
   setInterval(async () => {

@@ -22,14 +22,14 @@ def k8s() -> Path:
 
 @pytest.fixture(scope="session")
 def with_load_balancer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An overlay like the GPU one that opens the model server to the outside."""
+    """An overlay like the GPU one with the review page, that opens the model server to the outside."""
     folder = tmp_path_factory.mktemp("overlay")
     up = os.path.relpath(K8S, folder)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [f"{up}/overlays/gpu"],
-        "components": [f"{up}/components/load-balancer"],
+        "components": [f"{up}/components/{name}" for name in ("load-balancer", "review", "images")],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return folder
@@ -37,7 +37,7 @@ def with_load_balancer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def render(with_load_balancer: Path) -> Render:
-    """Renders a folder of k8s/, or `load-balancer`: the GPU overlay with that component."""
+    """Renders a folder of k8s/, or `load-balancer`: the GPU overlay with that component and the review page."""
     return lambda name: render_folder(with_load_balancer if name == "load-balancer" else K8S / name)
 
 

@@ -21,7 +21,7 @@ from support.scratch_bucket import ScratchBucket
 from sniffer.adapters.mysql.grants import ROLES
 
 GUIDE = CHECKOUT / "docs" / "kubernetes.md"
-ROLES_OF_PODS = ("migrate", "scan", "trainer", "rollout")
+ROLES_OF_PODS = ("migrate", "scan", "trainer", "rollout", "review")
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,7 @@ def test_the_guide_makes_the_secrets_that_are_asked_for(run: tuple[list[Call], P
     values = yaml.safe_load((k8s / "airflow-values.yaml").read_text())
     assert {where: set(secret) for where, secret in secrets.items()} == {
         **{("sniffer", f"sniffer-database-{role}"): {"SNIFFER_DATABASE_URL"} for role in ROLES_OF_PODS},
+        ("sniffer", "sniffer-review"): {"SNIFFER_REVIEW_WEBHOOK_SECRET", "SNIFFER_REVIEW_SECOND_SECRET"},
         ("airflow", values["data"]["metadataSecretName"]): {"connection"},
         ("airflow", values["fernetKeySecretName"]): {"fernet-key", "api-secret-key", "jwt-secret"},
         ("airflow", "airflow-connections"): {"AIRFLOW_CONN_MYSQL_DEFAULT"},
@@ -168,7 +169,7 @@ def test_each_program_gets_a_user_and_a_password_of_its_own(run: tuple[list[Call
     for role, text in urls.items():
         url = make_url(text)
         assert (url.username, url.password, url.host) == (f"sniffer_{role}_user", kept[role], "db.example")
-    assert len(set(kept.values())) == len(kept) == 9
+    assert len(set(kept.values())) == len(kept) == 12
     # No pod deletes: whoever prunes or erases takes the password from the list.
     assert {f"sniffer_{role}" for role in [*urls, "retention"]} == {role.name for role in ROLES}
 

@@ -112,6 +112,13 @@ def test_who_reads_the_state_has_the_reader_s_secret_and_its_figures_are_reached
     assert container["command"][:2] == ["python", "-m"] and spec is not None
 
 
+def test_all_of_it_is_in_our_namespace(monitored: Manifests) -> None:
+    """The overlay names none, since its policies are of the whole cluster: what says nothing lands in `default`."""
+    namespaced = ("ServiceAccount", "Deployment", "PodMonitor", "PrometheusRule", "NetworkPolicy", "ConfigMap")
+    for kind in namespaced:
+        assert {each["metadata"].get("namespace") for each in monitored.of_kind(kind)} == {"sniffer"}, kind
+
+
 def test_every_figure_of_an_alert_or_a_panel_exists(monitored: Manifests) -> None:
     rules = rules_of(monitored)
     panels = dashboard(monitored)["panels"]

@@ -19,6 +19,7 @@ PODS = [
     "sniffer-migrate",
     "sniffer-producer",
     "sniffer-consumer",
+    "sniffer-review",
 ]
 
 TALKS = {
@@ -37,7 +38,7 @@ def test_pods_talk_to_whom_they_must_and_to_nobody_else(everything: Manifests, l
     harmless = {(pod, "canary", 8501) for pod in ("sniffer-fleet", "sniffer-producer", "sniffer-consumer")}
     open_ = {
         (client, server, port)
-        for client, server, port in product(PODS, PODS, (8501, 8500, 5555))
+        for client, server, port in product(PODS, PODS, (8501, 8500, 8090, 5555))
         if is_open(everything, "Egress", labels[client], ("sniffer", labels[server]), port)
         and is_open(everything, "Ingress", labels[server], ("sniffer", labels[client]), port)
     }
@@ -45,8 +46,8 @@ def test_pods_talk_to_whom_they_must_and_to_nobody_else(everything: Manifests, l
 
 
 SCANNING = {"sniffer-fleet", "sniffer-producer", "sniffer-consumer"}
-USING_S3 = SCANNING | {"tf-serving", "canary", "sniffer-trainer", "sniffer-rollout"}
-USING_MYSQL = SCANNING | {"sniffer-trainer", "sniffer-rollout", "sniffer-migrate"}
+USING_S3 = SCANNING | {"tf-serving", "canary", "sniffer-trainer", "sniffer-rollout", "sniffer-review"}
+USING_MYSQL = SCANNING | {"sniffer-trainer", "sniffer-rollout", "sniffer-migrate", "sniffer-review"}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,15 @@ def test_the_model_server_is_closed_to_other_namespaces_but_monitoring(
     for namespace, allowed in (("monitoring", True), ("airflow", False), ("default", False)):
         client = (namespace, labels["sniffer-fleet"])
         assert is_open(overlay, "Ingress", labels["tf-serving"], client, 8501) == allowed
+
+
+def test_the_review_page_is_reached_from_the_ingress_controller_alone(
+    everything: Manifests, labels: dict[str, Labels]
+) -> None:
+    for namespace, port, allowed in (("ingress", 8090, True), ("ingress", 80, False), ("airflow", 8090, False)):
+        client = (namespace, {"app.kubernetes.io/name": "controller"})
+        assert is_open(everything, "Ingress", labels["sniffer-review"], client, port) == allowed
+    assert not is_open(everything, "Ingress", labels["sniffer-review"], INTERNET, 8090)
 
 
 def test_only_the_load_balancers_ranges_come_from_outside(

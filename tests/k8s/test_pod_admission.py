@@ -23,6 +23,7 @@ SECRETS = {
     "sniffer-trainer": {"sniffer-database-trainer", "sniffer-aws-trainer"},
     "sniffer-rollout": {"sniffer-database-rollout", "sniffer-aws-rollout"},
     "sniffer-migrate": {"sniffer-database-migrate"},
+    "sniffer-review": {"sniffer-database-review", "sniffer-aws-review", "sniffer-review"},
 }
 """What the pods of each account read, and no others."""
 
@@ -57,7 +58,7 @@ def named(pod: Resource) -> set[str]:
 
 
 def test_every_pod_that_we_ship_is_admitted(gpu: Manifests, ours: dict[str, Resource]) -> None:
-    assert len(ours) == 8
+    assert len(ours) == 9
     for name, pod in ours.items():
         assert refusals(gpu, creation(pod)) == [], name
     for name in ("sniffer-fleet", "sniffer-trainer", "sniffer-rollout"):
@@ -155,7 +156,7 @@ def test_a_container_to_debug_with_gets_no_secret(gpu: Manifests, fleet: Resourc
 
 def test_airflow_starts_pods_of_its_three_programs_only(gpu: Manifests, ours: dict[str, Resource]) -> None:
     """Its scheduler may start any pod here; migrations may do everything in the database."""
-    for name in ("sniffer-migrate", "tf-serving"):
+    for name in ("sniffer-migrate", "tf-serving", "sniffer-review"):
         [said] = refusals(gpu, creation(ours[name], AIRFLOW))
         assert said.startswith("Airflow starts pods of the service accounts sniffer-fleet")
 
@@ -196,7 +197,7 @@ def test_a_first_try_without_digests_is_warned_of(render: Render, fleet: Resourc
     assert len(refusals(cpu, creation(fleet))) == 1
 
 
-@pytest.mark.parametrize("folder", ["overlays/gpu", "overlays/cpu", "fleet"])
+@pytest.mark.parametrize("folder", ["load-balancer", "overlays/cpu", "fleet"])
 def test_what_is_applied_names_no_image_that_pin_images_would_not_pin(render: Render, folder: str, k8s: Path) -> None:
     listed = yaml.safe_load((k8s / "components" / "images" / "kustomization.yaml").read_text())["images"]
     pinnable = {each.get("newName", each["name"]) for each in listed}

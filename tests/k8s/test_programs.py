@@ -94,6 +94,7 @@ def test_every_program_has_a_manifest(everything: Manifests) -> None:
         "sniffer.scan.migrate",
         "sniffer_rollout.sync",
         "sniffer_rollout",
+        "sniffer.review.web.serve",
     }
     (trainer,) = [pod for name, pod in everything.pods() if name == "sniffer-trainer"]
     assert trainer["spec"]["containers"][0]["command"] == ["python", "-m"]  # a step's module comes with its flags

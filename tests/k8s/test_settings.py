@@ -26,6 +26,7 @@ DATABASE_ROLES = {
     "sniffer-trainer": "trainer",
     "sniffer-rollout": "rollout",
     "sniffer-migrate": "migrate",
+    "sniffer-review": "review",
 }
 """Service account → role in MySQL; Airflow itself is the reader."""
 
@@ -93,7 +94,8 @@ def test_what_an_installation_must_fill_in_is_empty_in_git(settings: dict[str, s
 def test_every_name_in_an_argument_is_in_the_containers_environment(
     manifests: Manifests, settings: dict[str, str], render: Render
 ) -> None:
-    maps = {"sniffer-settings": settings, "sniffer-scan": render("fleet").get("ConfigMap", "sniffer-scan")["data"]}
+    maps = {each["metadata"]["name"]: each.get("data", {}) for each in manifests.of_kind("ConfigMap")}
+    maps |= {"sniffer-settings": settings, "sniffer-scan": render("fleet").get("ConfigMap", "sniffer-scan")["data"]}
     for container in manifests.containers():
         given = {each["name"] for each in container.get("env", [])}
         given |= {name for source in config_maps_of(container) for name in maps[source]}
@@ -139,11 +141,11 @@ def test_every_pod_gets_the_database_of_its_role_and_no_other(everything: Manife
                 if "secretKeyRef" in each.get("valueFrom", {}):
                     found[spec["serviceAccountName"]].add(each["valueFrom"]["secretKeyRef"]["name"])
     assert found == {account: {f"sniffer-database-{role}"} for account, role in DATABASE_ROLES.items()}
-    of_people = {"sniffer_reader", "sniffer_retention", "sniffer_decide", "sniffer_review"}
+    of_people = {"sniffer_reader", "sniffer_retention", "sniffer_decide"}
     assert {f"sniffer_{role}" for role in DATABASE_ROLES.values()} == {role.name for role in ROLES} - of_people
 
 
-def test_keys_for_s3_are_optional_and_each_accounts_own(everything: Manifests) -> None:
+def test_secrets_that_may_be_missing_are_optional_and_each_accounts_own(everything: Manifests) -> None:
     found = {}
     for name, pod in everything.pods():
         spec = pod["spec"]
@@ -157,6 +159,8 @@ def test_keys_for_s3_are_optional_and_each_accounts_own(everything: Manifests) -
         "sniffer-aws-trainer": "sniffer-trainer",
         "sniffer-aws-rollout": "sniffer-rollout",
         "sniffer-aws-serving": "tf-serving",
+        "sniffer-aws-review": "sniffer-review",
+        "sniffer-review": "sniffer-review",
     }
 
 

@@ -66,7 +66,7 @@ GRANT SELECT ON `sniffer`.models TO sniffer_retention;
 GRANT SELECT ON `sniffer`.holds TO sniffer_retention;
 GRANT SELECT, UPDATE (after_key, up_to_key) ON `sniffer`.shards TO sniffer_retention;
 GRANT SELECT ON `sniffer`.leases TO sniffer_retention;
-GRANT SELECT, UPDATE (request, state, certificate) ON `sniffer`.scans TO sniffer_retention;
+GRANT SELECT, UPDATE (run_number, request, state, certificate) ON `sniffer`.scans TO sniffer_retention;
 GRANT SELECT, UPDATE (image_id), DELETE ON `sniffer`.images TO sniffer_retention;
 GRANT SELECT, DELETE ON `sniffer`.predictions TO sniffer_retention;
 GRANT SELECT, INSERT ON `sniffer`.erasures TO sniffer_retention;

@@ -139,7 +139,8 @@ ROLES = (
             "holds": _READ,
             "shards": "SELECT, UPDATE (after_key, up_to_key)",
             "leases": _READ,
-            "scans": "SELECT, UPDATE (request, state, certificate)",
+            # `run_number`, to fence off a dead run of a shard whose end is erased.
+            "scans": "SELECT, UPDATE (run_number, request, state, certificate)",
             "images": "SELECT, UPDATE (image_id), DELETE",  # UPDATE, to lock a row
             "predictions": "SELECT, DELETE",
             "erasures": "SELECT, INSERT",

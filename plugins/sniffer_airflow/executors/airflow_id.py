@@ -11,7 +11,7 @@ import uuid
 from typing import Any
 
 from airflow.sdk import Variable
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 VARIABLE = "sniffer_airflow_id"
 LABEL = "sniffer/airflow-id"
@@ -21,10 +21,14 @@ _FORM = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
 def airflow_id() -> str:
-    """The id of the Airflow whose task this is. AirflowFailException without one that can be a label."""
+    """The id of the Airflow whose task this is.
+
+    AirflowException without one, which a later try may find; AirflowFailException for one that cannot be a label.
+    """
     found = str(Variable.get(VARIABLE, default="")).strip()
     if not _FORM.fullmatch(found):
-        raise AirflowFailException(
+        # After an upgrade a worker may be a minute ahead of the scheduler.
+        raise (AirflowFailException if found else AirflowException)(
             f"the Variable {VARIABLE} must be up to 63 letters, digits, `.`, `_` and `-`, and is {found!r}. It tells "
             "this Airflow's pods from those of others in their namespace. The scheduler makes it when it starts with "
             "SNIFFER_RUN_IN=pods: restart it, or set the Variable to a name that no other Airflow has"

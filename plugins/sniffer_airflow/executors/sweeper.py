@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.listeners import hookimpl
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 
 from sniffer.core.errors import SettingsError
 
@@ -117,7 +117,7 @@ def sweep_until(parent_pid: int) -> None:
             hook = KubernetesHook(conn_id=KubernetesHook.default_conn_name)
             api = k8s_client.CoreV1Api(PatientClient(hook.core_v1_client.api_client))
             sweep(api, news)
-        except (SettingsError, AirflowFailException) as error:
+        except (SettingsError, AirflowException) as error:
             news.warning("%s", error)
         except Exception as error:  # noqa: BLE001 - a database or an API that is away today is there tomorrow
             news.warning("Pods that have outlived their task cannot be looked for: %s", type(error).__name__)

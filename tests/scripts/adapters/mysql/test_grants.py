@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -24,13 +23,13 @@ from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.estimate_records import Approving
 from sniffer.core.flag_records import Deciding
-from sniffer.core.key_ranges import ALL_KEYS, KeyRange
+from sniffer.core.key_ranges import ALL_KEYS
 from sniffer.core.model_records import ModelStatus
 from sniffer.core.records import Outcome, ScanRequest
 from sniffer.core.retention_records import Removed
 from sniffer.core.review_records import NewDecision, ReviewDecision, SecondReview
 from sniffer.core.settings import DatabaseSettings
-from sniffer.core.shard_records import ShardChoice, ShardPart
+from sniffer.core.shard_records import ShardChoice
 from sniffer.retention.erase import erase
 from sniffer.retention.prune import prune
 from sniffer.scan.migrate import main
@@ -221,31 +220,6 @@ def test_who_decides_about_held_scans_deletes_scores_and_no_record(database: Dat
         "INSERT INTO hold_decisions (scan_number, run_number, decision, reason, decided_at, decided_by)"
         " VALUES (1, 1, 'released', 'x', NOW(6), 'me')",
     )
-
-
-@pytest.mark.usefixtures("roles")
-def test_shards_end_early_and_are_certified_and_their_ends_erased(database_url: str) -> None:
-    ranges = [(KeyRange("", "k"), 1), (KeyRange("k"), 1)]
-    with connected(database_url, "sniffer_scan") as own, connected(database_url, "sniffer_retention") as retention:
-        request = ScanRequest("whole", "bkt")
-        first, second = own.shards.plan(request, 1, 0.5, ranges).parts
-
-        def scanned(part: ShardPart, up_to: str | None = None) -> None:
-            token = own.scans.open(replace(request, scan_id=part.scan_id, key_range=part.key_range), 1, 0.5)
-            keys = replace(part.key_range, up_to=up_to or part.key_range.up_to)
-            ended = certificate_of({}, scan_id=part.scan_id, run_number=token.run_number, key_range=keys)
-            own.scans.close(replace(ended, rest_after=up_to))
-
-        scanned(first, "d")
-        own.scans.open(replace(request, scan_id=second.scan_id, key_range=second.key_range), 1, 0.5, lease_s=-600)
-        erase(retention, "bkt", key="k", prefix="", requested_by="me", reason="a test")
-        own.shards.give_up("whole")
-        known = own.shards.find("whole")
-        assert known is not None and "k" not in {part.key_range.after for part in known.parts}
-        for part in known.parts:
-            if not part.is_complete:
-                scanned(part)
-        assert own.shards.certify("whole", lambda *_: certificate_of({}, scan_id="whole")).holds
 
 
 @pytest.mark.usefixtures("roles")

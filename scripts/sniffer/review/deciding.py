@@ -52,7 +52,8 @@ def labels_of(decided: Iterable[DecidedImage]) -> DecidedLabels:
         by_image[each.row.image_id].append(each)
     counting: list[DecidedImage] = []
     is_open = 0
-    for images in by_image.values():
+    for image_id, images in by_image.items():
+        images = by_image[image_id] = _about_newest_bytes(images)
         counts = counting_decision([each.row for each in images])
         if counts is None or counts.decision not in LABEL_OF:
             is_open += 1
@@ -73,6 +74,12 @@ def labels_of(decided: Iterable[DecidedImage]) -> DecidedLabels:
     labels.sort(key=lambda each: (each.image.bucket, each.image.key))
     conflicts.sort(key=lambda each: each.numbers)
     return DecidedLabels(tuple(labels), tuple(conflicts), is_open, replaced)
+
+
+def _about_newest_bytes(images: Sequence[DecidedImage]) -> list[DecidedImage]:
+    """Of an image whose bytes have changed under its identity: what was decided about those that came last."""
+    newest = max(images, key=lambda each: each.row.number).row.content_hash
+    return [each for each in images if newest is None or each.row.content_hash in (None, newest)]
 
 
 def _by_bytes(counting: Sequence[DecidedImage]) -> Iterable[list[DecidedImage]]:

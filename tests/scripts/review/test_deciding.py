@@ -98,6 +98,12 @@ def test_what_is_open_or_replaced_has_no_label() -> None:
     assert (labels.open, labels.replaced, labels.conflicts) == (1, 1, ())
 
 
+def test_what_was_decided_about_the_bytes_of_before_counts_no_more() -> None:
+    before, unknown = row(1, DRUG, content=b"x" * 32), row(2, NOT_DRUG, "bob", content=None)
+    labels = labels_of(map(decided, (before, unknown, row(3, NOT_DRUG, "cyd"))))
+    assert said(labels) == [("k1", "other", (2, 3))] and labels.open == 0
+
+
 def test_kappa_of_known_tables() -> None:
     # Cohen 1960's formula, by hand: po = 0.7, pe = 0.5 -> 0.4.
     table = {(DRUG, DRUG): 20, (DRUG, NOT_DRUG): 5, (NOT_DRUG, DRUG): 10, (NOT_DRUG, NOT_DRUG): 15}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, union_all
 
 from sniffer.adapters.mysql.parts import Parts
 from sniffer.adapters.mysql.review.tables import near_duplicates, review_queue
@@ -18,8 +18,8 @@ from sniffer.adapters.mysql.upserts import upsert
 from sniffer.core.errors import SettingsError
 from sniffer.core.review_records import HASH_BYTES, MAX_DISTANCE
 
-MOST_CANDIDATES = 5000
-"""Of each part: pictures without any detail share their hashes by the million."""
+MOST_CANDIDATES = 1000
+"""Of each value of a part: pictures without any detail, and those of a campaign, share their hashes by the million."""
 _PARTS = range(1, 5)
 _COLUMNS = ("image_id", "perceptual_hash", *(f"part_{part}" for part in _PARTS), "computed_at")
 
@@ -59,7 +59,7 @@ class NearDuplicates:
         """The images of the queue whose hash differs from that image's in at most MAX_DISTANCE bits, nearest first.
 
         Its own number is the first, if it has a hash. Cost: the candidates of four parts, about a thousandth of all
-        hashes, and never more than MOST_CANDIDATES of each.
+        hashes, and never more than MOST_CANDIDATES, the newest, of each of a part's 17 values.
         """
         return self._transact(lambda connection: near_ids(connection, image_id))
 
@@ -73,14 +73,17 @@ def near_ids(connection: Connection, image_id: int) -> list[int]:
     found = {image_id: 0}
     for part, value in zip(_PARTS, _parts(anchor), strict=True):
         column = near_duplicates.c[f"part_{part}"]
-        candidates = (
+        # The newest of each value, by its index: what waits is mostly new, and the oldest ones were decided long ago.
+        candidates = [
             select(near_duplicates.c.image_id, near_duplicates.c.perceptual_hash)
-            .where(column.in_([value, *(value ^ (1 << bit) for bit in range(16))]))
+            .where(column == each)
+            .order_by(near_duplicates.c.image_id.desc())
             .limit(MOST_CANDIDATES)
-        )
+            for each in (value, *(value ^ (1 << bit) for bit in range(16)))
+        ]
         found |= {
             row.image_id: away
-            for row in connection.execute(candidates)
+            for row in connection.execute(union_all(*candidates))
             if (away := distance(row.perceptual_hash, anchor)) <= MAX_DISTANCE
         }
     waiting = select(review_queue.c.image_id).where(review_queue.c.image_id.in_(found))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import MySQLdb
 import pytest
+from sqlalchemy.engine.default import DefaultDialect
 from support.reviewed import LEASE_S, decide, flag, item_of, reason_of, submit, waiting
 from support.stored_rows import WHEN, change, listed, predicted, record, rows
 
@@ -115,6 +118,33 @@ def test_a_submission_is_stored_once_however_often_and_at_once_it_is_sent(
     for other, reviewer in ((news[:1], "ann"), (news, "bob"), (changed, "ann"), (noted, "ann")):
         with pytest.raises(DecisionRefused, match="the submission once is stored already, with other decisions"):
             database.review_decisions.add(other, reviewer=reviewer, submit_key="once")
+
+
+def test_a_commit_whose_answer_is_lost_stores_once_and_loses_nothing(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag(database, {"a": 0.9, "b": 0.8})
+    a, b = (item_of(database, key).image_id for key in ("a", "b"))
+    losing = [True]
+
+    def commit(_dialect: object, connection: Any) -> None:
+        connection.commit()
+        if losing and losing.pop():
+            connection.close()
+            raise MySQLdb.OperationalError(2013, "Lost connection to server during query")
+
+    monkeypatch.setattr(DefaultDialect, "do_commit", commit)
+    assert database.review_leases.take([a], "ann", LEASE_S) == {a} and not losing
+    losing.append(True)
+    numbers = submit(database, [NewDecision(a, NOT_DRUG)])
+    assert not losing
+    assert [row.number for row in database.review_decisions.of_image(a)] == numbers
+    losing.append(True)
+    told = [ImportedDecision(b, NOT_DRUG, "jo")]
+    report = database.review_decisions.add_imported(told, submit_key="file")
+    assert not losing and report.refused == ()
+    assert len(database.review_decisions.of_image(b)) == 1
+    assert rows(database_url, "SELECT * FROM review_leases") == []
 
 
 def test_a_decision_keeps_what_was_seen(database: Database, database_url: str) -> None:

@@ -12,6 +12,7 @@ from support.reviewed import LEASE_S, decide, flag, item_of, submit, waiting
 from support.stored_rows import WHEN, change, listed, predicted, record, rows
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.mysql.review import duplicates
 from sniffer.core.flag_records import Deciding
 from sniffer.core.records import Outcome, Result, ScanRequest
 from sniffer.core.review_records import EVERYTHING, NewDecision, QueueFilter, QueueOrder, ReviewDecision
@@ -202,6 +203,21 @@ def test_near_duplicates_come_together_and_chains_do_not(database: Database) -> 
     assert near("near", most=2) == ["near", near("near")[1]]
     database.review_leases.take([found["near"].image_id], "bob", LEASE_S)
     assert near("a") == ["a"]
+
+
+def test_what_waits_of_a_campaign_is_found_however_much_of_it_was_decided(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "MOST_CANDIDATES", 3)
+    flag(database, {f"old{number}": 0.9 for number in range(6)})
+    for number in range(6):
+        decide(database, f"old{number}")
+    record(database, [predicted("new", 0.8), predicted("newer", 0.7)], scan_id="next")
+    database.review_queue.refresh()
+    ids = [one.row.image_id for page in database.review_decisions.live_pages() for one in page]
+    waits = [item.image_id for item in database.review_queue.page(EVERYTHING, "ann", 9).items]
+    database.near_duplicates.store(dict.fromkeys([*ids, *waits], bytes(8)))
+    assert sorted(database.near_duplicates.near(waits[0])) == sorted(waits)
 
 
 def test_a_batch_is_decided_together(database: Database) -> None:

@@ -42,7 +42,6 @@ from sniffer.core.review_records import (
 )
 
 _IMPORTED_AT_ONCE = 1000
-_ASKED_FIRST = (EnteredBy.FLAGGED, EnteredBy.SAMPLE)
 
 
 class ReviewDecisions:
@@ -190,7 +189,8 @@ class ReviewDecisions:
     def agreement(self, since: datetime, until: datetime) -> Agreement:
         """How far first and second reviewers agree, of the second reviews in that time, by their live decisions.
 
-        A lead's are not among them. Cost: the second reviews then.
+        A lead's are not among them, nor are drawn images, which have a second reviewer because of what the first one
+        said: that would tell nothing of both. Cost: the second reviews then.
         """
         other = review_decisions.alias("other")
         later = review_decisions.alias("replacing")
@@ -204,7 +204,7 @@ class ReviewDecisions:
                 review_decisions.c.entered_by == EnteredBy.SECOND,
                 *_between(since, until),
                 is_live(),
-                other.c.entered_by.in_(_ASKED_FIRST),
+                other.c.entered_by == EnteredBy.FLAGGED,
                 other.c.reviewer != review_decisions.c.reviewer,
                 other_is_live,
             )

@@ -85,14 +85,16 @@ def facts_of(locked: LockedImages, new: NewDecision, reviewer: str, *, is_lead: 
         raise DecisionRefused(f"image {image_id} is not there any more: go on with the next")
     rows = locked.decisions.get(image_id, [])
     if new.replaces is not None:
-        return _facts_of_replaced(rows, new, reviewer, is_lead=is_lead)
+        return _settled(_facts_of_replaced(rows, new, reviewer, is_lead=is_lead), new)
+    lease = locked.leases.get(image_id)
+    settles = new.is_appeal or (lease is not None and lease.entered_by == EnteredBy.APPEAL)
+    # A lead may be one of those who disagree, and settles it all the same.
     if (mine := [row for row in locked.live(image_id, new.content_hash) if row.reviewer == reviewer]) and not (
-        new.is_appeal and mine[-1].entered_by is not EnteredBy.APPEAL
+        settles and mine[-1].entered_by is not EnteredBy.APPEAL
     ):
         raise DecisionRefused(
             f"image {image_id}: {reviewer} has decided it already (decision {mine[-1].number}): correct that one"
         )
-    lease = locked.leases.get(image_id)
     if lease is not None and lease.reviewer != reviewer:
         raise DecisionRefused(f"image {image_id} is open before somebody else: go on with the next")
     if new.is_appeal:
@@ -109,7 +111,15 @@ def facts_of(locked: LockedImages, new: NewDecision, reviewer: str, *, is_lead: 
         )
     if lease.entered_by == EnteredBy.APPEAL and not is_lead:
         raise DecisionRefused(f"image {image_id}: only a lead settles what others have decided")
-    return Facts(EnteredBy(lease.entered_by), lease.model_version, lease.score, lease.threshold, lease.probability)
+    found = Facts(EnteredBy(lease.entered_by), lease.model_version, lease.score, lease.threshold, lease.probability)
+    return _settled(found, new)
+
+
+def _settled(facts: Facts, new: NewDecision) -> Facts:
+    """The same, unless a lead leaves open what nobody comes after to settle."""
+    if facts.entered_by is EnteredBy.APPEAL and new.decision is ReviewDecision.UNSURE:
+        raise DecisionRefused(f"image {new.image_id}: a lead settles it as drug or not_drug, or leaves it to another")
+    return facts
 
 
 def _facts_of_replaced(rows: Sequence[DecisionRow], new: NewDecision, reviewer: str, *, is_lead: bool) -> Facts:
@@ -124,6 +134,8 @@ def _facts_of_replaced(rows: Sequence[DecisionRow], new: NewDecision, reviewer: 
         raise DecisionRefused(
             f"image {new.image_id}: decision {new.replaces} is {replaced.reviewer}'s: a lead may settle it"
         )
+    if replaced.entered_by is EnteredBy.APPEAL and not is_lead:
+        raise DecisionRefused(f"image {new.image_id}: only a lead corrects what was settled")
     return Facts(replaced.entered_by, replaced.model_version, replaced.score, replaced.threshold, replaced.probability)
 
 

@@ -214,6 +214,23 @@ def test_who_is_not_sure_leaves_it_to_a_lead(database: Database) -> None:
         submit(database, [NewDecision(image_id, NOT_DRUG)], "bob")
 
 
+def test_a_lead_who_disagrees_settles_it_and_leaves_nothing_open(database: Database) -> None:
+    flag(database, {"a": 0.9})
+    decide(database, "a", DRUG, "lea", second=EVERY_ONE)
+    decide(database, "a", NOT_DRUG, "ann", second=EVERY_ONE)
+    with pytest.raises(DecisionRefused, match="as drug or not_drug, or leaves it to another"):
+        decide(database, "a", UNSURE, "lea", is_lead=True)
+    number = decide(database, "a", NOT_DRUG, "lea", is_lead=True)
+    assert database.review_queue.backlog(for_lead=True) == 0
+    image_id = database.review_decisions.latest(1)[0].row.image_id
+    with pytest.raises(DecisionRefused, match="or leaves it to another"):
+        submit(database, [NewDecision(image_id, UNSURE, replaces=number)], "lea", is_lead=True)
+    with pytest.raises(DecisionRefused, match="only a lead corrects what was settled"):
+        submit(database, [NewDecision(image_id, WITHDRAWN, replaces=number)], "lea")
+    counting = counting_decision([row for row in database.review_decisions.of_image(image_id) if row.is_live])
+    assert counting is not None and (counting.number, counting.decision) == (number, NOT_DRUG)
+
+
 def test_an_appeal_settles_what_was_decided_long_ago(database: Database) -> None:
     flag(database, {"a": 0.9})
     decide(database, "a", DRUG)

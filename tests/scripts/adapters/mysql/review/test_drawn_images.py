@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from support.reviewed import decide, flag, submit, waiting
@@ -16,6 +16,7 @@ pytestmark = pytest.mark.both_servers
 
 DRUG, NOT_DRUG, UNSURE, WITHDRAWN = ReviewDecision
 NIGHT = date(2026, 11, 20)
+AROUND = (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
 
 
 def drawn(database: Database, database_url: str, scores: dict[str, float]) -> dict[str, int]:
@@ -46,6 +47,8 @@ def test_an_unflagged_image_is_no_drug_on_one_word(database: Database, database_
     decide(database, "elsewhere", NOT_DRUG, "bob")
     assert waiting(database, "bob") == waiting(database, "cyd") == []
     assert database.review_queue.backlog(for_lead=True) == 1
+    # Whoever is asked because of the first one's answer tells nothing of how far two agree.
+    assert database.review_decisions.agreement(*AROUND).pairs == 0
     last = database.review_decisions.of_image(ids["drug"])[-1]
     assert (last.entered_by, last.probability) == (EnteredBy.SECOND, 0.25)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sniffer.core.errors import SettingsError, SnifferError
 from sniffer.core.model_records import MODEL_NAME
+from sniffer.core.redaction import SecretUrl
 from sniffer_rollout.aspired import Aspired
 from sniffer_rollout.targets.local import LocalTarget
 
@@ -129,6 +130,14 @@ def program_files(master: Master) -> dict[str, str]:
     }
 
 
+def review_files(master: Master) -> dict[str, str]:
+    """Variables of the review page that are secret: those of programs, and what its webhook's senders share with it."""
+    return program_files(master) | {
+        "SNIFFER_REVIEW_SECOND_SECRET": master.secret("review-second"),
+        "SNIFFER_REVIEW_WEBHOOK_SECRET": master.secret("review-webhook"),
+    }
+
+
 def airflow_files(master: Master) -> dict[str, str]:
     """Variables of Airflow that are secret; see docker/with-secrets."""
     aws = {
@@ -205,6 +214,7 @@ def prepare(secrets_folder: Path, data_folder: Path) -> None:
     write_files(secrets_folder / "mysql", mysql_files(master), MYSQL_USER)
     write_files(secrets_folder / "s3", s3_files(master), OUR_USER)
     write_files(secrets_folder / "programs", program_files(master), OUR_USER)
+    write_files(secrets_folder / "review", review_files(master), OUR_USER)
     write_files(secrets_folder / "airflow", airflow_files(master), OUR_USER)
     for name in ("airflow", "training", "models", "serving", "s3"):
         own_folder(data_folder / name, OUR_USER)
@@ -217,7 +227,9 @@ def prepare(secrets_folder: Path, data_folder: Path) -> None:
 
 def prepare_serving(data_folder: Path) -> None:
     """Before the first rollout: an empty configuration, without which the model server would not start."""
-    target = LocalTarget(data_folder / "serving", str(data_folder / "models" / MODEL_NAME), ("http://tf-serving:8501",))
+    target = LocalTarget(
+        data_folder / "serving", str(data_folder / "models" / MODEL_NAME), (SecretUrl("http://tf-serving:8501"),)
+    )
     if not target.config.exists():
         target.apply(Aspired.of([]))
         for file in (data_folder / "serving").iterdir():

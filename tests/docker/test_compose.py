@@ -76,7 +76,7 @@ def test_it_is_valid_by_the_compose_specification(compose: dict[str, Any]) -> No
 
 def test_every_port_is_on_the_loopback(services: Services) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
-    assert published.keys() == {"api-server", "tf-serving"}
+    assert published.keys() == {"api-server", "tf-serving", "review"}
     for ports in published.values():
         for port in ports:
             assert re.fullmatch(r"127\.0\.0\.1:\$\{SNIFFER_\w+_PORT:-\d+\}:\d+", port)
@@ -91,8 +91,8 @@ def test_every_image_is_pinned_as_the_cluster_has_it(services: Services, version
         assert re.fullmatch(r"[\w/-]+:\d+(\.\d+)+(-gpu)?", image), image
     assert {image for image in used if image.startswith("tensorflow/")} <= cluster
     ours = {image for image in used if image.startswith("sniffer-bot/")}
-    assert ours == {f"sniffer-bot/fleet:{version}", f"sniffer-bot/airflow-local:{version}"}
-    assert ours & cluster == {f"sniffer-bot/fleet:{version}"}
+    assert ours == {f"sniffer-bot/{name}:{version}" for name in ("fleet", "review", "airflow-local")}
+    assert ours & cluster == {f"sniffer-bot/fleet:{version}", f"sniffer-bot/review:{version}"}
     assert with_defaults(services["mysql"]["image"]).startswith("mysql:8.4.")
 
 
@@ -127,7 +127,7 @@ def test_every_program_takes_its_flags(services: Services) -> None:
             script = CHECKOUT / PurePath(command[1]).relative_to("/opt/sniffer")
             parsed_by(load_script(script).main, command[2:])
             seen.add(script.name)
-    assert seen == {"prepare.py", "sample_data.py", "sniffer.scan.migrate"}
+    assert seen == {"prepare.py", "sample_data.py", "sniffer.scan.migrate", "sniffer.review.web.serve"}
 
 
 def test_a_flag_that_a_program_does_not_take_is_found() -> None:
@@ -304,6 +304,7 @@ def test_a_secret_goes_to_its_consumer_only(services: Services) -> None:
         "secrets-mysql": {"mysql"},
         "secrets-s3": {"s3"},
         "secrets-programs": {"migrate", "sample-data"},
+        "secrets-review": {"review"},
         "secrets-airflow": {"airflow-init", *AIRFLOWS, "cli"},
     }
 
@@ -328,7 +329,8 @@ def test_a_gpu_is_the_same_server_so_down_needs_no_other_words(services: Service
 
 def test_the_small_machine_has_room_for_every_limit(services: Services) -> None:
     small = overriding("small")
-    standing = {name for name in services if name not in ONE_SHOTS | BY_HAND}
+    standing = {name for name in services if name not in ONE_SHOTS | BY_HAND and "profiles" not in small.get(name, {})}
+    assert services.keys() - standing == ONE_SHOTS | BY_HAND | {"review"}
     limits = {name: str((services[name] | small.get(name, {}))["mem_limit"]) for name in standing}
     assert sum(bytes_of(limit) for limit in limits.values()) <= 8 * 1024**3, limits
     assert small["scheduler"]["environment"] == {"AIRFLOW__CORE__PARALLELISM": "1"}
@@ -355,6 +357,29 @@ def test_for_development_the_checkout_is_where_the_image_has_its_own(services: S
         }
         assert service["environment"] == {"PYTHONPATH": "/opt/sniffer/plugins"}
     assert "AIRFLOW__CORE__DAGS_FOLDER=/opt/sniffer/dags" in (CHECKOUT / "Dockerfile").read_text()
+
+
+def test_the_review_page_is_asked_where_it_answers_and_told_what_people_type(services: Services) -> None:
+    from sniffer.core.review_settings import review_settings
+    from sniffer.review.web.shield import HEALTH
+
+    service = services["review"]
+    flags = dict(word.removeprefix("--").split("=") for word in service["command"] if word.startswith("--"))
+    [published] = map(with_defaults, service["ports"])
+    assert published == f"127.0.0.1:8090:{flags['port']}"
+    assert f'"http://127.0.0.1:{flags["port"]}{HEALTH}"' in service["healthcheck"]["test"][-1]
+    environ = {name: with_defaults(value) for name, value in service["environment"].items()}
+    # What is read from the secrets is the sort that the page takes.
+    prepared = load_script(CHECKOUT / "docker" / "prepare.py").review_files(Fixed())
+    settings = review_settings(flags["host"], int(flags["port"]), environ | prepared)
+    assert settings.url == "http://127.0.0.1:8090" and settings.webhook_secret and settings.second.secret
+
+
+class Fixed:
+    """A keeper of secrets that are all as long as real ones."""
+
+    def secret(self, name: str) -> str:
+        return (name + "-" * 43)[:43]
 
 
 def test_the_sample_data_are_those_of_the_demo() -> None:

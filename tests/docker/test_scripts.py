@@ -77,7 +77,7 @@ def test_another_installation_has_other_secrets(
     other = tmp_path_factory.mktemp("other")
     prepare.start(other)
     first, second = contents(prepared[0] / "secrets" / "master"), contents(other / "secrets" / "master")
-    assert first.keys() == second.keys() and len(first) == 9
+    assert first.keys() == second.keys() and len(first) == 11
     assert not set(first.values()) & set(second.values())
 
 
@@ -116,7 +116,7 @@ def test_only_the_consumer_can_read_its_secrets_and_none_is_printed(prepare: Pre
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o400}
     assert {stat.S_IMODE(each.stat().st_mode) for each in (folder / "secrets").iterdir()} == {0o700}
     owners = {name: prepare.owners[str(folder / "secrets" / name)] for name in os.listdir(folder / "secrets")}
-    assert owners == {"master": 0, "mysql": 999, "s3": 10001, "programs": 10001, "airflow": 10001}
+    assert owners == {"master": 0, "mysql": 999, "s3": 10001, "programs": 10001, "review": 10001, "airflow": 10001}
     for secret in contents(folder / "secrets" / "master").values():
         assert len(secret) >= 16 and secret not in printed
 
@@ -137,6 +137,9 @@ def test_each_consumer_gets_what_fits_the_others(prepared: Prepared) -> None:
     keys = secrets["programs"]["AWS_ACCESS_KEY_ID"], secrets["programs"]["AWS_SECRET_ACCESS_KEY"]
     assert identity["credentials"] == [{"accessKey": keys[0], "secretKey": keys[1]}]
     assert (aws["login"], aws["password"]) == keys
+    review = contents(folder / "secrets" / "review")
+    assert review.items() > secrets["programs"].items()
+    assert len({*review.values()}) == len(review) == len(secrets["programs"]) + 2
 
 
 def test_airflows_keys_are_as_it_wants_them(prepared: Prepared) -> None:

@@ -8,21 +8,19 @@ from collections.abc import Iterator
 import pytest
 from support.accessibility import serious_findings
 from support.programs import eventually
-from support.review_site import PASSWORD, add_accounts, fill, jpeg, review_process
+from support.review_browser import READY, TOLD, press, shown, sign_in
+from support.review_site import add_accounts, fill, jpeg, review_process
 from support.scratch_bucket import ScratchBucket
 from support.stored_rows import rows
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.review_records import ReviewDecision
-from sniffer_local.browser import PROGRAMS, Page, open_browser
+from sniffer_local.browser import PROGRAMS, open_browser
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not any(map(shutil.which, PROGRAMS)), reason="no Chromium is installed"),
 ]
-
-READY = "document.readyState === 'complete' && [...document.images].every(image => image.complete)"
-TOLD = "document.querySelector('[role=status]').textContent"
 
 
 @pytest.fixture
@@ -34,30 +32,6 @@ def page_url(database: Database, database_url: str, bucket: ScratchBucket) -> It
     with review_process(database_url) as (_, url):
         eventually(lambda: not database.review_queue.without_hash(1), "all are hashed")
         yield url
-
-
-def sign_in(page: Page, url: str, name: str) -> None:
-    page.open(f"{url}/login")
-    page.wait_for("document.querySelector('[name=password]')")
-    page.run("document.querySelector('[name=name]').focus()")
-    page.type(name)
-    page.press("Tab")
-    page.type(PASSWORD)
-    page.press("Tab")
-    page.run("document.querySelector('form.login').requestSubmit()")
-    page.wait_for(f"location.pathname === '/review' && {READY}")
-
-
-def shown(page: Page) -> list[str]:
-    found: list[str] = page.run("[...document.querySelectorAll('figure')].map(one => one.dataset.image)")
-    return found
-
-
-def press(page: Page, key: str) -> None:
-    """A key that sends a form; returns when the next page is there."""
-    page.run("window.isOld = true")
-    page.press(key)
-    page.wait_for(f"!window.isOld && {READY}")
 
 
 def test_a_whole_session_by_keyboard(page_url: str, database: Database) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import sys
 
 _TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
@@ -24,8 +25,22 @@ def end_when_unwatched() -> None:
     """
     # `DAG.test()` runs tasks in the caller's process, whose parent may well end before it.
     comms = getattr(sys.modules.get(_TASK_RUNNER), "SUPERVISOR_COMMS", None)
-    if hasattr(comms, "socket") and sys.platform == "linux":
+    line = getattr(comms, "socket", None)
+    if line is not None and sys.platform == "linux":
         end_with(os.getppid())
+        # It may have died before that: our parent is another one then, which lives.
+        if _is_closed(line):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_closed(ours: socket.socket) -> bool:
+    """Whether nobody is at the other end any more. Takes nothing out of it."""
+    try:
+        return not ours.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def end_with(parent_pid: int) -> None:

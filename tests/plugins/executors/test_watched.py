@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import types
@@ -47,6 +49,30 @@ def test_a_silent_program_ends_when_the_watcher_of_its_task_is_killed(repository
         eventually(lambda: not any(each.is_running() for each in family), "nothing of it is left", 30)
 
 
+LATE = f"""
+import os, socket, sys, types
+from sniffer_airflow.executors.watched import end_when_unwatched
+
+watcher, task = socket.socketpair()
+runner = sys.modules[{watched._TASK_RUNNER!r}] = types.ModuleType("runner")
+runner.SUPERVISOR_COMMS = types.SimpleNamespace(socket=task)
+end_when_unwatched()
+print("watched", flush=True)
+watcher.close()  # as the kernel does when it dies
+end_when_unwatched()
+print("works on", flush=True)
+"""
+
+
+def test_a_watcher_that_died_before_its_task_had_begun_is_noticed(repository: Path) -> None:
+    """Its task has another parent by then, which lives."""
+    path = os.pathsep.join([str(repository / "plugins"), str(repository / "scripts")])
+    ended = subprocess.run(
+        [sys.executable, "-c", LATE], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert (ended.stdout, ended.returncode) == ("watched\n", -signal.SIGKILL)
+
+
 def test_a_run_without_a_watcher_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `DAG.test()` runs tasks: in the caller's own process."""
     watching: list[int] = []
@@ -57,6 +83,8 @@ def test_a_run_without_a_watcher_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
     runner.SUPERVISOR_COMMS = object()  # type: ignore[attr-defined]
     watched.end_when_unwatched()
     assert watching == []
-    runner.SUPERVISOR_COMMS = types.SimpleNamespace(socket=None)  # type: ignore[attr-defined]
-    watched.end_when_unwatched()
+    watcher, task = socket.socketpair()
+    with watcher, task:
+        runner.SUPERVISOR_COMMS = types.SimpleNamespace(socket=task)  # type: ignore[attr-defined]
+        watched.end_when_unwatched()
     assert watching == [os.getppid()]

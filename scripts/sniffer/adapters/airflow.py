@@ -20,6 +20,7 @@ from sniffer.core.text import one_line
 _TIMEOUT_S = 10.0
 """Of each piece of an answer, and twice that for a whole call."""
 _NOT_FOUND = 404
+_MOST_REDIRECTS = 3
 
 
 class AirflowApi:
@@ -33,6 +34,7 @@ class AirflowApi:
         self._session = requests.Session()
         # A proxy variable meant for the internet must not catch the traffic to our own server.
         self._session.trust_env = False
+        self._session.max_redirects = _MOST_REDIRECTS  # each has a call's time
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, BoundedAdapter(2 * _TIMEOUT_S))
 

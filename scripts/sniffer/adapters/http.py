@@ -96,8 +96,9 @@ class BoundedAdapter(HTTPAdapter):
                 return sock
 
         def watched(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-            connection = type("_Connection", (WatchedConnection, pool.ConnectionCls), {})
-            return type("_Pool", (pool,), {"ConnectionCls": connection})
+            # With the names that errors show.
+            connection = type(pool.ConnectionCls.__name__, (WatchedConnection, pool.ConnectionCls), {})
+            return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
         manager.pool_classes_by_scheme = {
             scheme: watched(pool) for scheme, pool in manager.pool_classes_by_scheme.items()

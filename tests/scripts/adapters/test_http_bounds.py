@@ -121,6 +121,11 @@ def test_an_answer_is_no_flood_and_no_bomb(head: bytes, body: bytes, message: st
         session.get(f"http://127.0.0.1:{server.port}/", timeout=10)
 
 
+def test_who_answers_nothing_is_told_of_in_the_words_of_the_library(session: requests.Session) -> None:
+    with FullServer() as server, pytest.raises(requests.ConnectionError, match=r"HTTPConnectionPool\(host='127"):
+        session.get(f"http://127.0.0.1:{server.port}/", timeout=0.05)
+
+
 def test_what_is_in_bounds_is_as_ever_and_each_call_has_its_own_time(session: requests.Session) -> None:
     class Server(HttpServer):
         def respond(self, request: HttpRequest) -> HttpAnswer:
@@ -132,6 +137,20 @@ def test_what_is_in_bounds_is_as_ever_and_each_call_has_its_own_time(session: re
         for _ in range(3):
             answer = session.post(server.url, json={}, timeout=10)
             assert answer.json() == {"a": 1} and answer.content == b'{"a": 1}'
+
+
+def test_the_doctor_follows_no_airflow_around_for_long() -> None:
+    class Around(HttpServer):
+        asked = 0
+
+        def respond(self, request: HttpRequest) -> HttpAnswer:
+            self.asked += 1
+            return HttpAnswer(302, b"", [("Location", "/again")])
+
+    with Around() as server, AirflowApi(AirflowSettings(server.url, "admin", "secret")) as api:
+        with pytest.raises(TransientError, match="Exceeded 3 redirects"):
+            api.health()
+        assert server.asked == 4
 
 
 def test_the_doctor_waits_for_no_airflow_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,12 +23,20 @@ TRAINER = (
     "sniffer_model.export.export",
     "sniffer_serve.server",
 )
+REVIEW = (
+    "sniffer.review.web.serve",
+    "sniffer.review.account",
+    "sniffer.review.verify_log",
+    "sniffer.review.export_queue",
+    "sniffer.review.import_decisions",
+)
 LOCAL = ("sniffer_local.demo", "sniffer_local.bench", "sniffer_local.samples", "sniffer_local.lock")
-MODULES = {"fleet": FLEET, "trainer": TRAINER, "airflow": (), "dev": FLEET + TRAINER + LOCAL}
+MODULES = {"fleet": FLEET, "trainer": TRAINER, "review": REVIEW, "airflow": (), "dev": FLEET + TRAINER + REVIEW + LOCAL}
 """The programs that an extra brings all packages for, as `python -m` takes them."""
 COMMANDS = {
     "fleet": ("scan", "produce", "migrate"),
     "trainer": ("model train", "serve"),
+    "review": ("review serve", "review account"),
     "airflow": (),
     "dev": ("scan",),
 }
@@ -36,6 +44,7 @@ COMMANDS = {
 TESTED_WITH = {"fleet": ("otel",), "airflow": ("images",)}
 """What the tests of an extra need of others: traces, and a boto3 that goes with moto's."""
 TOOLS = (
+    "httpx",  # the test client of older releases of starlette
     "hypothesis",
     "moto[s3,server]",
     "opentelemetry-proto",
@@ -120,6 +129,7 @@ def oldest_environment(
     [
         ("fleet", ("tests/scripts/adapters", "tests/scripts/scan")),
         ("trainer", ("tests/model/data", "tests/model/export", "tests/serve")),
+        ("review", ("tests/scripts/review/test_webhook.py", "tests/scripts/review/test_strangers.py")),
         ("airflow", ("tests/dags",)),
     ],
     indirect=["oldest_environment"],

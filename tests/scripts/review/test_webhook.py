@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from httpx2 import Response
 from starlette.testclient import TestClient
+from support.database_servers import DatabaseServer
+from support.database_users import url_of, users
 from support.review_site import URL, Site, fill, jpeg, site
 from support.scratch_bucket import ScratchBucket
 
@@ -35,9 +37,16 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 @pytest.fixture
-def page(database: Database, database_url: str, bucket: ScratchBucket) -> Iterator[Site]:
+def page(
+    database_server: DatabaseServer, database: Database, database_url: str, bucket: ScratchBucket
+) -> Iterator[Site]:
+    """With the rights of the page's role and no others."""
     fill(database, bucket, {"a.jpg": (jpeg(1), 0.9), "b.jpg": (jpeg(2), 0.8)})
-    with site(database_url, ReviewSettings(URL, webhook_secret=SECRET, coop_key=COOP_PEM)) as found:
+    settings = ReviewSettings(URL, webhook_secret=SECRET, coop_key=COOP_PEM)
+    with (
+        users(database_server, database_url, "sniffer_review"),
+        site(url_of(database_url, "sniffer_review"), settings) as found,
+    ):
         yield at(found, NOW)
 
 

@@ -16,6 +16,7 @@ from sniffer.adapters.mysql.upserts import insert_unless_there
 from sniffer.core.errors import ContractError, SettingsError
 from sniffer.core.estimate_records import Approving, BackfillEstimate, StoredEstimate, plan_digest
 from sniffer.core.json_records import json_values, parse_record
+from sniffer.core.shard_records import COMPLETE, HELD
 
 
 class EstimateRepository:
@@ -57,11 +58,14 @@ class EstimateRepository:
                 "estimated_at": utc_now(),
             }
             ours = estimates.c.scan_number == number
+            before = connection.execute(select(estimates.c.digest).where(ours)).scalar()
             if not insert_unless_there(connection, insert(estimates).values(scan_number=number, **values)):
                 connection.execute(update(estimates).where(ours).values(values))
             # Of what is read back: a server may write a number in its own way.
             digest = _digest(connection, number, estimate.scan_id)
             connection.execute(update(estimates).where(ours).values(digest=digest))
+            if digest != before:
+                _count_anew(connection, estimate.scan_id)
             return _found(connection, number, estimate.scan_id)
 
         return self._transact(store)
@@ -146,6 +150,13 @@ def _locked(connection: Connection, scan_id: str) -> int:
     if number is None or stored_shards(connection, scan_id) is None:
         raise ContractError(f"scan {scan_id} has no shards in MySQL: plan them with `sniffer plan --even-one`")
     return int(number)
+
+
+def _count_anew(connection: Connection, scan_id: str) -> None:
+    """What parts that are left have listed of the growth was in the bucket when this estimate was made, or is gone."""
+    whole = stored_shards(connection, scan_id)
+    left = [part.scan_id for part in whole.parts if part.state not in (COMPLETE, HELD)] if whole else []
+    connection.execute(update(scans).where(scans.c.scan_id.in_(left)).values(listed=0))
 
 
 def _refuse_unbound(connection: Connection, scan_id: str) -> None:

@@ -185,6 +185,23 @@ def test_the_room_that_a_shard_has_taken_is_its_own_when_it_is_run_again(planned
     take_room(planned, ShardChoice("whole", 2), "whole.2", 5)
 
 
+def test_a_new_estimate_counts_anew_what_shards_that_are_left_have_listed(planned: Database) -> None:
+    """Objects are gone since, say: whoever approves what is there now has approved room for others."""
+    approved(planned)
+    planned.scans.open(part(planned, 1).request, 1, 0.5)
+    take_room(planned, ShardChoice("whole", 1), "whole.1", 7)
+    planned.scans.open(part(planned, 2).request, 1, 0.5)
+    approved(planned)
+    with pytest.raises(SettingsError, match="has grown by more than"):  # it is the same estimate
+        take_room(planned, ShardChoice("whole", 2), "whole.2", 4)
+    scanned(planned, 3, 4)
+    again = planned.estimates.store(dataclasses.replace(ESTIMATE, list_requests=4)).estimate.digest
+    planned.estimates.approve(Approving("whole", again, "ben", "it has shrunk"))
+    take_room(planned, ShardChoice("whole", 2), "whole.2", 6)
+    with pytest.raises(SettingsError, match="has grown by more than"):
+        take_room(planned, ShardChoice("whole", 1), "whole.1", 4)
+
+
 def test_of_shards_at_once_that_want_the_last_of_the_room_one_gets_it(planned: Database, database_url: str) -> None:
     approved(planned)
     for shard in (1, 2, 3):

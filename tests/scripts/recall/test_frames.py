@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
-from support.audited import THRESHOLD, certified_scan, sharded_scan, spread_scores
+from support.audited import THRESHOLD, certified_scan, decide_all, sharded_scan, spread_scores
+from support.database_servers import DatabaseServer
+from support.database_users import url_of, users
 from support.ended_scans import certificate_of
 from support.many_rows import counted_reads
 from support.stored_rows import model, predicted, record, rows
@@ -12,7 +16,9 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError
 from sniffer.core.flag_records import Deciding
 from sniffer.core.records import Outcome, ScanRequest
+from sniffer.core.settings import DatabaseSettings
 from sniffer.recall.draw import draw_all
+from sniffer.recall.measure import measure
 
 pytestmark = pytest.mark.both_servers
 
@@ -62,3 +68,16 @@ def test_a_held_scan_is_drawn_from_once_it_is_released(database: Database) -> No
     database.holds.release(Deciding("flood", "jo", "a test"))
     [sample] = draw_all(database).samples
     assert (sample.scored, sample.flagged) == (9, 5)
+
+
+def test_the_fleet_s_role_draws_and_measures(
+    database: Database, database_url: str, database_server: DatabaseServer
+) -> None:
+    scores, drugs = spread_scores(60, seed=6)
+    certified_scan(database, "one", scores)
+    with users(database_server, database_url, "sniffer_scan"):
+        url = url_of(database_url, "sniffer_scan")
+        with Database(DatabaseSettings(url, patience_s=0)) as fleet:
+            assert draw_all(fleet).samples[0].drawn > 30
+            assert decide_all(database, "ann", lambda _: drugs[0]) > 30
+            assert measure(fleet, datetime.now(UTC).date()).measured

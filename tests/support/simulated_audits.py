@@ -15,7 +15,7 @@ import numpy as np
 from sniffer.recall.allocation import allocation, expected_shares
 from sniffer.recall.cells import Cells, Counts, Flags
 from sniffer.recall.gamma import Values
-from sniffer.recall.posterior import Prior, drawn_positives
+from sniffer.recall.posterior import Prior, posterior
 from sniffer.recall.reviewers import Errors, Pairs
 
 ABOVE = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
@@ -112,7 +112,7 @@ def _audit(
     strata = len(counts)
     confirmed = np.ones(strata, dtype=bool)
     cells = Cells(population, counts, called, log_odds, flagged, np.full(strata, world.twice), confirmed)
-    drawn = drawn_positives(cells, errors, Prior(), DRAWS, random)
+    drawn = posterior(cells, errors, Prior(), DRAWS, random).drugs
     inside, whole = drawn[:, flagged].sum(axis=1), drawn.sum(axis=1)
     ends = (2.5, 97.5)
     return (

@@ -55,11 +55,6 @@ class Posterior:
     slope: float
 
 
-def drawn_positives(cells: Cells, errors: Errors, prior: Prior, draws: int, seed: np.random.Generator) -> Counts:
-    """The drugs of posterior()."""
-    return posterior(cells, errors, prior, draws, seed).drugs
-
-
 def posterior(cells: Cells, errors: Errors, prior: Prior, draws: int, seed: np.random.Generator) -> Posterior:
     """Draws from the posterior. `errors` has draws of the reviewers' rates, as many as are asked for here."""
     height, slope, concentration, unseen = _hyper(cells, errors, prior, draws, seed)

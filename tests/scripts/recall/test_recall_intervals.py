@@ -16,7 +16,7 @@ from sniffer.recall.cells import Cells
 from sniffer.recall.design_bound import design_interval, weighted_sum
 from sniffer.recall.figures import measured
 from sniffer.recall.gamma import log_gamma
-from sniffer.recall.posterior import Prior, drawn_positives
+from sniffer.recall.posterior import Prior, posterior
 from sniffer.recall.reviewers import Errors, Pairs
 
 LABELS = 6000
@@ -101,14 +101,14 @@ def test_the_floor_without_the_score_is_that_of_the_rule_of_three() -> None:
 
 def test_a_stratum_that_is_known_whole_is_no_estimate() -> None:
     seed = np.random.default_rng(1)
-    drawn = drawn_positives(cells([50, 50], [3, 40], 50), Errors.none(500), Prior(), 500, seed)
+    drawn = posterior(cells([50, 50], [3, 40], 50), Errors.none(500), Prior(), 500, seed).drugs
     assert np.unique(drawn, axis=0).tolist() == [[3, 40]]
 
 
 def test_reviewers_who_miss_half_double_what_was_missed() -> None:
     seed = np.random.default_rng(1)
     sharp, blind = (
-        drawn_positives(cells([4000, 400], [40, 200]), errors, Prior(), 3000, seed).mean(axis=0)
+        posterior(cells([4000, 400], [40, 200]), errors, Prior(), 3000, seed).drugs.mean(axis=0)
         for errors in (Errors.none(3000), Errors.drawn(Pairs(5000, 5000, 0, 50_000), 3000, seed))
     )
     assert blind[0] / sharp[0] == pytest.approx(2, rel=0.1)
@@ -121,7 +121,7 @@ def test_false_alarms_of_reviewers_are_taken_off_where_one_word_is_enough() -> N
         one = cells([10_000, 400], [100, 200])
         one.confirmed[:] = confirmed
         seed = np.random.default_rng(1)
-        found.append(drawn_positives(one, Errors.drawn(alarms, 2000, seed), Prior(), 2000, seed)[:, 0].mean())
+        found.append(posterior(one, Errors.drawn(alarms, 2000, seed), Prior(), 2000, seed).drugs[:, 0].mean())
     assert found[0] < 0.3 * found[1]
 
 

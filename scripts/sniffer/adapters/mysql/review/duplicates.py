@@ -47,14 +47,6 @@ class NearDuplicates:
         if rows:
             self._stores.each(rows, store)
 
-    def hashes(self, image_ids: Sequence[int]) -> dict[int, bytes]:
-        """The hashes of those of these images that have one."""
-        if not image_ids:
-            return {}
-        query = select(near_duplicates.c.image_id, near_duplicates.c.perceptual_hash)
-        asked = query.where(near_duplicates.c.image_id.in_(image_ids))
-        return {row[0]: row[1] for row in self._transact(lambda connection: connection.execute(asked).all())}
-
     def near(self, image_id: int) -> list[int]:
         """The images of the queue whose hash differs from that image's in at most MAX_DISTANCE bits, nearest first.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import date
 
 from sqlalchemy import Connection, insert, select
@@ -98,16 +97,6 @@ class ReviewSamples:
             ]
 
         return self._transact(read)
-
-    def nights(self, since: date, until: date) -> dict[date, list[int]]:
-        """Of which scans samples were drawn, by night, from `since` up to before `until`."""
-        columns = review_sample_strata.c
-        query = select(columns.night, columns.scan_number).distinct()
-        within = query.where(columns.night >= since, columns.night < until).order_by(columns.night, columns.scan_number)
-        found: dict[date, list[int]] = defaultdict(list)
-        for row in self._transact(lambda connection: connection.execute(within).all()):
-            found[row.night].append(row.scan_number)
-        return dict(found)
 
 
 def _let_wait(connection: Connection, sample: NightlySample) -> None:

@@ -173,7 +173,6 @@ def test_drawn_images_wait_unmarked_among_flagged_ones(database: Database, datab
     assert [row.entered_by for row in found[sample.image_id]] == ["sample"]
     assert found[drawn[1].image_id] == []
     assert database.review_samples.strata(NIGHT, 1) == [SampleStratum(1, 0.0, 0.5, 10, 2)]
-    assert database.review_samples.nights(NIGHT, NIGHT + timedelta(days=1)) == {NIGHT: [1]}
 
 
 def test_a_drawn_image_that_was_decided_before_is_not_asked_for_again(database: Database, database_url: str) -> None:

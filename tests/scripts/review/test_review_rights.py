@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 from support.database_servers import DatabaseServer
 from support.database_users import url_of, users
 from support.ended_scans import certificate_of
@@ -71,6 +72,19 @@ def measured(night: date, bucket: str = "", recall: float | None = 0.9) -> Measu
     return MeasuredRecall(night, night, 1, 0.5, bucket, "", figures, 7, 2, 20, "1")
 
 
+def check_figures(reader: TestClient, database: Database) -> None:
+    """Measured recall is shown with its intervals, newest first."""
+    assert "Not measured yet" in reader.get("/figures").text
+    today = utc_clock().date()
+    newest, older, ancient = (today - timedelta(days=days) for days in (1, 2, 300))
+    database.recall.store([measured(older), measured(newest, "<pics>", None), measured(newest), measured(ancient)])
+    shown = reader.get("/figures").text
+    assert "Not measured yet" not in shown and str(ancient) not in shown
+    assert shown.index(f"{newest} to {newest}") < shown.index("&lt;pics&gt;") < shown.index(f"{older} to {older}")
+    for text in ("0.1200% (0.0800% to 0.1900%)", "90.0% (85.0% to 92.0%)", "40.0%", "1,234", "undefined"):
+        assert text in shown, text
+
+
 def test_a_reviewer_s_session_a_lead_s_and_the_programs(page: Site, database: Database, tmp_path: Path) -> None:
     ann, lea = page.client("ann"), page.client("lea")
     assert ann.get("/healthz").text == "ok\n"
@@ -117,6 +131,7 @@ def test_a_reviewer_s_session_a_lead_s_and_the_programs(page: Site, database: Da
             == f"/held?notice={decision}{'d' if decision[-1] == 'e' else 'ed'}"
         )
     assert "No scan is held." in lea.get("/held").text
+    check_figures(ann, database)
     log = lea.get("/log").text
     for action in ("login", "original", "undone", "corrected", "appeal", "release_scan", "discard_scan"):
         assert action in log, action
@@ -127,16 +142,3 @@ def test_a_reviewer_s_session_a_lead_s_and_the_programs(page: Site, database: Da
     assert export_queue.main(["--out", str(tmp_path / "queue.csv")]) == 0
     assert account.main(["disable", "ann"]) == 0 and account.main(["list"]) == 0
     assert ann.get("/review").headers["location"] == "/login"
-
-
-def test_measured_recall_is_shown_with_its_intervals_newest_first(page: Site, database: Database) -> None:
-    ann = page.client("ann")
-    assert "Not measured yet" in ann.get("/figures").text
-    today = utc_clock().date()
-    newest, older, ancient = (today - timedelta(days=days) for days in (1, 2, 300))
-    database.recall.store([measured(older), measured(newest, "<pics>", None), measured(newest), measured(ancient)])
-    shown = ann.get("/figures").text
-    assert "Not measured yet" not in shown and str(ancient) not in shown
-    assert shown.index(f"{newest} to {newest}") < shown.index("&lt;pics&gt;") < shown.index(f"{older} to {older}")
-    for text in ("0.1200% (0.0800% to 0.1900%)", "90.0% (85.0% to 92.0%)", "40.0%", "1,234", "undefined"):
-        assert text in shown, text

@@ -51,11 +51,14 @@ class Errors:
 
     @classmethod
     def drawn(cls, pairs: Pairs, draws: int, seed: np.random.Generator) -> Self:
-        """From pairs of decisions. The fewer there are, the less is known, and the wider every interval."""
-        return cls(
-            seed.beta(pairs.agreed + 0.5, pairs.missed + 0.5, size=(draws, 1)),
-            seed.beta(pairs.alarmed + 0.5, pairs.neither + 0.5, size=(draws, 1)),
-        )
+        """From pairs of decisions. The fewer there are, the less is known, and the wider every interval.
+
+        Where second reviewers only confirm drugs, nothing tells of false alarms: they are taken to be none.
+        """
+        found = seed.beta(pairs.agreed + 0.5, pairs.missed + 0.5, size=(draws, 1))
+        if not pairs.alarmed + pairs.neither:
+            return cls(found, np.zeros((draws, 1)))
+        return cls(found, seed.beta(pairs.alarmed + 0.5, pairs.neither + 0.5, size=(draws, 1)))
 
     @property
     def has_any(self) -> bool:

@@ -115,6 +115,14 @@ def test_reviewers_who_miss_half_double_what_was_missed() -> None:
     assert blind[0] / sharp[0] == pytest.approx(2, rel=0.1)
 
 
+def test_confirmations_alone_do_not_make_every_drug_a_false_alarm() -> None:
+    """As where no share of second reviews is set: second ones see nothing but what the first one calls a drug."""
+    seed = np.random.default_rng(1)
+    confirming = Errors.drawn(Pairs(agreed=40, missed=1), 2000, seed)
+    precision = measured(cells([3000, 300], [5, 200]), confirming, Prior(), seed).precision
+    assert precision is not None and precision.low > 0.6
+
+
 def test_false_alarms_of_reviewers_are_taken_off_where_one_word_is_enough() -> None:
     alarms = Pairs(1000, 0, 500, 49_500)
     found = []

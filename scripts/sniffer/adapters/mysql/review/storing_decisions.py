@@ -149,7 +149,7 @@ def insert_decision(
     *,
     decided_at: datetime | None = None,
 ) -> None:
-    """Add its row. `decided_at`: when it was, if not now."""
+    """Add its row. `decided_at`: when it was, if not now, by the server's clock, which all that store share."""
     image = locked.rows[new.image_id]
     values = {
         "image_id": new.image_id,
@@ -158,7 +158,7 @@ def insert_decision(
         "reason": new.reason or "",
         "note": new.note,
         "reviewer": reviewer,
-        "decided_at": naive_utc(decided_at) if decided_at else utc_now(),
+        "decided_at": naive_utc(decided_at) if decided_at else server_now(),
         "model_version": facts.model_version,
         "score": facts.score,
         "threshold": facts.threshold,

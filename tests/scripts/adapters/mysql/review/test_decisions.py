@@ -14,6 +14,7 @@ from support.reviewed import LEASE_S, decide, flag, item_of, reason_of, submit, 
 from support.stored_rows import WHEN, change, listed, predicted, record, rows
 
 from sniffer.adapters.mysql.database import Database
+from sniffer.adapters.mysql.review import storing_decisions
 from sniffer.core.errors import DecisionRefused, SettingsError
 from sniffer.core.review_records import (
     EVERYTHING,
@@ -145,6 +146,15 @@ def test_a_commit_whose_answer_is_lost_stores_once_and_loses_nothing(
     assert not losing and report.refused == ()
     assert len(database.review_decisions.of_image(b)) == 1
     assert rows(database_url, "SELECT * FROM review_leases") == []
+
+
+def test_a_decision_is_of_the_server_s_time_whatever_a_client_s_clock_says(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag(database, {"a": 0.9})
+    monkeypatch.setattr(storing_decisions, "utc_now", lambda: datetime(2001, 1, 1))  # noqa: DTZ001 - as MySQL has it
+    decide(database, "a")
+    assert abs(database.review_decisions.latest(1)[0].row.decided_at - datetime.now(UTC)) < timedelta(minutes=5)
 
 
 def test_a_decision_keeps_what_was_seen(database: Database, database_url: str) -> None:

@@ -54,6 +54,8 @@ def draw_all(
     since = datetime.now(UTC) - timedelta(days=days)
     if scan_ids:
         frames = tuple(map(database.recall.frame, scan_ids))
+        for frame in frames:
+            _check_version(frame, stable)
     else:
         frames = database.recall.frames(since, stable.version, stable.threshold)
     height, slope, prior = _prior(database, stable)
@@ -125,6 +127,15 @@ def _prior(database: Database, stable: ModelRecord) -> tuple[float, float, str]:
     prevalence = metrics.review.prevalence if metrics else PREVALENCE
     height = float(np.log(prevalence / (1 - prevalence)))
     return height, 1.0, f"calibrated scores at an assumed prevalence of {prevalence:g}"
+
+
+def _check_version(frame: RecallFrame, stable: ModelRecord) -> None:
+    """Reviewers are asked about nothing that no figure would count."""
+    if (frame.model_version, frame.threshold) != (stable.version, stable.threshold):
+        raise SettingsError(
+            f"scan {frame.scan_id} is by version {frame.model_version} at the threshold {frame.threshold:g}, and "
+            f"recall is measured of version {stable.version} at {stable.threshold:g}: name a scan by that one"
+        )
 
 
 def _check_certificate(database: Database, frame: RecallFrame) -> None:

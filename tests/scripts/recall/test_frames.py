@@ -10,7 +10,7 @@ from support.database_servers import DatabaseServer
 from support.database_users import url_of, users
 from support.ended_scans import certificate_of
 from support.many_rows import counted_reads
-from support.stored_rows import model, predicted, record, rows
+from support.stored_rows import change, model, predicted, record, rows
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError
@@ -81,3 +81,11 @@ def test_the_fleet_s_role_draws_and_measures(
             assert draw_all(fleet).samples[0].drawn > 30
             assert decide_all(database, "ann", lambda _: drugs[0]) > 30
             assert measure(fleet, datetime.now(UTC).date()).measured
+
+
+def test_a_scan_at_another_threshold_is_not_drawn_from(database: Database, database_url: str) -> None:
+    certified_scan(database, "one", [0.1, 0.9])
+    change(database_url, "UPDATE models SET threshold = 0.7")
+    assert draw_all(database).samples == ()
+    with pytest.raises(SettingsError, match="at the threshold 0.5, and recall is measured of version 1 at 0.7"):
+        draw_all(database, scan_ids=["one"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import re
@@ -21,6 +22,7 @@ from sniffer.core.records import Outcome, Result
 from sniffer.core.review_accounts import ReviewRole
 from sniffer.core.review_settings import ReviewSettings
 from sniffer.core.settings import DatabaseSettings, FetchSettings, ImageSettings
+from sniffer.decoding.caged import CagedDecoder
 from sniffer.decoding.process import open_decoder
 from sniffer.review.web.app import make_app
 from sniffer.review.web.oidc import OidcProvider
@@ -95,15 +97,29 @@ class Site:
         return client
 
 
+_OPEN = contextlib.ExitStack()
+
+
+@functools.cache
+def _decoder() -> CagedDecoder:
+    """The decoder of all pages in this process, one at a time: to start one costs more than most tests."""
+    return _OPEN.enter_context(open_decoder(ImageSettings()))
+
+
+def end_decoder() -> None:
+    """End it after the last page."""
+    _decoder.cache_clear()
+    _OPEN.close()
+
+
 @contextlib.contextmanager
 def site(database_url: str, settings: ReviewSettings | None = None) -> Iterator[Site]:
     """The page over that database, and the S3 of the AWS variables."""
     settings = settings or ReviewSettings(URL)
     pool = DatabasePool(DatabaseSettings(database_url, patience_s=5), size=3)
-    with open_decoder(ImageSettings()) as decoder:
-        oidc = None if settings.oidc is None else OidcProvider(settings.oidc, f"{settings.url}/login/oidc/done")
-        parts = ReviewParts(settings, pool, PictureSource(opened, [decoder]), oidc)
-        yield Site(make_app(parts), parts)
+    oidc = None if settings.oidc is None else OidcProvider(settings.oidc, f"{settings.url}/login/oidc/done")
+    parts = ReviewParts(settings, pool, PictureSource(opened, [_decoder()]), oidc)
+    yield Site(make_app(parts), parts)
     pool.close()
 
 

@@ -122,6 +122,8 @@ def test_decisions_become_figures_with_intervals_that_a_rerun_repeats(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
+    # Fewer draws are coarser intervals: how good those are, test_recall_intervals.py says.
+    monkeypatch.setattr(measure, "DRAWS", 1000)
     assert measure.main([]) == 2
     assert "run `sniffer recall draw` after a scan" in capsys.readouterr().err
     truth: dict[int, bool] = {}

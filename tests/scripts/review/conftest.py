@@ -7,9 +7,17 @@ from collections.abc import Iterator
 import pytest
 from support.database_servers import DatabaseServer
 from support.emptied_database import emptied_database
+from support.review_site import end_decoder
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.settings import DatabaseSettings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_decoder() -> Iterator[None]:
+    """It ends with the last test."""
+    yield
+    end_decoder()
 
 
 @pytest.fixture

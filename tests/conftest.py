@@ -14,6 +14,7 @@ import botocore.session
 import pytest
 from support.database_servers import DatabaseServer
 from support.flaky_s3 import FlakyS3
+from support.migrated_tables import make_migrated_tables
 from support.sampling import mark_left_out
 from support.schedule import ByFolder, rank
 from support.scratch_bucket import ScratchBucket
@@ -141,10 +142,10 @@ def database_url(database_server: DatabaseServer, request: pytest.FixtureRequest
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(database_server: DatabaseServer, database_url: str) -> Iterator[Database]:
     """The database at `database_url`, migrated and empty."""
+    make_migrated_tables(database_server, database_url)
     with Database(DatabaseSettings(database_url, patience_s=30)) as database:
-        database.migrate()
         yield database
 
 

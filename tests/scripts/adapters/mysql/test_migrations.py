@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import create_engine, inspect
 from support.database_servers import DatabaseServer
 from support.judged import gate_verdict, model_metrics
+from support.migrated_tables import make_migrated_tables, table_definitions
 from support.stored_rows import candidate, change, model
 from support.table_structure import name_of, structure
 
@@ -22,13 +23,33 @@ from sniffer_local.mariadb import create_database, drop_database
 pytestmark = pytest.mark.both_servers
 
 
-def test_the_migrations_make_the_tables_that_the_code_knows(database: Database, database_url: str) -> None:
-    database.check()
+def test_the_migrations_make_the_tables_that_the_code_knows(database_url: str) -> None:
+    with Database(DatabaseSettings(database_url, patience_s=30)) as database:
+        database.migrate()
+        database.check()
     engine = create_engine(database_url)
     for table in schema.metadata.sorted_tables:
         found = {column["name"] for column in inspect(engine).get_columns(table.name)}
         assert found == set(table.columns.keys()), table.name
     engine.dispose()
+
+
+def test_the_tables_of_other_tests_are_those_of_the_migrations(
+    database_url: str, database_server: DatabaseServer
+) -> None:
+    make_migrated_tables(database_server, database_url)
+    made, rows = structure(database_url), _rows_at_first(database_server, database_url)
+    drop_database(database_server.site, name_of(database_url))
+    create_database(database_server.site, name_of(database_url))
+    with Database(DatabaseSettings(database_url, patience_s=30)) as database:
+        database.migrate()
+    assert made == structure(database_url)
+    assert rows == _rows_at_first(database_server, database_url)
+
+
+def _rows_at_first(server: DatabaseServer, url: str) -> dict[str, list[tuple[object, ...]]]:
+    names = [name for name, made in table_definitions(url).items() if made.startswith("CREATE TABLE")]
+    return {name: server.site.rows(f"SELECT * FROM {name_of(url)}.{name}") for name in names}
 
 
 def revisions() -> list[str]:

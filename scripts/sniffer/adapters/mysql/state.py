@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text
 
 from sniffer.adapters.mysql.plan_holds import is_part_of_held
-from sniffer.adapters.mysql.schema import holds, metadata, scans, shards
+from sniffer.adapters.mysql.schema import holds, scans, shards
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
+from sniffer.core.metrics import TABLES
 from sniffer.core.state_records import StoredState
 
 BROKEN_DAYS = 90
@@ -90,4 +91,4 @@ def _sizes(connection: Connection) -> dict[str, int]:
         "SELECT table_name AS name, COALESCE(data_length, 0) + COALESCE(index_length, 0) AS bytes"
         " FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
     )
-    return {row.name: int(row.bytes) for row in connection.execute(query) if row.name in metadata.tables}
+    return {row.name: int(row.bytes) for row in connection.execute(query) if row.name in TABLES}

@@ -6,13 +6,13 @@ import dataclasses
 
 import pytest
 from sqlalchemy import create_engine, inspect
+from support.all_tables import all_tables
 from support.database_servers import DatabaseServer
 from support.judged import gate_verdict, model_metrics
 from support.migrated_tables import make_migrated_tables, table_definitions
 from support.stored_rows import candidate, change, model
 from support.table_structure import name_of, structure
 
-from sniffer.adapters.mysql import schema
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.upgrade import MIGRATIONS
 from sniffer.core.errors import ContractError, SettingsError
@@ -28,7 +28,7 @@ def test_the_migrations_make_the_tables_that_the_code_knows(database_url: str) -
         database.migrate()
         database.check()
     engine = create_engine(database_url)
-    for table in schema.metadata.sorted_tables:
+    for table in all_tables().sorted_tables:
         found = {column["name"] for column in inspect(engine).get_columns(table.name)}
         assert found == set(table.columns.keys()), table.name
     engine.dispose()

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from support.all_tables import all_tables
 from support.ended_scans import certificate_of
 from support.stored_rows import change, predicted, record, rows
 
 from sniffer.adapters.metrics.meters import PrometheusMetrics
 from sniffer.adapters.mysql.database import Database
-from sniffer.adapters.mysql.schema import metadata
 from sniffer.core.flag_records import Deciding
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.metrics import TABLES, Giver
@@ -129,7 +129,7 @@ def test_prometheus_is_told_with_the_sizes_of_all_tables(database: Database, dat
     assert registry.get_sample_value("sniffer_held_scans") == 0
     read_at = registry.get_sample_value("sniffer_state_read_timestamp_seconds") or 0
     assert abs(read_at - time.time()) < 60
-    assert tuple(sorted(metadata.tables)) == TABLES
+    assert tuple(sorted(all_tables().tables)) == TABLES
     sizes = {name: registry.get_sample_value("sniffer_table_bytes", {"table": name}) for name in TABLES}
     assert all((size or 0) >= 16_384 for size in sizes.values()), sizes
     assert registry.get_sample_value("sniffer_table_bytes", {"table": "other"}) is None

@@ -9,7 +9,7 @@ from support.review_site import Site, add_accounts, field, fields, fill, jpeg, s
 from support.scratch_bucket import ScratchBucket
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.review_records import ReviewDecision
+from sniffer.core.review_records import EnteredBy, ReviewDecision, counting_decision
 
 
 @pytest.fixture
@@ -66,3 +66,22 @@ def test_a_session_from_signing_in_to_taking_back(page: Site, database: Database
         data={"csrf": field(again, "csrf"), "images": batch, "next_after": field(again, "next_after")},
     )
     assert not set(batch) & set(fields(ann.get(skipped.headers["location"]).text, "images"))
+
+
+def test_a_lead_settles_also_what_she_decided_herself(page: Site, database: Database) -> None:
+    lea = page.client("lea")
+    shown = lea.get("/review").text
+    image, *others = dict.fromkeys(fields(shown, "images"))
+    csrf = field(shown, "csrf")
+    form = {"csrf": csrf, "submit_key": "one", "images": [image, *others], "left_out": others, "decision": "not_drug"}
+    assert lea.post("/review/decide", data=form).status_code == 303
+    said = []
+    for key, decision in (("two", "drug"), ("three", "not_drug")):
+        appeal = {"csrf": csrf, "decision": decision, "reason": "other", "submit_key": key}
+        answer = lea.post(f"/image/{image}/appeal", data=appeal)
+        assert answer.status_code == 303, answer.text
+        live = [row for row in database.review_decisions.of_image(int(image)) if row.is_live]
+        counts = counting_decision(live)
+        assert counts is not None
+        said.append((counts.decision, counts.entered_by, len(live)))
+    assert said == [(ReviewDecision.DRUG, EnteredBy.APPEAL, 2), (ReviewDecision.NOT_DRUG, EnteredBy.APPEAL, 2)]

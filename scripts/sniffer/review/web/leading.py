@@ -13,7 +13,7 @@ from sniffer.adapters.mysql.review.audit_log import details_of
 from sniffer.core.errors import DecisionRefused, SettingsError, SnifferError
 from sniffer.core.flag_records import Deciding
 from sniffer.core.review_accounts import ReviewSession
-from sniffer.core.review_records import NOTE_CHARS, NewDecision, Reason, ReviewDecision
+from sniffer.core.review_records import NOTE_CHARS, EnteredBy, NewDecision, Reason, ReviewDecision
 from sniffer.review.web.images import ImageId
 from sniffer.review.web.parts import parts_of
 from sniffer.review.web.pictures import WhyNot
@@ -143,8 +143,11 @@ def appeal(
     changed = parts.changed([image_id])
     with parts.pool.use() as database:
         seen = database.review_looks.seen_by(session.name, [image_id])
+        # An ordinary decision of hers stays one: put in its place, her word would settle nothing.
         own = [
-            row for row in database.review_decisions.of_image(image_id) if row.is_live and row.reviewer == session.name
+            row
+            for row in database.review_decisions.of_image(image_id)
+            if row.is_live and row.reviewer == session.name and row.entered_by is EnteredBy.APPEAL
         ]
         new = NewDecision(
             image_id,

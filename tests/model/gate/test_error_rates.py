@@ -50,6 +50,7 @@ def at_most(rate: float, trials: int) -> int:
     return int(binom.ppf(0.999, trials, rate))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("images", [80, 240])
 def test_an_equal_candidate_is_not_blessed_by_luck_more_often_than_stated(images: int) -> None:
     rng, trials = np.random.default_rng(2024), 400

@@ -170,6 +170,7 @@ def test_a_stable_model_in_s3_is_judged_as_one_in_a_folder(
     assert refused(run, "--model-base-path", f"s3://{bucket.name}/models")
 
 
+@pytest.mark.slow
 def test_the_stable_model_itself_is_not_blessed_again(run: Run, database: Database, exported_model: Path) -> None:
     make_stable(database, exported_model, 1)
     verdict = judged(run, "--model-base-path", str(exported_model))

@@ -78,6 +78,7 @@ def test_equal_bytes_are_asked_about_once_and_scores_are_the_models(fleet: Fleet
     assert len(scores) == 1 and 0.2 < scores[0][0] < 0.8
 
 
+@pytest.mark.slow
 def test_windows_prefixes_and_limits_choose_what_is_listed(fleet: Fleet) -> None:
     fleet.fill(10)
     fleet.put("elsewhere/x.jpg", jpeg(99))
@@ -143,6 +144,7 @@ def test_an_empty_bucket_and_an_absent_one_are_told_apart(fleet: Fleet) -> None:
     assert "bucket 'absent-bucket' at" in program.text() and "does not exist" in program.text()
 
 
+@pytest.mark.slow
 def test_several_consumers_do_what_one_does(fleet: Fleet) -> None:
     fleet.fill(40)
     assert counted(fleet.scan("--consumers=4")) == {"predicted": 40}

@@ -20,7 +20,7 @@ MANY = 100_000_000
 SHARDS = 64
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_shards_are_equal_within_a_factor_of_3_and_cost_a_few_requests(name: str) -> None:
     _check_sizes(name, SHARDS)

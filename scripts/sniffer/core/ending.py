@@ -39,6 +39,7 @@ class Ended(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(f"ended by {signal.Signals(number).name}: run it again to do what is left")
+        self.number = number
         self.exit_status = status_after(number)
 
 

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.serving import ModelServer
 from sniffer.core.background import BackgroundThread
-from sniffer.core.ending import Ending
+from sniffer.core.ending import Ended, Ending
 from sniffer.core.errors import SnifferError, TransientError
 from sniffer.core.files import write_text
 from sniffer.core.logs import configure_logging
@@ -72,6 +73,10 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         with opened_metrics(arguments, Giver.CONSUMER) as metrics:
             return _consume(arguments.endpoint, name, arguments.scan_id, metrics, check=not arguments.skip_checks)
+    except Ended as error:
+        # While it starts or ends: what it had not finished, if it had anything, is the producer's again.
+        log.info("ended by a signal")
+        return 0 if error.number == signal.SIGTERM else error.exit_status
     except SnifferError as error:
         # As a line of the log, since the scan shows the lines of many consumers.
         log.error("%s", error)

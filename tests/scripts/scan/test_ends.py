@@ -14,6 +14,9 @@ import pytest
 from support.fleet import Fleet, ModelServerProcess, counted, jpeg
 from support.programs import Program, eventually
 
+from sniffer.core.ending import Ended
+from sniffer.scan import consume
+
 
 def test_sigterm_closes_the_scan_while_the_model_server_hangs(fleet: Fleet, model_server: ModelServerProcess) -> None:
     """Nor does it wait for somebody to read its last figures."""
@@ -73,3 +76,17 @@ def test_a_consumer_that_comes_after_the_end_has_nothing_to_do(fleet: Fleet, tmp
     assert time.monotonic() - began < 20  # SNIFFER_NO_CONSUMER_S is 60
     # What is not complete is waited for: its producer may be on its way.
     assert "no word from a producer at" in late("--scan-id=other", status=1, **quick)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_consumer_that_is_ended_while_it_starts_has_nothing_to_complain_of(
+    number: signal.Signals, status: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # A scan whose producer refuses its settings ends its consumers, wherever they are: its own words are the last.
+    def is_ended(*_: object, check: bool) -> int:
+        assert not check
+        raise Ended(number)
+
+    monkeypatch.setattr(consume, "_consume", is_ended)
+    assert consume.main(["--endpoint=ipc:///nowhere", "--skip-checks"]) == status
+    assert "run it again" not in capfd.readouterr().err

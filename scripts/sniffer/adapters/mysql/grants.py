@@ -80,6 +80,7 @@ ROLES = (
             "review_queue": _WRITE,  # what was drawn waits there
             "recall_draws": _WRITE,
             "recall_figures": _WRITE,
+            "drift_tests": _WRITE,
         },
         withdrawn={
             "scans": "INSERT, UPDATE",
@@ -175,6 +176,7 @@ ROLES = (
             "review_sample_strata": _READ,
             "near_duplicates": _WRITE,
             "recall_figures": _READ,
+            "drift_tests": _READ,
         },
         withdrawn={"shards": "UPDATE", "scans": "UPDATE", "images": "UPDATE"},
     ),

@@ -121,6 +121,7 @@ review_sample_strata = Table(
     Column("high", Double, doc="and below this one"),
     Column("population", BigInteger, doc="images of the scan with such a score"),
     Column("drawn", BigInteger, doc="how many of them were drawn"),
+    Column("probability", Double, doc="of each of its images, of being drawn; empty: there was none"),
     info={"doc": "From what each night's sample was drawn."},
 )
 

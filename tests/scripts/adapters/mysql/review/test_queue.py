@@ -146,7 +146,7 @@ def test_a_new_stable_model_does_not_bring_back_what_was_decided(database: Datab
 
 
 def sample_of(*images: SampledImage) -> NightlySample:
-    return NightlySample(NIGHT, 1, (SampleStratum(1, 0.0, 0.5, 10, len(images)),), images)
+    return NightlySample(NIGHT, 1, (SampleStratum(1, 0.0, 0.5, 10, len(images), len(images) / 10),), images)
 
 
 def image_id(database_url: str, key: str) -> int:
@@ -172,7 +172,7 @@ def test_drawn_images_wait_unmarked_among_flagged_ones(database: Database, datab
     assert [row.probability for row in found[sample.image_id]] == [0.2]
     assert [row.entered_by for row in found[sample.image_id]] == ["sample"]
     assert found[drawn[1].image_id] == []
-    assert database.review_samples.strata(NIGHT, 1) == [SampleStratum(1, 0.0, 0.5, 10, 2)]
+    assert database.review_samples.strata(NIGHT, 1) == [SampleStratum(1, 0.0, 0.5, 10, 2, 0.2)]
 
 
 def test_a_drawn_image_that_was_decided_before_is_not_asked_for_again(database: Database, database_url: str) -> None:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from sniffer.adapters.mysql.holds import HoldRepository
     from sniffer.adapters.mysql.images import ImageRepository
     from sniffer.adapters.mysql.models import ModelRegistry
+    from sniffer.adapters.mysql.overview import OverviewRepository
     from sniffer.adapters.mysql.retention import RetentionRepository
     from sniffer.adapters.mysql.review.accounts import ReviewAccounts
     from sniffer.adapters.mysql.review.audit_log import AuditLog
     from sniffer.adapters.mysql.review.decisions import ReviewDecisions
-    from sniffer.adapters.mysql.review.drift_results import DriftRepository
     from sniffer.adapters.mysql.review.duplicates import NearDuplicates
     from sniffer.adapters.mysql.review.leases import ReviewLeases
     from sniffer.adapters.mysql.review.looks import ReviewLooks
@@ -110,6 +110,12 @@ class Database:
         return StateRepository(self._transactions)
 
     @cached_property
+    def overview(self) -> OverviewRepository:
+        from sniffer.adapters.mysql.overview import OverviewRepository
+
+        return OverviewRepository(self._transactions)
+
+    @cached_property
     def review_queue(self) -> ReviewQueue:
         from sniffer.adapters.mysql.review.queue import ReviewQueue
 
@@ -138,12 +144,6 @@ class Database:
         from sniffer.adapters.mysql.review.recall_figures import RecallRepository
 
         return RecallRepository(self._transactions)
-
-    @cached_property
-    def drift(self) -> DriftRepository:
-        from sniffer.adapters.mysql.review.drift_results import DriftRepository
-
-        return DriftRepository(self._transactions)
 
     @cached_property
     def near_duplicates(self) -> NearDuplicates:

@@ -92,6 +92,8 @@ NOT_KEPT = (
 )
 """Why there are no pictures of test images that are decided differently, and the way to them."""
 RUN_REPORT_PAGE = "run-report/"
+RUN_COUNTS_PAGE = "run-counts/"
+OVERVIEW_PAGE = "overview/"
 
 _RUN_NAME_CHARS = 120
 _DAG_RUN_CHARS = 255

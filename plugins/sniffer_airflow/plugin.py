@@ -10,7 +10,7 @@ import sniffer_airflow.scan.form  # noqa: F401 - the API server checks the form'
 from sniffer_airflow import pools
 from sniffer_airflow.alerts.callbacks import ScheduledRunDue
 from sniffer_airflow.executors import sweeper
-from sniffer_airflow.names import PAGES_PREFIX, RUN_REPORT_PAGE, page_path
+from sniffer_airflow.names import OVERVIEW_PAGE, PAGES_PREFIX, RUN_COUNTS_PAGE, RUN_REPORT_PAGE, page_path
 from sniffer_airflow.scan.timetable import NightsAndBackfills
 
 
@@ -22,7 +22,7 @@ async def pages(scope: Any, receive: Any, send: Any) -> None:
 
 
 class SnifferPlugin(AirflowPlugin):
-    """Our pages, under PAGES_PREFIX, the report of a run's model as a tab of its page, schedule, pools and sweeper."""
+    """Our pages, under PAGES_PREFIX, one in the menu and two as tabs of a run's page, schedule, pools and sweeper."""
 
     name = "sniffer"
     timetables = [NightsAndBackfills]  # noqa: RUF012 - see its base
@@ -31,9 +31,22 @@ class SnifferPlugin(AirflowPlugin):
     fastapi_apps = [{"app": pages, "url_prefix": PAGES_PREFIX, "name": "sniffer-bot"}]  # noqa: RUF012 - see its base
     external_views = [  # noqa: RUF012 - see its base
         {
+            "name": "Flags and review",
+            "href": page_path(OVERVIEW_PAGE),
+            "destination": "nav",
+            "url_route": "flags-and-review",
+            "nav_top_level": True,
+        },
+        {
+            "name": "Counts",
+            "href": f"{page_path(RUN_COUNTS_PAGE)}?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
+            "destination": "dag_run",
+            "url_route": "counts",
+        },
+        {
             "name": "Model report",
             "href": f"{page_path(RUN_REPORT_PAGE)}?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
             "destination": "dag_run",
             "url_route": "model-report",
-        }
+        },
     ]

@@ -1,11 +1,13 @@
 """Our pages in Airflow's API server, for those who may see the DAG `retrain_model`.
 
+Counts of a run are for those who may also see the runs of its DAG.
 Users' pictures and the keys of their images are shown to those alone who may start it: they choose what it looks at.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
@@ -15,11 +17,21 @@ from fastapi import Depends, FastAPI, Query, Response
 from fastapi.responses import HTMLResponse
 
 from sniffer.core.errors import SnifferError
-from sniffer_airflow.names import CHANGED_IMAGES, CHANGES_PICTURE, NOT_KEPT, RETRAIN_DAG, RUN_REPORT_PAGE
+from sniffer_airflow.names import (
+    CHANGED_IMAGES,
+    CHANGES_PICTURE,
+    NOT_KEPT,
+    OVERVIEW_PAGE,
+    RETRAIN_DAG,
+    RUN_COUNTS_PAGE,
+    RUN_REPORT_PAGE,
+)
 from sniffer_airflow.pages.changes import FLIPS_PATTERN, ChangedScore, draw_changes
 from sniffer_airflow.pages.contact_sheet import draw_contact_sheet
 from sniffer_airflow.pages.message import HEADERS, message
+from sniffer_airflow.pages.overview import SOURCE_PATTERN, overview
 from sniffer_airflow.pages.report import WHO_SEES_PICTURES, ask_registry, report_of_run, report_of_version
+from sniffer_airflow.pages.run_counts import counts_of_run
 
 _MOST_FLIPS_CHARS = 1000
 
@@ -41,6 +53,20 @@ def report(version: int, user: GetUserDep) -> HTMLResponse:
 def run_report(dag_id: str, run_id: str, user: GetUserDep) -> HTMLResponse:
     """The report of the model version that a DAG run is about, for the tab of the run's page."""
     return report_of_run(dag_id, run_id, with_pictures=_may_see_pictures(user))
+
+
+@app.get(f"/{OVERVIEW_PAGE}", response_class=HTMLResponse)
+def overview_page(source: Annotated[str | None, Query(pattern=SOURCE_PATTERN)] = None) -> HTMLResponse:
+    """Flags per night, what waits for reviewers, certificates and coverage; with `source` the nights of that one."""
+    return overview(datetime.now(UTC), source)
+
+
+@app.get(f"/{RUN_COUNTS_PAGE}", response_class=HTMLResponse)
+def run_counts(dag_id: str, run_id: str, user: GetUserDep) -> HTMLResponse:
+    """What the scans of a DAG run have found, or its training was judged by, for the tab of the run's page."""
+    if not _may("GET", dag_id, user):
+        return message(403, "Not for you", f"You may not see the runs of {dag_id}.")
+    return counts_of_run(dag_id, run_id)
 
 
 @app.get(f"/{CHANGES_PICTURE}")
@@ -70,8 +96,13 @@ def changed_images(version: int, user: GetUserDep) -> Response:
 
 
 def _may_see_pictures(user: GetUserDep) -> bool:
-    details = DagDetails(id=RETRAIN_DAG, team_name=DagModel.get_team_name(RETRAIN_DAG))
+    return _may("POST", RETRAIN_DAG, user)
+
+
+def _may(method: Literal["GET", "POST"], dag_id: str, user: GetUserDep) -> bool:
+    """Whether the user may see, or start, runs of the DAG."""
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
     may: bool = get_auth_manager().is_authorized_dag(
-        method="POST", access_entity=DagAccessEntity.RUN, details=details, user=user
+        method=method, access_entity=DagAccessEntity.RUN, details=details, user=user
     )
     return may

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from typing import TypeVar
 
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from fastapi.responses import HTMLResponse
 
-from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.models import ModelRegistry
 from sniffer.core.errors import ContractError, SnifferError
 from sniffer.core.report_page import without_mistakes
-from sniffer.core.settings import database_settings
-from sniffer_airflow.executors.connections import fetch, program_environ
 from sniffer_airflow.executors.results import model_version_in
 from sniffer_airflow.names import BACKFILL_DAG, EXPORT_DAG, RETRAIN_DAG, ROLLOUT_DAG, is_scan
+from sniffer_airflow.pages.asking import AnswerT, ask_database
 from sniffer_airflow.pages.message import HEADERS, message
 
 _VERSION_IN = {
@@ -28,9 +24,6 @@ _VERSION_IN = {
 }
 """For each DAG, the tasks one of whose results names the model version."""
 _VERSION_IN_SCAN = ("scan", "scan_backfill")
-
-
-AnswerT = TypeVar("AnswerT")
 
 WHO_SEES_PICTURES = (
     f"are shown to those who may start {RETRAIN_DAG} (the roles User, Op and Admin): ask the administrator of this "
@@ -62,10 +55,7 @@ def report_of_version(version: int, *, with_pictures: bool) -> HTMLResponse:
 
 def ask_registry(question: Callable[[ModelRegistry], AnswerT]) -> AnswerT:
     """What the table `models` and those beside it say; SnifferError without waiting when MySQL does not answer."""
-    environ = program_environ(os.environ, fetch(aws=False, serving=False))
-    # A page is not worth minutes of patience.
-    with Database(database_settings({**environ, "SNIFFER_DATABASE_PATIENCE_S": "0"})) as database:
-        return question(database.models)
+    return ask_database(lambda database: question(database.models))
 
 
 def report_of_run(dag_id: str, run_id: str, *, with_pictures: bool) -> HTMLResponse:
@@ -73,7 +63,7 @@ def report_of_run(dag_id: str, run_id: str, *, with_pictures: bool) -> HTMLRespo
     tasks = _VERSION_IN_SCAN if is_scan(dag_id) else _VERSION_IN.get(dag_id)
     if tasks is None:
         return message(200, "No model report", f"Runs of {dag_id} are not about one model version.")
-    version = next(filter(None, (model_version_in(_result_of(dag_id, run_id, task)) for task in tasks)), None)
+    version = next(filter(None, (model_version_in(result_of_task(dag_id, run_id, task)) for task in tasks)), None)
     if version is None:
         named = " or ".join(tasks)
         text = f"The report appears here when the task {named} of this run has succeeded and names a model version."
@@ -81,7 +71,7 @@ def report_of_run(dag_id: str, run_id: str, *, with_pictures: bool) -> HTMLRespo
     return report_of_version(version, with_pictures=with_pictures)
 
 
-def _result_of(dag_id: str, run_id: str, task_id: str) -> object:
+def result_of_task(dag_id: str, run_id: str, task_id: str) -> object:
     """What the task returned, None when nothing (yet)."""
     query = XComModel.get_many(run_id=run_id, key="return_value", task_ids=task_id, dag_ids=dag_id, limit=1)
     with create_session() as session:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
-from airflow.api_fastapi.app import create_app, get_auth_manager
-from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi.testclient import TestClient
+from support.airflow_pages import get
 from support.dag_runs import connection_of, run, stand_in
 from support.judged import changed_images, gate_verdict
 
@@ -21,12 +18,6 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.core.changed_images import PICTURE_PREFIX
 from sniffer.core.json_records import json_values
 from sniffer.core.model_records import ModelRecord, ModelStatus
-
-
-@pytest.fixture(scope="module")
-def client(airflow_database: None) -> Iterator[TestClient]:
-    with TestClient(create_app("core")) as client:
-        yield client
 
 
 @pytest.fixture
@@ -43,11 +34,6 @@ PUBLIC = "<p>Ä figure</p>"
 PRIVATE = '<img src="data:image/jpeg;base64,AAAA"> user-4711/private.jpg'
 REPORT = f"{PUBLIC}<!-- mistakes -->{PRIVATE}<!-- /mistakes -->"
 PICTURE = "changes.svg?compared=200&stable=41&candidate=43&flips=0.200-0.900-1,0.700-0.100-0"
-
-
-def get(client: TestClient, path: str, role: str = "VIEWER") -> Any:
-    token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="r", role=role))
-    return client.get(path, headers={"Authorization": f"Bearer {token}"})
 
 
 def test_the_report_may_load_nothing_and_is_kept_nowhere(client: TestClient, judged: int) -> None:
@@ -80,7 +66,8 @@ def test_a_report_that_does_not_mark_its_pictures_is_for_them_alone(
 
 def test_nobody_sees_anything_without_login(client: TestClient, judged: int) -> None:
     run = "dag_id=retrain_model&run_id=r"
-    for path in (f"reports/{judged}/", f"run-report/?{run}", PICTURE, f"changed-images/{judged}.svg"):
+    pages = ("overview/", f"run-counts/?{run}", f"run-report/?{run}", f"reports/{judged}/")
+    for path in (*pages, PICTURE, f"changed-images/{judged}.svg"):
         assert client.get(f"/sniffer/{path}").status_code == 401
     for path in ("/sniffer/docs", "/sniffer/openapi.json"):
         assert client.get(path).status_code in (401, 404)
@@ -140,7 +127,7 @@ def training_run(judged: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return str(run("retrain_model")["run_id"])
 
 
-def test_the_tab_of_a_run_shows_the_report_of_its_model(
+def test_the_tabs_of_a_run_show_the_report_of_its_model_and_what_it_was_judged_by(
     client: TestClient, judged: int, training_run: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
@@ -148,6 +135,10 @@ def test_the_tab_of_a_run_shows_the_report_of_its_model(
     assert (answer.status_code, answer.text) == (200, REPORT)
     seen = get(client, f"/sniffer/run-report/?dag_id=retrain_model&run_id={quote(training_run)}").text
     assert PUBLIC in seen and PRIVATE not in seen
+    counts = get(client, f"/sniffer/run-counts/?dag_id=retrain_model&run_id={quote(training_run)}").text
+    assert f'href="../reports/{judged}/"' in counts and ">rejected<" in counts
+    assert "80.0% (70.0% to 90.0%)" in counts and "900; the reviewers' capacity is 1,000" in counts
+    assert counts.count('<td class="number">500</td>') == counts.count('<td class="number">120</td>') == 2
     path = f"/api/v2/dags/retrain_model/dagRuns/{quote(training_run)}/taskInstances/gate/links"
     buttons = {name: url for name, url in get(client, path).json()["extra_links"].items() if url}
     assert [*buttons] == ["Report: rejected"] and buttons["Report: rejected"].endswith(f"/sniffer/reports/{judged}/")
@@ -172,11 +163,14 @@ def test_the_tab_of_a_run_without_a_model_says_so(client: TestClient, dag_id: st
     assert '<html lang="en">' in answer.text
 
 
-def test_airflow_shows_the_tab_on_the_page_of_a_run(client: TestClient) -> None:
+def test_airflow_shows_a_page_in_its_menu_and_two_tabs_on_the_page_of_a_run(client: TestClient) -> None:
     plugins = get(client, "/api/v2/plugins", role="ADMIN").json()["plugins"]
-    [view] = [view for plugin in plugins if plugin["name"] == "sniffer" for view in plugin["external_views"]]
-    assert (view["destination"], view["url_route"]) == ("dag_run", "model-report")
-    assert view["href"] == "/sniffer/run-report/?dag_id={DAG_ID}&run_id={RUN_ID}"
+    views = [view for plugin in plugins if plugin["name"] == "sniffer" for view in plugin["external_views"]]
+    assert [(view["destination"], view["url_route"], view["href"]) for view in views] == [
+        ("nav", "flags-and-review", "/sniffer/overview/"),
+        ("dag_run", "counts", "/sniffer/run-counts/?dag_id={DAG_ID}&run_id={RUN_ID}"),
+        ("dag_run", "model-report", "/sniffer/run-report/?dag_id={DAG_ID}&run_id={RUN_ID}"),
+    ]
 
 
 def test_the_picture_of_what_changes_is_drawn_of_its_address(client: TestClient) -> None:

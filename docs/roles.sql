@@ -26,8 +26,10 @@ GRANT SELECT ON `sniffer`.review_decisions TO sniffer_scan;
 GRANT SELECT, INSERT ON `sniffer`.review_samples TO sniffer_scan;
 GRANT SELECT, INSERT ON `sniffer`.review_sample_strata TO sniffer_scan;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.review_queue TO sniffer_scan;
+GRANT SELECT, INSERT, UPDATE ON `sniffer`.kept_images TO sniffer_scan;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.recall_draws TO sniffer_scan;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.recall_figures TO sniffer_scan;
+GRANT SELECT, INSERT, UPDATE ON `sniffer`.drift_tests TO sniffer_scan;
 CREATE ROLE IF NOT EXISTS sniffer_trainer;
 GRANT INSERT, UPDATE ON `sniffer`.models TO sniffer_trainer;
 REVOKE INSERT, UPDATE ON `sniffer`.models FROM sniffer_trainer;
@@ -71,6 +73,7 @@ GRANT SELECT, UPDATE (image_id), DELETE ON `sniffer`.images TO sniffer_retention
 GRANT SELECT, DELETE ON `sniffer`.predictions TO sniffer_retention;
 GRANT SELECT, INSERT ON `sniffer`.erasures TO sniffer_retention;
 GRANT SELECT ON `sniffer`.review_decisions TO sniffer_retention;
+GRANT SELECT, UPDATE, DELETE ON `sniffer`.kept_images TO sniffer_retention;
 CREATE ROLE IF NOT EXISTS sniffer_review;
 GRANT UPDATE ON `sniffer`.shards TO sniffer_review;
 REVOKE UPDATE ON `sniffer`.shards FROM sniffer_review;
@@ -100,6 +103,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON `sniffer`.review_leases TO sniffer_revie
 GRANT SELECT ON `sniffer`.review_samples TO sniffer_review;
 GRANT SELECT ON `sniffer`.review_sample_strata TO sniffer_review;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.near_duplicates TO sniffer_review;
+GRANT SELECT, INSERT, UPDATE ON `sniffer`.kept_images TO sniffer_review;
 GRANT SELECT ON `sniffer`.recall_figures TO sniffer_review;
+GRANT SELECT ON `sniffer`.drift_tests TO sniffer_review;
 CREATE ROLE IF NOT EXISTS sniffer_reader;
 GRANT SELECT, SHOW VIEW ON `sniffer`.* TO sniffer_reader;

@@ -21,7 +21,7 @@ from sniffer.adapters.mysql.review import account_tables as _account_tables  # n
 from sniffer.adapters.mysql.review import recall_tables as _recall_tables  # noqa: F401 - adds its tables to the schema's
 from sniffer.adapters.mysql.review import tables as _review_tables  # noqa: F401 - adds its tables to the schema's
 from sniffer.core.errors import SnifferError, UnreadableImage
-from sniffer.core.metrics import ANY_DAG, METRICS, OTHER, Metric
+from sniffer.core.metrics import METRICS, OTHER, AnyName, Metric
 from sniffer.core.outcomes import CODES, OUTCOMES
 from sniffer.core.program import Program
 from sniffer.core.settings import SETTINGS
@@ -120,9 +120,9 @@ def _labels(metric: Metric) -> str:
     return ", ".join(f"`{name}`: " + _values(values) for name, values in metric.labels.items())
 
 
-def _values(values: tuple[str, ...]) -> str:
-    if values is ANY_DAG:
-        return "id of a DAG"
+def _values(values: tuple[str, ...] | AnyName) -> str:
+    if isinstance(values, AnyName):
+        return values.meaning
     return ", ".join(values) if len(values) <= MOST_SHOWN else f"{len(values)} values"
 
 

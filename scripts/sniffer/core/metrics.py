@@ -21,6 +21,7 @@ OTHER = "other"
 """The label value that stands for whatever a metric does not foresee: no key or message becomes a label."""
 
 TABLES = (
+    "drift_tests",
     "erasures",
     "estimates",
     "hold_decisions",
@@ -53,9 +54,17 @@ TABLES = (
 )
 """The tables of MySQL, whose names core cannot ask for: a test compares them."""
 
-ANY_DAG: tuple[str, ...] = ()
-"""The values of a label that is the id of a DAG, of which a team has as many as it has buckets."""
-_DAG_ID = re.compile(r"[A-Za-z0-9_.-]{1,250}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class AnyName:
+    """The values of a label that names what a team has some of. `meaning` is told to readers."""
+
+    meaning: str
+
+
+ANY_DAG, ANY_BUCKET = AnyName("id of a DAG"), AnyName("name of a bucket")
 
 
 class Kind(StrEnum):
@@ -77,19 +86,19 @@ class Giver(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure. `labels` has the values that each label may have, or ANY_DAG: any other becomes OTHER."""
+    """One figure. `labels` has the values that each label may have, or which names: any other becomes OTHER."""
 
     name: str
     kind: Kind
     giver: Giver
     meaning: str
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, tuple[str, ...] | AnyName] = field(default_factory=dict, hash=False)
     buckets: tuple[float, ...] = ()
 
     def bounded(self, label: str, value: str) -> str:
         """The value, if it is one that the label may have, else OTHER."""
         foreseen = self.labels[label]
-        may_be = _DAG_ID.fullmatch(value) is not None if foreseen is ANY_DAG else value in foreseen
+        may_be = _NAME.fullmatch(value) is not None if isinstance(foreseen, AnyName) else value in foreseen
         return value if may_be else OTHER
 
 
@@ -177,6 +186,30 @@ TABLE_BYTES = Metric(
     "how large a table is with its indexes, as MySQL estimates it",
     {"table": TABLES},
 )
+_KINDS = ("flagged_share", "scores")
+FLAGGED_SHARE_OF_NIGHT = Metric(
+    "sniffer_flagged_share",
+    Kind.GAUGE,
+    Giver.STATE,
+    "share of flagged images of a bucket's newest night (`of`: `newest`), and that of the nights before it (`past`; "
+    "missing while these are too few)",
+    {"bucket": ANY_BUCKET, "of": ("newest", "past")},
+)
+DRIFT_P_VALUE = Metric(
+    "sniffer_drift_p_value",
+    Kind.GAUGE,
+    Giver.STATE,
+    "how likely a night like its past would be at least as far from it as the bucket's newest one is, by its flagged "
+    "share and by all of its scores ([recall.md](recall.md#drift)); missing while there are too few nights",
+    {"bucket": ANY_BUCKET, "kind": _KINDS},
+)
+DRIFT_ALARM = Metric(
+    "sniffer_drift_alarm",
+    Kind.GAUGE,
+    Giver.STATE,
+    "1 where that p-value is an alarm, else 0: until a newer night is measured, or for 35 days",
+    {"bucket": ANY_BUCKET, "kind": _KINDS},
+)
 STATE_READ = Metric(
     "sniffer_state_read_timestamp_seconds",
     Kind.GAUGE,
@@ -244,6 +277,9 @@ class Metrics:
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
         """A gauge has that value now."""
+
+    def set_only(self, metric: Metric, values: Mapping[tuple[str, ...], float]) -> None:
+        """A gauge has these values now, each by its labels in their order, and no others. One thread only."""
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """One more value of a histogram. Any thread."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+DRIFT_DAYS = 35
+"""A bucket that was not scanned for so long has no newest night any more."""
+
 ALL = ""
 """Every bucket, or every kind of drugs."""
 

@@ -12,13 +12,17 @@ from sniffer.core.review_records import DecisionRow
 
 @dataclass(frozen=True, slots=True)
 class SampleStratum:
-    """A stratum of a night's frame: scores from `low` up to below `high`, its images, and how many were drawn."""
+    """A stratum of a night's frame: scores from `low` up to below `high`, its images, and how many were drawn.
+
+    `probability` is that of each of its images of being drawn; None of a stratum without any.
+    """
 
     stratum: int
     low: float
     high: float
     population: int
     drawn: int
+    probability: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def draw(database: Database, frame: RecallFrame, plan: DrawPlan) -> DrawnSample:
         frame.night,
         frame.scan_number,
         tuple(
-            SampleStratum(number, low, high, int(images), int(drawn))
+            SampleStratum(number, low, high, int(images), int(drawn), float(drawn / images) if images else None)
             for number, (low, high, images, drawn) in enumerate(
                 zip(edges.low, edges.high, population, counts, strict=True)
             )

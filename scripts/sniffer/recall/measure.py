@@ -62,6 +62,7 @@ def measure(database: Database, until: date, nights: int = NIGHTS) -> RecallRepo
     found = tuple(_measured(draws, stable, kept[0].night, kept[-1].night)) if kept else ()
     database.recall.store(found)
     drift = tuple(drift_of(kept))
+    database.drift.store(drift, stable.version, stable.threshold)
     alarms = tuple(drift_in_words(one) for one in drift if one.is_alarm)
     return RecallReport(stable.version, stable.threshold, found, drift, alarms, _missing(draws, found, first, until))
 

@@ -15,6 +15,9 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SettingsError, SnifferError
 from sniffer.core.metrics import (
     BROKEN_SCANS,
+    DRIFT_ALARM,
+    DRIFT_P_VALUE,
+    FLAGGED_SHARE_OF_NIGHT,
     HELD_SCANS,
     STATE_READ,
     TABLE_BYTES,
@@ -23,6 +26,8 @@ from sniffer.core.metrics import (
 )
 from sniffer.core.parser import Parser
 from sniffer.core.program import Program
+from sniffer.core.recall_records import DriftTest
+from sniffer.core.recall_words import FLAGGED_SHARE
 from sniffer.core.settings import database_settings
 from sniffer.core.variables import METRICS_PORT
 from sniffer.scan.metrics_flags import METRICS_ENVIRONMENT, add_metrics_flags, asked_metrics
@@ -40,7 +45,27 @@ def show_state(metrics: Metrics, database: Database) -> None:
     metrics.set(BROKEN_SCANS, state.broken)
     for name, size_bytes in state.table_bytes.items():
         metrics.set(TABLE_BYTES, size_bytes, table=name)
+    _show_drift(metrics, state.drift)
     metrics.stamp(STATE_READ)
+
+
+def _show_drift(metrics: Metrics, drift: tuple[DriftTest, ...]) -> None:
+    """What a bucket has too few nights for is no number."""
+    shares: dict[tuple[str, ...], float] = {}
+    p_values: dict[tuple[str, ...], float] = {}
+    alarms: dict[tuple[str, ...], float] = {}
+    for one in drift:
+        place = (one.bucket, one.kind.replace(" ", "_"))
+        alarms[place] = float(one.is_alarm)
+        if one.p_value is not None:
+            p_values[place] = one.p_value
+        if one.kind == FLAGGED_SHARE:
+            shares[one.bucket, "newest"] = one.value
+            if one.usual is not None:
+                shares[one.bucket, "past"] = one.usual
+    metrics.set_only(FLAGGED_SHARE_OF_NIGHT, shares)
+    metrics.set_only(DRIFT_P_VALUE, p_values)
+    metrics.set_only(DRIFT_ALARM, alarms)
 
 
 def watch(metrics: Metrics, database: Database, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -80,8 +105,8 @@ def _add_arguments(parser: Parser) -> None:
 PROGRAM = Program(
     command="sniffer state-metrics",
     summary="Serve what is stored to Prometheus, until it is ended: scans that are held, certificates that do not "
-    "hold, and how large the tables are. A scan's own figures end with it; these stay until a person has acted. One is "
-    "enough for a database; its user needs the role `sniffer_reader`.",
+    "hold, buckets whose newest night is unlike the past, and how large the tables are. A scan's own figures end with "
+    "it; these stay until a person has acted. One is enough for a database; its user needs the role `sniffer_reader`.",
     run=_run,
     add_arguments=_add_arguments,
     examples=("sniffer state-metrics --metrics-port 9465",),

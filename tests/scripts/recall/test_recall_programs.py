@@ -144,6 +144,7 @@ def test_decisions_become_figures_with_intervals_that_a_rerun_repeats(
     assert decide_all(database, "bob", truth.__getitem__, second=everybody) > 300
 
     report = measure.measure(database, TODAY())
+    assert database.drift.newest(TODAY()) == report.drift and len(report.drift) == 4
     whole, *buckets, cannabis = report.measured
     assert (whole.bucket, whole.slice, whole.undecided) == ("", "", 0)
     assert [one.bucket for one in buckets] == ["one", "two"]

@@ -16,10 +16,11 @@ from support.ended_scans import certificate_of
 from support.programs import eventually
 from support.review_site import PASSWORD, Site, field, fields, fill, jpeg, site
 from support.scratch_bucket import ScratchBucket
-from support.stored_rows import predicted, record
+from support.stored_rows import model, predicted, record
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.recall_records import MeasuredRecall, MeasuredShare, RecallFigures
+from sniffer.core.recall_records import DriftTest, MeasuredRecall, MeasuredShare, RecallFigures
+from sniffer.core.recall_words import FLAGGED_SHARE, SCORES
 from sniffer.core.records import Outcome, ScanRequest
 from sniffer.core.review_records import ReviewDecision
 from sniffer.core.settings import DatabaseSettings
@@ -83,6 +84,28 @@ def check_figures(reader: TestClient, database: Database) -> None:
     assert shown.index(f"{newest} to {newest}") < shown.index("&lt;pics&gt;") < shown.index(f"{older} to {older}")
     for text in ("0.1200% (0.0800% to 0.1900%)", "90.0% (85.0% to 92.0%)", "40.0%", "1,234", "undefined"):
         assert text in shown, text
+    assert "No night was compared with its past yet" in shown
+    database.models.register(model(1))
+    database.models.promote(1)
+    tests = [
+        DriftTest(bucket, night, kind, value, usual, p_value, 0.0014, 9)
+        for bucket, night, kind, value, usual, p_value in (
+            ("calm", newest, FLAGGED_SHARE, 0.001, 0.0011, 0.4),
+            ("calm", newest, SCORES, 0.2, 0.1, 0.3),
+            ("flooded", newest, FLAGGED_SHARE, 0.25, 0.0021, 1e-6),
+            ("flooded", newest, SCORES, 0.2, 0.1, 0.3),
+            ("flooded", older, FLAGGED_SHARE, 0.77, 0.0021, 1e-6),
+            ("flooded", older, SCORES, 0.2, 0.1, 0.3),
+            ("new", newest, FLAGGED_SHARE, 0.1, None, None),
+            ("new", newest, SCORES, 0, None, None),
+        )
+    ]
+    database.drift.store(tests, 1, 0.5)
+    shown = reader.get("/figures").text.partition("<h2>Drift</h2>")[2]
+    assert shown.index("flooded") < shown.index("calm")
+    for text in ("25.0000%", "0.2100%", "1e-06", "unlike the past: flagged share<", "as usual", "too few nights"):
+        assert text in shown, text
+    assert "77.0000%" not in shown and "not known" in shown
 
 
 def test_a_reviewer_s_session_a_lead_s_and_the_programs(page: Site, database: Database, tmp_path: Path) -> None:

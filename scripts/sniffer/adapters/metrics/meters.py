@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from sniffer.adapters.metrics.page import LastReading
-from sniffer.core.metrics import METRICS, Giver, Kind, Metric, Metrics
+from sniffer.core.metrics import METRICS, AnyName, Giver, Kind, Metric, Metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -56,6 +56,7 @@ class PrometheusMetrics(Metrics):
             if metric.kind is Kind.HISTOGRAM
         }
         self._totals: dict[tuple[str, ...], float] = defaultdict(float)
+        self._shown: dict[Metric, set[tuple[str, ...]]] = defaultdict(set)
 
     def add(self, metric: Metric, amount: float = 1.0, **labels: str) -> None:
         _child(metric, self._counters[metric], labels).inc(amount)
@@ -68,6 +69,15 @@ class PrometheusMetrics(Metrics):
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
         _child(metric, self._gauges[metric], labels).set(value)
+
+    def set_only(self, metric: Metric, values: Mapping[tuple[str, ...], float]) -> None:
+        shown = {_bounded(metric, dict(zip(metric.labels, labels, strict=True))): labels for labels in values}
+        # Those that are over go after the new ones have come: who reads meanwhile misses none.
+        for labels in shown.values():
+            self.set(metric, values[labels], **dict(zip(metric.labels, labels, strict=True)))
+        for labels in self._shown[metric] - shown.keys():
+            self._gauges[metric].remove(*labels)
+        self._shown[metric] = set(shown)
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         _child(metric, self._histograms[metric], labels).observe(value)
@@ -107,12 +117,17 @@ def registry_over(folder: Path | None) -> CollectorRegistry:
 def _child(metric: Metric, meter: Meter, labels: dict[str, str]) -> Meter:
     if not metric.labels:
         return meter
-    return meter.labels(**{name: metric.bounded(name, labels[name]) for name in metric.labels})
+    return meter.labels(*_bounded(metric, labels))
+
+
+def _bounded(metric: Metric, labels: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(metric.bounded(name, labels[name]) for name in metric.labels)
 
 
 def _preset(metric: Metric, meter: Meter) -> Meter:
-    values = list(product(*metric.labels.values()))
-    if metric.labels and len(values) <= MOST_PRESET:
-        for combination in values:
+    values = [() if isinstance(each, AnyName) else each for each in metric.labels.values()]
+    combinations = list(product(*values))
+    if metric.labels and len(combinations) <= MOST_PRESET:
+        for combination in combinations:
             meter.labels(*combination)
     return meter

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sniffer.adapters.mysql.review.accounts import ReviewAccounts
     from sniffer.adapters.mysql.review.audit_log import AuditLog
     from sniffer.adapters.mysql.review.decisions import ReviewDecisions
+    from sniffer.adapters.mysql.review.drift_results import DriftRepository
     from sniffer.adapters.mysql.review.duplicates import NearDuplicates
     from sniffer.adapters.mysql.review.leases import ReviewLeases
     from sniffer.adapters.mysql.review.looks import ReviewLooks
@@ -144,6 +145,12 @@ class Database:
         from sniffer.adapters.mysql.review.recall_figures import RecallRepository
 
         return RecallRepository(self._transactions)
+
+    @cached_property
+    def drift(self) -> DriftRepository:
+        from sniffer.adapters.mysql.review.drift_results import DriftRepository
+
+        return DriftRepository(self._transactions)
 
     @cached_property
     def near_duplicates(self) -> NearDuplicates:

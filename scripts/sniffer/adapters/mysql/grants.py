@@ -60,7 +60,7 @@ ROLES = (
     ),
     Role(
         "sniffer_scan",
-        "sniffer scan, produce and consume; plan, estimate and certify; labels publish; recall",
+        "sniffer scan, produce and consume; plan, estimate and certify; labels; recall",
         {
             "alembic_version": _READ,
             "models": _READ,
@@ -78,8 +78,10 @@ ROLES = (
             "review_samples": "SELECT, INSERT",
             "review_sample_strata": "SELECT, INSERT",
             "review_queue": _WRITE,  # what was drawn waits there
+            "kept_images": _WRITE,
             "recall_draws": _WRITE,
             "recall_figures": _WRITE,
+            "drift_tests": _WRITE,
         },
         withdrawn={
             "scans": "INSERT, UPDATE",
@@ -145,6 +147,7 @@ ROLES = (
             "predictions": "SELECT, DELETE",
             "erasures": "SELECT, INSERT",
             "review_decisions": _READ,  # what was decided stays; what is erased goes with its image
+            "kept_images": "SELECT, UPDATE, DELETE",
         },
     ),
     Role(
@@ -174,7 +177,9 @@ ROLES = (
             "review_samples": _READ,
             "review_sample_strata": _READ,
             "near_duplicates": _WRITE,
+            "kept_images": _WRITE,
             "recall_figures": _READ,
+            "drift_tests": _READ,
         },
         withdrawn={"shards": "UPDATE", "scans": "UPDATE", "images": "UPDATE"},
     ),

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0017"
+SCHEMA_VERSION = "0019"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text
 
 from sniffer.adapters.mysql.plan_holds import is_part_of_held
+from sniffer.adapters.mysql.review.drift_results import newest_drift
 from sniffer.adapters.mysql.schema import holds, scans, shards
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.metrics import TABLES
+from sniffer.core.recall_records import DRIFT_DAYS
 from sniffer.core.state_records import StoredState
 
 BROKEN_DAYS = 90
@@ -24,13 +26,17 @@ class StateRepository:
         self._transact = transactions.transact
 
     def read(self) -> StoredState:
-        """As it is now. Cost: the scans that are held, those that ended in BROKEN_DAYS, and the size of no table.
+        """As it is now. Cost: the scans that are held, those that ended in BROKEN_DAYS, the drift of the stable
+        version, and the size of no table.
 
         Held: a scan in shards that is held as a whole counts once. Broken: its certificate does not hold, and neither
         was it run again, nor has a later scan of the same source, keys and window ended well, nor was it given up.
         """
+        since = datetime.now(UTC).date() - timedelta(days=DRIFT_DAYS)
         return self._transact(
-            lambda connection: StoredState(_held(connection), _broken(connection), _sizes(connection))
+            lambda connection: StoredState(
+                _held(connection), _broken(connection), _sizes(connection), newest_drift(connection, since)
+            )
         )
 
 

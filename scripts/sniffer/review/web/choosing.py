@@ -67,7 +67,7 @@ def _together(database: Database, held: list[QueueItem], asked: QueueAsked, revi
     first = held[0]
     if asked.is_alone or asked.for_lead:
         return (first,)
-    near = {item.image_id for item in database.review_queue.near(first, reviewer)}
+    near = {item.image_id for item in database.review_queue.near(first, reviewer, asked.filter)}
     return (first, *(item for item in held[1:] if item.image_id in near))[:MOST_TOGETHER]
 
 
@@ -76,7 +76,7 @@ def _taken(
 ) -> tuple[QueueItem, ...]:
     near = [first]
     if not (asked.is_alone or asked.for_lead):
-        near = database.review_queue.near(first, reviewer, most=MOST_TOGETHER)
+        near = database.review_queue.near(first, reviewer, asked.filter, most=MOST_TOGETHER)
     ids = [item.image_id for item in near]
     mine = database.review_leases.take(ids, reviewer, lease_s, for_lead=asked.for_lead)
     if first.image_id not in mine:

@@ -1,7 +1,11 @@
-"""The figures: what waits, who has decided how much on which day, how far reviewers agree, and measured recall."""
+"""The figures: what waits, who has decided how much on which day, how far reviewers agree, measured recall,
+and drift."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
 
@@ -9,7 +13,8 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sniffer.core.recall_words import share_in_words
+from sniffer.core.recall_records import DRIFT_DAYS, DriftTest
+from sniffer.core.recall_words import FLAGGED_SHARE, SCORES, share_in_words
 from sniffer.core.review_accounts import ReviewSession
 from sniffer.review.web.parts import parts_of
 from sniffer.review.web.rendering import page
@@ -35,6 +40,7 @@ def figures(request: Request, session: Annotated[ReviewSession, Depends(visitor)
         agreement = database.review_decisions.agreement(since, until)
         backlog = database.review_queue.backlog()
         recall = database.recall.since(now.date() - timedelta(days=RECALL_DAYS), _MOST_RECALL)
+        drift = database.drift.newest(now.date() - timedelta(days=DRIFT_DAYS))
         for_leads = database.review_queue.backlog(for_lead=True)
     if not session.role.audits:
         rows = [row for row in rows if row.reviewer == session.name]
@@ -50,6 +56,34 @@ def figures(request: Request, session: Annotated[ReviewSession, Depends(visitor)
         recall=recall,
         recall_days=RECALL_DAYS,
         kinds={str(reason): word for reason, word in REASON_WORDS.items()},
+        drift=_by_bucket(drift),
+        drift_days=DRIFT_DAYS,
         share=share_in_words,
         break_after=parts_of(request).settings.break_after,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BucketDrift:
+    """A bucket's newest night against those before it, by both tests."""
+
+    flagged_share: DriftTest
+    scores: DriftTest
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two, for a person."""
+        unlike = [one.kind for one in (self.flagged_share, self.scores) if one.is_alarm]
+        if unlike:
+            return f"unlike the past: {' and '.join(unlike)}"
+        return "as usual" if self.flagged_share.p_value is not None else "too few nights to compare with"
+
+
+def _by_bucket(tests: Sequence[DriftTest]) -> list[BucketDrift]:
+    """Those that somebody should look at first."""
+    found: dict[str, dict[str, DriftTest]] = defaultdict(dict)
+    for one in tests:
+        found[one.bucket][one.kind] = one
+    # Both are stored together.
+    pairs = [BucketDrift(kinds[FLAGGED_SHARE], kinds[SCORES]) for kinds in found.values()]
+    return sorted(pairs, key=lambda each: not (each.flagged_share.is_alarm or each.scores.is_alarm))

@@ -16,7 +16,6 @@ from sniffer.core.review_accounts import ReviewSession
 from sniffer.core.review_records import (
     NOTE_CHARS,
     DecidedImage,
-    DecisionRow,
     NewDecision,
     Reason,
     ReviewDecision,
@@ -71,9 +70,9 @@ def review(request: Request, session: Reviewer, notice: str = "") -> Response:
         if batch is None and asked.after is not None:
             # Behind what was skipped there is no more: begin again with that.
             return RedirectResponse(address("/review", filters_of(request), notice=notice), 303)
-        earlier: list[DecisionRow] = []
+        earlier: list[DecidedImage] = []
         if batch is not None and asked.for_lead:
-            earlier = [row for row in database.review_decisions.of_image(batch.items[0].image_id) if row.is_live]
+            earlier = database.review_decisions.about_same_bytes(batch.items[0].image_id, _LATEST)
         backlog = database.review_queue.backlog(asked.filter, for_lead=asked.for_lead)
         seen = database.review_looks.images_since(session.name, parts.clock() - _EXPOSURE_WINDOW)
     return page(

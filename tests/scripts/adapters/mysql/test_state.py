@@ -9,16 +9,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from support.all_tables import all_tables
 from support.ended_scans import certificate_of
-from support.stored_rows import change, predicted, record, rows
+from support.stored_rows import change, model, predicted, record, rows
 
 from sniffer.adapters.metrics.meters import PrometheusMetrics
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.flag_records import Deciding
 from sniffer.core.key_ranges import KeyRange
 from sniffer.core.metrics import TABLES, Giver
+from sniffer.core.recall_records import DriftTest
+from sniffer.core.recall_words import FLAGGED_SHARE, SCORES
 from sniffer.core.records import Outcome, ScanRequest
 from sniffer.core.settings import DatabaseSettings
 from sniffer.scan.state_metrics import show_state, watch
@@ -134,3 +136,46 @@ def test_prometheus_is_told_with_the_sizes_of_all_tables(database: Database, dat
     assert all((size or 0) >= 16_384 for size in sizes.values()), sizes
     assert registry.get_sample_value("sniffer_table_bytes", {"table": "other"}) is None
     assert len(rows(database_url, "SELECT 1 FROM scans")) == 1
+
+
+def test_prometheus_is_told_of_the_newest_night_of_each_bucket_and_of_none_that_is_over(database: Database) -> None:
+    registry = CollectorRegistry()
+    metrics = PrometheusMetrics(Giver.STATE, registry)
+    today = datetime.now(UTC).date()
+
+    def shown(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(name, labels)
+
+    def tested(days_ago: int, bucket: str, p_value: float | None, version: int = 1, threshold: float = 0.5) -> None:
+        usual = None if p_value is None else 0.01
+        night = today - timedelta(days=days_ago)
+        shares = DriftTest(bucket, night, FLAGGED_SHARE, 0.3, usual, p_value, 0.001, 9)
+        tests = [shares, dataclasses.replace(shares, kind=SCORES, value=7.0, p_value=usual and 0.5)]
+        database.drift.store(tests, version, threshold)
+
+    for version in (1, 2):
+        database.models.register(model(version))
+    database.models.promote(1)
+    tested(2, "pics", 1e-4)
+    tested(1, "new", None)
+    tested(0, "pics", 1e-9, version=2)
+    tested(0, "pics", 1e-9, threshold=0.7)
+    tested(36, "old", 1e-9)
+    show_state(metrics, database)
+    assert shown("sniffer_drift_alarm", bucket="pics", kind="flagged_share") == 1
+    assert shown("sniffer_drift_alarm", bucket="pics", kind="scores") == 0
+    assert shown("sniffer_drift_p_value", bucket="pics", kind="flagged_share") == 1e-4
+    assert shown("sniffer_flagged_share", bucket="pics", of="newest") == 0.3
+    assert shown("sniffer_flagged_share", bucket="pics", of="past") == 0.01
+    assert shown("sniffer_flagged_share", bucket="new", of="newest") == 0.3
+    assert shown("sniffer_flagged_share", bucket="new", of="past") is None
+    assert shown("sniffer_drift_p_value", bucket="new", kind="scores") is None
+    assert shown("sniffer_drift_alarm", bucket="old", kind="scores") is None
+    tested(1, "pics", 0.2)
+    show_state(metrics, database)
+    assert shown("sniffer_drift_alarm", bucket="pics", kind="flagged_share") == 0
+    database.models.promote(2)
+    show_state(metrics, database)
+    assert shown("sniffer_drift_alarm", bucket="new", kind="scores") is None
+    assert shown("sniffer_drift_p_value", bucket="pics", kind="flagged_share") == 1e-9
+    assert "None" not in generate_latest(registry).decode() and "nan" not in generate_latest(registry).decode()

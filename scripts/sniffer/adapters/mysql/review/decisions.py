@@ -1,4 +1,4 @@
-"""MySQL: what reviewers have decided. Each method is one transaction; live_pages() and add_imported() have several."""
+"""MySQL: what reviewers have decided. What is stored together is one transaction, and so is each page that is read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 from sniffer.adapters.mysql.review.decision_rows import DECISION_COLUMNS, decision_row, decisions_of
 from sniffer.adapters.mysql.review.importing_decisions import import_decisions
 from sniffer.adapters.mysql.review.present import has_newer, is_live
+from sniffer.adapters.mysql.review.same_bytes import settle_bytes_of
 from sniffer.adapters.mysql.review.storing_decisions import (
     end_leases,
     facts_of,
@@ -48,6 +49,7 @@ class ReviewDecisions:
     """Decisions. A row is never changed: what corrects it, or takes it back, is a row of its own."""
 
     def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
         self._transact = transactions.transact
 
     def add(
@@ -65,7 +67,8 @@ class ReviewDecisions:
         lost. A first decision needs the reviewer's own live lease, which ends; one with `replaces` or an appeal needs
         none. An image of the share that `second` names then waits for another reviewer, and so does one that was drawn
         unflagged and is a drug by one word; one that reviewers disagree on, or are not sure of, waits for a lead, and
-        one whose decisions were all taken back waits anew.
+        one whose decisions were all taken back waits anew. Of bytes that were decided both ways under different keys,
+        one image waits for a lead, whose word settles all: that is seen to after the commit.
 
         DecisionRefused when one of them may not be stored: then none is. SettingsError for a reviewer or key of no use.
         """
@@ -94,7 +97,11 @@ class ReviewDecisions:
             queue_again(connection, locked, locked.rows, second)
             return _same(stored_of(connection, submit_key), decisions, reviewer, submit_key)
 
-        return self._transact(add) if decisions else []
+        if not decisions:
+            return []
+        numbers = self._transact(add)
+        settle_bytes_of(self._transactions, [new.image_id for new in decisions])
+        return numbers
 
     def add_imported(
         self,
@@ -122,6 +129,7 @@ class ReviewDecisions:
             found = self._transact(
                 lambda connection, part=part, key=key: import_decisions(connection, part, key, sent_at, second)  # type: ignore[misc]
             )
+            settle_bytes_of(self._transactions, [each.image_id for each in part])
             report = ImportReport(
                 report.added + found.added, report.unchanged + found.unchanged, report.refused + found.refused
             )
@@ -130,6 +138,20 @@ class ReviewDecisions:
     def of_image(self, image_id: int) -> list[DecisionRow]:
         """All decisions of that image, in their order."""
         return self._transact(lambda connection: decisions_of(connection, [image_id])[image_id])
+
+    def about_same_bytes(self, image_id: int, limit: int) -> list[DecidedImage]:
+        """The live decisions of that image, and of others with the same bytes, the newest of them; in their order."""
+        same = select(images.c.content_hash).where(images.c.image_id == image_id).scalar_subquery()
+        about = (review_decisions.c.image_id == image_id, review_decisions.c.content_hash == same)
+        found: dict[int, DecidedImage] = {}
+
+        def read(connection: Connection) -> None:
+            for each in about:
+                query = _decided().where(each, is_live()).order_by(review_decisions.c.number.desc()).limit(limit)
+                found.update({row.number: _decided_image(row) for row in connection.execute(query)})
+
+        self._transact(read)
+        return [found[number] for number in sorted(found)]
 
     def latest(self, limit: int, *, reviewer: str | None = None, before: int | None = None) -> list[DecidedImage]:
         """The newest decisions, newest first: of all or of that reviewer, and before that number. Cost: the page."""

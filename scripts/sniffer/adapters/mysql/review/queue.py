@@ -24,6 +24,7 @@ from sniffer.adapters.mysql.review.present import (
     server_now,
     stable_version,
 )
+from sniffer.adapters.mysql.review.same_bytes import settle_all_bytes
 from sniffer.adapters.mysql.review.tables import near_duplicates, review_decisions, review_leases, review_queue
 from sniffer.adapters.mysql.schema import hold_decisions, images, leases, models, predictions, scans
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc, utc_now
@@ -46,6 +47,7 @@ class ReviewQueue:
     """The queue. Pages have the images of the reviewer's filter that are free, in their order."""
 
     def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
         self._transact = transactions.transact
         self._seen: tuple[object, ...] | None = None
 
@@ -90,8 +92,16 @@ class ReviewQueue:
         found = {row.image_id: queue_item(row) for row in self._transact(lambda c: c.execute(shown).all())}
         return walked, [found[key.image_id] for key in walked if key.image_id in found]
 
-    def near(self, item: QueueItem, reviewer: str, *, for_lead: bool = False, most: int = 50) -> list[QueueItem]:
-        """That image, and those that look like it and wait for that reviewer, too; the nearest first.
+    def near(
+        self,
+        item: QueueItem,
+        reviewer: str,
+        asked: QueueFilter = EVERYTHING,
+        *,
+        for_lead: bool = False,
+        most: int = 50,
+    ) -> list[QueueItem]:
+        """That image, and those of the filter that look like it and wait for that reviewer, too; the nearest first.
 
         Each is near that very image, so a chain of small changes never joins what looks different. Images without a
         perceptual hash are near nothing. Cost: some thousand rows, as NearDuplicates.near().
@@ -100,7 +110,8 @@ class ReviewQueue:
         ids = [image_id for image_id in near if image_id != item.image_id]
         if not ids:
             return [item]
-        shown = _shown(reviewer).where(review_queue.c.image_id.in_(ids), review_queue.c.is_for_lead == for_lead)
+        narrowed = (review_queue.c.is_for_lead == for_lead, *_in_index(asked), *_narrowed(asked))
+        shown = _shown(reviewer).where(review_queue.c.image_id.in_(ids), *narrowed)
         found = {row.image_id: queue_item(row) for row in self._transact(lambda c: c.execute(shown).all())}
         return [item, *(found[image_id] for image_id in ids if image_id in found)][:most]
 
@@ -150,6 +161,9 @@ class ReviewQueue:
                 after = page[-1]
                 ids = [key.image_id for key in page]
                 entered += self._transact(lambda c, ids=ids: _enter(c, stable[0], ids))  # type: ignore[misc]
+        if state is not None:
+            # What a lead is to see may have been replaced or deleted since; and what decided it may be gone with it.
+            settle_all_bytes(self._transactions, batch_rows)
         self._seen = state
         return entered
 
@@ -168,13 +182,7 @@ class ReviewQueue:
 def _walk(asked: QueueFilter, after: QueueKey | None, order: QueueOrder, for_lead: bool) -> Select[Any]:
     """Numbers in their order from an index: what it cannot filter, _narrowed() does."""
     place, image_id = review_queue.c.place, review_queue.c.image_id
-    query = select(place, image_id).where(review_queue.c.is_for_lead == for_lead)
-    if asked.bucket is not None:
-        query = query.where(review_queue.c.bucket == asked.bucket)
-    if asked.low is not None:
-        query = query.where(place >= asked.low)
-    if asked.high is not None:
-        query = query.where(place <= asked.high)
+    query = select(place, image_id).where(review_queue.c.is_for_lead == for_lead, *_in_index(asked))
     if order is QueueOrder.SCORE:
         if after is not None:
             further = or_(place < after.place, image_id < after.image_id)
@@ -183,6 +191,17 @@ def _walk(asked: QueueFilter, after: QueueKey | None, order: QueueOrder, for_lea
     if after is not None:
         query = query.where(place >= after.place, or_(place > after.place, image_id > after.image_id))
     return query.order_by(place, image_id)
+
+
+def _in_index(asked: QueueFilter) -> list[ColumnElement[bool]]:
+    bounds: list[ColumnElement[bool]] = []
+    if asked.bucket is not None:
+        bounds.append(review_queue.c.bucket == asked.bucket)
+    if asked.low is not None:
+        bounds.append(review_queue.c.place >= asked.low)
+    if asked.high is not None:
+        bounds.append(review_queue.c.place <= asked.high)
+    return bounds
 
 
 def _narrowed(asked: QueueFilter) -> list[ColumnElement[bool]]:

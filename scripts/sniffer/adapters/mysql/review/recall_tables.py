@@ -44,6 +44,25 @@ recall_draws = Table(
     },
 )
 
+drift_tests = Table(
+    "drift_tests",
+    metadata,
+    Column("model_version", Integer, primary_key=True, autoincrement=False, doc="as in `models`"),
+    Column("threshold", Double, primary_key=True, autoincrement=False, doc="from which score an image is flagged"),
+    Column("bucket", String(255), primary_key=True, doc="the S3 bucket"),
+    Column("kind", String(64), primary_key=True, doc="`flagged share`, or `scores`"),
+    Column("night", Date, primary_key=True, doc="the night that was compared with those before it"),
+    Column("value", Double, doc="its flagged share; of `scores`, how far they are from those of the past"),
+    Column("usual", Double, doc="the same of the nights before it; empty: too few"),
+    Column("p_value", Double, doc="how likely a night like the past is at least as far off; empty: too few"),
+    Column("alarm_below", Double, doc="below this p-value somebody is to look"),
+    Column("nights", Integer, doc="with how many nights it was compared"),
+    Column("tested_at", DATETIME(fsp=6), doc="UTC"),
+    info={
+        "doc": "Whether a bucket's newest night was like its past, by `sniffer recall measure`; a rerun replaces it."
+    },
+)
+
 recall_figures = Table(
     "recall_figures",
     metadata,

@@ -44,6 +44,7 @@ class ReviewSamples:
                     "high": each.high,
                     "population": each.population,
                     "drawn": each.drawn,
+                    "probability": each.probability,
                 }
                 for each in sample.strata
             ]
@@ -71,7 +72,8 @@ class ReviewSamples:
     def strata(self, night: date, scan_number: int) -> list[SampleStratum]:
         """From what that night's sample of that scan was drawn; empty: there is none."""
         columns = review_sample_strata.c
-        query = select(columns.stratum, columns.low, columns.high, columns.population, columns.drawn)
+        values = ("stratum", "low", "high", "population", "drawn", "probability")
+        query = select(*(columns[name] for name in values))
         ours = query.where(columns.night == night, columns.scan_number == scan_number).order_by(columns.stratum)
         return [SampleStratum(*row) for row in self._transact(lambda connection: connection.execute(ours).all())]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BINARY,
     CHAR,
+    VARBINARY,
     BigInteger,
     Boolean,
     Column,
@@ -121,6 +122,7 @@ review_sample_strata = Table(
     Column("high", Double, doc="and below this one"),
     Column("population", BigInteger, doc="images of the scan with such a score"),
     Column("drawn", BigInteger, doc="how many of them were drawn"),
+    Column("probability", Double, doc="of each of its images, of being drawn; empty: there was none"),
     info={"doc": "From what each night's sample was drawn."},
 )
 
@@ -137,5 +139,23 @@ near_duplicates = Table(
     info={
         "doc": "By which reviewers get pictures that look alike together. Of two hashes that differ in at most 7 bits "
         "one of the four parts differs in at most one, so an index of each part finds them."
+    },
+)
+
+kept_images = Table(
+    "kept_images",
+    metadata,
+    Column("content_hash", BINARY(32), primary_key=True, doc="SHA-256 of the bytes, as in `review_decisions`"),
+    Column("bucket", String(255), doc="the S3 bucket that the copy lies in"),
+    Column("object_key", VARBINARY(1024), doc="its key, which ends in the hash"),
+    Column("version_id", String(1024), doc="its version there; empty: the bucket has none"),
+    Column("size_bytes", BigInteger, doc="its size"),
+    Column("begun_at", DATETIME(fsp=6), doc="UTC, when it was last begun: no copy is made without its row"),
+    Column("kept_at", DATETIME(fsp=6), doc="UTC, when it was whole; empty: it is not, yet or for the `problem`"),
+    Column("problem", String(32), doc="why there is none: `gone`, `replaced`, `unreadable`; empty: none is known"),
+    Column("tried_number", BigInteger, doc="the newest decision by which it was tried: a later one tries again"),
+    info={
+        "doc": "Copies of decided images in a bucket of your own, where that is asked for. `sniffer erase` deletes a "
+        "copy, and its row, once no decision is about these bytes."
     },
 )

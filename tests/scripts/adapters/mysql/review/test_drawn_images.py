@@ -27,7 +27,7 @@ def drawn(database: Database, database_url: str, scores: dict[str, float]) -> di
         "SELECT i.key_text, i.image_id, p.score FROM images i JOIN predictions p ON p.image_id = i.image_id",
     )
     images = tuple(SampledImage(int(str(one)), 1, float(str(score)), 1, 0.25) for _, one, score in found)
-    strata = (SampleStratum(1, 0.0, 1.0, 4 * len(images), len(images)),)
+    strata = (SampleStratum(1, 0.0, 1.0, 4 * len(images), len(images), 0.25),)
     assert database.review_samples.add(NightlySample(NIGHT, 1, strata, images))
     return {str(key): int(str(image)) for key, image, _ in found}
 

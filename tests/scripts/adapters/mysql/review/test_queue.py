@@ -17,6 +17,7 @@ from sniffer.core.flag_records import Deciding
 from sniffer.core.records import Outcome, Result, ScanRequest
 from sniffer.core.review_records import EVERYTHING, NewDecision, QueueFilter, QueueOrder, ReviewDecision
 from sniffer.core.sample_records import NightlySample, SampledImage, SampleStratum
+from sniffer.review.web.choosing import QueueAsked, next_batch
 
 pytestmark = pytest.mark.both_servers
 
@@ -146,7 +147,7 @@ def test_a_new_stable_model_does_not_bring_back_what_was_decided(database: Datab
 
 
 def sample_of(*images: SampledImage) -> NightlySample:
-    return NightlySample(NIGHT, 1, (SampleStratum(1, 0.0, 0.5, 10, len(images)),), images)
+    return NightlySample(NIGHT, 1, (SampleStratum(1, 0.0, 0.5, 10, len(images), len(images) / 10),), images)
 
 
 def image_id(database_url: str, key: str) -> int:
@@ -172,7 +173,7 @@ def test_drawn_images_wait_unmarked_among_flagged_ones(database: Database, datab
     assert [row.probability for row in found[sample.image_id]] == [0.2]
     assert [row.entered_by for row in found[sample.image_id]] == ["sample"]
     assert found[drawn[1].image_id] == []
-    assert database.review_samples.strata(NIGHT, 1) == [SampleStratum(1, 0.0, 0.5, 10, 2)]
+    assert database.review_samples.strata(NIGHT, 1) == [SampleStratum(1, 0.0, 0.5, 10, 2, 0.2)]
 
 
 def test_a_drawn_image_that_was_decided_before_is_not_asked_for_again(database: Database, database_url: str) -> None:
@@ -225,3 +226,25 @@ def test_a_batch_is_decided_together(database: Database) -> None:
     database.review_leases.take([item.image_id for item in items], "ann", LEASE_S)
     submit(database, [NewDecision(item.image_id, ReviewDecision.NOT_DRUG, batch="b" * 32) for item in items])
     assert waiting(database) == ["c"]
+
+
+def test_look_alikes_beyond_the_filter_stay_out_of_the_batch(database: Database, database_url: str) -> None:
+    flag(database, {"u/a": 0.9, "u/b": 0.8, "v/c": 0.7, "u/d": 0.6})
+    change(database_url, "UPDATE images SET bucket = 'other' WHERE key_text = 'u/b'")
+    change(database_url, "UPDATE review_queue SET bucket = 'other' WHERE place = 0.8")
+    change(database_url, "UPDATE images SET last_modified = '2026-01-01' WHERE key_text = 'u/d'")
+    items = database.review_queue.page(EVERYTHING, "ann", 9).items
+    database.near_duplicates.store({item.image_id: bytes(8) for item in items})
+    assert [item.key for item in items] == ["u/a", "u/b", "v/c", "u/d"]
+    for asked, keys in (
+        (EVERYTHING, {"u/a", "u/b", "v/c", "u/d"}),
+        (QueueFilter(bucket="bkt"), {"u/a", "v/c", "u/d"}),
+        (QueueFilter(prefix="u/"), {"u/a", "u/b", "u/d"}),
+        (QueueFilter(low=0.75), {"u/a", "u/b"}),
+        (QueueFilter(since=WHEN), {"u/a", "u/b", "v/c"}),
+        (QueueFilter(model_version=2), {"u/a"}),
+    ):
+        assert {item.key for item in database.review_queue.near(items[0], "ann", asked)} == keys, asked
+        batch = next_batch(database, QueueAsked(asked), "ann", LEASE_S)
+        assert batch is None or {item.key for item in batch.items} == keys, asked
+        database.review_leases.give_back([item.image_id for item in items], "ann")

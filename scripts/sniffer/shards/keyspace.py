@@ -18,10 +18,10 @@ _WIDER = 2
 """A shorter beginning is looked at when so many times as many keys have it."""
 _STALE = 1.05
 """What was learnt from a sample is used until it has grown by so much."""
-_FEWEST_ALIKE, _FEWEST_SEEN, _UNSEEN = 4, 24, 0.05
-"""The characters seen at a place are all that it can have when so many keys show the same one, or so many show several,
-and no larger share of them has one that no other has: an estimate of how likely the next key has a new one (Good,
-"The population frequencies of species and the estimation of population parameters", 1953)."""
+_FEWEST_ALIKE, _FEWEST_SEEN, _TIMES_SEEN, _UNSEEN = 4, 24, 3, 0.05
+"""The characters seen at a place are all that it can have when so many keys show the same one; or so many show several,
+each so often in the mean, and no larger share of them has one that no other has: an estimate of how likely the next key
+has a new one (Good, "The population frequencies of species and the estimation of population parameters", 1953)."""
 _END = -1
 """In place of a character: the key ends here."""
 _LOWEST, _HIGHEST, _SURROGATES = 0x20, 0x10FFFF, range(0xD800, 0xE000)
@@ -258,7 +258,9 @@ def _is_all(shown: Counter[int]) -> bool:
     total = shown.total()
     if len(shown) == 1:
         return total >= _FEWEST_ALIKE
-    return total >= _FEWEST_SEEN and sum(times == 1 for times in shown.values()) <= _UNSEEN * total
+    if total < max(_FEWEST_SEEN, _TIMES_SEEN * len(shown)):
+        return False
+    return sum(times == 1 for times in shown.values()) <= _UNSEEN * total
 
 
 def _symbols_at(place: int, contexts: Sequence[Sequence[_Known]]) -> tuple[set[int], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -168,6 +169,8 @@ class KeySurvey:
         gap.near_low = gap.near_high = 0.0
         if self.looks_at_ends and gap.is_measured and narrow is None:
             keys = self._by_beginnings(gap, scale, low, high, left, right, keys, is_last=is_last)
+        if is_last and gap.is_measured:
+            keys = self._with_known_characters(gap, keys)
         gap.keys = max(keys, 1.0) if gap.is_measured else 0.0
         self.total += gap.keys - before
 
@@ -206,7 +209,21 @@ class KeySurvey:
         if rest_high is None or key_bytes(rest_low) < key_bytes(rest_high):
             rest = _between(scale, rest_low, rest_high, left, right, is_last=is_last)
         found = gap.near_low + rest + gap.near_high
+        if max(found, keys) <= _DOUBTFUL * min(found, keys):
+            # Both agree: then the scale of all has seen more, and its places are as good.
+            gap.near_low = gap.near_high = 0.0
+            return keys
         return found if is_last else max(found, keys)
+
+    def _with_known_characters(self, gap: Gap, keys: float) -> float:
+        """The mean of that estimate and of one by only those characters that were seen at each place, as ratios go:
+        the first takes an alphabet to be larger than it is, the second smaller.
+        """
+        low, high = self._write(gap.low), None if gap.high is None else self._write(gap.high)
+        scale = self.sample.scale(low, high, trusts=True)
+        left, right = gap.left.density(scale), self._density_behind(gap, scale)
+        known = _between(scale, low, high, left, right, is_last=True) if left or right else 0.0
+        return math.sqrt(keys * known) if known > 0 else keys
 
     def _near(self, low: str, high: str, stretch: Stretch) -> float | None:
         """Keys between the two, by how dense the stretch beside them is; None when it does not say."""

@@ -18,8 +18,6 @@ from sniffer.shards.survey import KeySurvey
 
 MANY = 100_000_000
 SHARDS = 64
-ROUGH = (("one large folder", 256), ("dates", 256), ("unicode", 256))
-"""Where the sizes differ by a little more than a factor of 3, see docs/scale.md."""
 
 
 @pytest.mark.sampled(4)
@@ -32,7 +30,8 @@ def test_shards_are_equal_within_a_factor_of_3_and_cost_a_few_requests(name: str
 @pytest.mark.parametrize("shards", [16, 256])
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_few_and_many_shards_are_equal_too(name: str, shards: int) -> None:
-    _check_sizes(name, shards, 4 if (name, shards) in ROUGH else 3)
+    # With 256 shards, those of the 61 small folders are a little more than a factor of 3 smaller, see docs/scale.md.
+    _check_sizes(name, shards, 4 if (name, shards) == ("one large folder", 256) else 3)
 
 
 @pytest.mark.slow

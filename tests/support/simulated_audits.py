@@ -8,7 +8,9 @@ below 1 overconfident. `hard` of the drugs look like anything else.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -20,7 +22,8 @@ from sniffer.recall.reviewers import Errors, Pairs
 
 ABOVE = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 BELOW = (0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.2, 1.5, 1.9, 2.3, 3.0, 4.0)
-DRAWS = 1500
+DRAWS = 800
+Row = tuple[float, Values, float, Values]
 _GRID = np.linspace(-7, 14, 40_001)
 
 
@@ -72,6 +75,12 @@ class Audits:
     prevalence_ends: Values
     labels: int
 
+    @classmethod
+    def of(cls, rows: Sequence[Row], labels: int) -> Self:
+        """From what interval_row() says of each."""
+        recall, recall_ends, prevalence, prevalence_ends = map(np.array, zip(*rows, strict=True))
+        return cls(recall, recall_ends, prevalence, prevalence_ends, labels)
+
     @property
     def coverage(self) -> tuple[float, float]:
         """The share of intervals that hold: of recall, of prevalence."""
@@ -84,7 +93,7 @@ class Audits:
 
 
 def simulate(world: World, audits: int, labels: int, seed: int, *, uniform: bool = False) -> Audits:
-    """So many audits of that world with about that many labels each; `uniform`: without strata among the unflagged."""
+    """So many audits of that world with that many labels each; `uniform`: without strata among the unflagged."""
     random = np.random.default_rng(seed)
     population, shares, log_odds, flagged = world.strata()
     height = math.log(world.prevalence / (1 - world.prevalence))
@@ -93,8 +102,7 @@ def simulate(world: World, audits: int, labels: int, seed: int, *, uniform: bool
         rest = np.where(flagged, 0, population)
         counts = np.where(flagged, counts, np.round(labels * rest / rest.sum())).astype(np.int64)
     rows = [_audit(world, population, shares, log_odds, flagged, counts, random) for _ in range(audits)]
-    truth, recall_ends, found, prevalence_ends = map(np.array, zip(*rows, strict=True))
-    return Audits(truth, recall_ends, found, prevalence_ends, int(counts.sum()))
+    return Audits.of(rows, int(counts.sum()))
 
 
 def _audit(
@@ -105,21 +113,27 @@ def _audit(
     flagged: Flags,
     counts: Counts,
     random: np.random.Generator,
-) -> tuple[float, Values, float, Values]:
+) -> Row:
     drugs = random.binomial(population, shares)
     seen = random.hypergeometric(drugs, population - drugs, counts)
     called, errors = _labelled(world, seen, counts, random)
     strata = len(counts)
     confirmed = np.ones(strata, dtype=bool)
-    cells = Cells(population, counts, called, log_odds, flagged, np.full(strata, world.twice), confirmed)
-    drawn = posterior(cells, errors, Prior(), DRAWS, random).drugs
+    cells = Cells.even(population, counts, called, log_odds, flagged, np.full(strata, world.twice), confirmed)
+    return interval_row(cells, errors, int(drugs[flagged].sum()), int(drugs.sum()), random)
+
+
+def interval_row(cells: Cells, errors: Errors, found: int, drugs: int, random: np.random.Generator) -> Row:
+    """The truth of recall and the ends of its interval, then those of prevalence; `found` of `drugs` are flagged."""
+    drawn = posterior(cells, errors, Prior(), len(errors.found), random).drugs
+    images, flagged = cells.population.sum(), cells.flagged
     inside, whole = drawn[:, flagged].sum(axis=1), drawn.sum(axis=1)
     ends = (2.5, 97.5)
     return (
-        drugs[flagged].sum() / drugs.sum(),
+        found / drugs,
         np.percentile(inside / whole, ends),
-        drugs.sum() / population.sum(),
-        np.percentile(whole / population.sum(), ends),
+        drugs / images,
+        np.percentile(whole / images, ends),
     )
 
 

@@ -44,7 +44,7 @@ def recall_params() -> dict[str, Param]:
     return {
         "labels": count_field(
             "Images to draw",
-            "About how many images are drawn for reviewers, of all scans since the last draw together. *If empty:* "
+            "How many images are drawn for reviewers, of all scans since the last draw together. *If empty:* "
             f"labels in the Variable {RECALL_VARIABLE}, or 250.",
             most=MOST_LABELS,
         ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from sniffer.core.sample_records import NightlySample
+
 DRIFT_DAYS = 35
 """A bucket that was not scanned for so long has no newest night any more."""
 
@@ -88,7 +90,7 @@ class RecallFrame:
 
 @dataclass(frozen=True, slots=True)
 class DrawPlan:
-    """How a frame is drawn from. It is kept before the first image is chosen, so that a rerun chooses the same.
+    """How frames are drawn from, all of them together.
 
     `key` orders the images of a stratum; `labels` are to be drawn; `prior` says where height and slope come from.
     """
@@ -98,6 +100,16 @@ class DrawPlan:
     height: float
     slope: float
     prior: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDraw:
+    """What was drawn of one frame, and what its scores were, by stratum and as a histogram of their log-odds."""
+
+    frame: RecallFrame
+    sample: NightlySample
+    mean_log_odds: tuple[float, ...]
+    histogram: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,20 +16,49 @@ SMALLEST, SMALLEST_SHARE = 2, 1 / 600
 
 
 def allocation(population: Counts, expected: Values, flagged: Flags, labels: int) -> Counts:
-    """Images to draw of each stratum, about `labels` in all; each count is known before any image is chosen.
+    """Images to draw of each stratum, `labels` in all or all there are; each count is known before any is chosen.
 
     `expected` is each stratum's expected share of drugs. On either side of the threshold the variance of the number of
     drugs, and with it that of recall, is least where labels go by N sqrt(p (1 - p)) (Neyman, 1934). FLOOR and SMALLEST
-    guard against a score that promises too little. Raises ValueError for no stratum.
+    guard against a score that promises too little; with too few labels for both, each stratum has one at least.
+    Raises ValueError for no stratum, and for fewer labels than strata that have images.
     """
+    filled = int(np.count_nonzero(population))
     if not len(population):
         raise ValueError("there is no stratum to draw from")
+    if labels < filled:
+        raise ValueError(f"{labels} labels are too few for {filled} strata, each of which needs one")
     by_spread = population * np.sqrt(expected * (1 - expected))
-    unflagged = np.where(flagged, 0.0, population)
-    among = (1 - FLOOR) * _normal(np.where(flagged, 0.0, by_spread)) + FLOOR * _normal(unflagged)
-    shares = FLAGGED * _normal(np.where(flagged, by_spread, 0.0)) + (1 - FLAGGED) * among
+    floor = (1 - FLAGGED) * FLOOR * _normal(np.where(flagged, 0.0, population))
+    wanted = floor + (1 - FLAGGED) * (1 - FLOOR) * _normal(np.where(flagged, 0.0, by_spread))
+    wanted += FLAGGED * _normal(np.where(flagged, by_spread, 0.0))
     smallest = max(SMALLEST, int(labels * SMALLEST_SHARE))
-    counts: Counts = np.minimum(np.maximum(np.ceil(labels * shares).astype(np.int64), smallest), population)
+    least = np.minimum(np.maximum(np.floor(labels * floor).astype(np.int64), smallest), population)
+    if least.sum() > labels:
+        least = np.minimum(labels // filled, population)
+    return _rounded(_within(wanted, least, population, labels), population, labels)
+
+
+def _within(wanted: Values, least: Counts, most: Counts, total: int) -> Values:
+    """In proportion to `wanted` but for these bounds, `total` in all or as near as bounds allow."""
+    low, high = -60.0, 60.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        if np.clip(wanted * np.exp(middle), least, most).sum() > total:
+            high = middle
+        else:
+            low = middle
+    found: Values = np.clip(wanted * np.exp(low), least, most)
+    return found
+
+
+def _rounded(values: Values, most: Counts, total: int) -> Counts:
+    """Down; what that leaves of the total goes where the most was cut off, one each."""
+    counts = np.floor(values + 1e-9).astype(np.int64)
+    left = min(total, int(most.sum())) - int(counts.sum())
+    by_rest = np.argsort(counts - values, kind="stable")
+    for place in by_rest[counts[by_rest] < most[by_rest]][: max(left, 0)]:
+        counts[place] += 1
     return counts
 
 

@@ -15,15 +15,14 @@ _DRAWS = 20_000
 
 
 def weighted_sum(cells: Cells) -> float:
-    """Drugs in these strata by inverse probability weighting: each positive label stands for population / labels."""
-    return float(np.sum(cells.positives * _weights(cells)))
+    """Drugs in these strata by inverse probability weighting: each positive label stands for 1 / its chance."""
+    return float(np.sum(cells.weighted))
 
 
 def design_interval(cells: Cells, confidence: float, seed: np.random.Generator) -> tuple[float, float]:
-    """Both ends for the number of drugs in these strata; `cells` must have a label in every stratum that has images."""
-    weights = _weights(cells)
-    total, variance = float(np.sum(cells.positives * weights)), float(np.sum(cells.positives * weights**2))
-    largest = float(weights.max(initial=0.0))
+    """Both ends for the number of drugs in these strata."""
+    total, variance = float(np.sum(cells.weighted)), float(np.sum(cells.squared))
+    largest = float(cells.largest.max(initial=0.0))
     lower = _gamma(total, variance, seed)
     upper = _gamma(total + largest, variance + largest**2, seed)
     tail = 100 * (1 - confidence) / 2
@@ -33,8 +32,3 @@ def design_interval(cells: Cells, confidence: float, seed: np.random.Generator) 
 
 def _gamma(mean: float, variance: float, seed: np.random.Generator) -> Values:
     return seed.gamma(mean**2 / variance, variance / mean, size=_DRAWS) if variance else np.zeros(_DRAWS)
-
-
-def _weights(cells: Cells) -> Values:
-    weights: Values = cells.population / np.maximum(cells.labels, 1)
-    return weights

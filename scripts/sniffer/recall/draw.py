@@ -10,12 +10,13 @@ import argparse
 import logging
 import secrets
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import ContractError, SettingsError
+from sniffer.core.errors import ContractError, SettingsError, TransientError
 from sniffer.core.model_records import ModelRecord
 from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program, ProgramResult
@@ -27,9 +28,8 @@ from sniffer.core.recall_records import (
     LeftOutScan,
     RecallFrame,
 )
-from sniffer.core.sample_records import NightlySample, SampledImage, SampleStratum
 from sniffer.core.settings import database_settings
-from sniffer.recall.allocation import allocation, expected_shares
+from sniffer.recall.pool import Pool
 from sniffer.recall.selection import KEY_BYTES, Edges, ScoredImage, Selection
 
 LABELS = 250
@@ -43,10 +43,12 @@ log = logging.getLogger(__name__)
 def draw_all(
     database: Database, *, labels: int = LABELS, scan_ids: list[str] | None = None, days: int = _LOOK_BACK_DAYS
 ) -> DrawnSamples:
-    """Draw about so many images of these scans together, or of all of the last days that were not drawn from yet.
+    """Draw so many images of these scans together, or of all of the last days that were not drawn from yet.
 
-    Each scan has a share of the labels by what it has scored. May be run again, and be interrupted, at any time: what
-    was begun is finished as it was planned. A scan whose rows are not what its certificate has counted is left out.
+    All scans are one frame: each image of a stratum is as likely to be drawn as any other of it, whatever scan it is
+    of, so a scan with few images may have none in the sample. May be run again, and be interrupted, at any time: all
+    is kept at once, or nothing. A scan whose rows are not what its certificate has counted is left out. Raises
+    SettingsError for fewer labels than strata, TransientError when somebody else draws from the same scans meanwhile.
     """
     stable = database.models.stable()
     if stable is None:
@@ -58,62 +60,59 @@ def draw_all(
             _check_version(frame, stable)
     else:
         frames = database.recall.frames(since, stable.version, stable.threshold)
-    height, slope, prior = _prior(database, stable)
-    scored = sum(frame.scored for frame in frames)
-    samples, left_out = [], []
+    known = [found for frame in frames if (found := _drawn_before(database, frame))]
+    old = {one.scan_id for one in known}
+    asked = [frame for frame in frames if frame.scored and frame.scan_id not in old]
+    plan = DrawPlan(secrets.token_bytes(KEY_BYTES), labels, *_prior(database, stable))
+    pool = Pool(Edges.around(stable.threshold), plan)
+    left_out = _looked_at(database, asked, pool)
+    draws = pool.draw()
+    if draws and (taken := database.recall.keep(plan, draws)):
+        raise TransientError(
+            f"scans {', '.join(taken)} were drawn from meanwhile by another `sniffer recall draw`: nothing was kept, "
+            "run it again for the others"
+        )
+    samples = [
+        DrawnSample(
+            draw.frame.scan_id,
+            draw.frame.bucket,
+            draw.frame.night,
+            draw.frame.scored,
+            draw.frame.flagged,
+            len(draw.sample.images),
+            plan.prior,
+            is_new=True,
+        )
+        for draw in draws
+    ]
+    return DrawnSamples(stable.version, stable.threshold, (*known, *samples), left_out)
+
+
+def _looked_at(database: Database, frames: Sequence[RecallFrame], pool: Pool) -> tuple[LeftOutScan, ...]:
+    """Look at each frame, and put it into the pool; which ones could not be."""
+    left_out = []
     for frame in frames:
-        if not frame.scored:
-            continue
-        share = max(1, round(labels * frame.scored / scored))
-        plan = DrawPlan(secrets.token_bytes(KEY_BYTES), share, height, slope, prior)
+        selection = pool.selection()
         try:
-            samples.append(draw(database, frame, plan))
+            _check_certificate(database, frame)
+            for page in database.recall.walk(frame):
+                selection.add(ScoredImage(image_id, score) for image_id, score in page)
+            _check_counts(frame, selection)
         except ContractError as error:
             log.warning("%s", error)
             left_out.append(LeftOutScan(frame.scan_id, str(error)))
-    return DrawnSamples(stable.version, stable.threshold, tuple(samples), tuple(left_out))
+        else:
+            pool.add(frame, selection)
+    return tuple(left_out)
 
 
-def draw(database: Database, frame: RecallFrame, plan: DrawPlan) -> DrawnSample:
-    """Draw from that frame by that plan, or by the one that an earlier run has kept for it. Idempotent.
-
-    Raises ContractError when the rows are not what the certificate has counted.
-    """
-    _check_certificate(database, frame)
-    plan = database.recall.begin(frame, plan)
-    edges = Edges.around(frame.threshold)
-    selection = Selection(edges, plan.key, plan.labels)
-    for page in database.recall.walk(frame):
-        selection.add(ScoredImage(image_id, score) for image_id, score in page)
-    _check_counts(frame, selection)
-    population, flagged = np.array(selection.population), np.array(edges.is_flagged())
-    means = selection.mean_log_odds()
-    expected = expected_shares(np.array(means), plan.height, plan.slope)
-    counts = np.minimum(allocation(population, expected, flagged, plan.labels), plan.labels)
-    sample = NightlySample(
-        frame.night,
-        frame.scan_number,
-        tuple(
-            SampleStratum(number, low, high, int(images), int(drawn), float(drawn / images) if images else None)
-            for number, (low, high, images, drawn) in enumerate(
-                zip(edges.low, edges.high, population, counts, strict=True)
-            )
-        ),
-        tuple(
-            SampledImage(
-                image.image_id,
-                frame.model_version,
-                image.score,
-                stratum,
-                float(counts[stratum] / population[stratum]),
-            )
-            for stratum, image in selection.drawn(counts)
-        ),
-    )
-    is_new = database.review_samples.add(sample)
-    database.recall.finish(frame, means, selection.histogram)
+def _drawn_before(database: Database, frame: RecallFrame) -> DrawnSample | None:
+    prior = database.recall.prior_of(frame.scan_number)
+    if prior is None:
+        return None
+    drawn = sum(one.drawn for one in database.review_samples.strata(frame.night, frame.scan_number))
     return DrawnSample(
-        frame.scan_id, frame.bucket, frame.night, frame.scored, frame.flagged, int(counts.sum()), plan.prior, is_new
+        frame.scan_id, frame.bucket, frame.night, frame.scored, frame.flagged, drawn, prior, is_new=False
     )
 
 
@@ -164,7 +163,7 @@ def _check_counts(frame: RecallFrame, selection: Selection) -> None:
 
 def _add_arguments(parser: Parser) -> None:
     parser.add_argument(
-        "--labels", type=positive, default=LABELS, metavar="N", help="about how many images to draw, of all scans"
+        "--labels", type=positive, default=LABELS, metavar="N", help="how many images to draw, of all scans together"
     )
     parser.add_argument(
         "--scan-id",

@@ -1,4 +1,4 @@
-"""The logarithm of the gamma function on arrays: numpy has none, and scipy is a package of the trainer only."""
+"""Ratios of the gamma function on arrays: numpy has none, and scipy is a package of the trainer only."""
 
 from __future__ import annotations
 
@@ -10,17 +10,27 @@ Values = NDArray[np.float64]
 _SHIFT = 5
 
 
-def log_gamma(values: Values) -> Values:
-    """ln Γ(x) for x > 0, to 1e-9: Stirling's series, after small arguments are moved to where it converges."""
+def log_rising(values: Values, steps: Values) -> Values:
+    """ln(Γ(x + k) / Γ(x)) for x > 0 and whole k >= 0, to 1e-9 of itself; also where k is next to nothing beside x.
+
+    By Stirling's series, after small arguments are moved to where it converges. `steps` has the shape of the last axes.
+    """
     is_small = values < _SHIFT
-    below = np.where(is_small, values, 1.0)
-    product = below.copy()
-    for step in range(1, _SHIFT):
-        product *= below + step
     moved = values + _SHIFT * is_small
-    inverse = 1 / moved
-    square = inverse * inverse
-    series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square * (1 / 1680 - square / 1188))))
-    result: Values = (moved - 0.5) * np.log(moved) - moved + (0.5 * np.log(2 * np.pi)) + series
-    result -= np.log(product) * is_small
+    whole = moved + steps
+    result: Values = (moved - 0.5) * np.log1p(steps / moved) + steps * (np.log(whole) - 1)
+    result += _series(1 / whole) - _series(1 / moved)
+    if is_small.any():
+        small, of_small = values[is_small], np.broadcast_to(steps, values.shape)[is_small]
+        below, above = np.ones_like(small), np.ones_like(small)
+        for step in range(_SHIFT):
+            below *= small + step
+            above *= small + of_small + step
+        result[is_small] += np.log(below / above)
     return result
+
+
+def _series(inverse: Values) -> Values:
+    square = inverse * inverse
+    series: Values = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square * (1 / 1680 - square / 1188))))
+    return series

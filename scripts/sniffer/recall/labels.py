@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,8 @@ import numpy as np
 from sniffer.core.recall_records import KeptDraw
 from sniffer.core.review_records import DecisionRow, EnteredBy, Reason, ReviewDecision, counting_decision
 from sniffer.core.sample_records import ReviewedSample, SampleStratum
-from sniffer.recall.cells import Cells
+from sniffer.recall.cells import Cells, Counts
+from sniffer.recall.gamma import Values
 from sniffer.recall.reviewers import Pairs
 
 
@@ -59,15 +61,61 @@ def pairs_of(samples: Iterable[ReviewedSample]) -> Pairs:
 
 
 @dataclass(slots=True)
+class _Positives:
+    count: int = 0
+    weighted: float = 0.0
+    squared: float = 0.0
+
+    def add(self, weight: float) -> None:
+        self.count += 1
+        self.weighted += weight
+        self.squared += weight**2
+
+
+@dataclass(slots=True)
 class _Cell:
+    """`drawn` and `decided` are sums of 1 / chance."""
+
     population: int = 0
+    drawn: float = 0.0
     labels: int = 0
-    positives: int = 0
+    decided: float = 0.0
     log_odds: float = 0.0
     flagged: bool = False
     twice: int = 0
     on_one_word: int = 0
-    reasons: Counter[Reason] = field(default_factory=Counter)
+    largest: float = 0.0
+    positives: _Positives = field(default_factory=_Positives)
+    reasons: dict[Reason, _Positives] = field(default_factory=lambda: defaultdict(_Positives))
+
+    def add(self, draw: KeptDraw, stratum: SampleStratum, labels: Sequence[Label], threshold: float) -> None:
+        """A stratum of a scan, and what is decided of its sample."""
+        weight = 1 / stratum.probability if stratum.probability else float(stratum.population)
+        self.population += stratum.population
+        self.drawn += stratum.drawn * weight
+        self.log_odds += stratum.population * draw.mean_log_odds[stratum.stratum]
+        self.flagged = stratum.low >= threshold
+        self.largest = max(self.largest, weight)
+        for label in labels:
+            self.labels += 1
+            self.decided += weight
+            self.twice += label.by_two and not label.is_drug
+            if label.is_drug:
+                self.on_one_word += not label.by_two
+                self.positives.add(weight)
+                if label.reason is not None:
+                    self.reasons[label.reason].add(weight)
+
+    def merge(self, other: _Cell) -> None:
+        """Take in another cell of the same stratum, of which nothing is decided yet."""
+        self.population += other.population
+        self.drawn += other.drawn
+        self.log_odds += other.log_odds
+
+    @property
+    def stands_for(self) -> float:
+        """For how many images each stands that those which are decided stand for, since the others drawn are not."""
+        return self.drawn / self.decided if self.labels else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,50 +129,71 @@ class AuditedDraw:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All that was seen of some draws together; `by_reason` counts the positives of each cell by kind of drugs."""
+    """All that was seen of some draws together; `by_reason` has the same where only drugs of one kind are drugs."""
 
     cells: Cells
-    by_reason: dict[Reason, list[int]]
+    by_reason: dict[Reason, Cells]
     undecided: int
     disputed: int
 
-    def of_reason(self, reason: Reason) -> Cells:
-        """The same sample, where only drugs of that kind are drugs."""
-        return self.cells.with_positives(np.array(self.by_reason[reason]))
-
 
 def audit(draws: Sequence[AuditedDraw], threshold: float) -> Audit:
-    """Add the draws up, each stratum of each bucket on its own, as buckets are drawn from at rates of their own."""
-    cells: dict[tuple[str, int], _Cell] = {}
+    """Add the draws up: in each stratum those that were drawn from with about the same chance.
+
+    Nights have different chances, and so had buckets until they were drawn from together; what was drawn more often
+    must not speak for the rest.
+    """
+    cells: dict[tuple[int, int], _Cell] = {}
     undecided = disputed = 0
     for one in draws:
-        for stratum in one.strata:
-            if stratum.population:
-                cell = cells.setdefault((one.draw.bucket, stratum.stratum), _Cell())
-                cell.population += stratum.population
-                cell.log_odds += stratum.population * one.draw.mean_log_odds[stratum.stratum]
-                cell.flagged = stratum.low >= threshold
+        decided: dict[int, list[Label]] = defaultdict(list)
         for sample in one.samples:
             label = label_of(sample.decisions)
             if label.is_drug is None:
                 undecided += 1
                 disputed += label.is_disputed
-                continue
-            cell = cells[one.draw.bucket, sample.image.stratum]
-            cell.labels += 1
-            cell.twice += label.by_two and not label.is_drug
-            if label.is_drug:
-                cell.positives += 1
-                cell.on_one_word += not label.by_two
-                if label.reason is not None:
-                    cell.reasons[label.reason] += 1
-    found = [cells[key] for key in sorted(cells)]
+            else:
+                decided[sample.image.stratum].append(label)
+        for stratum in one.strata:
+            if stratum.population:
+                place = (stratum.stratum, _chance_class(stratum))
+                cells.setdefault(place, _Cell()).add(one.draw, stratum, decided[stratum.stratum], threshold)
+    found = _merged(cells)
     reasons = {reason for cell in found for reason in cell.reasons}
+    whole = _cells_of(found)
     return Audit(
-        _cells_of(found),
-        {reason: [cell.reasons[reason] for cell in found] for reason in Reason if reason in reasons},
+        whole,
+        {
+            reason: whole.with_positives(*_sums(found, [cell.reasons.get(reason, _Positives()) for cell in found]))
+            for reason in Reason
+            if reason in reasons
+        },
         undecided,
         disputed,
+    )
+
+
+def _chance_class(stratum: SampleStratum) -> int:
+    """Chances within a factor of 2 are about the same."""
+    return math.floor(math.log2(stratum.probability)) if stratum.probability else 0
+
+
+def _merged(cells: dict[tuple[int, int], _Cell]) -> list[_Cell]:
+    """In order. A cell of which nothing is decided yet goes to the nearest one of its stratum of which something is."""
+    found = dict(cells)
+    for place, cell in cells.items():
+        others = [other for other in found if other[0] == place[0] and found[other].labels]
+        if not cell.labels and others:
+            found[min(others, key=lambda other: abs(other[1] - place[1]))].merge(found.pop(place))
+    return [found[place] for place in sorted(found)]
+
+
+def _sums(cells: Sequence[_Cell], positives: Sequence[_Positives]) -> tuple[Counts, Values, Values]:
+    scale = np.array([cell.stands_for for cell in cells], dtype=float)
+    return (
+        np.array([one.count for one in positives], dtype=np.int64),
+        np.array([one.weighted for one in positives], dtype=float) * scale,
+        np.array([one.squared for one in positives], dtype=float) * scale**2,
     )
 
 
@@ -132,13 +201,22 @@ def _cells_of(found: Sequence[_Cell]) -> Cells:
     flagged = np.array([cell.flagged for cell in found], dtype=bool)
     # On each side of the threshold one word counts as soon as one drug rests on it.
     on_one_word = {side: sum(cell.on_one_word for cell in found if cell.flagged == side) for side in (False, True)}
+    positives, weighted, squared = _sums(found, [cell.positives for cell in found])
+    labels = np.array([cell.labels for cell in found], dtype=np.int64)
+    population = np.array([cell.population for cell in found], dtype=np.int64)
+    largest = np.array([cell.largest * cell.stands_for for cell in found], dtype=float)
+    # Of what was drawn, and is decided by nobody yet, nothing is known.
+    unknown = np.array([cell.drawn > 0 and not cell.labels for cell in found], dtype=bool)
     return Cells(
-        np.array([cell.population for cell in found], dtype=np.int64),
-        np.array([cell.labels for cell in found], dtype=np.int64),
-        np.array([cell.positives for cell in found], dtype=np.int64),
+        population,
+        labels,
+        positives,
         np.array([cell.log_odds / cell.population for cell in found], dtype=float),
         flagged,
         # Of those without drugs: whether the others were seen twice may depend on what the first reviewer found.
-        np.array([cell.twice / max(cell.labels - cell.positives, 1) for cell in found], dtype=float),
+        np.array([cell.twice for cell in found], dtype=float) / np.maximum(labels - positives, 1),
         np.array([not on_one_word[bool(side)] for side in flagged], dtype=bool),
+        weighted,
+        squared,
+        np.where(unknown, population, largest),
     )

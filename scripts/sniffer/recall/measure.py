@@ -116,7 +116,7 @@ def _measured(draws: Sequence[AuditedDraw], stable: ModelRecord, first: date, la
         if seen.cells.labels.sum() >= FEWEST_LABELS:
             yield figures(seen, seen.cells, bucket, ALL)
     for reason in whole.by_reason:
-        yield figures(whole, whole.of_reason(reason), ALL, str(reason))
+        yield figures(whole, whole.by_reason[reason], ALL, str(reason))
 
 
 def drift_of(draws: Sequence[KeptDraw]) -> Iterator[DriftTest]:

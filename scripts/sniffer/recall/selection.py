@@ -1,4 +1,4 @@
-"""Which images of a frame are drawn: in each stratum those with the smallest keyed digests. One pass, bounded memory.
+"""Which images are drawn: in each stratum of all frames together those with the smallest keyed digests. Bounded memory.
 
 The key is made when the scan has ended and is kept beside the sample. Who uploads or names an image cannot know it, so
 nobody can steer what is drawn; and whoever has it draws the same again. As a digest is as good as random, each set of
@@ -11,10 +11,8 @@ import bisect
 import hashlib
 import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-
-from sniffer.recall.cells import Counts
 
 KEY_BYTES = 32
 _BINS_FROM, _BINS_TO = -16, 16
@@ -110,17 +108,18 @@ class Selection:
 
     def mean_log_odds(self) -> list[float]:
         """Of each stratum's images; 0 of a stratum without any."""
-        return [total / images if images else 0.0 for total, images in zip(self.sums, self.population, strict=True)]
+        return mean_of_each(self.sums, self.population)
 
-    def drawn(self, counts: Counts) -> list[tuple[int, ScoredImage]]:
-        """So many images of each stratum, with the stratum; ValueError for more than are kept."""
-        found = []
-        for stratum, (kept, count) in enumerate(zip(self._kept, counts, strict=True)):
-            if count > len(kept):
-                raise ValueError(f"stratum {stratum}: {count} of {len(kept)} images are to be drawn")
-            found += [(stratum, ScoredImage(image, score)) for _, image, score in sorted(kept, reverse=True)[:count]]
-        return found
+    @property
+    def kept(self) -> list[list[tuple[int, int, float]]]:
+        """The candidates of each stratum: less the digest, image and score."""
+        return self._kept
 
     def _digest(self, image_id: int) -> int:
         digest = hashlib.blake2b(image_id.to_bytes(8, "big"), key=self.key, digest_size=8).digest()
         return int.from_bytes(digest, "big")
+
+
+def mean_of_each(sums: Sequence[float], counts: Sequence[int]) -> list[float]:
+    """0 where there is nothing."""
+    return [total / count if count else 0.0 for total, count in zip(sums, counts, strict=True)]

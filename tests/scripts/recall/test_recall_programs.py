@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.audited import certified_scan, decide_all, spread_scores
 from support.stored_rows import change, model, rows
 
 from sniffer.adapters.mysql.database import Database
-from sniffer.core.errors import SettingsError
-from sniffer.core.recall_records import DrawPlan
+from sniffer.adapters.mysql.review import samples
+from sniffer.core.errors import SettingsError, TransientError
 from sniffer.core.review_records import Reason, SecondReview
 from sniffer.recall import draw, measure
 from sniffer.recall.draw import draw_all
-from sniffer.recall.selection import Edges
+from sniffer.recall.pool import Pool
+from sniffer.recall.selection import Edges, Selection
 
 TODAY = datetime.now(UTC).date
-KEY = bytes(range(32))
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def test_a_sample_is_drawn_once_from_each_certified_scan_with_known_chances(
     strata = database.review_samples.strata(frame.night, frame.scan_number)
     assert sum(one.population for one in strata) == 1200
     assert all(min(one.population, 2) <= one.drawn <= one.population for one in strata)
+    assert sample.drawn == sum(one.drawn for one in strata) == 150
     images = database.review_samples.reviewed(frame.night, frame.scan_number)
     assert Counter(one.image.stratum for one in images) == Counter(
         {one.stratum: one.drawn for one in strata if one.drawn}
@@ -64,25 +65,65 @@ def test_a_sample_is_drawn_once_from_each_certified_scan_with_known_chances(
     assert drawn_ids(database_url) == before
 
 
-def test_an_interrupted_draw_goes_on_as_it_was_planned(database: Database, database_url: str) -> None:
-    scores, _ = spread_scores(400, seed=2)
-    certified_scan(database, "s", scores)
-    frame = database.recall.frame("s")
-    planned = DrawPlan(KEY, 60, -4.0, 1.0, "a test")
-    assert database.recall.begin(frame, planned) == planned
-    # Killed here. Whoever comes next has another key, and draws by the one that is kept.
-    [sample] = draw_all(database, labels=10).samples
-    assert sample.prior == "a test" and sample.drawn >= 60
-    first = drawn_ids(database_url)
-    for table in ("review_samples", "review_sample_strata", "review_queue"):
-        change(database_url, f"DELETE FROM {table}")
-    assert draw_all(database, scan_ids=["s"]).samples[0].is_new
-    assert drawn_ids(database_url) == first
-    change(database_url, "DELETE FROM recall_draws")
+def test_an_interrupted_draw_leaves_nothing_and_two_at_once_are_one(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        certified_scan(database, name, spread_scores(400, seed=2)[0])
+    kept = ("recall_draws", "review_samples", "review_sample_strata", "review_queue")
+
+    def killed(*_: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(samples, "_let_wait", killed)
+        with pytest.raises(InterruptedError):
+            draw_all(database, labels=60)
+    assert all(rows(database_url, f"SELECT COUNT(*) FROM {table}") == [(0,)] for table in kept)
+    # Another draw takes one of the scans while we still look at it.
+    selection = Pool.selection
+
+    def late(pool: Pool) -> Selection:
+        monkeypatch.setattr(Pool, "selection", selection)
+        assert draw_all(database, labels=50, scan_ids=["two"]).samples[0].drawn == 50
+        return pool.selection()
+
+    monkeypatch.setattr(Pool, "selection", late)
+    with pytest.raises(TransientError, match="scans two were drawn from meanwhile"):
+        draw_all(database, labels=60)
+    assert len(drawn_ids(database_url)) == 50
+    [sample] = draw_all(database, labels=60).samples
+    assert (sample.scan_id, sample.drawn) == ("one", 60)
+    keys = rows(database_url, "SELECT DISTINCT draw_key FROM recall_draws")
+    assert len(keys) == 2
+    # What an earlier release had begun, and not ended, is drawn from as if it were new.
+    change(database_url, "UPDATE recall_draws SET scored = NULL WHERE labels = 60")
     for table in ("review_samples", "review_sample_strata"):
         change(database_url, f"DELETE FROM {table}")
-    draw_all(database, labels=60)
-    assert drawn_ids(database_url) != first
+    assert draw_all(database, labels=70).samples[0].drawn == 70
+
+
+def test_a_night_of_many_buckets_is_drawn_from_within_the_budget(database: Database, database_url: str) -> None:
+    for number in range(8):
+        scores = spread_scores(10 if number < 6 else 500, seed=number)[0]
+        certified_scan(database, f"s{number}", scores, bucket=f"b{number}")
+    with pytest.raises(SettingsError, match="--labels 3 is too few: the scores of these scans lie in .. strata"):
+        draw_all(database, labels=3)
+    drawn = draw_all(database, labels=80).samples
+    assert [one.bucket for one in drawn] == [f"b{number}" for number in range(8)]
+    assert sum(one.drawn for one in drawn) == 80 == len(drawn_ids(database_url))
+    kept = database.recall.draws(TODAY() - timedelta(days=1), TODAY(), 1, 0.5)
+    strata = [one for draw in kept for one in database.review_samples.strata(draw.night, draw.scan_number)]
+    assert sum(one.population for one in strata) == 1060 == sum(sum(draw.histogram) for draw in kept)
+    chances: dict[int, set[float | None]] = {}
+    for one in strata:
+        if one.population:
+            chances.setdefault(one.stratum, set()).add(one.probability)
+    # Each image of a stratum has the same chance, which is none that only its own scan would give it.
+    assert all(len(found) == 1 and 0 < (min(found, key=str) or 0) <= 1 for found in chances.values())
+    for stratum, found in chances.items():
+        ours = [one for one in strata if one.stratum == stratum]
+        assert found == {sum(one.drawn for one in ours) / sum(one.population for one in ours)}
 
 
 def test_what_the_certificate_has_not_counted_is_not_drawn_from(

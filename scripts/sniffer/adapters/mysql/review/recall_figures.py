@@ -13,12 +13,14 @@ from sqlalchemy.dialects.mysql import insert
 
 from sniffer.adapters.mysql.plan_holds import SCORED, parts_begun
 from sniffer.adapters.mysql.review.recall_tables import SHARES, recall_draws, recall_figures
+from sniffer.adapters.mysql.review.samples import add_sample
 from sniffer.adapters.mysql.schema import predictions, scans, shards, tallies
 from sniffer.adapters.mysql.transactions import Transactions, utc_now
 from sniffer.core.errors import SettingsError
 from sniffer.core.recall_records import (
     ALL,
     DrawPlan,
+    FrameDraw,
     KeptDraw,
     MeasuredRecall,
     MeasuredShare,
@@ -81,41 +83,39 @@ class RecallRepository:
     def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         return self._transact(lambda connection: connection.execute(query).all())
 
-    def begin(self, frame: RecallFrame, plan: DrawPlan) -> DrawPlan:
-        """Keep how that frame is drawn from; the plan that is kept, which an earlier run may have made."""
-        values = {
-            "scan_number": frame.scan_number,
-            "night": frame.night,
-            "bucket": frame.bucket,
-            "model_version": frame.model_version,
-            "threshold": frame.threshold,
-            "draw_key": plan.key,
-            "labels": plan.labels,
-            "score_height": plan.height,
-            "score_slope": plan.slope,
-            "prior": plan.prior,
-            "begun_at": utc_now(),
-        }
+    def keep(self, plan: DrawPlan, draws: Sequence[FrameDraw]) -> tuple[str, ...]:
+        """Keep all of it in one transaction: the plan, what was drawn of each frame, and what its scores were.
 
-        def keep(connection: Connection) -> DrawPlan:
-            first = insert(recall_draws).values(values)
-            connection.execute(first.on_duplicate_key_update(scan_number=recall_draws.c.scan_number))
-            ours = recall_draws.c.scan_number == frame.scan_number
-            row = connection.execute(select(recall_draws).where(ours)).one()
-            return DrawPlan(row.draw_key, row.labels, row.score_height, row.score_slope, row.prior)
+        The images wait in the queue then. Another draw may have drawn from some of the scans meanwhile: these are
+        told, and nothing is kept. What an earlier release was interrupted in is written over.
+        """
+        numbers = [draw.frame.scan_number for draw in draws]
+
+        def keep(connection: Connection) -> tuple[str, ...]:
+            there = select(recall_draws.c.scan_number, recall_draws.c.scored)
+            found = connection.execute(there.where(recall_draws.c.scan_number.in_(numbers)).with_for_update()).all()
+            begun = {row.scan_number: row.scored is not None for row in found}
+            if taken := tuple(draw.frame.scan_id for draw in draws if begun.get(draw.frame.scan_number)):
+                return taken
+            for draw in draws:
+                values = _draw_values(plan, draw)
+                ours = recall_draws.c.scan_number == draw.frame.scan_number
+                # Two that draw at once: the primary key lets one in, the other's transaction is repeated and sees it.
+                is_begun = draw.frame.scan_number in begun
+                connection.execute(
+                    update(recall_draws).where(ours).values(values) if is_begun else insert(recall_draws).values(values)
+                )
+                add_sample(connection, draw.sample)
+            return ()
 
         return self._transact(keep)
 
-    def finish(self, frame: RecallFrame, mean_log_odds: Sequence[float], histogram: Sequence[int]) -> None:
-        """Keep what the frame's scores were. Idempotent."""
-        values = {
-            "scored": frame.scored,
-            "flagged": frame.flagged,
-            "mean_log_odds": list(mean_log_odds),
-            "histogram": list(histogram),
-        }
-        ours = update(recall_draws).where(recall_draws.c.scan_number == frame.scan_number)
-        self._transact(lambda connection: connection.execute(ours.values(values)))
+    def prior_of(self, scan_number: int) -> str | None:
+        """By what that scan was drawn from; None when it was not."""
+        query = select(recall_draws.c.prior).where(
+            recall_draws.c.scan_number == scan_number, recall_draws.c.scored.is_not(None)
+        )
+        return self._transact(lambda connection: connection.execute(query).scalar())
 
     def draws(self, since: date, until: date, model_version: int, threshold: float) -> tuple[KeptDraw, ...]:
         """The draws that are done, of the nights from `since` up to and with `until`, in the order of the nights."""
@@ -238,6 +238,27 @@ def _page(frame: RecallFrame, part: int, outcome: str, after: int) -> Select[Any
         predictions.c.image_id > after,
     )
     return ours.order_by(predictions.c.image_id).limit(PAGE)
+
+
+def _draw_values(plan: DrawPlan, draw: FrameDraw) -> dict[str, Any]:
+    frame = draw.frame
+    return {
+        "scan_number": frame.scan_number,
+        "night": frame.night,
+        "bucket": frame.bucket,
+        "model_version": frame.model_version,
+        "threshold": frame.threshold,
+        "draw_key": plan.key,
+        "labels": plan.labels,
+        "score_height": plan.height,
+        "score_slope": plan.slope,
+        "prior": plan.prior,
+        "begun_at": utc_now(),
+        "scored": frame.scored,
+        "flagged": frame.flagged,
+        "mean_log_odds": list(draw.mean_log_odds),
+        "histogram": list(draw.histogram),
+    }
 
 
 def _values(one: MeasuredRecall) -> dict[str, Any]:

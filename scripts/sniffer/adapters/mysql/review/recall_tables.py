@@ -28,8 +28,10 @@ recall_draws = Table(
     Column("bucket", String(255), doc="the S3 bucket"),
     Column("model_version", Integer, doc="as in `models`"),
     Column("threshold", Double, doc="the threshold of the scan"),
-    Column("draw_key", BINARY(32), doc="random, made after the scan: it orders the images of each stratum"),
-    Column("labels", Integer, doc="how many images were to be drawn"),
+    Column(
+        "draw_key", BINARY(32), doc="random, made after the scans: it orders the images of each stratum; one for a draw"
+    ),
+    Column("labels", Integer, doc="how many images were to be drawn, of all scans of this draw together"),
     Column("score_height", Double, doc="ln(odds) of drugs were taken to be height + slope * ln(odds) of the score"),
     Column("score_slope", Double, doc="see there"),
     Column("prior", String(200), doc="where height and slope came from"),

@@ -28,46 +28,7 @@ class ReviewSamples:
         What was decided before does not wait again. False, and nothing is changed, when that night has a sample of that
         scan already: a rerun cannot draw a second time.
         """
-        key = {"night": sample.night, "scan_number": sample.scan_number}
-
-        def add(connection: Connection) -> bool:
-            first = review_sample_strata.c
-            ours = (first.night == sample.night, first.scan_number == sample.scan_number)
-            if connection.execute(select(first.stratum).where(*ours).limit(1)).first() is not None:
-                return False
-            # Two that draw at once: the primary key lets one in, the other's transaction is repeated and sees it.
-            strata = [
-                key
-                | {
-                    "stratum": each.stratum,
-                    "low": each.low,
-                    "high": each.high,
-                    "population": each.population,
-                    "drawn": each.drawn,
-                    "probability": each.probability,
-                }
-                for each in sample.strata
-            ]
-            connection.execute(insert(review_sample_strata), strata)
-            now = utc_now()
-            drawn = [
-                key
-                | {
-                    "image_id": each.image_id,
-                    "model_version": each.model_version,
-                    "score": each.score,
-                    "stratum": each.stratum,
-                    "probability": each.probability,
-                    "drawn_at": now,
-                }
-                for each in sorted(sample.images, key=lambda each: each.image_id)
-            ]
-            if drawn:
-                connection.execute(insert(review_samples), drawn)
-            _let_wait(connection, sample)
-            return True
-
-        return self._transact(add)
+        return self._transact(lambda connection: add_sample(connection, sample))
 
     def strata(self, night: date, scan_number: int) -> list[SampleStratum]:
         """From what that night's sample of that scan was drawn; empty: there is none."""
@@ -115,3 +76,43 @@ def _let_wait(connection: Connection, sample: NightlySample) -> None:
             threshold = thresholds.get(each.model_version)
             facts = Facts(EnteredBy.SAMPLE, each.model_version, each.score, threshold, each.probability)
             put_into_queue(connection, each.image_id, buckets[each.image_id], facts)
+
+
+def add_sample(connection: Connection, sample: NightlySample) -> bool:
+    """ReviewSamples.add in a transaction of the caller."""
+    key = {"night": sample.night, "scan_number": sample.scan_number}
+    first = review_sample_strata.c
+    ours = (first.night == sample.night, first.scan_number == sample.scan_number)
+    if connection.execute(select(first.stratum).where(*ours).limit(1)).first() is not None:
+        return False
+    # Two that draw at once: the primary key lets one in, the other's transaction is repeated and sees it.
+    strata = [
+        key
+        | {
+            "stratum": each.stratum,
+            "low": each.low,
+            "high": each.high,
+            "population": each.population,
+            "drawn": each.drawn,
+            "probability": each.probability,
+        }
+        for each in sample.strata
+    ]
+    connection.execute(insert(review_sample_strata), strata)
+    now = utc_now()
+    drawn = [
+        key
+        | {
+            "image_id": each.image_id,
+            "model_version": each.model_version,
+            "score": each.score,
+            "stratum": each.stratum,
+            "probability": each.probability,
+            "drawn_at": now,
+        }
+        for each in sorted(sample.images, key=lambda each: each.image_id)
+    ]
+    if drawn:
+        connection.execute(insert(review_samples), drawn)
+    _let_wait(connection, sample)
+    return True

@@ -130,6 +130,18 @@ def review(page: Page, stack: Stack) -> bytes:
     return picture
 
 
+def flags_and_review(page: Page, stack: Stack) -> bytes:
+    """The summary in Airflow's menu, down to its certificates."""
+    page.resize(1200, 900, _SCALE)
+    page.open(f"{stack.airflow.url}/sniffer/overview/")
+    page.wait_for("document.readyState === 'complete' && document.querySelector('#coverage')")
+    # The nights without a scan are cut, so that the picture shows what is below them.
+    page.run("document.querySelectorAll('.scroll').forEach(one => { one.style.maxHeight = '12rem' })")
+    bottom = page.run("document.querySelector('#coverage').getBoundingClientRect().top")
+    page.resize(1200, int(bottom), _SCALE)  # what is outside the window is not drawn
+    return page.screenshot()
+
+
 def small(png: bytes) -> bytes:
     """The picture with a palette, which is a third of the size and looks the same for screenshots."""
     out = io.BytesIO()
@@ -147,7 +159,7 @@ def make_pictures(layout: Layout, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with open_browser() as page:
         sign_in(page, stack)
-        for make in (graph_of_a_scan, report, certificate, metrics_of_scans, review):
+        for make in (graph_of_a_scan, report, flags_and_review, certificate, metrics_of_scans, review):
             file = folder / f"{make.__name__.replace('_', '-')}.png"
             file.write_bytes(small(make(page, stack)))
             print(f"{file} ({file.stat().st_size // 1024} kB)", flush=True)

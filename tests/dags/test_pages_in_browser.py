@@ -1,4 +1,4 @@
-"""Airflow's own UI in a real browser: forms and Docs in a narrow window, and an approval with its pictures."""
+"""Airflow's own UI in a real browser: forms and Docs in a narrow window, an approval with its pictures, our pages."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from support.accessibility import serious_findings
 from support.airflow_people import Person, meanwhile
 from support.airflow_ui import click, serve_airflow, signed_in
 from support.dag_runs import connection_of, run, stand_in
+from support.ended_scans import certificate_of
 from support.judged import changed_images, gate_verdict
+from support.stored_rows import predicted, record
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.model_records import ModelRecord, ModelStatus
+from sniffer.core.records import Outcome, ScanRequest
+from sniffer_airflow.names import name_of_run
 from sniffer_local.browser import PROGRAMS, Page
 
 pytestmark = [
@@ -122,3 +127,51 @@ def test_the_form_of_a_dag_can_be_filled_in_in_a_narrow_window(ui: str, phone: P
     click(phone, "Trigger")
     phone.wait_for(f"{DIALOG}?.querySelectorAll('label, input').length > 4")
     assert too_wide(phone, "label, input, p") == []
+
+
+FRAME = "document.querySelector('iframe')?.contentDocument"
+
+
+def scanned(database: Database, run_id: str) -> None:
+    """What a run of scan_bucket has found, besides which a scan of a bucket with a long name is held."""
+    database.models.register(ModelRecord(1, "1" * 64, "b" * 64, "1", 0.5, ModelStatus.BLESSED))
+    database.models.promote(1)
+    for scan_id, bucket, held in (
+        (f"{name_of_run('scan_bucket', run_id)}.uploads-1", "uploads", ""),
+        ("flood", "a-bucket-with-quite-a-long-name-for-its-uploads", "9 % are flagged"),
+    ):
+        token = database.scans.open(ScanRequest(scan_id, bucket, dag_run="scan_bucket/r"), 1, 0.5)
+        record(database, [predicted(f"{scan_id}/{key}", score) for key, score in (("a", 0.9), ("b", 0.1))], token=token)
+        counts = {Outcome.PREDICTED: 2, Outcome.FAILED: 1}
+        database.scans.close(certificate_of(counts, scan_id=scan_id, run_number=token.run_number, held=held))
+    database.review_queue.refresh()
+
+
+def test_the_summary_is_in_the_menu_and_the_counts_are_on_a_runs_page(
+    ui: str, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL_DEFAULT", connection_of(database_url))
+    run_id = str(run("watch_labels")["run_id"])
+    scanned(database, run_id)
+    with signed_in(ui, "vera", "VIEWER") as page:
+        page.resize(*DESK)
+        page.open(f"{ui}/")
+        click(page, "Flags and review")
+        page.wait_for(f"{FRAME}?.querySelector('h1')?.innerText === 'Flags and review'", 30)
+        shown: str = page.run(f"{FRAME}.body.innerText")
+        assert "1 of 2 newly scored images were flagged in 28 nights (50.00%). 1 scan held" in shown
+        page.run(f"{FRAME}.querySelector('a[href*=source]').click()")
+        page.wait_for(f"{FRAME}?.body?.innerText.includes('All sources')", 30)
+        page.open(f"{ui}/dags/watch_labels/runs/{quote(run_id, safe='')}/plugin/counts")
+        page.wait_for(f"{FRAME}?.body?.innerText.includes('neither scan nor train')", 30)
+        overview = f"{ui}/sniffer/overview/"
+        counts = f"{ui}/sniffer/run-counts/?dag_id=scan_bucket&run_id={quote(run_id)}"
+        for address, heading in ((overview, "Flags and review"), (counts, "Counts of this run")):
+            for scheme, window in (("light", DESK), ("dark", DESK), ("light", PHONE)):
+                page.prefer(scheme)
+                page.resize(*window)
+                page.open(address)
+                page.wait_for(f"document.querySelector('h1')?.innerText === '{heading}'")
+                assert serious_findings(page) == []
+                assert page.run("document.documentElement.scrollWidth <= innerWidth")
+                assert page.run("performance.getEntriesByType('resource').length") == 0

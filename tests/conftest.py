@@ -14,6 +14,7 @@ import botocore.session
 import pytest
 from support.database_servers import DatabaseServer
 from support.flaky_s3 import FlakyS3
+from support.migrated_databases import is_migrated, migrated_database
 from support.migrated_tables import make_migrated_tables
 from support.sampling import mark_left_out
 from support.schedule import ByFolder, rank
@@ -133,7 +134,11 @@ def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
 
 @pytest.fixture
 def database_url(database_server: DatabaseServer, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The SQLAlchemy URL of an empty database, dropped after the test."""
+    """The SQLAlchemy URL of a database of this test's: empty, or migrated where the test has `database`, too."""
+    if "database" in request.fixturenames and isinstance(database_server, MariaDb):
+        with migrated_database(database_server) as url:
+            yield url
+        return
     name = f"t_{_test_digest(request)}"
     drop_database(database_server.site, name)
     yield create_database(database_server.site, name)
@@ -143,8 +148,9 @@ def database_url(database_server: DatabaseServer, request: pytest.FixtureRequest
 
 @pytest.fixture
 def database(database_server: DatabaseServer, database_url: str) -> Iterator[Database]:
-    """The database at `database_url`, migrated and empty."""
-    make_migrated_tables(database_server, database_url)
+    """The database at `database_url`, migrated and without results."""
+    if not is_migrated(database_url):
+        make_migrated_tables(database_server, database_url)
     with Database(DatabaseSettings(database_url, patience_s=30)) as database:
         yield database
 

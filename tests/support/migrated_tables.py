@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 
 from sniffer.adapters.mysql.database import Database
@@ -10,8 +10,9 @@ from sniffer.core.settings import DatabaseSettings
 from sniffer_local.mariadb import create_database, drop_database
 from support.database_servers import DatabaseServer
 
-_NAME = "template"
-_FILLED = ("alembic_version", "review_log_head")
+TEMPLATE = "template"
+"""The database of each server that all migrations were run on."""
+FILLED_TABLES = ("alembic_version", "review_log_head")
 """What a migration also writes rows to."""
 _STATEMENTS: dict[int, tuple[str, ...]] = {}
 """What makes all tables and views, by server."""
@@ -27,19 +28,24 @@ def table_definitions(url: str) -> dict[str, str]:
     """The statement that makes each table and view of that database: tables first."""
     engine = create_engine(url)
     with engine.connect() as connection:
-        tables = connection.execute(text("SHOW FULL TABLES")).all()
-        found = {
-            name: str(connection.execute(text(f"SHOW CREATE TABLE `{name}`")).one()[1])
-            for name, kind in sorted(tables, key=lambda row: (row[1] == "VIEW", row[0]))
-        }
+        found = definitions(connection)
     engine.dispose()
     return found
 
 
+def definitions(connection: Connection) -> dict[str, str]:
+    """The same of the database that is connected to."""
+    tables = connection.execute(text("SHOW FULL TABLES")).all()
+    return {
+        name: str(connection.execute(text(f"SHOW CREATE TABLE `{name}`")).one()[1])
+        for name, kind in sorted(tables, key=lambda row: (row[1] == "VIEW", row[0]))
+    }
+
+
 def _statements(server: DatabaseServer) -> tuple[str, ...]:
-    drop_database(server.site, _NAME)
-    url = create_database(server.site, _NAME)
+    drop_database(server.site, TEMPLATE)
+    url = create_database(server.site, TEMPLATE)
     with Database(DatabaseSettings(url, patience_s=30)) as database:
         database.migrate()
-    rows = (f"INSERT INTO {table} SELECT * FROM {_NAME}.{table}" for table in _FILLED)
+    rows = (f"INSERT INTO {table} SELECT * FROM {TEMPLATE}.{table}" for table in FILLED_TABLES)
     return (*table_definitions(url).values(), *rows)

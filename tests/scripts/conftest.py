@@ -10,6 +10,7 @@ import pytest
 from support.fleet import Fleet, ModelServerProcess
 from support.saved_models import save_mean_of_red
 from support.scratch_bucket import ScratchBucket
+from support.shared import made_once
 
 from sniffer.adapters.images import PREPROCESSING_VERSION
 from sniffer.adapters.mysql.database import Database
@@ -24,9 +25,8 @@ def model_server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
     """The session's model server. Ask for `model_server`, which sees to it that it runs."""
     if find_spec("tensorflow") is None:
         pytest.skip("the model server needs TensorFlow, which `pip install .[fleet]` does not bring")
-    folder = tmp_path_factory.mktemp("serving")
-    save_mean_of_red(folder / "drug_detector" / "1")
-    server = ModelServerProcess(folder / "drug_detector", folder / "serve.log")
+    base = made_once(tmp_path_factory, "mean-of-red", lambda base: save_mean_of_red(base / "1"))
+    server = ModelServerProcess(base, tmp_path_factory.mktemp("serving") / "serve.log")
     server.start()
     yield server
     server.stop()

@@ -204,6 +204,10 @@ class AirflowClient:
         """Create the Variables that there are not; those that there are keep their values. Idempotent."""
         self._create("variables", [{"key": key, "value": value} for key, value in variables.items()], "skip")
 
+    def variable(self, key: str) -> str:
+        """The Variable's value; raises TransientError when there is none of that name."""
+        return str(self._call("GET", f"/variables/{quote(key)}")["value"])
+
     def wait_for_dag(self, dag_id: str, limit_s: float = 60.0) -> None:
         """Return once the DAG can be triggered; raises TransientError with the import errors when it stays away."""
         deadline = time.monotonic() + limit_s

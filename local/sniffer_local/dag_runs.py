@@ -54,6 +54,10 @@ class DagRuns:
 
     def await_next(self, dag_id: str, known: set[str]) -> DagRun:
         """Wait for a run that is not among those known, and for its end; raises TransientError as `run` does."""
+        return self._follow(self.await_start(dag_id, known))
+
+    def await_start(self, dag_id: str, known: set[str]) -> DagRun:
+        """Wait for a run that is not among those known, and leave it to go on; raises TransientError if none comes."""
         deadline = time.monotonic() + START_LIMIT_S
         while not (fresh := self._client.run_ids(dag_id) - known):
             if time.monotonic() > deadline:
@@ -61,7 +65,7 @@ class DagRuns:
                     f"Airflow has not started {dag_id} within {START_LIMIT_S:.0f} s: see its scheduler"
                 )
             time.sleep(POLL_S)
-        return self._follow(DagRun(dag_id, min(fresh)))
+        return DagRun(dag_id, min(fresh))
 
     def task_state(self, run: DagRun, task_id: str) -> str:
         """The state of one task of the run."""
@@ -81,7 +85,7 @@ class DagRuns:
         deadline, told = time.monotonic() + RUN_LIMIT_S, ""
         while (state := self._client.run_state(run.dag_id, run.run_id)) not in ENDED_STATES:
             if time.monotonic() > deadline:
-                raise TransientError(f"{run.run_id} has not ended in {RUN_LIMIT_S:.0f} s: see {self._page(run)}")
+                raise TransientError(f"{run.run_id} has not ended in {RUN_LIMIT_S:.0f} s: see {self.page(run)}")
             if (now := self._situation(run)) != told:
                 self._tell(f"  {now}")
                 told = now
@@ -108,9 +112,10 @@ class DagRuns:
         return (
             f"the DAG run {run.run_id} failed in {' and '.join(failed) or 'no task'}; its log ends:\n"
             + (self.log_end(run, failed[0]) if failed else "")
-            + f"\nMore at {self._page(run)} (login {LOGIN}, password in {self._site.passwords}) and in {self._logs}. "
+            + f"\nMore at {self.page(run)} (login {LOGIN}, password in {self._site.passwords}) and in {self._logs}. "
             "When the cause is fixed, run `make demo` again; what is done already is kept."
         )
 
-    def _page(self, run: DagRun) -> str:
+    def page(self, run: DagRun) -> str:
+        """The run's address in Airflow's UI."""
         return f"{self._site.url}/dags/{run.dag_id}/runs/{run.run_id}"

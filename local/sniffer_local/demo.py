@@ -1,12 +1,14 @@
 """`sniffer local demo`: the whole product once, on this machine.
 
 Starts what is missing of the stack, fills a sample bucket, lets Airflow train, export and roll out a small model unless
-there is one, and scan the bucket, and prints the certificate and the highest scores. What it starts goes on running.
+there is one, and scan the bucket, and prints the certificate and the highest scores. Then a simulated reviewer decides
+about a part of what was flagged, and Airflow retrains by that. What it starts goes on running.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import time
@@ -16,12 +18,22 @@ from dataclasses import dataclass
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.ending import INTERRUPTED
 from sniffer.core.errors import ContractError
+from sniffer.core.files import write_text
 from sniffer.core.program import Program
+from sniffer.core.review_records import EVERYTHING
 from sniffer.core.settings import DatabaseSettings
 from sniffer.core.text import printable
 from sniffer.scan.certificate import describe
-from sniffer_local import sample_bucket
+from sniffer_local import sample_bucket, sample_labels
 from sniffer_local.airflow import LOGIN, AirflowClient, migrate_metadata
+from sniffer_local.closed_loop import (
+    ReviewedBucket,
+    has_reviewed,
+    newest_decision,
+    queue_sample,
+    retrain_by_decisions,
+    review_a_part,
+)
 from sniffer_local.dag_runs import DagRun, DagRuns
 from sniffer_local.layout import Layout, add_root_flag
 from sniffer_local.mariadb import create_database
@@ -29,11 +41,12 @@ from sniffer_local.processes import Service, run_checked
 from sniffer_local.registry import Registry, only_one
 from sniffer_local.review import make_accounts
 from sniffer_local.s3 import s3_client
+from sniffer_local.sample_bucket import SampleTruth
 from sniffer_local.stack import BUCKET, DATABASE, Stack, prepare_stack
 from sniffer_local.supervision import ensure_supervised, wait_for
 
 RETRAIN, EXPORT, ROLLOUT, SCAN = "retrain_model", "export_model", "rollout_serving", "scan_bucket"
-LABELLED_IMAGES = 720
+RETRAINING_VARIABLE = "sniffer_retraining"
 TOP_IMAGES = 10
 
 
@@ -76,10 +89,12 @@ def run_demo(layout: Layout, story: Story) -> None:
     demo = Demo(layout, registry, stack, story, DagRuns(stack.airflow, layout.logs, story.tell))
     start_stack(demo)
     prepare_database(demo)
-    fill_bucket(demo)
+    truth = fill_bucket(demo)
     configure_airflow(demo)
     version = provide_model(demo)
-    report(demo, version, demo.dag_runs.run(SCAN, {"bucket": BUCKET}))
+    scan_id = report(demo, version, demo.dag_runs.run(SCAN, {"bucket": BUCKET}))
+    close_loop(demo, truth, scan_id)
+    tell_where_to_look(demo)
 
 
 def start_stack(demo: Demo) -> None:
@@ -130,10 +145,15 @@ def prepare_database(demo: Demo) -> None:
     demo.story.tell("MariaDB and S3 answer, the database is up to date")
 
 
-def fill_bucket(demo: Demo) -> None:
-    """See to it that the sample images are in their bucket."""
-    count = sample_bucket.fill(s3_client(demo.stack.s3_port), BUCKET)
-    demo.story.tell(f"the bucket {BUCKET} holds {count} sample objects")
+def fill_bucket(demo: Demo) -> dict[str, SampleTruth]:
+    """See to it that the sample images, and labelled ones, are in their buckets; returns what they show, by key."""
+    client = s3_client(demo.stack.s3_port)
+    truth = sample_bucket.fill(client, BUCKET, demo.layout.truth)
+    labelled = sample_labels.fill(client)
+    demo.story.tell(
+        f"the bucket {BUCKET} holds {len(truth)} sample objects, {sample_labels.LABELS_BUCKET} {labelled} labelled ones"
+    )
+    return truth
 
 
 def provide_model(demo: Demo) -> int:
@@ -149,9 +169,9 @@ def provide_model(demo: Demo) -> int:
     return stable.version
 
 
-def report(demo: Demo, version: int, run: DagRun) -> None:
-    """Print the run's certificate, the highest scores, and where to go on."""
-    scan_id = demo.dag_runs.result(run, "plan")["scan_id"]
+def report(demo: Demo, version: int, run: DagRun) -> str:
+    """Print the run's certificate and the highest scores; returns the scan's id."""
+    scan_id: str = demo.dag_runs.result(run, "plan")["scan_id"]
     with _database(demo) as database:
         certificate = database.scans.certificate(scan_id)
         images = database.images.top_images(version, TOP_IMAGES, BUCKET)
@@ -169,18 +189,58 @@ def report(demo: Demo, version: int, run: DagRun) -> None:
         print(
             f"  {image.score:.4f} {'FLAGGED' if image.flagged else '       '} s3://{image.bucket}/{printable(image.key)}"
         )
+    print()
+    return scan_id
+
+
+def close_loop(demo: Demo, truth: Mapping[str, SampleTruth], scan_id: str) -> None:
+    """Let a part of the queue be reviewed, once for each stack, and Airflow retrain by what was decided since.
+
+    The retraining goes on while the demo ends: whether its model is better is the gate's to say.
+    """
+    site, service = demo.stack.review, demo.stack.review_service
+    if site is None or service is None:
+        return
+    demo.wait(service)
+    with _database(demo) as database:
+        if not has_reviewed(database):
+            drawn = queue_sample(database, scan_id)
+            demo.story.tell(f"a random sample of {drawn} images waits beside the flagged ones, to measure recall by")
+            review_a_part(database, ReviewedBucket(BUCKET, truth, site), demo.story.tell)
+        newest = newest_decision(database)
+    published = demo.layout.published
+    if newest == (published.read_text() if published.is_file() else ""):
+        return
+    retraining = json.loads(AirflowClient(demo.stack.airflow).variable(RETRAINING_VARIABLE))
+    if "review_labels" not in retraining:
+        demo.story.tell(
+            f"the Variable {RETRAINING_VARIABLE} names no `review_labels`, so these decisions become no labels: an "
+            "earlier release has made it; remove it under Admin, and run `make demo` again"
+        )
+        return
+    run = retrain_by_decisions(demo.dag_runs, demo.story.tell)
+    write_text(published, newest)
+    if run is not None:
+        demo.story.tell(
+            f"Airflow retrains by them: {demo.dag_runs.page(run)}\n"
+            "           If the gate finds the new model better, export_model and rollout_serving follow"
+        )
+
+
+def tell_where_to_look(demo: Demo) -> None:
+    """Print the addresses, and what waits there."""
     print(f"\nAirflow: {demo.stack.airflow.url}  login: {LOGIN}  password: {demo.stack.airflow.password}")
     if (site := demo.stack.review) is not None:
-        logins = ", ".join(f"{name} {password}" for name, password in site.passwords.items())
-        print(f"Review:  {site.url}  logins: {logins} (also in {site.passwords_file})")
+        with _database(demo) as database:
+            waiting = database.review_queue.backlog(EVERYTHING)
+        print(f"Review:  {site.url}  logins: {site.logins} (also in {site.passwords_file})")
+        print(f"         {waiting} images wait there; what you decide becomes labels each night, or by `make demo`")
     print("The stack goes on running: `make status` shows it, `make down` stops it, `make demo` scans again.")
 
 
 def _train_and_roll_out(demo: Demo) -> int:
     """Let Airflow train, judge, export and roll out a model; ContractError when the gate rejects it."""
-    images, runs = demo.layout.training / "images", demo.dag_runs
-    demo.run_program("sniffer_local.samples", "--out", str(images), "--count", str(LABELLED_IMAGES))
-    demo.story.tell("labelled images are generated")
+    runs = demo.dag_runs
     demo.wait(demo.stack.serving_service)
     known = {dag_id: runs.known(dag_id) for dag_id in (EXPORT, ROLLOUT)}
     for dag_id in known:
@@ -217,7 +277,8 @@ PROGRAM = Program(
     command="sniffer local demo",
     summary="The whole product once, on this machine: start what is missing of the stack, fill a sample bucket, let "
     "Airflow train, export and roll out a small model unless there is one, and scan the bucket. Prints the "
-    "certificate and the highest scores. What it starts goes on running.",
+    "certificate and the highest scores. Then a simulated reviewer decides about a part of what was flagged, and "
+    "Airflow retrains by that. What it starts goes on running.",
     run=_run,
     add_arguments=add_root_flag,
     examples=("sniffer local demo", "sniffer local down"),

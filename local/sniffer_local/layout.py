@@ -53,8 +53,18 @@ class Layout:
         return self.root / "serving"
 
     @property
+    def truth(self) -> Path:
+        """What the sample images show."""
+        return self.root / "sample-truth.json"
+
+    @property
+    def published(self) -> Path:
+        """Up to which decision labels were published."""
+        return self.root / "published-decision"
+
+    @property
     def training(self) -> Path:
-        """Labelled images, training runs, cached features."""
+        """Training runs, cached features."""
         return self.root / "training"
 
 

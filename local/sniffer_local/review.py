@@ -1,4 +1,7 @@
-"""The review page of the local stack, with one account of each role, whose passwords are made here."""
+"""The review page of the local stack, with one account of each role and a simulated reviewer's.
+
+Their passwords are made here.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,14 @@ from sniffer.core.review_accounts import ReviewRole
 from sniffer.review.passwords import hash_password
 from sniffer_local.processes import Service, answers_http
 
+SIMULATED = "simulated-reviewer"
 ACCOUNTS: Mapping[str, ReviewRole] = {
     "reviewer": ReviewRole.REVIEWER,
     "lead": ReviewRole.LEAD,
     "auditor": ReviewRole.AUDITOR,
+    SIMULATED: ReviewRole.REVIEWER,
 }
-"""Their names are their roles."""
+"""People's names are their roles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,11 @@ class ReviewSite:
     def url(self) -> str:
         """Where it is reached."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def logins(self) -> str:
+        """People's names, each with its password."""
+        return ", ".join(f"{name} {password}" for name, password in self.passwords.items() if name != SIMULATED)
 
     @property
     def passwords_file(self) -> Path:
@@ -53,12 +63,12 @@ class ReviewSite:
 
 
 def prepare_site(folder: Path, port: int) -> ReviewSite:
-    """Make the passwords where there are none. Idempotent."""
+    """Make the passwords that there are not, as of an account that is newer than the stack. Idempotent."""
     file = folder / "passwords.json"
-    if not file.is_file():
-        made = {name: secrets.token_urlsafe(12) for name in ACCOUNTS}
-        write_text(file, json.dumps(made, indent=2) + "\n", private=True)
-    passwords: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    passwords: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if missing := ACCOUNTS.keys() - passwords.keys():
+        passwords |= {name: secrets.token_urlsafe(12) for name in ACCOUNTS if name in missing}
+        write_text(file, json.dumps(passwords, indent=2) + "\n", private=True)
     return ReviewSite(folder, port, passwords)
 
 

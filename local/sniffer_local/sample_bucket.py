@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from sniffer.core.files import write_text
 from sniffer_local.s3_state import bucket_tags
 from sniffer_local.samples import bucket_objects
 
@@ -17,12 +24,37 @@ RELEASE = 2
 DONE_TAG = {"Key": "sample-images", "Value": f"{COUNT} of seed {SEED} release {RELEASE}"}
 
 
-def fill(client: Any, bucket: str) -> int:
-    """Put the sample objects into the bucket, unless all are there; returns how many there are. Idempotent."""
+@dataclass(frozen=True, slots=True)
+class SampleTruth:
+    """What an object was drawn to show: its class, None for no readable image, and its slice.
+
+    `has_copies`: other objects have the same bytes.
+    """
+
+    label: str | None
+    slice: str
+    has_copies: bool
+
+
+def fill(client: Any, bucket: str, truth: Path) -> dict[str, SampleTruth]:
+    """Put the sample objects into the bucket, unless all are there; returns the truth by key. Idempotent.
+
+    `truth` is the file in which it is kept, so that nothing is drawn again.
+    """
     client.create_bucket(Bucket=bucket)
-    if DONE_TAG not in bucket_tags(client, bucket):
-        for item in bucket_objects(SEED, COUNT, PREFIXES, processes=os.cpu_count() or 1):
+    is_full = DONE_TAG in bucket_tags(client, bucket)
+    if is_full and truth.is_file():
+        known = msgspec.json.decode(truth.read_bytes(), type=dict[str, dict[str, SampleTruth]])
+        if DONE_TAG["Value"] in known:
+            return known[DONE_TAG["Value"]]
+    drawn: list[tuple[str, str | None, str, bytes]] = []
+    for item in bucket_objects(SEED, COUNT, PREFIXES, processes=os.cpu_count() or 1):
+        if not is_full:
             client.put_object(Bucket=bucket, Key=item.key, Body=item.data)
-        # Last, so that a bucket with the tag is a complete one.
-        client.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [DONE_TAG]})
-    return COUNT
+        drawn.append((item.key, item.label, item.kind, hashlib.sha256(item.data).digest()))
+    counts = Counter(digest for *_, digest in drawn)
+    found = {key: SampleTruth(label, kind, counts[digest] > 1) for key, label, kind, digest in drawn}
+    write_text(truth, msgspec.json.encode({DONE_TAG["Value"]: found}).decode())
+    # Last, so that a bucket with the tag is a complete one.
+    client.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [DONE_TAG]})
+    return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sniffer.core.redaction import SecretUrl
-from sniffer_local import airflow, mariadb, postgres, prometheus, review, s3, serving
+from sniffer_local import airflow, mariadb, postgres, prometheus, review, s3, sample_labels, serving
 from sniffer_local.airflow import AirflowConnection
 from sniffer_local.keepers import Task
 from sniffer_local.layout import CHECKOUT, Layout
@@ -194,7 +194,10 @@ def _airflow_connections(
 def _airflow_variables(layout: Layout) -> dict[str, str]:
     """For whoever leaves the stack running: real nightly scans and weekly trainings."""
     retraining = {
-        "source": str(layout.training / "images"),
+        "source": sample_labels.SOURCE,
+        "review_labels": sample_labels.REVIEW_LABELS,
+        # What one session gives.
+        "new_labels": 20,
         # No ImageNet weights without a network.
         "backbone_weights": "random",
         # Half of the sample images show drugs, far more than in any real bucket.

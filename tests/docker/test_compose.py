@@ -22,7 +22,7 @@ from support.load_script import load_script
 from support.parsed_flags import parsed_by
 from support.serve_flags import parse_flags
 
-from sniffer_local import sample_bucket
+from sniffer_local import sample_bucket, sample_labels
 
 ONE_SHOTS = {"prepare", "sample-data", "migrate", "airflow-init"}
 THIRD_PARTIES = {"mysql", "s3", "tf-serving"}
@@ -386,8 +386,8 @@ def test_the_sample_data_are_those_of_the_demo() -> None:
     sample_data = load_script(CHECKOUT / "docker" / "sample_data.py")
     assert (sample_data.BUCKET_IMAGES, sample_data.BUCKET_SEED) == (sample_bucket.COUNT, sample_bucket.SEED)
     assert sample_data.PREFIXES == sample_bucket.PREFIXES
-    demo = (CHECKOUT / "local" / "sniffer_local" / "demo.py").read_text()
-    assert f"LABELLED_IMAGES = {sample_data.LABELLED_IMAGES}\n" in demo
+    labelled = sample_data.LABELLED_IMAGES, sample_data.LABELLED_SEED
+    assert labelled == (sample_labels.COUNT, sample_labels.SEED)
 
 
 def test_the_stand_ins_stand_for_third_parties_only(services: Services) -> None:

@@ -14,8 +14,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sniffer_local.airflow import ENDED_STATES, AirflowClient
+from sniffer_local.layout import Layout
+from sniffer_local.registry import Registry
+from sniffer_local.stack import prepare_stack
+
 FIRST_LIMIT_S = 300
 SECOND_LIMIT_S = 90
+RETRAINING_LIMIT_S = 600
+"""It goes on while the demo ends."""
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +62,34 @@ def counts(output: str) -> dict[str, int]:
     return {"listed": int(found[1])} | {name: int(n) for n, name in re.findall(r"(\d+) (\w+)", found[2])}
 
 
+def check_loop(output: str, root: Path) -> None:
+    """A part of the queue was decided and became labels, which a retraining has begun with; the rest waits."""
+    said = re.search(r"has decided (\d+) images: (\d+) drug, (\d+) not drug; (\d+) wrongly", output)
+    assert said, output
+    decided, drug, other, wrong = map(int, said.groups())
+    assert decided == drug + other >= 20 and drug and other and wrong < decided / 4
+    assert f"the decisions are labels: {drug} drugs, {other} other, in s3://sniffer-labels/" in output
+    assert f"{decided} of {720 + decided} labelled images are new" in output
+    assert "Airflow retrains by them: http://127.0.0.1:" in output
+    waiting = re.search(r"(\d+) images wait there", output)
+    assert waiting and int(waiting[1]) >= decided
+    layout = Layout(root)
+    client = AirflowClient(prepare_stack(layout, Registry(layout.state)).airflow)
+    deadline = time.monotonic() + RETRAINING_LIMIT_S
+    by_labels = next(run for run in client.run_ids("retrain_model") if run.startswith("asset_triggered"))
+    while (state := client.run_state("retrain_model", by_labels)) not in ENDED_STATES:
+        assert time.monotonic() < deadline, client.task_states("retrain_model", by_labels)
+        time.sleep(2)
+    assert state == "success", client.task_states("retrain_model", by_labels)
+    sizes = client.task_result("retrain_model", by_labels, "snapshot")["sizes"]
+    assert sum(sum(split.values()) for split in sizes.values()) > 720
+    assert client.task_result("retrain_model", by_labels, "gate")["stable_version"] == 1
+
+
 def secrets(root: Path) -> list[str]:
     login = json.loads((root / "airflow/passwords.json").read_text())["admin"]
-    return [(root / "mariadb/password").read_text(), login]
+    reviewing = json.loads((root / "review/passwords.json").read_text()).values()
+    return [(root / "mariadb/password").read_text(), login, *reviewing]
 
 
 @pytest.mark.slow
@@ -75,6 +107,8 @@ def test_the_demo_runs_twice_on_loopback_alone_and_down_ends_it_all(root: Path) 
     assert min(fresh["predicted"], fresh["reused"], fresh["unreadable"]) > 0
     assert len(re.findall(r"0\.\d{4}.* s3://", first.stdout)) == 10
 
+    check_loop(first.stdout, root)
+
     running = family(root)
     listening, arguments = exposure(running)
     assert len(listening) >= 4
@@ -88,6 +122,7 @@ def test_the_demo_runs_twice_on_loopback_alone_and_down_ends_it_all(root: Path) 
     assert second.returncode == 0, second.stdout + second.stderr
     assert counts(second.stdout)["unchanged"] == counts(second.stdout)["listed"] == fresh["listed"]
     second_s = time.monotonic() - started
+    assert "labelled images are new" not in second.stdout and "images wait there" in second.stdout
 
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as bystander:
         down = run("down", root)

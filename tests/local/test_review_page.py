@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.review.passwords import is_password
-from sniffer_local.review import ACCOUNTS, make_accounts, prepare_site
+from sniffer_local.review import ACCOUNTS, SIMULATED, make_accounts, prepare_site
 
 
 def test_each_role_has_an_account_whose_password_is_kept(database: Database, tmp_path: Path) -> None:
@@ -21,4 +22,12 @@ def test_each_role_has_an_account_whose_password_is_kept(database: Database, tmp
     found = {account.name: account for account in database.review_accounts.all()}
     assert {name: account.role for name, account in found.items()} == ACCOUNTS
     assert is_password(site.passwords["lead"], found["lead"].password_hash)
-    assert [entry.subject for entry in database.review_log.latest(10)] == ["auditor", "lead", "reviewer"]
+    assert [entry.subject for entry in database.review_log.latest(10)] == [SIMULATED, "auditor", "lead", "reviewer"]
+
+
+def test_a_stack_of_before_an_account_keeps_its_passwords_and_gets_that_one(tmp_path: Path) -> None:
+    older = {name: password for name, password in prepare_site(tmp_path, 1).passwords.items() if name != SIMULATED}
+    (tmp_path / "passwords.json").write_text(json.dumps(older))
+    site = prepare_site(tmp_path, 1)
+    assert older.items() < site.passwords.items() and site.passwords.keys() == ACCOUNTS.keys()
+    assert site.logins == ", ".join(f"{name} {password}" for name, password in older.items())

@@ -55,11 +55,14 @@ def _files_in_s3(location: str, fetch: FetchSettings) -> Iterator[TableFile]:
     bucket = open_bucket(bucket_name, fetch, MAX_TABLE_BYTES)
     folder = _as_folder(key)
     names = [item.key.removeprefix(folder) for page in bucket.pages(folder) for item in page]
-    if not names or not key.strip("/"):
+    if not names and not folder:
+        raise SettingsError(f"there is no object in {location}: it is no table")
+    if not names:
         yield TableFile(location, _read_key(bucket, key, location), {})
         return
     for name in _part_names(names, location):
-        yield TableFile(name, _read_key(bucket, folder + name, f"{location}/{name}"), _constants(name))
+        where = f"{location.rstrip('/')}/{name}"
+        yield TableFile(name, _read_key(bucket, folder + name, where), _constants(name))
 
 
 def _as_folder(prefix: str) -> str:

@@ -348,3 +348,14 @@ def test_a_value_that_cannot_be_is_named_with_its_line(row: str, problem: str, t
     with pytest.raises(SettingsError) as refused:
         open_source(str(tmp_path / "labels.csv")).labelled()
     assert f"1 of 2 rows of {tmp_path}/labels.csv are wrong: line 3: {problem}" in str(refused.value)
+
+
+def test_a_buckets_root_may_hold_the_parts_of_a_table(bucket: ScratchBucket, tmp_path: Path) -> None:
+    source = f"s3://{bucket.name}/part-*"
+    with pytest.raises(SettingsError, match=rf"there is no object in s3://{bucket.name}: it is no table"):
+        open_source(source).labelled()
+    keys = put_all(bucket)
+    for part in range(2):
+        csv.write_csv(table(bucket, keys[part::2]), tmp_path / "part.csv")
+        bucket.put(f"part-{part}.csv", (tmp_path / "part.csv").read_bytes())
+    assert {image.key for image in open_source(source).labelled().images} == {f"s3://{bucket.name}/{k}" for k in keys}

@@ -51,7 +51,7 @@ def test_strangers_of_every_kind_are_refused(page: Site, database: Database) -> 
         nobody.cookies.update(cookies)
         assert {nobody.get(path).headers.get("location") for path in PAGES} == {"/login"}
         assert {nobody.get(path).status_code for path in PICTURES} == {401}
-        assert {nobody.post(path, data={"csrf": "x"}).status_code for path in FORMS} <= {400, 401}
+        assert {nobody.post(path, data={"csrf": "x"}).status_code for path in FORMS} == {401}
         assert nobody.post("/review/renew", data={"images": 1}).status_code == 401
     # A reviewer as a lead, an auditor as a reviewer.
     assert {ann.get(path).status_code for path in ("/held", "/log", "/decisions", "/image/1", "/review?lead=1")} == {
@@ -68,8 +68,10 @@ def test_strangers_of_every_kind_are_refused(page: Site, database: Database) -> 
     mine = form["images"][0]
     assert ann.get(f"/images/{mine}/covered").status_code == 200
     assert {ben.get(f"/images/{mine}/{kind}").status_code for kind in ("covered", "clear", "original")} == {403}
-    for odd in ("0", "-1", "1e3", "9" * 30, "1%00", "..%2f..%2fetc%2fpasswd", "' OR 1=1"):
-        assert ann.get(f"/images/{odd}/covered").status_code in (400, 404), odd
+    for odd in ("0", "-1", "1e3", "9" * 30, "1%00", "' OR 1=1"):
+        assert ann.get(f"/images/{odd}/covered").status_code == 400, odd
+    assert ann.get("/images/..%2f..%2fetc%2fpasswd/covered").status_code == 404
+    assert ann.get(f"/images/{1 << 62}/covered").status_code == 403
     for odd in ("/static/../serve.py", "/static/%2e%2e/serve.py", "/static/..%2fserve.py", "/openapi.json", "/docs"):
         assert ann.get(odd).status_code == 404, odd
     taken = {**form_of(ben), "images": [mine]}
@@ -77,7 +79,7 @@ def test_strangers_of_every_kind_are_refused(page: Site, database: Database) -> 
     assert refused.status_code == 409 and "Nothing was saved" in refused.text
     # Forms of another session, of another site, and with a method of another kind.
     assert ann.post("/review/decide", data={**form, "csrf": field(lea.get("/review").text, "csrf")}).status_code == 403
-    assert ann.post("/review/decide", data={**form, "csrf": ""}).status_code in (400, 403)
+    assert ann.post("/review/decide", data={**form, "csrf": ""}).status_code == 400
     for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
         assert ann.post("/review/decide", data=form, headers=headers).status_code == 403
     assert ann.get("/review", headers={"Host": "evil.example"}).status_code == 421

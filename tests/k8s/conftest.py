@@ -29,7 +29,7 @@ def with_load_balancer(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [f"{up}/overlays/gpu"],
-        "components": [f"{up}/components/{name}" for name in ("load-balancer", "review", "images")],
+        "components": [f"{up}/components/{name}" for name in ("load-balancer", "review", "review-ingress", "images")],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return folder

@@ -10,7 +10,7 @@ from support.manifests import Manifests
 from sniffer.core.errors import SettingsError
 from sniffer.core.review_settings import review_settings
 from sniffer.review.web.serve import PROGRAM
-from sniffer.review.web.shield import HEALTH
+from sniffer.review.web.shield import HEALTH, MOST_BODY_BYTES
 
 ADDRESS = "https://review.example.com"
 
@@ -57,3 +57,23 @@ def test_its_address_and_its_secrets_are_its_own(container: dict[str, Any]) -> N
     assert len(from_maps) == 1 and from_maps[0].startswith("sniffer-review")
     secrets = [each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each]
     assert secrets == ["sniffer-review", "sniffer-aws-review"]
+
+
+def test_its_ingress_has_tls_for_its_host_and_passes_on_what_the_page_takes(everything: Manifests) -> None:
+    ingress = everything.get("Ingress", "sniffer-review")
+    [rule], [tls] = ingress["spec"]["rules"], ingress["spec"]["tls"]
+    assert tls["hosts"] == [rule["host"]] and tls["secretName"]
+    annotations = {name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()}
+    assert annotations["force-ssl-redirect"] == "true"
+    size = annotations["proxy-body-size"]
+    assert size.endswith("m") and int(size[:-1]) << 20 == MOST_BODY_BYTES
+    [path] = rule["http"]["paths"]
+    service = path["backend"]["service"]
+    ports = everything.get("Service", service["name"])["spec"]["ports"]
+    assert service["port"]["name"] in {each["name"] for each in ports} and path["path"] == "/"
+
+
+def test_coop_s_key_is_a_secret_of_its_own_that_need_not_be_there(container: dict[str, Any]) -> None:
+    [coop] = [each for each in container["env"] if each["name"] == "SNIFFER_REVIEW_COOP_KEY"]
+    reference = coop["valueFrom"]["secretKeyRef"]
+    assert reference == {"name": "sniffer-review-coop", "key": "SNIFFER_REVIEW_COOP_KEY", "optional": True}

@@ -63,6 +63,7 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("erase",): Command("sniffer.retention.erase", "delete all that MySQL holds of a key or a prefix"),
     ("review", "export"): Command("sniffer.review.export_queue", "write what waits for review for another program"),
     ("review", "import"): Command("sniffer.review.import_decisions", "store decisions made in another program"),
+    ("labels", "keep"): Command("sniffer.review.keep_images", "copy decided images into a bucket of your own"),
     ("labels", "publish"): Command("sniffer.review.publish_labels", "write decisions as the labels of a snapshot"),
     ("model", "count-labels"): Command(
         "sniffer_model.data.count_labels", "count labelled images that no snapshot has seen", "trainer"

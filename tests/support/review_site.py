@@ -24,6 +24,7 @@ from sniffer.core.review_settings import ReviewSettings
 from sniffer.core.settings import DatabaseSettings, FetchSettings, ImageSettings
 from sniffer.decoding.caged import CagedDecoder
 from sniffer.decoding.process import open_decoder
+from sniffer.review.keeping import ImageKeeper
 from sniffer.review.web.app import make_app
 from sniffer.review.web.oidc import OidcProvider
 from sniffer.review.web.parts import ReviewParts
@@ -118,7 +119,8 @@ def site(database_url: str, settings: ReviewSettings | None = None) -> Iterator[
     settings = settings or ReviewSettings(URL)
     pool = DatabasePool(DatabaseSettings(database_url, patience_s=5), size=3)
     oidc = None if settings.oidc is None else OidcProvider(settings.oidc, f"{settings.url}/login/oidc/done")
-    parts = ReviewParts(settings, pool, PictureSource(opened, [_decoder()]), oidc)
+    keeper = ImageKeeper(settings.keep_to, opened, FetchSettings(patience_s=5)) if settings.keep_to else None
+    parts = ReviewParts(settings, pool, PictureSource(opened, [_decoder()]), oidc, keeper=keeper)
     yield Site(make_app(parts), parts)
     pool.close()
 

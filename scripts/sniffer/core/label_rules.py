@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sniffer.core.review_records import LABEL_OF, DecisionRow, EnteredBy, counting_decision
+from sniffer.core.review_records import (
+    LABEL_OF,
+    EnteredBy,
+    LiveDecision,
+    LiveDecisionT,
+    ReviewDecision,
+    counting_decision,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +22,16 @@ class DecidedBytes:
     `is_conflict`: some images of them were decided one way and some the other, and a lead has settled none.
     """
 
-    counting: DecisionRow | None
+    counting: LiveDecision | None
     is_conflict: bool = False
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether a lead has spoken: then also for images that reviewers disagree on."""
+        return self.counting is not None and self.counting.entered_by is EnteredBy.APPEAL
 
-def about_newest_bytes(live: Sequence[DecisionRow]) -> list[DecisionRow]:
+
+def about_newest_bytes(live: Sequence[LiveDecisionT]) -> list[LiveDecisionT]:
     """Of an image whose bytes have changed under its identity: what was decided about those that came last."""
     if not live:
         return []
@@ -27,15 +39,26 @@ def about_newest_bytes(live: Sequence[DecisionRow]) -> list[DecisionRow]:
     return [row for row in live if newest is None or row.content_hash in (None, newest)]
 
 
-def decided_bytes(images: Sequence[Sequence[DecisionRow]]) -> DecidedBytes:
-    """The rule, by the live decisions of each image that has these bytes.
+def counting_label(live: Sequence[LiveDecisionT]) -> LiveDecisionT | None:
+    """The decision of one image that counts, if it is a label; `unsure` and disagreement are none."""
+    found = counting_decision(live)
+    return found if found is not None and found.decision in LABEL_OF else None
 
-    The newest of a lead's decisions, about whichever of them; else what all images' decisions say, by the newest.
-    Images that reviewers disagree on, or are not sure of, say nothing.
+
+def decided_bytes(counting: Iterable[LiveDecision]) -> DecidedBytes:
+    """The rule, by what counts of each image that has these bytes: read once, in any order, and not kept.
+
+    The newest of a lead's decisions, about whichever of them; else what all say, by the newest.
     """
-    counting = [row for rows in images if (row := counting_decision(rows)) is not None and row.decision in LABEL_OF]
-    if appeals := [row for row in counting if row.entered_by is EnteredBy.APPEAL]:
-        return DecidedBytes(max(appeals, key=lambda row: row.number))
-    if len({row.decision for row in counting}) > 1:
-        return DecidedBytes(None, is_conflict=True)
-    return DecidedBytes(max(counting, key=lambda row: row.number, default=None))
+    appeal: LiveDecision | None = None
+    newest: LiveDecision | None = None
+    said: set[ReviewDecision] = set()
+    for each in counting:
+        said.add(each.decision)
+        if newest is None or each.number > newest.number:
+            newest = each
+        if each.entered_by is EnteredBy.APPEAL and (appeal is None or each.number > appeal.number):
+            appeal = each
+    if appeal is not None:
+        return DecidedBytes(appeal)
+    return DecidedBytes(None, is_conflict=True) if len(said) > 1 else DecidedBytes(newest)

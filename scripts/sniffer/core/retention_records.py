@@ -32,3 +32,5 @@ class Erasure:
     removed: Removed | None = None
     certificates: int | None = None
     """So many certificates named one of the keys among their samples, and do so no more."""
+    copies: int | None = None
+    """So many copies of decided images were deleted: of bytes that no decision is about any more."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Protocol, TypeVar
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import LABELS
@@ -278,6 +279,29 @@ class Agreement:
         return cls(None if expected == 1 else (observed - expected) / (1 - expected), total)
 
 
+class LiveDecision(Protocol):
+    """As much of a live decision as the rules of which one counts ask for."""
+
+    @property
+    def number(self) -> int:
+        """It counts up."""
+
+    @property
+    def decision(self) -> ReviewDecision:
+        """What was said."""
+
+    @property
+    def entered_by(self) -> EnteredBy:
+        """`appeal`: it is a lead's."""
+
+    @property
+    def content_hash(self) -> bytes | None:
+        """SHA-256 of the bytes that it is about; None: not known."""
+
+
+LiveDecisionT = TypeVar("LiveDecisionT", bound=LiveDecision)
+
+
 def waits_for(live: Sequence[DecisionRow], *, is_chosen: bool) -> EnteredBy | None:
     """For whom an image waits after these live decisions: None is nobody, `flagged` stands for its first reviewer.
 
@@ -293,7 +317,7 @@ def waits_for(live: Sequence[DecisionRow], *, is_chosen: bool) -> EnteredBy | No
     return EnteredBy.SECOND if is_chosen and len(live) == 1 else None
 
 
-def counting_decision(live: Sequence[DecisionRow]) -> DecisionRow | None:
+def counting_decision(live: Sequence[LiveDecisionT]) -> LiveDecisionT | None:
     """The decision that counts among these live ones of one image; None while it is open.
 
     A lead's newest; else what all have said, by the newest row. `unsure` is no label, nor is a disagreement.

@@ -41,6 +41,7 @@ class ReviewSettings:
     oidc: OidcSettings | None = None
     webhook_secret: str = field(default="", repr=False)
     coop_key: str = ""
+    keep_to: str = ""
 
     @property
     def is_https(self) -> bool:
@@ -69,6 +70,7 @@ def review_settings(host: str, port: int, environ: Mapping[str, str] = os.enviro
         _oidc(environ),
         _webhook_secret(environ),
         var.REVIEW_COOP_KEY.read(environ),
+        var.REVIEW_KEEP_TO.read(environ),
     )
 
 

@@ -460,6 +460,14 @@ REVIEW_COOP_KEY = _text(
     "Coop's webhook signature verification key, in PEM, for callbacks to /webhook/coop; without it there is no such "
     "address",
 )
+REVIEW_KEEP_TO = _text(
+    _REVIEW,
+    "SNIFFER_REVIEW_KEEP_TO",
+    "where the review page copies each image at the moment of its decision, s3://bucket/prefix; without it there are "
+    "no copies",
+    example="s3://my-kept-images/decided",
+    shown="none",
+)
 REVIEW_OIDC_ISSUER = _text(
     _REVIEW,
     "SNIFFER_REVIEW_OIDC_ISSUER",

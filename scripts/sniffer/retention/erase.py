@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.retention import target_digest
+from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.s3.locations import bucket_of
 from sniffer.core.errors import SettingsError
+from sniffer.core.kept_images import CopyToRemove
 from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.retention_records import Erasure, Removed
-from sniffer.core.settings import database_settings
+from sniffer.core.settings import FetchSettings, database_settings
 from sniffer.core.text import printable
+from sniffer.core.variables import S3_ENVIRONMENT
 from sniffer.retention.running import refuse_running
 
 log = logging.getLogger(__name__)
@@ -33,7 +38,8 @@ def erase(
     batch_rows: int = 1000,
 ) -> Erasure:
     """Record that it begins, delete every row of these keys, their names in certificates and as ends of shards, and
-    record what went.
+    record what went. Copies of what was decided about them go, too, unless the same bytes were decided under another
+    key.
 
     May be run again, also after an interruption. Raises TransientError while a scan of the bucket runs.
     """
@@ -41,6 +47,7 @@ def erase(
     kind, target = ("prefix", prefix) if key is None else ("key", key)
     begun = Erasure(bucket, kind, target_digest(target), requested_by, reason)
     database.retention.record(begun)
+    of_copies = database.kept_images.mark_for_erasure(bucket, key, prefix)
     removed = Removed()
     for batch in database.retention.erase(bucket, key, prefix, batch_rows=batch_rows):
         removed += batch
@@ -52,9 +59,18 @@ def erase(
             "%d shards beside such an end are to be scanned again: what has a result costs a look-up", ends.opened
         )
     certificates = database.retention.erase_from_certificates(bucket, key, prefix)
-    ended = replace(begun, removed=removed, certificates=certificates)
+    copies = _remove_copies(database, database.kept_images.to_remove(of_copies))
+    ended = replace(begun, removed=removed, certificates=certificates, copies=copies)
     database.retention.record(ended)
     return ended
+
+
+def _remove_copies(database: Database, copies: Sequence[CopyToRemove]) -> int:
+    buckets: dict[str, Bucket] = {}
+    for copy in copies:
+        bucket = buckets.setdefault(copy.bucket, bucket_of(copy.bucket, FetchSettings(), 1))
+        database.kept_images.remove(copy, bucket.remove)
+    return len(copies)
 
 
 def _add_arguments(parser: Parser) -> None:
@@ -109,6 +125,8 @@ def _run(arguments: argparse.Namespace) -> ProgramResult:
             batch_rows=arguments.batch_rows,
         )
     removed = erasure.removed or Removed()
+    if erasure.copies:
+        log.info("%d copies of decided images are deleted", erasure.copies)
     if not removed.images:
         log.warning("%s: MySQL had no row of it; that it was asked for is recorded", what)
     return ProgramResult(
@@ -123,7 +141,8 @@ PROGRAM = Program(
     summary="Delete every row that MySQL holds of a key, or of all keys with a prefix, and these keys from the samples "
     "and messages of the bucket's certificates, and from where its shards end. The table `erasures` keeps who asked, "
     "why, when and how much, and the key's SHA-256 in place of the key. Delete the object from its bucket first, or "
-    "the next scan sees it again. Counts in certificates stay. It may be run again, and refuses while a scan of the "
+    "the next scan sees it again. Counts in certificates stay. Copies of decided images are deleted from the bucket "
+    "of your own that they were kept in, with all their versions. It may be run again, and refuses while a scan of the "
     "bucket runs.",
     run=_run,
     add_arguments=_add_arguments,
@@ -131,7 +150,7 @@ PROGRAM = Program(
         "sniffer erase --bucket uploads --key users/4711/1.jpg --requested-by 'J. Doe' --reason 'ticket 812'",
         "sniffer erase --bucket uploads --prefix users/4711/ --dry-run",
     ),
-    environment=("SNIFFER_DATABASE_URL", "SNIFFER_DATABASE_PATIENCE_S", "SNIFFER_LOG_FORMAT"),
+    environment=("SNIFFER_DATABASE_URL", "SNIFFER_DATABASE_PATIENCE_S", *S3_ENVIRONMENT, "SNIFFER_LOG_FORMAT"),
     hands_on=True,
     has_text=True,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 _QUOTE = "'"
@@ -31,3 +31,14 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str]], *, is_safe: 
     writer.writerow(columns)
     writer.writerows([safe_cell(cell) for cell in row] if is_safe else list(row) for row in rows)
     return file.getvalue()
+
+
+def csv_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The same of rows as they are, one by one, with a line for each; a line may have line feeds within quotes."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    for row in rows:
+        writer.writerow(row)
+        yield file.getvalue()
+        file.seek(0)
+        file.truncate()

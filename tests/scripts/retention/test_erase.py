@@ -65,7 +65,7 @@ def test_a_key_goes_with_all_its_versions_and_no_other(database: Database, datab
     assert keys_left(database_url) == sorted([each for each in KEYS if each != key] * 2)
     assert rows(database_url, "SELECT COUNT(*) FROM predictions") == [(2 * len(KEYS) - 2,)]
     begun = Erasure("bkt", "key", target_digest(key), "J. Doe", "ticket 812")
-    ended = dataclasses.replace(begun, removed=Removed(3, 2), certificates=0)
+    ended = dataclasses.replace(begun, removed=Removed(3, 2), certificates=0, copies=0)
     assert database.retention.erasures("bkt") == [begun, ended]
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sniffer.adapters.mysql.review.decisions import ReviewDecisions
     from sniffer.adapters.mysql.review.drift_results import DriftRepository
     from sniffer.adapters.mysql.review.duplicates import NearDuplicates
+    from sniffer.adapters.mysql.review.kept import KeptImages
     from sniffer.adapters.mysql.review.leases import ReviewLeases
     from sniffer.adapters.mysql.review.looks import ReviewLooks
     from sniffer.adapters.mysql.review.queue import ReviewQueue
@@ -157,6 +158,12 @@ class Database:
         from sniffer.adapters.mysql.review.duplicates import NearDuplicates
 
         return NearDuplicates(self._transactions)
+
+    @cached_property
+    def kept_images(self) -> KeptImages:
+        from sniffer.adapters.mysql.review.kept import KeptImages
+
+        return KeptImages(self._transactions)
 
     @cached_property
     def review_accounts(self) -> ReviewAccounts:

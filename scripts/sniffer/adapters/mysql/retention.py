@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, select, update
 
 from sniffer.adapters.mysql.erased_ends import MOVED, ErasedEnds, Predicate, replace_ends, replaced_range
+from sniffer.adapters.mysql.erased_keys import is_erased
 from sniffer.adapters.mysql.review.tables import review_decisions
 from sniffer.adapters.mysql.scans import is_living
 from sniffer.adapters.mysql.schema import erasures, images, leases, models, predictions, scans, shards
@@ -91,7 +92,7 @@ class RetentionRepository:
         self, bucket: str, key: str | None, prefix: str, *, batch_rows: int, advance: bool
     ) -> Iterator[list[int]]:
         """Pages of numbers of images; without `advance`, each page is of what is left when it is asked for."""
-        query = select(images.c.image_id).where(images.c.bucket == bucket, *_is_erased(key, prefix))
+        query = select(images.c.image_id).where(images.c.bucket == bucket, *is_erased(key, prefix))
         after = 0
         while True:
             page = query.where(images.c.image_id > after).order_by(images.c.image_id).limit(batch_rows)
@@ -162,6 +163,7 @@ class RetentionRepository:
             "images": removed and removed.images,
             "predictions": removed and removed.predictions,
             "certificates": erasure.certificates,
+            "copies": erasure.copies,
             "recorded_at": utc_now(),
         }
         self._transact(lambda connection: connection.execute(insert(erasures).values(row)))
@@ -179,6 +181,7 @@ class RetentionRepository:
                 row.reason,
                 None if row.images is None else Removed(row.predictions, row.images),
                 row.certificates,
+                row.copies,
             )
             for row in rows
         ]
@@ -236,16 +239,6 @@ def _lock(connection: Connection, image_ids: Sequence[int]) -> None:
     # In the order of the identities, as whoever stores them does: so they queue up, and do not deadlock.
     query = select(images.c.image_id).where(images.c.image_id.in_(image_ids)).order_by(images.c.identity)
     connection.execute(query.with_for_update()).all()
-
-
-def _is_erased(key: str | None, prefix: str) -> tuple[ColumnElement[bool], ...]:
-    """Of an image: by the text, which has an index, and by the bytes, which are exact."""
-    if key is not None:
-        return images.c.key_text == key, images.c.object_key == key.encode()
-    if not prefix:
-        return ()
-    pattern = re.sub(r"([\\%_])", r"\\\1", prefix)
-    return (images.c.key_text.like(pattern + "%"),)
 
 
 def _erased_names(key: str | None, prefix: str) -> Predicate:

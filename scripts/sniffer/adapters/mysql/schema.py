@@ -21,7 +21,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0019"
+SCHEMA_VERSION = "0020"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
@@ -349,6 +349,7 @@ erasures = Table(
     Column("images", BigInteger, doc="rows of `images` that went; empty: it had only begun"),
     Column("predictions", BigInteger, doc="rows of `predictions` that went"),
     Column("certificates", BigInteger, doc="certificates that named such a key, and do so no more"),
+    Column("copies", BigInteger, doc="copies of decided images that were deleted from buckets of your own"),
     Column("recorded_at", DATETIME(fsp=6), doc="UTC"),
     info={
         "doc": "What `sniffer erase` has deleted, for whom and why: rows are only added. Each erasure has two, one of "

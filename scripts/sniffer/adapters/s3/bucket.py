@@ -118,6 +118,17 @@ class Bucket:
         """Put a small object where none is; False when one is there. Of several creators at once one gets True."""
         return self._files.create(key, data)
 
+    def keep(self, key: str, data: bytes) -> str:
+        """Put an object, which S3 checks by its SHA-256; returns its version, "" where there are none.
+
+        Where that key has these very bytes already, nothing is put. Needs no `check`.
+        """
+        return self._files.keep(key, data)
+
+    def remove(self, key: str) -> int:
+        """Delete every version of that very key; returns how many there were. Idempotent; needs no `check`."""
+        return self._files.remove(key)
+
     def upload(self, path: Path, key: str) -> None:
         """Put a file of up to 5 GB; what was there is replaced as a whole."""
         self._files.upload(path, key)

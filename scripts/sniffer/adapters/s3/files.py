@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -37,6 +40,80 @@ class BucketFiles:
         except _PreconditionFailed:
             return False
         return True
+
+    def keep(self, key: str, data: bytes) -> str:
+        """Put an object, which S3 takes only whole; returns the version that has it, "" where there are none.
+
+        Where that key has these very bytes already, nothing is put.
+        """
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        there = self._there(key, data)
+        if there is not None:
+            return there
+
+        def put() -> str:
+            answer = self._client.whole_call(self._client.s3.put_object, Key=key, Body=data, ChecksumSHA256=digest)
+            return str(answer.get("VersionId") or "")
+
+        versions: list[str] = []
+        self._write(key, lambda: versions.append(put()))
+        return versions[-1]
+
+    def _there(self, key: str, data: bytes) -> str | None:
+        """The version that has these bytes, by reading it: whoever was killed may have put them."""
+
+        def get() -> str | None:
+            answer = self._client.whole_call(self._client.s3.get_object, Key=key)
+            with closing(answer["Body"]) as body:
+                if answer.get("ContentLength") != len(data):
+                    return None
+                found = io.BytesIO()
+                _copy(body, found)
+            return str(answer.get("VersionId") or "") if found.getvalue() == data else None
+
+        try:
+            return self._client.patiently(get)
+        except ClientError as error:
+            refusal = Refusal.of(error)
+            # Without the right to list, S3 says of what is not there that it is forbidden.
+            if refusal.status in (403, 404):
+                return None
+            raise SettingsError(f"cannot read s3://{self._client.name}/{key} ({refusal})") from error
+
+    def remove(self, key: str) -> int:
+        """Delete every version of that key; returns how many there were. What is not there is deleted already."""
+        where = f"s3://{self._client.name}/{key}"
+        removed = 0
+        try:
+            for version in self._versions(key):
+                self._client.patiently(
+                    lambda version=version: self._client.whole_call(  # type: ignore[misc]
+                        self._client.s3.delete_object, Key=key, VersionId=version
+                    )
+                )
+                removed += 1
+        except ClientError as error:
+            raise SettingsError(
+                f"cannot delete {where} ({Refusal.of(error)}): the credentials need s3:ListBucketVersions, "
+                "s3:DeleteObject and s3:DeleteObjectVersion, and no object lock may hold it"
+            ) from error
+        return removed
+
+    def _versions(self, key: str) -> list[str]:
+        """Of that very key, delete markers too; "null" is the version of a bucket that has none."""
+        found: list[str] = []
+        after: dict[str, str] = {}
+        while True:
+            answer = self._client.patiently(
+                lambda after=after: self._client.whole_call(  # type: ignore[misc]
+                    self._client.s3.list_object_versions, Prefix=key, **after
+                )
+            )
+            listed = [*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())]
+            found += [each["VersionId"] for each in listed if each["Key"] == key]
+            if not answer.get("IsTruncated"):
+                return found
+            after = {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker", "")}
 
     def upload(self, path: Path, key: str) -> None:
         """Put a file of up to 5 GB; what was there is replaced as a whole."""

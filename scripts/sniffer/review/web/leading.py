@@ -141,6 +141,7 @@ def appeal(
         raise SettingsError("choose a reason: without one a drug image cannot be saved")
     parts = parts_of(request)
     changed = parts.changed([image_id])
+    parts.keep([image_id])
     with parts.pool.use() as database:
         seen = database.review_looks.seen_by(session.name, [image_id])
         # An ordinary decision of hers stays one: put in its place, her word would settle nothing.

@@ -1,4 +1,4 @@
-"""What the review page does beside answering: keeps the queue up to date, and hashes what has come into it."""
+"""What the review page does beside answering: keeps the queue up to date, hashes what came in, copies what is out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.core.errors import SnifferError
 from sniffer.core.settings import DatabaseSettings
 from sniffer.core.shown_images import ShownImage
+from sniffer.review.keeping import ImageKeeper, KeepingProgress, keep_missing
 from sniffer.review.web.pictures import NotShown, PictureSource
 
 log = logging.getLogger(__name__)
@@ -18,18 +19,29 @@ REFRESH_S = 60.0
 _BATCH = 20
 _UNSHOWN_FOR_S = 3600.0
 """An image that could not be had is tried again after that."""
+_LOOK_AT_ALL_S = 600.0
+"""What failed is found again by a look at all decisions, so often."""
 
 
 class Preparing(threading.Thread):
     """Near-duplicates come in one batch only once they are hashed, so this begins with those that come first."""
 
-    def __init__(self, settings: DatabaseSettings, pictures: PictureSource, refresh_s: float = REFRESH_S) -> None:
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        pictures: PictureSource,
+        refresh_s: float = REFRESH_S,
+        keeper: ImageKeeper | None = None,
+    ) -> None:
         super().__init__(name="preparing", daemon=True)
         self._settings = settings
         self._pictures = pictures
         self._refresh_s = refresh_s
+        self._keeper = keeper
+        self._progress = KeepingProgress()
         self._stop_asked = threading.Event()
         self._failed: dict[int, float] = {}
+        self._looked_at_all = time.monotonic()
 
     def run(self) -> None:
         """Until stop() is called. What goes wrong is logged, and tried again a minute later."""
@@ -40,12 +52,31 @@ class Preparing(threading.Thread):
                     self._hash(database)
                 except SnifferError as error:
                     log.warning("the queue could not be brought up to date: %s", error)
+                self._keep(database)
                 self._stop_asked.wait(self._refresh_s)
 
     def stop(self) -> None:
         """End it; waits for the image that is being hashed."""
         self._stop_asked.set()
         self.join(10)
+
+    def _keep(self, database: Database) -> None:
+        """Copies of what was decided elsewhere, or could not be had at the moment of its decision."""
+        if self._keeper is None:
+            return
+        try:
+            if self._due():
+                self._progress = KeepingProgress()
+            keep_missing(database, self._keeper, self._progress, stops=self._stop_asked.is_set)
+        except SnifferError as error:
+            log.warning("decided images could not be copied, which is tried again: %s", error)
+
+    def _due(self) -> bool:
+        """Whether it is time to look at all decisions again: those whose copy somebody else has begun and not ended."""
+        now = time.monotonic()
+        is_due = now - self._looked_at_all >= _LOOK_AT_ALL_S
+        self._looked_at_all = now if is_due else self._looked_at_all
+        return is_due
 
     def _hash(self, database: Database) -> None:
         until = time.monotonic() + self._refresh_s

@@ -121,6 +121,7 @@ def decide(
         return RedirectResponse(address("/review", filters_of(request), asked.after, alone="1"), 303)
     said = _decision(decision)
     changed = parts.changed(chosen)
+    parts.keep(chosen)
     batch = secrets.token_hex(16) if len(chosen) > 1 else ""
     with parts.pool.use() as database:
         seen = database.review_looks.seen_by(session.name, chosen)
@@ -227,6 +228,7 @@ def correct(
     said = _decision(decision) if decision != ReviewDecision.WITHDRAWN else ReviewDecision.WITHDRAWN
     parts = parts_of(request)
     changed = parts.changed([image])
+    parts.keep([image])
     with parts.pool.use() as database:
         new = NewDecision(
             image,

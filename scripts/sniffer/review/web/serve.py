@@ -21,6 +21,7 @@ from sniffer.core.review_settings import LOOPBACK, ReviewSettings, review_settin
 from sniffer.core.settings import DatabaseSettings, database_settings, fetch_settings, image_settings
 from sniffer.core.variables import MAX_PORT, S3_ENVIRONMENT
 from sniffer.decoding.process import open_decoder
+from sniffer.review.keeping import ImageKeeper
 from sniffer.review.signatures import coop_key
 from sniffer.review.web.app import make_app
 from sniffer.review.web.oidc import OidcProvider
@@ -83,11 +84,12 @@ def _serve(settings: ReviewSettings, database: DatabaseSettings, listener: socke
         oidc = None
         if settings.oidc is not None:
             oidc = OidcProvider(settings.oidc, f"{settings.url}/login/oidc/done")
-        preparing = Preparing(database, pictures)
+        keeper = ImageKeeper(settings.keep_to, open_it, fetch) if settings.keep_to else None
+        preparing = Preparing(database, pictures, keeper=keeper)
         preparing.start()
         stack.callback(preparing.stop)
         config = uvicorn.Config(
-            make_app(ReviewParts(settings, pool, pictures, oidc)),
+            make_app(ReviewParts(settings, pool, pictures, oidc, keeper=keeper)),
             lifespan="off",
             ws="none",
             log_config=None,
@@ -156,6 +158,7 @@ PROGRAM = Program(
         "SNIFFER_REVIEW_SECOND_SECRET",
         "SNIFFER_REVIEW_WEBHOOK_SECRET",
         "SNIFFER_REVIEW_COOP_KEY",
+        "SNIFFER_REVIEW_KEEP_TO",
         "SNIFFER_REVIEW_OIDC_ISSUER",
         "SNIFFER_REVIEW_OIDC_CLIENT_ID",
         "SNIFFER_REVIEW_OIDC_CLIENT_SECRET",

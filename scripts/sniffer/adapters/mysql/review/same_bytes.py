@@ -16,8 +16,8 @@ from sniffer.adapters.mysql.review.storing_decisions import Facts, end_leases, l
 from sniffer.adapters.mysql.review.tables import review_decisions, review_queue
 from sniffer.adapters.mysql.schema import images, predictions
 from sniffer.adapters.mysql.transactions import Transactions
-from sniffer.core.label_rules import about_newest_bytes, decided_bytes
-from sniffer.core.review_records import DecisionRow, EnteredBy, ReviewDecision, counting_decision, waits_for
+from sniffer.core.label_rules import about_newest_bytes, counting_label, decided_bytes
+from sniffer.core.review_records import DecisionRow, EnteredBy, ReviewDecision, waits_for
 
 _AT_ONCE = 500
 """Rows that one statement asks for."""
@@ -74,17 +74,17 @@ def _settle(connection: Connection, content_hash: bytes) -> None:
     ids = sorted(connection.execute(of_bytes).scalars())
     lock_images(connection, ids[:1])
     group = dict(_group(connection, ids, content_hash))
-    found = decided_bytes(list(group.values()))
-    chosen = _to_be_shown(connection, group.values()) if found.is_conflict else None
+    counting = [row for live in group.values() if (row := counting_label(live)) is not None]
+    found = decided_bytes(counting)
+    chosen = _to_be_shown(connection, counting) if found.is_conflict else None
     if chosen is not None:
         facts = Facts(EnteredBy.APPEAL, chosen.model_version, chosen.score, chosen.threshold, chosen.probability)
         bucket = connection.execute(select(images.c.bucket).where(images.c.image_id == chosen.image_id)).scalar_one()
         put_into_queue(connection, chosen.image_id, bucket, facts)
-    is_settled = found.counting is not None and found.counting.entered_by is EnteredBy.APPEAL
     stay = {
         image_id
         for image_id, live in group.items()
-        if not is_settled and waits_for(live, is_chosen=False) is EnteredBy.APPEAL
+        if not found.is_settled and waits_for(live, is_chosen=False) is EnteredBy.APPEAL
     } | {chosen.image_id if chosen else 0}
     for part in _parts(sorted(group.keys() - stay)):
         ours = (review_queue.c.image_id.in_(part), review_queue.c.is_for_lead.is_(True))
@@ -103,12 +103,12 @@ def _group(
                 yield image_id, live
 
 
-def _to_be_shown(connection: Connection, group: Collection[Sequence[DecisionRow]]) -> DecisionRow | None:
+def _to_be_shown(connection: Connection, decisions: Sequence[DecisionRow]) -> DecisionRow | None:
     """The decision of an image that a lead can look at, rather one that waits for a lead already; None: there is none.
 
     Not one that still waits for its second reviewer: it comes when that one has decided.
     """
-    counting = {row.number: row for rows in group if (row := counting_decision(rows)) is not None}
+    counting = {row.number: row for row in decisions}
     for part in _parts(sorted(counting, reverse=True)):
         query = (
             select(review_decisions.c.number)

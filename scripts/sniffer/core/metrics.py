@@ -27,6 +27,7 @@ TABLES = (
     "hold_decisions",
     "holds",
     "images",
+    "kept_images",
     "leases",
     "models",
     "near_duplicates",

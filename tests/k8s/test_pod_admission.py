@@ -23,7 +23,7 @@ SECRETS = {
     "sniffer-trainer": {"sniffer-database-trainer", "sniffer-aws-trainer"},
     "sniffer-rollout": {"sniffer-database-rollout", "sniffer-aws-rollout"},
     "sniffer-migrate": {"sniffer-database-migrate"},
-    "sniffer-review": {"sniffer-database-review", "sniffer-aws-review", "sniffer-review"},
+    "sniffer-review": {"sniffer-database-review", "sniffer-aws-review", "sniffer-review", "sniffer-review-coop"},
 }
 """What the pods of each account read, and no others."""
 

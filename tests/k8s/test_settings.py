@@ -126,8 +126,9 @@ def test_config_maps_secrets_and_accounts_that_pods_name_are_there_or_known(ever
     for container in everything.containers():
         assert set(config_maps_of(container)) <= config_maps
         named = [each["valueFrom"]["secretKeyRef"] for each in container.get("env", []) if "valueFrom" in each]
-        assert all(each["key"] == "SNIFFER_DATABASE_URL" for each in named)
-        secrets |= {each["name"] for each in named}
+        needed = [each for each in named if not each.get("optional", False)]
+        assert all(each["key"] == "SNIFFER_DATABASE_URL" for each in needed)
+        secrets |= {each["name"] for each in needed}
     assert secrets == {*(f"sniffer-database-{role}" for role in DATABASE_ROLES.values()), "sniffer-curve"}
 
 
@@ -138,7 +139,7 @@ def test_every_pod_gets_the_database_of_its_role_and_no_other(everything: Manife
         spec = pod["spec"]
         for container in [*spec.get("initContainers", []), *spec["containers"]]:
             for each in container.get("env", []):
-                if "secretKeyRef" in each.get("valueFrom", {}):
+                if each["name"] == "SNIFFER_DATABASE_URL":
                     found[spec["serviceAccountName"]].add(each["valueFrom"]["secretKeyRef"]["name"])
     assert found == {account: {f"sniffer-database-{role}"} for account, role in DATABASE_ROLES.items()}
     of_people = {"sniffer_reader", "sniffer_retention", "sniffer_decide"}
@@ -154,6 +155,10 @@ def test_secrets_that_may_be_missing_are_optional_and_each_accounts_own(everythi
                 if "secretRef" in each:
                     assert each["secretRef"]["optional"] is True, name
                     found[each["secretRef"]["name"]] = spec["serviceAccountName"]
+            for each in container.get("env", []):
+                if "secretKeyRef" in each.get("valueFrom", {}) and each["name"] != "SNIFFER_DATABASE_URL":
+                    assert each["valueFrom"]["secretKeyRef"]["optional"] is True, name
+                    found[each["valueFrom"]["secretKeyRef"]["name"]] = spec["serviceAccountName"]
     assert found == {
         "sniffer-aws-fleet": "sniffer-fleet",
         "sniffer-aws-trainer": "sniffer-trainer",
@@ -161,6 +166,7 @@ def test_secrets_that_may_be_missing_are_optional_and_each_accounts_own(everythi
         "sniffer-aws-serving": "tf-serving",
         "sniffer-aws-review": "sniffer-review",
         "sniffer-review": "sniffer-review",
+        "sniffer-review-coop": "sniffer-review",
     }
 
 

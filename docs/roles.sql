@@ -26,7 +26,7 @@ GRANT SELECT ON `sniffer`.review_decisions TO sniffer_scan;
 GRANT SELECT, INSERT ON `sniffer`.review_samples TO sniffer_scan;
 GRANT SELECT, INSERT ON `sniffer`.review_sample_strata TO sniffer_scan;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.review_queue TO sniffer_scan;
-GRANT SELECT, INSERT, UPDATE ON `sniffer`.kept_images TO sniffer_scan;
+GRANT SELECT, INSERT, UPDATE, DELETE ON `sniffer`.kept_images TO sniffer_scan;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.recall_draws TO sniffer_scan;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.recall_figures TO sniffer_scan;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.drift_tests TO sniffer_scan;
@@ -103,7 +103,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON `sniffer`.review_leases TO sniffer_revie
 GRANT SELECT ON `sniffer`.review_samples TO sniffer_review;
 GRANT SELECT ON `sniffer`.review_sample_strata TO sniffer_review;
 GRANT SELECT, INSERT, UPDATE ON `sniffer`.near_duplicates TO sniffer_review;
-GRANT SELECT, INSERT, UPDATE ON `sniffer`.kept_images TO sniffer_review;
+GRANT SELECT, INSERT, UPDATE, DELETE ON `sniffer`.kept_images TO sniffer_review;
 GRANT SELECT ON `sniffer`.recall_figures TO sniffer_review;
 GRANT SELECT ON `sniffer`.drift_tests TO sniffer_review;
 CREATE ROLE IF NOT EXISTS sniffer_reader;

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from support.database_servers import DatabaseServer
+from support.database_users import url_of, users
 from support.review_site import URL, add_accounts, field, fill, jpeg, opened, site
 from support.reviewed import decide, submit
 from support.scratch_bucket import ScratchBucket
@@ -22,7 +24,7 @@ from sniffer.adapters.mysql.review.decisions import ReviewDecisions
 from sniffer.adapters.mysql.review.kept import KeptImages
 from sniffer.core.review_records import NewDecision, ReviewDecision
 from sniffer.core.review_settings import ReviewSettings
-from sniffer.core.settings import FetchSettings
+from sniffer.core.settings import DatabaseSettings, FetchSettings
 from sniffer.retention.erase import erase
 from sniffer.review import keep_images, publish_labels
 from sniffer.review.keeping import ImageKeeper, KeepingProgress, KeptReport, keep_missing
@@ -199,6 +201,27 @@ def test_a_copy_goes_a_day_after_its_decision_was_taken_back(
     change(database_url, "UPDATE kept_images SET begun_at = begun_at - INTERVAL 25 HOUR")
     assert keep_missing(database, keeper, KeepingProgress()).removed == 1
     assert list(copies(kept)) == [key_of(b"two")]
+
+
+@pytest.mark.parametrize("role", ["sniffer_scan", "sniffer_review"])
+def test_the_roles_that_keep_copies_may_remove_them(
+    database: Database,
+    database_server: DatabaseServer,
+    database_url: str,
+    bucket: ScratchBucket,
+    kept: ScratchBucket,
+    role: str,
+) -> None:
+    keeper = keeper_to(kept)
+    with users(database_server, database_url, role), Database(DatabaseSettings(url_of(database_url, role))) as limited:
+        fill(database, bucket, {"a": (b"one", 0.9)})
+        number = decide(database, "a", DRUG)
+        assert keep_missing(limited, keeper, KeepingProgress()).kept == 1
+        image_id = database.review_decisions.latest(9)[0].row.image_id
+        submit(database, [NewDecision(image_id, WITHDRAWN, replaces=number)])
+        change(database_url, "UPDATE kept_images SET begun_at = begun_at - INTERVAL 25 HOUR")
+        assert keep_missing(limited, keeper, KeepingProgress()).removed == 1
+    assert rows(database_url, "SELECT COUNT(*) FROM kept_images") == [(0,)] and copies(kept) == {}
 
 
 def test_what_the_store_refuses_is_told_and_tried_again(database: Database, bucket: ScratchBucket) -> None:

@@ -78,7 +78,7 @@ ROLES = (
             "review_samples": "SELECT, INSERT",
             "review_sample_strata": "SELECT, INSERT",
             "review_queue": _WRITE,  # what was drawn waits there
-            "kept_images": _WRITE,
+            "kept_images": "SELECT, INSERT, UPDATE, DELETE",  # a copy that nobody needs goes
             "recall_draws": _WRITE,
             "recall_figures": _WRITE,
             "drift_tests": _WRITE,
@@ -177,7 +177,7 @@ ROLES = (
             "review_samples": _READ,
             "review_sample_strata": _READ,
             "near_duplicates": _WRITE,
-            "kept_images": _WRITE,
+            "kept_images": "SELECT, INSERT, UPDATE, DELETE",  # a copy that nobody needs goes
             "recall_figures": _READ,
             "drift_tests": _READ,
         },

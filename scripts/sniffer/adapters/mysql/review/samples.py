@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, case, func, insert, select
 
 from sniffer.adapters.mysql.review.decision_rows import decisions_of, live_about
 from sniffer.adapters.mysql.review.present import is_decided
@@ -33,8 +33,11 @@ class ReviewSamples:
     def strata(self, night: date, scan_number: int) -> list[SampleStratum]:
         """From what that night's sample of that scan was drawn; empty: there is none."""
         columns = review_sample_strata.c
-        values = ("stratum", "low", "high", "population", "drawn", "probability")
-        query = select(*(columns[name] for name in values))
+        values = ("stratum", "low", "high", "population", "drawn")
+        # A release before migration 0018 that draws beside this one leaves it out: there it is the drawn share.
+        probability = func.coalesce(columns.probability, columns.drawn / func.nullif(columns.population, 0))
+        chance = case((columns.drawn > 0, probability), else_=columns.probability)
+        query = select(*[*(columns[name] for name in values), chance])
         ours = query.where(columns.night == night, columns.scan_number == scan_number).order_by(columns.stratum)
         return [SampleStratum(*row) for row in self._transact(lambda connection: connection.execute(ours).all())]
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from support.reviewed import decide, flag, submit, waiting
-from support.stored_rows import rows
+from support.stored_rows import change, rows
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.core.review_records import EnteredBy, ImportedDecision, NewDecision, Reason, ReviewDecision
@@ -68,3 +68,12 @@ def test_an_erased_image_leaves_its_sample_and_nothing_else(database: Database, 
     assert [one.image.image_id for one in database.review_samples.reviewed(NIGHT, 1)] == [ids["kept"]]
     # What the frame was stays: how many there were tells of nobody.
     assert [(one.population, one.drawn) for one in database.review_samples.strata(NIGHT, 1)] == [(12, 3)]
+
+
+def test_what_an_older_release_draws_beside_this_one_has_its_drawn_share_as_chance(
+    database: Database, database_url: str
+) -> None:
+    drawn(database, database_url, {"a": 0.9, "b": 0.2})
+    change(database_url, "UPDATE review_sample_strata SET probability = NULL")
+    (stratum,) = database.review_samples.strata(NIGHT, 1)
+    assert stratum == SampleStratum(1, 0.0, 1.0, 8, 2, 0.25) and type(stratum.probability) is float

@@ -115,9 +115,11 @@ def test_without_the_stable_version_another_one_can_be_rolled_out(promoted: Site
 
 
 def swap(site: Site, version: int, kind: str) -> None:
-    """Another model in the place of that version, its facts beside it."""
-    shutil.rmtree(site.base / str(version))
-    publish_kind(site.kinds, kind, site.base, version)
+    """Another model in the place of that version, its facts beside it, before a server can notice that it is gone."""
+    other = site.base.parent / "other"
+    publish_kind(site.kinds, kind, other, version)
+    (site.base / str(version)).rename(other / "before")
+    (other / str(version)).rename(site.base / str(version))
 
 
 def test_a_stable_version_that_was_swapped_is_never_told_again(promoted: Site) -> None:

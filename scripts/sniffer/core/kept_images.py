@@ -8,11 +8,14 @@ from enum import StrEnum
 
 
 class NoCopy(StrEnum):
-    """Why there is no copy of bytes that were decided: the object is deleted, has other bytes, or is too large."""
+    """Why there is no copy of bytes that were decided: the object is deleted, has other bytes, or is too large; or it
+    may not be read as things are, which somebody can change, so that it is tried again.
+    """
 
     GONE = "gone"
     REPLACED = "replaced"
     UNREADABLE = "unreadable"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.s3.errors import NotFetched
 from sniffer.adapters.s3.locations import S3_SCHEME, bucket_of, split_s3
-from sniffer.core.errors import SettingsError, SnifferError, TransientError
+from sniffer.core.errors import SettingsError, TransientError
 from sniffer.core.kept_images import BegunCopy, CopyToRemove, DecidedBytesAt, NoCopy
 from sniffer.core.records import Outcome
 from sniffer.core.settings import FetchSettings
@@ -71,9 +71,18 @@ class ImageKeeper:
     ) -> KeptReport:
         """Make what copies are missing; of bytes that several objects have, the first that still has them is read.
 
-        Within `patience_s`, if given: what is late is made good later, as after a kill. Raises what a bucket of no use
-        raises: SettingsError or TransientError; what was copied until then is kept.
+        Within `patience_s`, if given: what is late is made good later, as after a kill. Raises the first error of a
+        store that is of no use, SettingsError or TransientError; what was copied meanwhile is kept.
         """
+        report, failed = self.try_to_keep(database, wanted, patience_s=patience_s)
+        if failed is not None:
+            raise failed
+        return report
+
+    def try_to_keep(
+        self, database: Database, wanted: Sequence[DecidedBytesAt], *, patience_s: float | None = None
+    ) -> tuple[KeptReport, BaseException | None]:
+        """The same, with the first error beside what was done in spite of it."""
         at: dict[bytes, list[DecidedBytesAt]] = defaultdict(list)
         for each in wanted:
             at[each.content_hash].append(each)
@@ -96,7 +105,7 @@ class ImageKeeper:
         database: Database,
         done: Mapping[BegunCopy, Future[_Made | NoCopy]],
         at: Mapping[bytes, Sequence[DecidedBytesAt]],
-    ) -> KeptReport:
+    ) -> tuple[KeptReport, BaseException | None]:
         kept, lost = 0, Counter[str]()
         failed: BaseException | None = None
         for begun, future in done.items():
@@ -105,30 +114,35 @@ class ImageKeeper:
                 continue
             made = future.result()
             if isinstance(made, NoCopy):
-                database.kept_images.fail(begun, made, max(each.number for each in at[begun.content_hash]))
+                if made is not NoCopy.REFUSED:
+                    database.kept_images.fail(begun, made, max(each.number for each in at[begun.content_hash]))
                 lost[made] += 1
             elif database.kept_images.end(begun, made.version_id, made.size_bytes):
                 kept += 1
             elif not database.kept_images.is_known(begun.content_hash):
                 # It was erased while it was made.
                 self._target.remove(self.key_of(begun.content_hash))
-        if failed is not None:
-            raise failed
-        return KeptReport(kept, lost)
+        return KeptReport(kept, lost), failed
 
     def _copied(self, places: Sequence[DecidedBytesAt]) -> _Made | NoCopy:
-        why = NoCopy.GONE
+        why = []
         for each in places:
             found = self._read(each)
             if isinstance(found, bytes):
                 return _Made(self._target.keep(self.key_of(each.content_hash), found), len(found))
-            why = found
-        return why
+            why.append(found)
+        # One that may be read some day is hope for all.
+        return NoCopy.REFUSED if NoCopy.REFUSED in why else why[-1]
 
     def _read(self, wanted: DecidedBytesAt) -> bytes | NoCopy:
         try:
             data = self._source(wanted.bucket).read(wanted.key).data
+        except SettingsError as error:
+            log.warning("decided images of the bucket %s cannot be copied: %s", one_line(wanted.bucket), error)
+            return NoCopy.REFUSED
         except NotFetched as error:
+            if error.verdict.outcome is Outcome.INACCESSIBLE:
+                return NoCopy.REFUSED
             if error.verdict.outcome is Outcome.GONE:
                 return NoCopy.GONE
             if error.verdict.outcome is Outcome.UNREADABLE:
@@ -156,25 +170,22 @@ def keep_missing(
 ) -> KeptReport:
     """Copy what live decisions after that place are about and has no copy, and remove what nobody needs any more.
 
-    What one object or bucket refuses holds no others up: after all of them, or a few pages in a row that failed, the
-    first error is raised. What failed is found again by whoever begins anew. Cost: those decisions, a page at a time.
+    What one object or bucket refuses, or fails to give, holds no others up. After all of them the first failure is
+    raised, or after a few pages in a row that only failed, as when S3 is away. What was refused or failed is found
+    again by whoever begins anew. Cost: those decisions, a page at a time.
     """
     kept, lost = 0, Counter[str]()
-    failed: SnifferError | None = None
+    failed: BaseException | None = None
     in_a_row = 0
     while not stops() and (page := database.kept_images.missing(progress.after, _PAGE)):
         progress.after = page[-1].number
-        try:
-            report = keeper.keep(database, page)
-        except SnifferError as error:
-            failed = failed or error
-            in_a_row += 1
-            if in_a_row == _MOST_FAILED_PAGES:
-                break
-            continue
-        in_a_row = 0
+        report, error = keeper.try_to_keep(database, page)
         kept += report.kept
         lost.update(report.lost)
+        failed = failed or error
+        in_a_row = in_a_row + 1 if error is not None and not (report.kept or report.lost) else 0
+        if in_a_row == _MOST_FAILED_PAGES:
+            break
     unneeded = database.kept_images.to_remove(unneeded_for=UNNEEDED_FOR)
     removed = _removed(database, unneeded)
     if failed is not None:

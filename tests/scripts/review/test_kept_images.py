@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,16 @@ from support.stored_rows import change, rows
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.review.decisions import ReviewDecisions
 from sniffer.adapters.mysql.review.kept import KeptImages
+from sniffer.adapters.s3.bucket import Bucket
+from sniffer.adapters.s3.errors import NotFetched
+from sniffer.core.errors import TransientError
+from sniffer.core.kept_images import DecidedBytesAt
+from sniffer.core.records import Outcome, Unscored
 from sniffer.core.review_records import NewDecision, ReviewDecision
 from sniffer.core.review_settings import ReviewSettings
 from sniffer.core.settings import DatabaseSettings, FetchSettings
 from sniffer.retention.erase import erase
-from sniffer.review import keep_images, publish_labels
+from sniffer.review import keep_images, keeping, publish_labels
 from sniffer.review.keeping import ImageKeeper, KeepingProgress, KeptReport, keep_missing
 
 DRUG, NOT_DRUG, UNSURE, WITHDRAWN = ReviewDecision
@@ -230,3 +236,46 @@ def test_what_the_store_refuses_is_told_and_tried_again(database: Database, buck
     assert keep_images.main(["--to", "my-bucket/decided"]) == 2
     assert keep_images.main(["--to", "s3://no-such-bucket-of-ours/decided"]) == 2
     assert len(database.kept_images.missing(0, 9)) == 1
+
+
+def test_what_is_refused_holds_nothing_up_and_is_tried_again(
+    database: Database, bucket: ScratchBucket, kept: ScratchBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page has one image. Four that are refused, and two that fail for now, come before one that can be had."""
+    monkeypatch.setattr(keeping, "_PAGE", 1)
+    keys = [*"abcdefg"]
+    fill(database, bucket, {key: (key.encode(), 0.9) for key in keys})
+    for key in keys:
+        decide(database, key, DRUG)
+    is_open = False
+    read = Bucket.read
+
+    def refusing(self: Bucket, key: str, *asked: Any, **how: Any) -> Any:
+        if is_open or key == "g":
+            return read(self, key, *asked, **how)
+        outcome = Outcome.INACCESSIBLE if key in "abcd" else Outcome.FAILED
+        raise NotFetched(Unscored(outcome, "access_denied", "403 Forbidden"))
+
+    monkeypatch.setattr(Bucket, "read", refusing)
+    with pytest.raises(TransientError, match=f"cannot copy s3://{bucket.name}/e"):
+        keep_missing(database, keeper_to(kept), KeepingProgress())
+    assert list(copies(kept)) == [key_of(b"g")]
+    is_open = True
+    assert keep_missing(database, keeper_to(kept), KeepingProgress()) == KeptReport(6, {})
+
+
+def test_a_bucket_that_is_not_there_any_more_holds_no_other_up(
+    database: Database, bucket: ScratchBucket, kept: ScratchBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, bucket, {"a": (b"one", 0.9), "b": (b"two", 0.8)})
+    for key in "ab":
+        decide(database, key, DRUG)
+    missing = KeptImages.missing
+
+    def elsewhere(self: KeptImages, after: int, limit: int) -> list[DecidedBytesAt]:
+        found = missing(self, after, limit)
+        return [replace(each, bucket="no-such-bucket-of-ours") if each.key == "a" else each for each in found]
+
+    monkeypatch.setattr(KeptImages, "missing", elsewhere)
+    assert keep_missing(database, keeper_to(kept), KeepingProgress()) == KeptReport(1, {"refused": 1})
+    assert list(copies(kept)) == [key_of(b"two")]

@@ -152,7 +152,7 @@ kept_images = Table(
     Column("size_bytes", BigInteger, doc="its size"),
     Column("begun_at", DATETIME(fsp=6), doc="UTC, when it was last begun: no copy is made without its row"),
     Column("kept_at", DATETIME(fsp=6), doc="UTC, when it was whole; empty: it is not, yet or for the `problem`"),
-    Column("problem", String(32), doc="why there is none: `gone`, `replaced`, `unreadable`; empty: none is known, or it was refused"),
+    Column("problem", String(32), doc="why there is none: `gone`, `replaced`, `unreadable`; empty: none, or refused"),
     Column("tried_number", BigInteger, doc="the newest decision by which it was tried: a later one tries again"),
     info={
         "doc": "Copies of decided images in a bucket of your own, where that is asked for. `sniffer erase` deletes a "

@@ -114,6 +114,7 @@ def _backlog(found: Overview, now: datetime) -> dict[str, object]:
     inflow = added(flags_by_night(found.scans, now.date(), PACE_DAYS), now.date()).flagged / PACE_DAYS
     pace = sum(count for _, count in decided) / PACE_DAYS
     capacity, problem = _capacity()
+    waiting, is_all = found.queue.waiting, found.queue.is_all
     return {
         "queue": found.queue,
         "oldest_days": None if found.queue.oldest is None else max(0, (now - found.queue.oldest).days),
@@ -124,8 +125,8 @@ def _backlog(found: Overview, now: datetime) -> dict[str, object]:
         "capacity": capacity,
         "capacity_problem": problem,
         "capacity_variable": RETRAINING_VARIABLE,
-        "at_pace": forecast(found.queue.waiting, inflow, pace),
-        "at_capacity": None if capacity is None else forecast(found.queue.waiting, inflow, capacity),
+        "at_pace": forecast(waiting, inflow, pace, is_all=is_all),
+        "at_capacity": None if capacity is None else forecast(waiting, inflow, capacity, is_all=is_all),
     }
 
 

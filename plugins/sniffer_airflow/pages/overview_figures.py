@@ -152,17 +152,20 @@ def coverage_of(scans: Iterable[ScanSummary], codes: Mapping[int, Mapping[str, i
     return [Coverage(scan, codes.get(scan.number, {}).get(_ARCHIVED, 0)) for scan in scans]
 
 
-def forecast(waiting: int, inflow: float, pace: float) -> str:
-    """When a queue is empty into which so many images come a day, and of which so many are decided a day."""
+def forecast(waiting: int, inflow: float, pace: float, *, is_all: bool = True) -> str:
+    """When a queue is empty into which so many images come a day, and of which so many are decided a day.
+
+    `is_all`: no more than these wait.
+    """
     grows = inflow - pace
     if round(grows) > 0:
         return f"grows by about {grows:,.0f} a day"
-    if not waiting:
+    if not waiting and is_all:
         return "empty, and stays so"
     if round(-grows) == 0:
         return "does not get shorter"
     days = math.ceil(waiting / -grows)
-    return f"empty in about {days:,} day{'' if days == 1 else 's'}"
+    return f"empty in {'about' if is_all else 'more than'} {days:,} day{'' if days == 1 else 's'}"
 
 
 def _rank(state: str) -> int:

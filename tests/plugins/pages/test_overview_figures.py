@@ -123,6 +123,11 @@ def test_a_forecast_of_the_backlog(waiting: int, inflow: float, pace: float, say
     assert forecast(waiting, inflow, pace) == says
 
 
+def test_a_forecast_by_a_part_of_the_backlog_says_so() -> None:
+    assert forecast(100_000, 0, 100, is_all=False) == "empty in more than 1,000 days"
+    assert forecast(0, 0, 0, is_all=False) == "does not get shorter"
+
+
 def test_bars_are_as_high_as_their_counts_and_what_is_not_nothing_is_seen() -> None:
     picture = ElementTree.fromstring(draw_bars([0, 1, 500, 1000], 'the "most" & <least>'))
     assert picture.get("aria-label") == 'the "most" & <least>'

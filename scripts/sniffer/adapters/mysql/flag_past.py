@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, exists, func, select, union_all
+from sqlalchemy import Connection, exists, func, select
 
 from sniffer.adapters.mysql.plan_holds import SCORED
 from sniffer.adapters.mysql.schema import scans, shards, tallies
+from sniffer.adapters.mysql.with_parts import with_parts
 from sniffer.core.flag_records import FlagCounts
 from sniffer.core.plan_flags import PlanPast
 
@@ -28,20 +29,13 @@ def plan_past(
 def history(connection: Connection, number: int, count: int) -> tuple[FlagCounts, ...]:
     """What the last scans before that one have scored, each with all its parts, newest first."""
     earlier = _earlier(connection, number, count)
-    part = scans.alias()
-    parts = (
-        select(shards.c.scan_number.label("scan"), part.c.number, part.c.discarded_run)
-        .join_from(shards, part, part.c.scan_id == shards.c.part_scan_id)
-        .where(shards.c.scan_number.in_(earlier))
-    )
-    alone = select(scans.c.number.label("scan"), scans.c.number, scans.c.discarded_run)
-    counted = union_all(alone.where(scans.c.number.in_(earlier)), parts).subquery()
+    counted = with_parts(earlier)
     query = (
-        select(counted.c.scan, func.sum(tallies.c.images), func.sum(tallies.c.flagged))
+        select(counted.c.whole, func.sum(tallies.c.images), func.sum(tallies.c.flagged))
         .join_from(counted, tallies, tallies.c.scan_number == counted.c.number)
         .where(tallies.c.run_number > counted.c.discarded_run, tallies.c.outcome.in_(SCORED))
-        .group_by(counted.c.scan)
-        .order_by(counted.c.scan.desc())
+        .group_by(counted.c.whole)
+        .order_by(counted.c.whole.desc())
     )
     return tuple(FlagCounts(int(row[1]), int(row[2])) for row in connection.execute(query)) if earlier else ()
 

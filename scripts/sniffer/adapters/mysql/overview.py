@@ -14,6 +14,7 @@ from sniffer.adapters.mysql.review.tables import review_decisions, review_queue
 from sniffer.adapters.mysql.scans import is_living
 from sniffer.adapters.mysql.schema import leases, scans, shards, tallies
 from sniffer.adapters.mysql.transactions import Transactions, naive_utc
+from sniffer.adapters.mysql.with_parts import with_parts
 from sniffer.core.overview_records import QueueSummary, ScanSummary
 from sniffer.core.records import Outcome
 from sniffer.core.review_records import EnteredBy
@@ -162,14 +163,7 @@ def _alive(connection: Connection) -> set[int]:
 
 def _stored(numbers: Sequence[int]) -> Select[Any]:
     """By scan and outcome what they, or their shards, have stored and not discarded."""
-    part = scans.alias()
-    parts = (
-        select(shards.c.scan_number.label("whole"), part.c.number, part.c.discarded_run)
-        .join_from(shards, part, part.c.scan_id == shards.c.part_scan_id)
-        .where(shards.c.scan_number.in_(numbers))
-    )
-    alone = select(scans.c.number.label("whole"), scans.c.number, scans.c.discarded_run)
-    counted = union_all(alone.where(scans.c.number.in_(numbers)), parts).subquery()
+    counted = with_parts(numbers)
     return (
         select(counted.c.whole, tallies.c.outcome, func.sum(tallies.c.images), func.sum(tallies.c.flagged))
         .join_from(counted, tallies, tallies.c.scan_number == counted.c.number)

@@ -24,8 +24,8 @@ from sniffer.core.errors import SnifferError, UnreadableImage
 from sniffer.core.metrics import METRICS, OTHER, AnyName, Metric
 from sniffer.core.outcomes import CODES, OUTCOMES
 from sniffer.core.program import Program
+from sniffer.core.setting import Setting
 from sniffer.core.settings import SETTINGS
-from sniffer.core.variables import Setting
 from sniffer_local.layout import CHECKOUT
 
 DOCS = CHECKOUT / "docs"

@@ -14,8 +14,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from sniffer.core import variables as var
 from sniffer.core.errors import SettingsError
 from sniffer.core.redaction import KNOWN, SecretUrl, without_password
+from sniffer.core.setting import Setting
 
-SETTINGS: tuple[var.Setting[Any], ...] = var.SETTINGS
+SETTINGS: tuple[Setting[Any], ...] = var.SETTINGS
 """Every variable that the programs read."""
 
 MIB = var.MIB

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sniffer.core.errors import SettingsError
 from sniffer.core.redaction import without_password
+from sniffer.core.setting import Setting
 from sniffer.core.settings import (
     SETTINGS,
     airflow_settings,
@@ -18,7 +19,6 @@ from sniffer.core.settings import (
     fleet_settings,
     serving_settings,
 )
-from sniffer.core.variables import Setting
 
 NUMBERS = [setting for setting in SETTINGS if setting.parse in (int, float)]
 

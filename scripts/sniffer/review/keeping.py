@@ -195,7 +195,8 @@ def keep_missing(
 
 def _removed(database: Database, copies: Sequence[CopyToRemove]) -> int:
     buckets: dict[str, Bucket] = {}
+    removed = 0
     for copy in copies:
         bucket = buckets.setdefault(copy.bucket, bucket_of(copy.bucket, FetchSettings(), 1))
-        database.kept_images.remove(copy, bucket.remove)
-    return len(copies)
+        removed += database.kept_images.remove(copy, bucket.remove)
+    return removed

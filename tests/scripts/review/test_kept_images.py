@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,24 @@ def test_a_copy_goes_a_day_after_its_decision_was_taken_back(
     change(database_url, "UPDATE kept_images SET begun_at = begun_at - INTERVAL 25 HOUR")
     assert keep_missing(database, keeper, KeepingProgress()).removed == 1
     assert list(copies(kept)) == [key_of(b"two")]
+
+
+def test_a_copy_that_is_wanted_again_is_not_removed_by_who_found_it_unneeded_before(
+    database: Database, database_url: str, bucket: ScratchBucket, kept: ScratchBucket
+) -> None:
+    fill(database, bucket, {"a": (b"one", 0.9)})
+    number = decide(database, "a", DRUG)
+    keeper = keeper_to(kept)
+    assert keep_missing(database, keeper, KeepingProgress()).kept == 1
+    image_id = database.review_decisions.latest(9)[0].row.image_id
+    submit(database, [NewDecision(image_id, WITHDRAWN, replaces=number)])
+    change(database_url, "UPDATE kept_images SET begun_at = begun_at - INTERVAL 25 HOUR")
+    (unneeded,) = database.kept_images.to_remove(unneeded_for=timedelta(days=1))
+    # The page copies before it stores the decision, and finds that the copy is there.
+    assert keeper.keep(database, [DecidedBytesAt(unneeded.content_hash, bucket.name, "a")]).kept == 0
+    assert not database.kept_images.remove(unneeded, kept.delete)
+    assert copies(kept) == {key_of(b"one"): b"one"}
+    assert [one.key for page in database.kept_images.pages() for one in page] == [key_of(b"one")]
 
 
 @pytest.mark.parametrize("role", ["sniffer_scan", "sniffer_review"])

@@ -37,9 +37,12 @@ class KeptImages:
             return []
 
         def begin(connection: Connection) -> list[BegunCopy]:
-            whole = select(_of.content_hash).where(_of.content_hash.in_(keys), _is_whole())
-            new = sorted(set(keys) - set(connection.execute(whole).scalars()))
             now = connection.execute(select(server_now())).scalar_one()
+            is_whole = (_of.content_hash.in_(keys), _is_whole())
+            # Wanted again: whoever has found that nobody needs them comes too late.
+            connection.execute(update(kept_images).where(*is_whole).values(begun_at=now))
+            whole = select(_of.content_hash).where(*is_whole)
+            new = sorted(set(keys) - set(connection.execute(whole).scalars()))
             rows = [(each, bucket, keys[each].encode(), "", 0, now, "", 0) for each in new]
             if rows:
                 updates = dict.fromkeys(("bucket", "object_key", "begun_at", "problem"), "{new}")
@@ -155,12 +158,15 @@ class KeptImages:
         return self._transact(find)
 
     def remove(self, copy: CopyToRemove, delete_object: Callable[[str], object]) -> bool:
-        """Delete a copy by its key, and then its row; False where it was begun anew meanwhile, and is made again.
+        """Delete a copy by its key, and then its row; False where it is wanted again meanwhile, and stays or is remade.
 
-        Whoever is killed between the two leaves the row, by which it is deleted again.
+        Whoever is killed between these leaves the row, by which it is deleted again.
         """
-        delete_object(copy.key)
         ours = (_of.content_hash == copy.content_hash, _of.begun_at == copy.begun_at)
+        claim = update(kept_images).where(*ours).values(problem=ERASING)
+        if not self._transact(lambda connection: connection.execute(claim).rowcount):
+            return False
+        delete_object(copy.key)
 
         def remove(connection: Connection) -> bool:
             if connection.execute(delete(kept_images).where(*ours)).rowcount:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 
 from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.retention import target_digest
-from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.s3.locations import bucket_of
 from sniffer.core.errors import SettingsError
-from sniffer.core.kept_images import CopyToRemove
 from sniffer.core.parser import Parser, positive
 from sniffer.core.program import Program, ProgramResult
 from sniffer.core.retention_records import Erasure, Removed
@@ -59,18 +56,12 @@ def erase(
             "%d shards beside such an end are to be scanned again: what has a result costs a look-up", ends.opened
         )
     certificates = database.retention.erase_from_certificates(bucket, key, prefix)
-    copies = _remove_copies(database, database.kept_images.to_remove(of_copies))
+    copies = database.kept_images.remove_all(
+        database.kept_images.to_remove(of_copies), lambda name: bucket_of(name, FetchSettings(), 1).remove
+    )
     ended = replace(begun, removed=removed, certificates=certificates, copies=copies)
     database.retention.record(ended)
     return ended
-
-
-def _remove_copies(database: Database, copies: Sequence[CopyToRemove]) -> int:
-    buckets: dict[str, Bucket] = {}
-    for copy in copies:
-        bucket = buckets.setdefault(copy.bucket, bucket_of(copy.bucket, FetchSettings(), 1))
-        database.kept_images.remove(copy, bucket.remove)
-    return len(copies)
 
 
 def _add_arguments(parser: Parser) -> None:

@@ -20,7 +20,7 @@ from sniffer.adapters.s3.bucket import Bucket
 from sniffer.adapters.s3.errors import NotFetched
 from sniffer.adapters.s3.locations import S3_SCHEME, bucket_of, split_s3
 from sniffer.core.errors import SettingsError, TransientError
-from sniffer.core.kept_images import BegunCopy, CopyToRemove, DecidedBytesAt, NoCopy
+from sniffer.core.kept_images import BegunCopy, DecidedBytesAt, NoCopy
 from sniffer.core.records import Outcome
 from sniffer.core.settings import FetchSettings
 from sniffer.core.text import one_line
@@ -187,16 +187,7 @@ def keep_missing(
         if in_a_row == _MOST_FAILED_PAGES:
             break
     unneeded = database.kept_images.to_remove(unneeded_for=UNNEEDED_FOR)
-    removed = _removed(database, unneeded)
+    removed = database.kept_images.remove_all(unneeded, lambda name: bucket_of(name, FetchSettings(), 1).remove)
     if failed is not None:
         raise failed
     return KeptReport(kept, lost, removed)
-
-
-def _removed(database: Database, copies: Sequence[CopyToRemove]) -> int:
-    buckets: dict[str, Bucket] = {}
-    removed = 0
-    for copy in copies:
-        bucket = buckets.setdefault(copy.bucket, bucket_of(copy.bucket, FetchSettings(), 1))
-        removed += database.kept_images.remove(copy, bucket.remove)
-    return removed

@@ -6,7 +6,7 @@ begun it last, by `begun_at`, says that it is whole: whoever was overtaken, also
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, text, union, update
@@ -176,6 +176,11 @@ class KeptImages:
             return False
 
         return self._transact(remove)
+
+    def remove_all(self, copies: Sequence[CopyToRemove], deleter: Callable[[str], Callable[[str], object]]) -> int:
+        """Remove these, see remove(); returns how many were. `deleter` gives for a bucket what deletes a key of it."""
+        deleters = {bucket: deleter(bucket) for bucket in {copy.bucket for copy in copies}}
+        return sum(self.remove(copy, deleters[copy.bucket]) for copy in copies)
 
 
 def _is_whole() -> ColumnElement[bool]:

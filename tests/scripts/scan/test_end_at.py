@@ -48,7 +48,7 @@ def test_a_shard_ends_after_two_hours_or_two_million_images_unless_somebody_says
         monkeypatch.delenv(name, raising=False)
     bound = _bound(replace(SHARD, end_at=None), bucket(is_ordered=True))
     assert bound is not None and (bound.limits.seconds, bound.limits.images) == (7200, 2_000_000)
-    early = replace(bound, clock=lambda: bound.began_at + 7199)
-    late = replace(bound, clock=lambda: bound.began_at + 7200)
+    early = replace(bound, began_at=0.0, clock=lambda: 7199.0)
+    late = replace(bound, began_at=0.0, clock=lambda: 7200.0)
     assert early.end("k", 1_999_999) is None and early.end("k", 2_000_000) == late.end("k", 0) == "k"
     assert _bound(replace(SHARD, shard=None, end_at=None), bucket(is_ordered=True)) is None, "a scan in one piece"

@@ -42,12 +42,13 @@ class SlowProxy(CountingProxy):
 
 
 class Doubles:
-    """Looks all the time whether two programs work at the same range of keys."""
+    """Looks all the time whether there are two programs for the same range of keys."""
 
     def __init__(self, find: Callable[[], list[psutil.Process]]) -> None:
-        self.found: Counter[str] = Counter()
-        """How many times which of them had two."""
+        self.found: dict[str, float] = {}
+        """For how many seconds at a time, at the most, which of them had two."""
         self.looks = 0
+        self._since: dict[str, float] = {}
         self._find = find
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -62,9 +63,11 @@ class Doubles:
 
     def _look(self) -> None:
         while not self._ended.wait(_LOOK_S):
-            now = Counter(scan for process in self._find() if (scan := scan_of(process)))
-            self.found.update(scan for scan, count in now.items() if count > 1)
-            self.looks += bool(now)
+            now, seen = time.monotonic(), Counter(scan for process in self._find() if (scan := scan_of(process)))
+            self._since = {scan: self._since.get(scan, now) for scan, count in seen.items() if count > 1}
+            for scan, since in self._since.items():
+                self.found[scan] = max(self.found.get(scan, 0.0), now - since)
+            self.looks += bool(seen)
 
 
 def scan_of(process: psutil.Process) -> str:

@@ -24,7 +24,7 @@ from sniffer.core.model_records import PIXEL_BYTES
 from sniffer_model.training.backbone import FEATURES, build_backbone
 from sniffer_model.training.features import LabelledFeatures
 from sniffer_model.training.head import HeadOptions, train_head
-from sniffer_model.training.network import freeze, load_signatures, save_for_serving, whole_network
+from sniffer_model.training.network import load_signatures, save_for_serving, serving_network
 
 BATCH = 32
 PREDICTS_AT_ONCE = 2
@@ -37,7 +37,7 @@ def make_model(directory: Path) -> None:
     examples = rng.random((64, FEATURES), np.float32)  # pooled activations are never negative
     features = LabelledFeatures((), examples, np.arange(64) % 2 == 1, 0)
     head = train_head(features, features, HeadOptions(max_epochs=1)).network
-    save_for_serving(freeze(whole_network(build_backbone("random"), head, temperature=1.5)), directory)
+    save_for_serving(serving_network(build_backbone("random"), head, temperature=1.5), directory)
 
 
 def run(model: Path, images: Sequence[bytes]) -> dict[str, float]:

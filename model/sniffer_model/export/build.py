@@ -30,7 +30,7 @@ from sniffer_model.workdir import TrainingRecord, Workdir, read_training
 log = logging.getLogger(__name__)
 
 LABELS_FILE = "labels.json"
-EXPORT_FORM = 4
+EXPORT_FORM = 5
 """Raise it when the exported files change for one and the same training, so that a rerun exports again."""
 
 
@@ -129,19 +129,19 @@ def _write_model(blessed: Blessed, pixels: NDArray[np.uint8], staged: Path) -> N
     from sniffer_model.export.prove import release_memory
     from sniffer_model.training.backbone import load_backbone
     from sniffer_model.training.head import load_head
-    from sniffer_model.training.network import freeze, save_for_serving, trained_scores, whole_network
+    from sniffer_model.training.network import save_for_serving, serving_network, trained_scores, whole_network
 
     workdir, training = blessed.workdir, blessed.training
     backbone = load_backbone(workdir.backbone_weights, training.backbone_weights)
     if backbone.digest != training.backbone_digest:
         raise ContractError(f"{workdir.backbone_weights} is not what was trained with: train again")
-    network = whole_network(backbone, load_head(workdir.head_weights), blessed.metrics.temperature)
-    trained = trained_scores(network, pixels)
-    score = freeze(network)
-    # Not beside the constants and what TensorFlow makes of them to write them.
-    del backbone, network
+    head, temperature = load_head(workdir.head_weights), blessed.metrics.temperature
+    trained = trained_scores(whole_network(backbone, head, temperature), pixels)
+    served = serving_network(backbone, head, temperature)
+    # What was trained is not needed beside what TensorFlow makes of the other to write it.
+    del backbone
     release_memory()
-    save_for_serving(score, staged)
+    save_for_serving(served, staged)
     return trained
 
 

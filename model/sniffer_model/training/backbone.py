@@ -11,7 +11,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 from sniffer.core.errors import SettingsError
 from sniffer.core.model_records import IMAGE_SHAPE
 from sniffer.core.text import one_line
+from sniffer_model.training.folding import folded
 from sniffer_model.training.random_weights import randomise
 
 log = logging.getLogger(__name__)
@@ -126,10 +127,21 @@ def _random() -> Any:
 
 def _finished(resnet: Any, weights: str) -> Backbone:
     resnet.trainable = False
+    return digested(_of_pixels(resnet), weights)
+
+
+def _of_pixels(resnet: Any) -> Any:
     pixels = keras.Input(IMAGE_SHAPE, dtype="uint8", name="pixels")
     normalised = keras.applications.resnet50.preprocess_input(keras.ops.cast(pixels, "float32"))
-    network = keras.Model(pixels, resnet(normalised, training=False), name="backbone")
-    return digested(network, weights)
+    return keras.Model(pixels, resnet(normalised, training=False), name="backbone")
+
+
+def folded_backbone(backbone: Backbone) -> Backbone:
+    """The backbone with its batch normalisation in the weights of its convolutions, for serving only.
+
+    A copy that computes the same features, up to rounding, and so goes by the name and the digest of what was trained.
+    """
+    return replace(backbone, network=_of_pixels(folded(backbone.network.get_layer("resnet50"))))
 
 
 def digested(network: Any, weights: str) -> Backbone:

@@ -14,13 +14,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from sniffer.core.errors import ContractError
 from sniffer.core.model_records import IMAGE_SHAPE, IMAGE_SIDE, PIXEL_BYTES, PIXELS_SIGNATURE
 from sniffer_model.release.publish import ENCODED_SIGNATURE, SIGNATURES
 from sniffer_model.statistics.calibration import SCORE_MARGIN
-from sniffer_model.training.backbone import Backbone
+from sniffer_model.training.backbone import Backbone, folded_backbone
 
 ENCODED_INPUT = "image_bytes"
 PIXELS_INPUT = "pixels"
@@ -49,29 +48,32 @@ def trained_scores(network: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float3
     return scores
 
 
-def freeze(network: Any) -> Any:
-    """The network as a function of [n, 224, 224, 3] uint8 whose weights are constants: it needs Keras's no more."""
-    return convert_variables_to_constants_v2(_as_function(network).get_concrete_function())
+def serving_network(backbone: Backbone, head: Any, temperature: float) -> Any:
+    """The same as whole_network(), of fewer layers and with weights of its own: what save_for_serving() is to write."""
+    return whole_network(folded_backbone(backbone), head, temperature)
 
 
-def save_for_serving(score: Any, directory: Path) -> None:
-    """Write the SavedModel of a frozen network with both signatures; everything from bytes to score is in its graph.
+def save_for_serving(network: Any, directory: Path) -> None:
+    """Write the SavedModel of a network with both signatures; everything from bytes to score is in its graph.
 
-    Weights are constants of the graph: then the server folds each batch normalisation into its convolution when it
-    loads the model, which saves a tenth of a prediction's time and changes no score. A fresh process writes the same
-    bytes for the same network.
+    Weights are variables that the signatures share: of constants, a server holds several copies. A fresh process writes
+    the same bytes for the same network.
     """
+    score = _as_function(network)
+    module = tf.Module()
+    # In the network's order: TensorFlow's own list of what a function reads is in another one in each process.
+    module.weights = [weight.value for weight in network.weights]
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=PIXELS_INPUT)])  # type: ignore[untyped-decorator]
     def score_pixels(pixels: Any) -> dict[str, Any]:
-        return {SCORE_OUTPUT: score(_raw_pixels(pixels))[0]}
+        return {SCORE_OUTPUT: score(_raw_pixels(pixels))}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=ENCODED_INPUT)])  # type: ignore[untyped-decorator]
     def score_image_bytes(image_bytes: Any) -> dict[str, Any]:
-        return {SCORE_OUTPUT: score(_decoded_pixels(image_bytes))[0]}
+        return {SCORE_OUTPUT: score(_decoded_pixels(image_bytes))}
 
     signatures = {PIXELS_SIGNATURE: score_pixels, ENCODED_SIGNATURE: score_image_bytes}
-    tf.saved_model.save(tf.Module(), directory, signatures)
+    tf.saved_model.save(module, directory, signatures)
     _name_by_content(directory / "fingerprint.pb")
 
 

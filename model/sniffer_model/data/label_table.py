@@ -1,7 +1,8 @@
 """A table of labels, on this machine or in S3: which S3 object shows what.
 
 Columns: bucket, key, label; and, where there are some, slice, source, date (ISO 8601) and content_sha256: the bytes
-that the label is about. Others are passed over.
+that the label is about. In a row that says how it came to the reviewers (entered_by), as `sniffer labels publish`
+writes it, also probability. Others are passed over.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from sniffer_model.data.table_rows import Table, TableRow, read_table
 
 _REQUIRED = ("bucket", "key", "label")
 _OPTIONAL = ("slice", "source", "date", "content_sha256")
+_CHANCE = ("entered_by", "probability")
+"""A table of somebody else's may have a probability, too, such as a score: it counts beside `entered_by` alone."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 _BUCKET = re.compile(r"[A-Za-z0-9._:-]+")
 """Covers the names of all stores with an S3 API, and what S3 takes in their place."""
@@ -102,7 +105,7 @@ def _labelled(files: Iterator[TableFile], location: str) -> LabelledSet:
 def _located_rows(files: Iterator[TableFile], location: str) -> Iterator[tuple[str, TableRow]]:
     for file in files:
         part = "" if file.name == location else f" of {file.name}"
-        table = read_table(file.data, file.name, (*_REQUIRED, *_OPTIONAL))
+        table = read_table(file.data, file.name, (*_REQUIRED, *_OPTIONAL, *_CHANCE))
         _check_columns(table, file)
         for row in table.rows:
             yield f"{row.where}{part}", TableRow(row.where, {**file.constants, **row.values}, row.problem)
@@ -137,6 +140,8 @@ def _problem(row: TableRow) -> str | None:
         return f"{one_line(repr(values['label']), 60)} is not a class of this model: use {' or '.join(LABELS)}"
     if (digest := _digest(values)) and not _SHA256.fullmatch(digest):
         return f"{one_line(repr(values['content_sha256']), 80)} is no SHA-256: write 64 hexadecimal digits, or none"
+    if _chance(values) is None:
+        return f"{one_line(repr(values['probability']), 60)} is no probability: write a number above 0, and at most 1"
     try:
         parse_utc(_date(values) or "2000-01-01")
     except (ValueError, OverflowError):
@@ -148,11 +153,23 @@ def _image(row: TableRow) -> LabelledImage:
     values = row.values
     optional = {name: values.get(name, "") for name in _OPTIONAL} | {"date": _date(values)}
     optional["content_sha256"] = _digest(values)
-    return LabelledImage(f"{S3_SCHEME}{values['bucket']}/{values['key']}", values["label"].strip(), **optional)
+    key, chance = f"{S3_SCHEME}{values['bucket']}/{values['key']}", _chance(values)
+    return LabelledImage(key, values["label"].strip(), **optional, chance=1.0 if chance is None else chance)
 
 
 def _date(values: Mapping[str, str]) -> str:
     return values.get("date", "").strip()
+
+
+def _chance(values: Mapping[str, str]) -> float | None:
+    """With which the image came to be labelled: 1 where the row does not say; None where it says what is none."""
+    if not (values.get("entered_by", "") and values.get("probability", "")):
+        return 1.0
+    try:
+        chance = float(values["probability"])
+    except ValueError:
+        return None
+    return chance if 0 < chance <= 1 else None
 
 
 def _digest(values: Mapping[str, str]) -> str:

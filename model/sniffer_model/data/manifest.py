@@ -60,7 +60,8 @@ class SplitFractions:
 class LabelledImage:
     """One image of a source, and what its owner says of it. Without a slice, source or date these are empty.
 
-    `content_sha256`: of the bytes that the label is about, hex; empty: of whatever the object holds.
+    `content_sha256`: of the bytes that the label is about, hex; empty: of whatever the object holds. `chance`: with
+    which it came to be labelled, 1 unless it was drawn at random.
     """
 
     key: str
@@ -69,6 +70,7 @@ class LabelledImage:
     source: str = ""
     date: str = ""
     content_sha256: str = ""
+    chance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class ManifestEntry:
     """One labelled image: where it is, what bytes it had, what it shows. `slice` is a finer kind, or empty.
 
     `etag` is S3's, or what S3 would give the file in one part: the MD5 of its bytes. `perceptual_hash` is as in
-    near_duplicates.py. `source` (who gave the image) and `date` (ISO 8601) are as the table says, or empty.
+    near_duplicates.py. `source` (who gave the image) and `date` (ISO 8601) are as the table says, or empty. `chance` is
+    that of having been labelled, 1 unless the image was drawn at random.
     """
 
     key: str
@@ -88,6 +91,7 @@ class ManifestEntry:
     perceptual_hash: str = ""
     source: str = ""
     date: str = ""
+    chance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,8 @@ class Manifest:
         for entry in self.entries:
             row = [entry.key, entry.etag, entry.content_sha256, entry.label, entry.slice, entry.split]
             row += [entry.source, entry.date]
+            if entry.chance != 1:  # so that manifests of earlier releases keep their digests
+                row.append(repr(entry.chance))
             digest.update(json.dumps(row).encode() + b"\n")
         return digest.hexdigest()
 

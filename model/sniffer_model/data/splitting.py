@@ -62,6 +62,7 @@ class InspectedImage:
             perceptual_hash=self.perceptual_hash,
             source=image.source,
             date=image.date,
+            chance=image.chance,
         )
 
 

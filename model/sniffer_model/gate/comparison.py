@@ -54,13 +54,14 @@ def compare(
     stable: Rival,
     plan: ReviewPlan,
     resampling: Resampling,
+    weights: Values | None = None,
 ) -> ModelComparison:
     """Compare on images of these `kinds` (label and slice), none a near-duplicate of another.
 
-    Areas and a night's precision have paired bootstrap intervals; what counts images has exact ones, and the p-value of
-    a loss. Raises ValueError unless both classes are there.
+    Areas and a night's precision have paired bootstrap intervals, and weigh each image by `weights`; what counts images
+    has exact ones, the p-value of a loss, and no weights. Raises ValueError unless both classes are there.
     """
-    drawn = _drawn(truth, candidate, stable, plan, resampling)
+    drawn = _drawn(truth, candidate, stable, plan, resampling, np.ones(len(truth)) if weights is None else weights)
     flags = _PairedFlags(candidate.flagged, stable.flagged)
     own = {kind: np.array([kind == one for one in kinds]) for kind in sorted(set(kinds))}
     return ModelComparison(
@@ -75,6 +76,19 @@ def compare(
             for (label, name), members in own.items()
         ),
     )
+
+
+def class_weights(chances: Sequence[float], truth: Truth) -> Values:
+    """How much each image counts, by the chance with which it came to be labelled: 1 / chance, on average 1 in a class.
+
+    Reviewers label what the stable model flags, and little of the rest: all of its mistakes above the threshold, and
+    few of anybody else's, so that without weights any other model looks better than it is. Within each class, since
+    nobody knows of how many images the labels of one's own are a sample.
+    """
+    weights: Values = 1 / np.asarray(chances, dtype=np.float64)
+    for members in (truth, ~truth):
+        weights[members] /= weights[members].mean()
+    return weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +132,7 @@ _NIGHTLY_PRECISION = "nightly_precision"
 
 
 def _drawn(
-    truth: Truth, candidate: Rival, stable: Rival, plan: ReviewPlan, resampling: Resampling
+    truth: Truth, candidate: Rival, stable: Rival, plan: ReviewPlan, resampling: Resampling, weights: Values
 ) -> dict[str, PairedFigure]:
     rankings = [Ranking(truth, rival.scores) for rival in (candidate, stable)]
     ours, theirs = (
@@ -127,7 +141,7 @@ def _drawn(
     )
 
     def paired(drawn: Drawn) -> dict[str, Values]:
-        one, other = ours(drawn), theirs(drawn)
+        one, other = ours(drawn * weights), theirs(drawn * weights)
         return {name: np.stack([one[name], other[name], one[name] - other[name]], axis=-1) for name in one}
 
     bands = bootstrap(truth, paired, resampling, CONFIDENCE)

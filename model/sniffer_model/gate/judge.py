@@ -24,7 +24,7 @@ from sniffer_model.data.source import open_source
 from sniffer_model.evaluation.evaluated_run import candidate_digest, check_trained, read_metrics, score_splits
 from sniffer_model.evaluation.report_sections import with_verdict
 from sniffer_model.gate.changed_images import changed_images
-from sniffer_model.gate.comparison import Rival, compare
+from sniffer_model.gate.comparison import Rival, class_weights, compare
 from sniffer_model.gate.limits import Limits
 from sniffer_model.gate.night import JudgedNight, judged_night
 from sniffer_model.gate.verdict import GateDecision, Override, decide
@@ -265,10 +265,13 @@ def _compare_with(stable: StableModel, candidate: Candidate, options: GateOption
         Rival(theirs[readable], stable.threshold),
     )
     kinds = [(entry.label, entry.slice) for entry in entries]
+    truth, chances = test.truth[readable], [entry.chance for entry in entries]
+    if min(chances) < 1:
+        log.info("areas and a night's precision weigh images that were drawn at random by 1 / their chance")
     resampling = Resampling(draws.seed, draws.resamples)
     return BesideStable(
         stable.version,
-        compare(test.truth[readable], kinds, *rivals, plan, resampling),
+        compare(truth, kinds, *rivals, plan, resampling, class_weights(chances, truth)),
         changed_images(entries, *rivals, stable.version, source, options.images),
     )
 

@@ -20,6 +20,8 @@ Drawn = NDArray[np.float64]
 """How often each image was drawn, [resamples, n]."""
 
 _CHUNK_VALUES = 1 << 20
+_NO_IMAGE = 1e-300
+"""Less than any image weighs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,8 @@ def roc_area(right: Values, wrong: Values) -> Values:
 
 def pr_area(right: Values, wrong: Values) -> Values:
     """PR-AUC (average precision) from counts(), whatever their leading dimensions."""
-    # A resample may draw none of the first images: no flags there, and no recall gained either.
-    area: Values = np.sum(_steps(right) * right / np.maximum(right + wrong, 1), axis=-1)
+    # A resample may draw none of the first images: no flags there, and no recall gained either. Weights may be small.
+    area: Values = np.sum(_steps(right) * right / np.maximum(right + wrong, _NO_IMAGE), axis=-1)
     return area / right[..., -1]
 
 

@@ -341,10 +341,16 @@ def test_links_that_lead_to_each_other_are_refused_too(tmp_path: Path) -> None:
         ("b,k,drugs,20.11.2026", "'20.11.2026' is no date: write it as 2026-11-20"),
         ("b,k,drugs,9999-12-31T23:59:59-10:00", "'9999-12-31T23:59:59-10:00' is no date"),
         ("b,k,drugs,0001-01-01T00:00:00+10:00", "'0001-01-01T00:00:00+10:00' is no date"),
+        *(
+            (f"b,k,drugs,,sample,{wrong}", f"'{wrong}' is no probability")
+            for wrong in ("0", "1.5", "-1", "nan", "many")
+        ),
     ],
 )
 def test_a_value_that_cannot_be_is_named_with_its_line(row: str, problem: str, tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text(f"bucket,key,label,date\nb,a,other,  2026-11-20 \n{row}\n")
+    row += "," * (5 - row.count(","))
+    header = "bucket,key,label,date,entered_by,probability"
+    (tmp_path / "labels.csv").write_text(f"{header}\nb,a,other,  2026-11-20 ,,\n{row}\n")
     with pytest.raises(SettingsError) as refused:
         open_source(str(tmp_path / "labels.csv")).labelled()
     assert f"1 of 2 rows of {tmp_path}/labels.csv are wrong: line 3: {problem}" in str(refused.value)
@@ -359,3 +365,31 @@ def test_a_buckets_root_may_hold_the_parts_of_a_table(bucket: ScratchBucket, tmp
         csv.write_csv(table(bucket, keys[part::2]), tmp_path / "part.csv")
         bucket.put(f"part-{part}.csv", (tmp_path / "part.csv").read_bytes())
     assert {image.key for image in open_source(source).labelled().images} == {f"s3://{bucket.name}/{k}" for k in keys}
+
+
+def test_a_row_of_the_review_says_with_what_chance_its_image_was_labelled(
+    bucket: ScratchBucket, tmp_path: Path
+) -> None:
+    keys = put_all(bucket)
+    usual = table(bucket, keys)
+    chances = [0.25 if number % 3 == 0 else 1.0 for number in range(len(keys))]
+    reviewed = usual.append_column("probability", pa.array(chances))
+    of_somebody_else, by_review = tmp_path / "scores.csv", tmp_path / "review.csv"
+    csv.write_csv(reviewed, of_somebody_else)
+    csv.write_csv(reviewed.append_column("entered_by", pa.array(["sample"] * len(keys))), by_review)
+    csv.write_csv(usual, tmp_path / "usual.csv")
+    found = {
+        name: {
+            image.key.partition("/")[2]: image.chance for image in open_source(str(tmp_path / name)).labelled().images
+        }
+        for name in ("review.csv", "scores.csv", "usual.csv")
+    }
+    wanted = dict(zip((f"/{bucket.name}/{key}" for key in keys), chances, strict=True))
+    assert found["review.csv"] == wanted
+    assert found["scores.csv"] == found["usual.csv"] == dict.fromkeys(wanted, 1.0), "a model's score is no chance"
+    manifests = {}
+    for name in found:
+        assert run(tmp_path / name, tmp_path / f"work-{name}") == 0
+        manifests[name] = read_manifest(tmp_path / f"work-{name}" / "manifest.json")
+    assert {e.key.partition("/")[2]: e.chance for e in manifests["review.csv"].entries} == wanted
+    assert manifests["usual.csv"].digest() == manifests["scores.csv"].digest() != manifests["review.csv"].digest()

@@ -13,10 +13,10 @@ from support.judged import FIGURES
 from sniffer.core.gate_records import ModelComparison
 from sniffer_model.data.manifest import ManifestEntry, Split
 from sniffer_model.data.near_duplicates import first_of_each_group
-from sniffer_model.gate.comparison import ERROR_RATE, Rival, compare
+from sniffer_model.gate.comparison import ERROR_RATE, Rival, class_weights, compare
 from sniffer_model.gate.limits import Limits
 from sniffer_model.gate.verdict import decide
-from sniffer_model.statistics.metrics import Resampling, Scores, Truth
+from sniffer_model.statistics.metrics import Resampling, Scores, Truth, Values
 from sniffer_model.statistics.review_load import ReviewPlan
 
 ONLY_GAIN = Limits(0, 0, max_recall_loss=1, max_precision_loss=1, max_slice_loss=1, min_class_images=0)
@@ -104,6 +104,55 @@ def test_near_duplicates_do_not_void_the_stated_error_rate() -> None:
     rng = np.random.default_rng(7)
     counted = sum(is_blessed(clustered(rng, seed, keep_all=True), ONLY_GAIN) for seed in range(100))
     assert counted > at_most(ERROR_RATE, 100)
+
+
+def labelled_by_review(rng: np.random.Generator) -> tuple[Truth, Scores, Scores, Values]:
+    """Two equal models on what there are labels of: of some own images, and what the second one's review has brought.
+
+    One image of 20 shows drugs. All that the second model flags is labelled, and of the rest a random sample, more of
+    it near the threshold; last, the chance with which each image came to be labelled.
+    """
+
+    def scored(truth: Truth) -> tuple[Scores, Scores]:
+        signal = rng.normal(np.where(truth, 3.0, 0.0), 1.0)
+        ours, theirs = (signal + rng.normal(0, 0.7, len(truth)) for _ in range(2))
+        return ours, theirs
+
+    own, seen = np.arange(300) < 100, rng.random(6000) < 0.05
+    (own_ours, own_theirs), (ours, theirs) = scored(own), scored(seen)
+    chance = np.where(theirs >= FLAGGED_FROM, 1.0, np.where(theirs >= FLAGGED_FROM - 1, 0.4, 0.04))
+    kept = (rng.random(len(seen)) < chance) & (rng.random(len(seen)) < 0.3)  # so much of it is the test split
+    return (
+        np.concatenate([own, seen[kept]]),
+        np.concatenate([own_ours, ours[kept]]),
+        np.concatenate([own_theirs, theirs[kept]]),
+        np.concatenate([np.ones(len(own)), chance[kept]]),
+    )
+
+
+FLAGGED_FROM = 2.2
+
+
+def test_labels_that_come_from_the_stable_models_flags_do_not_void_the_stated_error_rate() -> None:
+    rng, trials, weighted, plain = np.random.default_rng(5), 40, 0, 0
+    for seed in range(trials):
+        truth, ours, theirs, chances = labelled_by_review(rng)
+        rivals = Rival(ours, FLAGGED_FROM), Rival(theirs, FLAGGED_FROM)
+        kinds = [("drugs" if drugs else "other", "") for drugs in truth]
+        for weights in (class_weights(list(chances), truth), None):
+            found = compare(truth, kinds, *rivals, ReviewPlan(), Resampling(seed, 200), weights)
+            if weights is None:
+                plain += is_blessed(found, ONLY_GAIN)
+            else:
+                weighted += is_blessed(found, ONLY_GAIN)
+    assert weighted <= at_most(ERROR_RATE, trials)
+    # What it would be if each label counted alike: the reason for the weights.
+    assert plain > at_most(ERROR_RATE, trials)
+
+
+def test_weights_are_on_average_one_in_each_class() -> None:
+    weights = class_weights([1, 1, 0.5, 0.25], np.array([True, True, False, False]))
+    assert weights == pytest.approx([1, 1, 2 / 3, 4 / 3])
 
 
 @pytest.mark.parametrize("trials", [40, pytest.param(600, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])

@@ -213,6 +213,13 @@ def _measure_training(folder: Path) -> list[Figure]:
     return measure_training(folder) + measure_export(folder / "export")
 
 
+def _measure_versions(folder: Path) -> list[Figure]:
+    from sniffer_local.bench_versions import measure_versions
+
+    _say("the model server's memory and start")
+    return measure_versions(folder)
+
+
 def _say(text: str) -> None:
     print(f"bench: {text}", flush=True)
 
@@ -227,7 +234,7 @@ def _add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--only",
-        choices=["scan", "rescan", "training", *FLEET_PARTS],
+        choices=["scan", "rescan", "training", "versions", *FLEET_PARTS],
         help="measure only that; the last four are measured only when they are asked for: consumers and producer take "
         "about two minutes each, shards and listing about four",
     )
@@ -247,6 +254,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 figures += bench.measure_rescan() if arguments.only != "scan" else []
         if arguments.only in (None, "training"):
             figures += _measure_training(Path(folder, "training"))
+        if arguments.only in (None, "versions"):
+            figures += _measure_versions(Path(folder, "versions"))
     for figure in figures:
         print(figure.describe())
     document = {f.name: {"value": round(f.value, 4), "bound": f.bound, "holds": f.holds} for f in figures}

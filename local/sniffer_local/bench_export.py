@@ -25,7 +25,7 @@ ROUNDS = 5
 
 def measure_export(folder: Path) -> list[Figure]:
     """The exported model ÷ Keras's, and ÷ what exports were before; the SavedModel goes below the folder."""
-    backbone, head = build_backbone("random"), _head()
+    backbone, head = build_backbone("random"), random_head()
     network = whole_network(backbone, head, temperature=1.0)
     save_for_serving(serving_network(backbone, head, temperature=1.0), folder / "exported")
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, *IMAGE_SHAPE), np.uint8)
@@ -52,7 +52,8 @@ def with_constants(network: Any) -> Any:
     return convert_variables_to_constants_v2(function.get_concrete_function())
 
 
-def _head() -> Any:
+def random_head() -> Any:
+    """A head that learnt nothing."""
     return keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(len(LABELS), activation="softmax")])
 
 

@@ -36,7 +36,7 @@ def aws_environ(port: int) -> Mapping[str, str]:
 
 def s3_service(port: int, log: Path) -> Service:
     """moto's server on that port of the loopback. Objects are in memory: they live as long as the process."""
-    command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
+    command = (sys.executable, "-m", "sniffer_local.moto_server", "-H", "127.0.0.1", "-p", str(port))
     return Service("s3", command, log, lambda: answers_http(port))
 
 

@@ -19,6 +19,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
+from sniffer_local.moto_server import spare_requests
 from sniffer_local.s3 import s3_client
 from sniffer_local.s3_state import restore, save
 
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    spare_requests()
     serve(flags.port, flags.folder, flags.interval, stop)
     return 0
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,7 @@ def test_a_program_of_the_rollout_loads_nothing_heavy(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@cache
 def _modules(repository: Path) -> dict[str, ast.Module]:
     return {
         ".".join(file.relative_to(repository / source).with_suffix("").parts): ast.parse(file.read_text())

@@ -91,7 +91,7 @@ class Victim:
         cluster.evict(pod.name)
 
 
-@pytest.fixture(scope="module", params=["processes"])
+@pytest.fixture(scope="module", params=["processes", "pods"])
 def airflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
     limit = {"AIRFLOW__CORE__DEFAULT_TASK_EXECUTION_TIMEOUT": str(TIME_S)}
     environ = {**SMALL_BATCHES, "SNIFFER_RUN_IN": request.param, **limit}

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import create_engine
+import pytest
+from sqlalchemy import create_engine, text
 
+from sniffer.adapters.mysql.database import Database
 from sniffer.adapters.mysql.grants import ROLES, grant_statements, user_statements
+from sniffer.adapters.mysql.transactions import Transactions
+from sniffer.core.errors import SettingsError
+from sniffer.core.settings import DatabaseSettings
 from support.database_servers import DatabaseServer
 
 PASSWORD = "a-password-of-its-own"
+DENIED = "a right is missing .* denied to user .*`sniffer migrate --grants`"
 
 
 def url_of(database_url: str, role: str) -> str:
@@ -38,3 +44,20 @@ def users(server: DatabaseServer, database_url: str, *names: str) -> Iterator[No
         server.start()  # whatever the test did to it
         server.site.execute(*(f"DROP USER '{role.name}_user'@'127.0.0.1'" for role in roles))
         server.site.execute(*(f"DROP ROLE {role.name}" for role in roles))
+
+
+@contextmanager
+def connected(database_url: str, role: str) -> Iterator[Database]:
+    """The repositories as a program has them that logs in with that role."""
+    with Database(DatabaseSettings(url_of(database_url, role), patience_s=0)) as database:
+        database.check()
+        yield database
+
+
+def denied(database_url: str, role: str, *statements: str) -> None:
+    """Each of the statements is refused to that role, for want of a right."""
+    transactions = Transactions(DatabaseSettings(url_of(database_url, role), patience_s=0))
+    for statement in statements:
+        with pytest.raises(SettingsError, match=DENIED):
+            transactions.transact(lambda connection, statement=statement: connection.execute(text(statement)))  # type: ignore[misc]
+    transactions.close()

@@ -22,9 +22,9 @@ _NUMBERS += " CROSS JOIN ".join(f"{_DIGITS} d{power}" for power in range(6))
 
 MODEL = f"""
     INSERT INTO models
-        (version, digest, backbone_digest, preprocessing_version, threshold, metrics, status, registered_at)
-    VALUES (1, '{"d" * 64}', '{"b" * 64}', 'p1', 0.999, '{{}}', 'stable', UTC_TIMESTAMP(6)),
-           (2, '{"e" * 64}', '{"b" * 64}', 'p1', 0.999, '{{}}', 'previous', UTC_TIMESTAMP(6))
+        (version, digest, backbone_digest, preprocessing_version, threshold, metrics, judged, production, registered_at)
+    VALUES (1, '{"d" * 64}', '{"b" * 64}', 'p1', 0.999, '{{}}', 'blessed', 'stable', UTC_TIMESTAMP(6)),
+           (2, '{"e" * 64}', '{"b" * 64}', 'p1', 0.999, '{{}}', 'blessed', 'previous', UTC_TIMESTAMP(6))
 """
 IMAGE_ROWS = f"""
     INSERT INTO images (image_id, identity, bucket, object_key, etag, size_bytes, last_modified, content_hash)

@@ -28,7 +28,8 @@ _HELD = _but(schema.hold_decisions, "number", "decided_by", "results")
 _DECIDED = "SELECT, UPDATE (run_number, discarded_run, state, certificate, finished_at)"
 """Of `scans`, for whoever releases and discards."""
 _ESTIMATE = "digest, estimate, estimated_at"
-_JUDGED = _but(schema.models, "version", "candidate_digest", *_DECISION)
+_JUDGED = _but(schema.models, "version", "candidate_digest", "production", "status", *_DECISION)
+"""Of `models`, for whoever judges and exports: `status` nobody writes, it follows from two columns."""
 
 
 _NO_SUCH_ROLE = frozenset({1141, 1959})
@@ -107,7 +108,7 @@ ROLES = (
         "sniffer rollout",
         {
             "alembic_version": _READ,
-            "models": f"SELECT, UPDATE (status, {', '.join(_DECISION)})",
+            "models": f"SELECT, UPDATE (production, {', '.join(_DECISION)})",
             "promotions": "SELECT, INSERT",
             "scans": _READ,
             "shards": _READ,

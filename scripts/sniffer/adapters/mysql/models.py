@@ -26,6 +26,7 @@ _Row = dict[str, Any]
 
 _FIGURE_COLUMNS = ("backbone_digest", "preprocessing_version", "threshold", "metrics")
 """What an export may still settle of a reserved model version."""
+_IN_PRODUCTION = (ModelStatus.STABLE, ModelStatus.PREVIOUS)
 
 
 class ModelRegistry:
@@ -233,7 +234,7 @@ def _record_verdict(connection: Connection, version: int, row: _Row, report: Map
         return False
     fresh = {"verdict": row["verdict"]}
     if known.digest == "":
-        fresh |= {name: row[name] for name in ("status", *_FIGURE_COLUMNS)}
+        fresh |= {name: row[name] for name in ("judged", *_FIGURE_COLUMNS)}
     connection.execute(update(models).where(models.c.version == version).values(fresh))
     connection.execute(insert(reports).values(version=version, **report).on_duplicate_key_update(**report))
     return True
@@ -253,8 +254,15 @@ def _is_same(stored: object, values: object) -> bool:
 
 
 def _model_row(record: ModelRecord, metrics: ModelMetrics | None, verdict: GateVerdict | None) -> _Row:
+    values = json_values(record)
+    status = ModelStatus(values.pop("status"))
+    # Named only where it is in production, since who may not put one there may not name the column.
+    judged = (
+        {"judged": status} if status not in _IN_PRODUCTION else {"judged": ModelStatus.BLESSED, "production": status}
+    )
     return {
-        **json_values(record),
+        **values,
+        **judged,
         "metrics": {} if metrics is None else json_values(metrics),
         "verdict": None if verdict is None else json_values(verdict),
         "registered_at": utc_now(),
@@ -281,14 +289,11 @@ def _promote(connection: Connection, version: int, decision: Decision) -> None:
     if status == ModelStatus.STABLE:
         return
     previous_stable = connection.execute(select(models.c.version).where(models.c.status == ModelStatus.STABLE)).scalar()
-    # Who was previous before is simply blessed again; who was stable is what a rollback goes back to.
-    for old, new in (
-        (ModelStatus.PREVIOUS, ModelStatus.BLESSED),
-        (ModelStatus.STABLE, ModelStatus.PREVIOUS),
-    ):
-        connection.execute(update(models).where(models.c.status == old).values(status=new))
+    # Who was previous before is simply what it was judged to be; who was stable is what a rollback goes back to.
+    for old, new in ((ModelStatus.PREVIOUS, None), (ModelStatus.STABLE, ModelStatus.PREVIOUS)):
+        connection.execute(update(models).where(models.c.production == old).values(production=new))
     decided = json_values(decision)
-    stable = {"status": ModelStatus.STABLE, **decided}
+    stable = {"production": ModelStatus.STABLE, **decided}
     connection.execute(update(models).where(models.c.version == version).values(stable))
     change = {"version": version, "previous_stable": previous_stable, "promoted_at": utc_now(), **decided}
     connection.execute(insert(promotions).values(change))

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 
 from sniffer.core.records import Outcome
 
-SCHEMA_VERSION = "0020"
+SCHEMA_VERSION = "0021"
 """The migration that this code needs; `sniffer migrate` brings a database there."""
 
 metadata = MetaData()
@@ -60,10 +60,18 @@ models = Table(
         "threshold", Double, doc="an image is flagged when its score is at or above this; change it with one UPDATE"
     ),
     Column("metrics", JSON, doc="the figures of the evaluation"),
+    Column("judged", String(16), doc="what the gate said: `candidate` (nothing yet), `blessed` or `rejected`"),
+    Column(
+        "production",
+        String(16),
+        doc="what a rollout made of it: `stable` (at most one) or `previous` (at most one); empty: neither",
+    ),
     Column(
         "status",
         String(16),
-        doc="`candidate`, `blessed`, `rejected`, `stable` (at most one) or `previous` (at most one)",
+        # Two columns below it, so that rights can tell who judges from who puts a version into production.
+        Computed("coalesce(production, judged)", persisted=False),
+        doc="of both, `production` where it is not empty, else `judged`",
     ),
     Column("registered_at", DATETIME(fsp=6), doc="UTC"),
     Column(
@@ -76,8 +84,8 @@ models = Table(
     *_who_decided(),
     info={
         "doc": "One row for each model version: which files it is, how good it is, and whether it is in production. "
-        "A scan reads it to find the stable version; a rollout changes `status`. Who decided is of the last time that "
-        "the version became stable; all times are in `promotions`."
+        "A scan reads it to find the stable version; the gate writes `judged`, a rollout `production`. Who decided is "
+        "of the last time that the version became stable; all times are in `promotions`."
     },
 )
 

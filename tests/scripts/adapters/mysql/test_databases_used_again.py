@@ -13,7 +13,7 @@ from support.migrated_tables import table_definitions
 from sniffer_local.mariadb import MariaDb
 
 MODEL = (
-    "INSERT INTO models (version, digest, backbone_digest, preprocessing_version, threshold, metrics, status, "
+    "INSERT INTO models (version, digest, backbone_digest, preprocessing_version, threshold, metrics, judged, "
     "registered_at) SELECT seq, 'd', 'b', 'p', 0.5, '{}', 'blessed', NOW() FROM seq_1_to_1000"
 )
 

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import create_engine, text
 from support.database_servers import DatabaseServer
-from support.database_users import PASSWORD, url_of, users
+from support.database_users import connected, denied, url_of, users
 from support.ended_scans import certificate_of
 from support.estimates import ESTIMATE
-from support.judged import gate_verdict, model_metrics
 from support.reviewed import decide, flag, submit, waiting
-from support.stored_rows import candidate, failed, predicted, record
+from support.stored_rows import failed, predicted, record
 
 from sniffer.adapters.images import DECODER_VERSION
 from sniffer.adapters.mysql.database import Database
-from sniffer.adapters.mysql.grants import ROLES, grant_statements, user_statements
+from sniffer.adapters.mysql.grants import ROLES, grant_statements
 from sniffer.adapters.mysql.transactions import Transactions
 from sniffer.core.errors import SettingsError
 from sniffer.core.estimate_records import Approving
 from sniffer.core.flag_records import Deciding
 from sniffer.core.key_ranges import ALL_KEYS
-from sniffer.core.model_records import ModelStatus
 from sniffer.core.records import Outcome, ScanRequest
 from sniffer.core.retention_records import Removed
 from sniffer.core.review_records import NewDecision, ReviewDecision, SecondReview
@@ -36,41 +32,6 @@ from sniffer.scan.migrate import main
 from sniffer.scan.stored_shards import take_room
 
 pytestmark = pytest.mark.both_servers
-
-DENIED = "a right is missing .* denied to user .*`sniffer migrate --grants`"
-
-
-@pytest.fixture
-def roles(
-    database: Database, database_url: str, database_server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """The roles, made by the program, and a user for each, as its output says."""
-    monkeypatch.setenv("SNIFFER_DATABASE_URL", database_url)
-    assert main(["--grants", "--apply"]) == 0
-    engine = create_engine(database_url)
-    with engine.connect() as connection:
-        for role in ROLES:
-            for statement in user_statements(connection, role):
-                database_server.site.execute(statement.replace("'...'", f"'{PASSWORD}'").replace("'%'", "'127.0.0.1'"))
-    engine.dispose()
-    yield
-    for role in ROLES:
-        database_server.site.execute(f"DROP USER '{role.name}_user'@'127.0.0.1'", f"DROP ROLE {role.name}")
-
-
-@contextmanager
-def connected(database_url: str, role: str) -> Iterator[Database]:
-    with Database(DatabaseSettings(url_of(database_url, role), patience_s=0)) as database:
-        database.check()
-        yield database
-
-
-def denied(database_url: str, role: str, *statements: str) -> None:
-    transactions = Transactions(DatabaseSettings(url_of(database_url, role), patience_s=0))
-    for statement in statements:
-        with pytest.raises(SettingsError, match=DENIED):
-            transactions.transact(lambda connection, statement=statement: connection.execute(text(statement)))  # type: ignore[misc]
-    transactions.close()
 
 
 @pytest.mark.usefixtures("roles")
@@ -92,7 +53,7 @@ def test_a_scan_writes_results_and_nothing_about_models(database_url: str) -> No
     denied(
         database_url,
         "sniffer_scan",
-        "UPDATE models SET status = 'stable'",
+        "UPDATE models SET production = 'stable'",
         "DELETE FROM predictions",
         "DELETE FROM scans",
         "SELECT * FROM reports",
@@ -101,52 +62,6 @@ def test_a_scan_writes_results_and_nothing_about_models(database_url: str) -> No
         "CREATE TABLE x (n INT)",
         "UPDATE scans SET discarded_run = 9",
         "UPDATE shards SET after_key = ''",
-    )
-
-
-@pytest.mark.usefixtures("roles")
-def test_the_trainer_judges_and_registers_and_sees_no_image(database_url: str) -> None:
-    with connected(database_url, "sniffer_trainer") as database:
-        version = database.models.reserve(candidate("a"), model_metrics())
-        judged = candidate("a", status=ModelStatus.BLESSED)
-        database.models.record_verdict(version, judged, model_metrics(), gate_verdict(), "<p>report</p>")
-        database.models.register(candidate("a", version=version, digest="f" * 64), model_metrics())
-        assert database.models.report(version) == "<p>report</p>"
-    denied(database_url, "sniffer_trainer", "SELECT * FROM images", "SELECT * FROM predictions", "DELETE FROM models")
-    denied(database_url, "sniffer_trainer", "UPDATE verdicts SET version = 9", "DELETE FROM verdicts")
-    denied(
-        database_url,
-        "sniffer_trainer",
-        "UPDATE models SET approved_by = 'me'",
-        "UPDATE models SET requested_by = NULL",
-        "UPDATE models SET version = 9",
-        "INSERT INTO promotions (version) VALUES (1)",
-    )
-
-
-@pytest.mark.usefixtures("roles")
-def test_a_rollout_promotes_and_writes_nothing_else(database: Database, database_url: str) -> None:
-    record(database, [predicted("a")])
-    with connected(database_url, "sniffer_rollout") as own:
-        own.models.promote(1)
-        own.models.promote(2)
-        assert own.models.previous() is not None
-        assert own.scans.running_versions() == {1} and own.shards.half_done() == []
-        own.scans.images_per_day()
-        assert [image.key for image in own.images.recent_images(5)] == ["a"]
-        own.models.of_status(ModelStatus.BLESSED)
-    denied(
-        database_url,
-        "sniffer_rollout",
-        "INSERT INTO models SELECT * FROM models",
-        "UPDATE predictions SET score = 0",
-        "DELETE FROM models",
-        "UPDATE promotions SET approved_by = 'me'",
-        "DELETE FROM promotions",
-        "UPDATE scans SET state = 'complete'",
-        "UPDATE models SET threshold = 1",
-        "UPDATE models SET verdict = NULL",
-        "INSERT INTO verdicts (version) VALUES (1)",
     )
 
 

@@ -94,7 +94,7 @@ def test_the_present_is_the_stable_model_s_and_the_past_everybody_s(database: Da
 
 def test_without_a_stable_model_nothing_is_flagged(database: Database, database_url: str) -> None:
     record(database, [version_of("a", 0.9, 1)])
-    change(database_url, "UPDATE models SET status = 'blessed'")
+    change(database_url, "UPDATE models SET production = NULL")
     assert rows(database_url, FLAGGED) == []
 
 

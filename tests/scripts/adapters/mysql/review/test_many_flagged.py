@@ -28,8 +28,8 @@ pytestmark = pytest.mark.slow
 NAME = "many_flagged"
 MODEL = f"""
     INSERT INTO models
-        (version, digest, backbone_digest, preprocessing_version, threshold, metrics, status, registered_at)
-    VALUES (1, '{"d" * 64}', '{"b" * 64}', 'p1', 0.1, '{{}}', 'stable', UTC_TIMESTAMP(6))
+        (version, digest, backbone_digest, preprocessing_version, threshold, metrics, judged, production, registered_at)
+    VALUES (1, '{"d" * 64}', '{"b" * 64}', 'p1', 0.1, '{{}}', 'blessed', 'stable', UTC_TIMESTAMP(6))
 """
 SCORE = "0.1 + 0.9 * CONV(LEFT(SHA2(image_id, 256), 8), 16, 10) / 4294967296"
 FLAGGED = f"""

@@ -99,7 +99,7 @@ def test_a_page_has_only_the_present_however_stale_the_queue_is(database: Databa
     assert waiting(database) == ["stays"] and database.review_queue.backlog() == 4
     database.review_queue.refresh()
     assert database.review_queue.backlog() == 1
-    change(database_url, "UPDATE models SET status = 'previous'")
+    change(database_url, "UPDATE models SET production = 'previous'")
     assert waiting(database) == []
     database.review_queue.refresh()
     assert database.review_queue.backlog() == 0

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from sniffer.core.review_records import Reason, ReviewDecision
 from sniffer_local.review_browser import BatchOnPage, ReviewBrowser
@@ -34,6 +35,10 @@ class ReviewCounts:
     def decided(self) -> int:
         """Images that were decided."""
         return self.said.total()
+
+    def __add__(self, later: Self) -> Self:
+        """Both sessions as one; what was left is what the later one left."""
+        return type(self)(self.said + later.said, self.wrong + later.wrong, later.left)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -19,11 +21,15 @@ def page(database: Database, database_url: str, bucket: ScratchBucket) -> Iterat
     fill(database, bucket, objects)
     add_accounts(database, ann="reviewer", ben="reviewer", lea="lead", aud="auditor")
     with site(database_url) as found:
-        for item in database.review_queue.without_hash(100):
-            image = database.review_images.get(item.image_id)
-            assert image is not None
-            database.near_duplicates.store({item.image_id: found.parts.pictures.small(image).near_hash})
+        hash_all(found, database)
         yield found
+
+
+def hash_all(page: Site, database: Database) -> None:
+    for item in database.review_queue.without_hash(100):
+        image = database.review_images.get(item.image_id)
+        assert image is not None
+        database.near_duplicates.store({item.image_id: page.parts.pictures.small(image).near_hash})
 
 
 def test_a_session_from_signing_in_to_taking_back(page: Site, database: Database) -> None:
@@ -66,6 +72,37 @@ def test_a_session_from_signing_in_to_taking_back(page: Site, database: Database
         data={"csrf": field(again, "csrf"), "images": batch, "next_after": field(again, "next_after")},
     )
     assert not set(batch) & set(fields(ann.get(skipped.headers["location"]).text, "images"))
+
+
+def test_look_alikes_that_were_skipped_come_again_only_when_the_queue_begins_again(
+    page: Site, database: Database, bucket: ScratchBucket
+) -> None:
+    fill(database, bucket, {"twin-4.jpg": (jpeg(50, variant=4), 0.51)})  # below all others
+    hash_all(page, database)
+    ann = page.client("ann")
+
+    def send(path: str, shown: str, **more: str) -> str:
+        form = {name: field(shown, name) for name in ("csrf", "submit_key")} | {"images": images(shown)}
+        action = next(one for one in re.findall(r'action="([^"]+)"', shown) if one.startswith(path))
+        answer = ann.post(html.unescape(action), data=form | more)
+        while answer.status_code == 303:
+            answer = ann.get(answer.headers["location"])
+        return str(answer.text)
+
+    def images(shown: str) -> list[str]:
+        return [*dict.fromkeys(fields(shown, "images"))]  # the same in each form
+
+    shown = ann.get("/review").text
+    twins = set(images(shown))
+    assert len(twins) == 4
+    shown = send("/review/skip", shown, next_after=field(shown, "next_after"))
+    met = []
+    for _ in range(3):
+        assert not twins & set(images(shown))
+        met += images(shown)
+        shown = send("/review/decide", shown, decision="not_drug")
+    assert len(set(met)) == 3 and database.review_queue.backlog() == 4
+    assert set(images(shown)) == twins, "nothing is kept from her for good"
 
 
 def test_a_lead_settles_also_what_she_decided_herself(page: Site, database: Database) -> None:

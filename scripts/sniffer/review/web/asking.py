@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -37,7 +38,7 @@ def asked_by(request: Request) -> QueueAsked:
         parse_after(given.get("after", "")),
         "alone" in given,
         "lead" in given,
-        frozenset(int(word) for word in given.get("skipped", "").split(",") if word.isascii() and word.isdigit()),
+        tuple(int(word) for word in given.get("skipped", "").split(",") if word.isascii() and word.isdigit()),
     )
 
 
@@ -46,11 +47,15 @@ def filters_of(request: Request) -> dict[str, str]:
     return {name: request.query_params.get(name, "")[:_MOST_CHARS] for name in FIELDS}
 
 
-def address(path: str, filters: dict[str, str], after: QueueKey | None = None, **more: str) -> str:
-    """A page of ours with that filter, after that place of the queue."""
+def address(
+    path: str, filters: dict[str, str], after: QueueKey | None = None, skipped: Sequence[int] = (), **more: str
+) -> str:
+    """A page of ours with that filter, after that place of the queue, without what was skipped."""
     values = {name: value for name, value in filters.items() if value and name in FIELDS} | more
     if after is not None:
         values["after"] = after_text(after)
+    if skipped:
+        values["skipped"] = ",".join(map(str, skipped))
     return f"{path}?{urlencode(values)}" if values else path
 
 

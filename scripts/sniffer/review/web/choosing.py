@@ -13,14 +13,14 @@ _TRIES = 3 * MOST_TOGETHER
 
 @dataclass(frozen=True, slots=True)
 class QueueAsked:
-    """What the reviewer wants to see; `is_alone`: no near-duplicates with it; `skipped`: not these, for now."""
+    """What the reviewer wants to see; `is_alone`: no near-duplicates with it; `skipped`: not these in this round."""
 
     filter: QueueFilter
     order: QueueOrder = QueueOrder.SCORE
     after: QueueKey | None = None
     is_alone: bool = False
     for_lead: bool = False
-    skipped: frozenset[int] = frozenset()
+    skipped: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

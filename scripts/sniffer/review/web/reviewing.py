@@ -21,7 +21,7 @@ from sniffer.core.review_records import (
     ReviewDecision,
 )
 from sniffer.review.web.asking import address, after_text, asked_by, filters_of, parse_after
-from sniffer.review.web.choosing import MOST_TOGETHER, QueueAsked, next_batch
+from sniffer.review.web.choosing import QueueAsked, next_batch
 from sniffer.review.web.parts import parts_of
 from sniffer.review.web.pictures import WhyNot
 from sniffer.review.web.rendering import message, page
@@ -35,6 +35,8 @@ Csrf = Annotated[str, Form()]
 
 _EXPOSURE_WINDOW = timedelta(hours=1)
 _LATEST = 50
+_MOST_SKIPPED = 48
+"""Numbers of images in an address. Who skips more look-alikes may meet some again before the queue begins again."""
 
 NOTICES = {
     "saved": "Saved.",
@@ -87,7 +89,7 @@ def review(request: Request, session: Reviewer, notice: str = "") -> Response:
         notice=NOTICES.get(notice, ""),
         filters=filters_of(request),
         asked=asked,
-        here=lambda path, **more: address(path, filters_of(request), asked.after, **more),
+        here=lambda path, **more: address(path, filters_of(request), asked.after, asked.skipped, **more),
         next_after="" if batch is None or batch.next_after is None else after_text(batch.next_after),
         submit_key=secrets.token_hex(16),
         lease_s=parts.settings.lease_s,
@@ -118,7 +120,7 @@ def decide(
     parts = parts_of(request)
     chosen = [image_id for image_id in dict.fromkeys(images) if image_id not in set(left_out or ())]
     if not chosen:
-        return RedirectResponse(address("/review", filters_of(request), asked.after, alone="1"), 303)
+        return RedirectResponse(address("/review", filters_of(request), asked.after, asked.skipped, alone="1"), 303)
     said = _decision(decision)
     changed = parts.changed(chosen)
     parts.keep(chosen)
@@ -151,7 +153,7 @@ def decide(
             database.review_log.add(session.name, "settled", str(chosen[0]), decision=str(said))
     notice = "old" if WhyNot.REPLACED in changed.values() else "gone" if changed else "saved"
     more = {"notice": notice} | ({"alone": "1"} if left_out else {})
-    return RedirectResponse(address("/review", filters_of(request), asked.after, **more), 303)
+    return RedirectResponse(address("/review", filters_of(request), asked.after, asked.skipped, **more), 303)
 
 
 @router.post("/review/skip")
@@ -162,9 +164,10 @@ def skip(
     check_form(session, csrf)
     with parts_of(request).pool.use() as database:
         database.review_leases.give_back(images, session.name)
-    # Near-duplicates may stand anywhere behind the first of them.
-    skipped = ",".join(map(str, images[:MOST_TOGETHER]))
-    return RedirectResponse(address("/review", filters_of(request), parse_after(next_after), skipped=skipped), 303)
+    # Those that look like the first may stand anywhere behind it: they come again when the queue begins again.
+    after, skipped = parse_after(next_after), dict.fromkeys((*images[1:], *_asked(request, session).skipped))
+    kept = () if after is None else (*skipped,)[:_MOST_SKIPPED]
+    return RedirectResponse(address("/review", filters_of(request), after, kept), 303)
 
 
 @router.post("/review/renew")

@@ -23,7 +23,7 @@ PUBLISH, WATCH, RETRAIN = "publish_labels", "watch_labels", "retrain_model"
 SAMPLE = 40
 """About how many images are drawn at random, most of them unflagged ones."""
 DECIDED = 40
-"""About so many images does she decide, or half. She leaves each third batch to people, and look-alikes, if she can."""
+"""At most so many images does she decide, and each third batch she leaves to people, as she does look-alikes."""
 
 _REASONS: Mapping[str, Reason] = {
     "pills": Reason.PRESCRIPTION_MEDICINE,
@@ -65,18 +65,14 @@ def queue_sample(database: Database, scan_id: str) -> int:
 
 
 def review_a_part(database: Database, bucket: ReviewedBucket, tell: Callable[[str], None]) -> ReviewCounts:
-    """Let the simulated reviewer decide a part of what waits, about half."""
+    """Let the simulated reviewer decide a part of what waits, at most half."""
     waiting = database.review_queue.backlog(EVERYTHING)
     tell(f"{waiting} images wait for reviewers: one decides at the page")
     where = {f"{bucket.name}/{printable(key)}": truth for key, truth in bucket.truth.items()}
     reviewer = SimulatedReviewer(SIMULATED, {at: reason_of(each.label, each.slice) for at, each in where.items()})
     with ReviewBrowser(bucket.site.url) as browser:
         browser.log_in(SIMULATED, bucket.site.passwords[SIMULATED])
-        most = min(DECIDED, waiting // 2)
-        counts = reviewer.review(browser, most=most, leaves=_Leaves(where))
-        if counts.decided < most:
-            # Where many look alike, what she does not leave is too little for a retraining.
-            counts += reviewer.review(browser, most=most - counts.decided)
+        counts = reviewer.review(browser, most=min(DECIDED, waiting // 2), leaves=_Leaves(where))
         browser.log_out()
     tell(
         f"{SIMULATED} has decided {counts.decided} images: {counts.said[ReviewDecision.DRUG]} drug, "

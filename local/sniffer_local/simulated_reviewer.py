@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
 
 from sniffer.core.review_records import Reason, ReviewDecision
 from sniffer_local.review_browser import BatchOnPage, ReviewBrowser
@@ -35,10 +34,6 @@ class ReviewCounts:
     def decided(self) -> int:
         """Images that were decided."""
         return self.said.total()
-
-    def __add__(self, later: Self) -> Self:
-        """Both sessions as one; what was left is what the later one left."""
-        return type(self)(self.said + later.said, self.wrong + later.wrong, later.left)
 
 
 @dataclass(frozen=True)
@@ -76,13 +71,14 @@ class SimulatedReviewer:
         Look-alikes get what she says of the first; those that differ from it in truth are left out as of a wrong
         batch, and come alone. She leaves alone what `leaves` says, and every batch of which she knows not all images.
         """
-        counts, left = ReviewCounts(), set[int]()
+        counts, left, met_again = ReviewCounts(), set[int](), 0
         batch = browser.next_batch(for_lead=for_lead)
         while batch is not None and (most is None or counts.decided < most):
             ids = {image.image_id for image in batch.images}
-            if ids <= left:
-                break
-            if leaves(batch) or any(image.where not in self.truth for image in batch.images):
+            met_again = met_again + 1 if ids <= left else 0
+            if met_again > len(left):
+                break  # a batch may come once for each of its images: that was a whole round
+            if met_again or leaves(batch) or any(image.where not in self.truth for image in batch.images):
                 left |= ids
                 batch = browser.skip(batch)
                 continue

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from sklearn.metrics import average_precision_score
 from support.saved_models import save_mean_of_red
 from support.scratch_bucket import ScratchBucket
 from support.training import FEW_IMAGES, NIGHT, Run
@@ -21,9 +22,15 @@ from sniffer.core.changed_images import PICTURE_PREFIX
 from sniffer.core.files import read_json, write_json
 from sniffer.core.gate_records import GateVerdict
 from sniffer.core.model_records import LABELS, ModelFacts, ModelRecord, ModelStatus
+from sniffer.core.settings import ImageSettings
+from sniffer_model.data.manifest import Split
 from sniffer_model.evaluation import evaluate
+from sniffer_model.evaluation.evaluated_run import score_splits
 from sniffer_model.gate import __main__ as gate
 from sniffer_model.gate.changed_images import SHOWN
+from sniffer_model.gate.comparison import class_weights
+from sniffer_model.gate.judge import GateOptions, judge, read_candidate
+from sniffer_model.gate.limits import Limits
 from sniffer_model.release.publish import FACTS_FILE, SIGNATURES, digest_directory, read_facts
 from sniffer_model.workdir import Workdir
 
@@ -112,6 +119,27 @@ def test_the_first_model_is_judged_by_its_limits_alone_and_keeps_its_version(
     row = database.models.get(5)
     assert row is not None
     assert (row.status, database.models.verdict(5)) == (ModelStatus.REJECTED, strict)
+
+
+def test_images_that_were_drawn_at_random_count_by_their_chance(
+    run: Run, database: Database, weak_base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_stable(database, weak_base, 4)
+    found = read_candidate(run.workdir)
+    entries = tuple(
+        dataclasses.replace(entry, chance=0.05 if number % 3 else 1.0)
+        for number, entry in enumerate(found.manifest.entries)
+    )
+    drawn = dataclasses.replace(found, manifest=dataclasses.replace(found.manifest, entries=entries))
+    options = GateOptions(Limits(), None, run.feature_cache, str(weak_base), ImageSettings())
+    comparison = judge(drawn, options, database).figures.comparison
+    files = run.workdir, drawn.manifest, drawn.training
+    test = score_splits(*files, run.feature_cache, ImageSettings(), (Split.TEST,))[Split.TEST]
+    weights = class_weights([entry.chance for entry in test.entries], test.truth)
+    weighted = average_precision_score(test.truth, test.scores, sample_weight=weights)
+    assert weighted != pytest.approx(average_precision_score(test.truth, test.scores), abs=1e-4)
+    assert comparison is not None and comparison.pr_auc.candidate == pytest.approx(weighted, abs=1e-6)
+    assert "weigh images that were drawn at random by 1 / their chance" in caplog.text
 
 
 def test_one_training_at_two_thresholds_is_two_candidates(run: Run, database: Database) -> None:

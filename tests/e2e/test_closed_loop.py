@@ -116,9 +116,9 @@ def scores_of(database_url: str, version: int, truth: Mapping[str, Shown]) -> Sc
 
 
 def gain_in_average_precision(scored: Scored) -> tuple[float, float, float, float]:
-    """Average precision of the old and of the new model, and the ends of the paired bootstrap's 95 % interval of the
+    """Average precision of the old and of the new model on labels without an error, and what the new one gains.
 
-    difference, on labels without an error.
+    The gain as the ends of its paired bootstrap's 95 % interval.
     """
     new, old = Ranking(scored.truth, scored.new), Ranking(scored.truth, scored.old)
     bands = bootstrap(

@@ -75,7 +75,7 @@ class LiveRun:
 
     def assert_gone(self, processes: Sequence[psutil.Process]) -> None:
         """What worked before a kill is gone within a minute."""
-        eventually(lambda: not _living(processes), f"nothing is left of {_living(processes)}", ORPHANS_END_S)
+        eventually(lambda: not living(processes), f"nothing is left of {living(processes)}", ORPHANS_END_S)
 
     def ends(self, state: str) -> None:
         """The run ends in that state, and leaves no process and no pod."""
@@ -139,32 +139,33 @@ class Place:
         return sum(one["name"] == asset for one in found)
 
     def _connect(self) -> None:
-        database = make_url(self.database_url)
-        found = [
-            AirflowConnection(
-                "aws_default",
-                "aws",
-                login=s3.ACCESS_KEY,
-                password=s3.SECRET_KEY,
-                extra={"region_name": s3.REGION, "endpoint_url": self.s3_url},
-            ),
-            AirflowConnection(
-                "mysql_default",
-                "mysql",
-                host=database.host,
-                port=database.port,
-                login=database.username,
-                password=database.password,
-                schema=database.database,
-                extra={name: str(value) for name, value in database.query.items()},
-            ),
-        ]
-        if self.serving_url:
-            serving = urlsplit(self.serving_url)
-            found.append(AirflowConnection("sniffer_serving", "http", host=serving.hostname, port=serving.port))
+        found = connections(self.database_url, self.s3_url, self.serving_url)
         if self.cluster is not None:
             found.append(kubernetes_connection(self.cluster.url))
         self.airflow.connect(*found)
+
+
+def connections(database_url: str, s3_url: str, serving_url: str = "") -> list[AirflowConnection]:
+    """What Airflow has to know of a test's systems."""
+    database = make_url(database_url)
+    extra = {"region_name": s3.REGION, "endpoint_url": s3_url}
+    found = [
+        AirflowConnection("aws_default", "aws", login=s3.ACCESS_KEY, password=s3.SECRET_KEY, extra=extra),
+        AirflowConnection(
+            "mysql_default",
+            "mysql",
+            host=database.host,
+            port=database.port,
+            login=database.username,
+            password=database.password,
+            schema=database.database,
+            extra={name: str(value) for name, value in database.query.items()},
+        ),
+    ]
+    if serving_url:
+        serving = urlsplit(serving_url)
+        found.append(AirflowConnection("sniffer_serving", "http", host=serving.hostname, port=serving.port))
+    return found
 
 
 def family(process: psutil.Process) -> list[psutil.Process]:
@@ -173,7 +174,8 @@ def family(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True), *above]
 
 
-def _living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+def living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that are there still."""
     found = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):

@@ -6,28 +6,30 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import psutil
-from sqlalchemy import make_url
 
-from sniffer_local import s3
-from sniffer_local.airflow import AirflowConnection
 from support.counting_proxy import CountingProxy
 from support.fleet import Fleet
 from support.http_server import HttpAnswer, HttpRequest
 from support.kube_config import kubernetes_connection
 from support.live_airflow import LiveAirflow
+from support.live_runs import ORPHANS_END_S, RUN_LIMIT_S, connections, living
 from support.pod_cluster import PodCluster, RunningPod
 from support.programs import command_line, eventually
 
 ANSWER_S = 0.5
 """How long the model takes: a shard lasts as long as it takes Airflow to notice that something is dead."""
-ORPHANS_END_S = 60.0
-RUN_LIMIT_S = 900.0
+SMALL_BATCHES = {
+    "SNIFFER_BATCH_SIZE": "4",
+    "SNIFFER_BEAT_S": "0.2",
+    "SNIFFER_CONSUMER_DEADLINE_S": "10",
+    "SNIFFER_PRODUCER_DEADLINE_S": "20",
+}
+"""As few images are worked on at a time as are fit for a bucket of so few."""
 _LOOK_S = 0.3
 _INDEX = "sniffer/map-index"
 
@@ -168,7 +170,7 @@ class LiveScan:
 
     def seen_are_gone(self) -> None:
         """What worked before the kill is gone within a minute."""
-        eventually(lambda: not _living(self.seen), f"nothing is left of {_living(self.seen)}", ORPHANS_END_S)
+        eventually(lambda: not living(self.seen), f"nothing is left of {living(self.seen)}", ORPHANS_END_S)
 
     def ends_well(self, shards: int) -> None:
         """The run succeeds, all of its shards are complete and certified as one, and no process is left."""
@@ -194,31 +196,7 @@ class LiveScan:
         return found
 
     def _connect(self) -> None:
-        database, serving = make_url(self.fleet.database_url), urlsplit(self.proxy.url)
-        extra = {"region_name": s3.REGION, "endpoint_url": self.fleet.bucket.endpoint_url}
-        found = [
-            AirflowConnection("aws_default", "aws", login=s3.ACCESS_KEY, password=s3.SECRET_KEY, extra=extra),
-            AirflowConnection(
-                "mysql_default",
-                "mysql",
-                host=database.host,
-                port=database.port,
-                login=database.username,
-                password=database.password,
-                schema=database.database,
-                extra={name: str(value) for name, value in database.query.items()},
-            ),
-            AirflowConnection("sniffer_serving", "http", host=serving.hostname, port=serving.port),
-        ]
+        found = connections(self.fleet.database_url, self.fleet.bucket.endpoint_url, self.proxy.url)
         if self.cluster is not None:
             found.append(kubernetes_connection(self.cluster.url))
         self.airflow.connect(*found)
-
-
-def _living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    found = []
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found

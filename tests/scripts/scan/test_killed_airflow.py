@@ -12,20 +12,14 @@ from pathlib import Path
 import pytest
 from support.fleet import Fleet
 from support.live_airflow import LiveAirflow
-from support.live_scan import RUN_LIMIT_S, Doubles, LiveScan, SlowProxy
+from support.live_runs import RUN_LIMIT_S
+from support.live_scan import SMALL_BATCHES, Doubles, LiveScan, SlowProxy
 from support.pod_cluster import PodCluster
 from support.programs import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 IMAGES = 1200
-SMALL_BATCHES = {
-    "SNIFFER_BATCH_SIZE": "4",
-    "SNIFFER_BEAT_S": "0.2",
-    "SNIFFER_CONSUMER_DEADLINE_S": "10",
-    "SNIFFER_PRODUCER_DEADLINE_S": "20",
-}
-"""As few images are worked on at a time as are fit for a bucket of so few."""
 REFUSED_S = 20.0
 """Within this, Airflow refuses the heartbeat of a try that it has given up, and that try ends its program."""
 RATES = '{"as_of": "2026-11-01", "gpus": 0}'

@@ -16,7 +16,8 @@ from support.counting_proxy import CountingProxy
 from support.fleet import Fleet, jpeg
 from support.http_server import HttpAnswer, HttpRequest
 from support.live_airflow import LiveAirflow
-from support.live_scan import ORPHANS_END_S, RUN_LIMIT_S, LiveScan, SlowProxy, scan_of
+from support.live_runs import ORPHANS_END_S, RUN_LIMIT_S
+from support.live_scan import SMALL_BATCHES, LiveScan, SlowProxy, scan_of
 from support.pod_cluster import PodCluster
 from support.programs import command_line, eventually
 
@@ -26,13 +27,6 @@ IMAGES = 400
 """Of each run that is killed, and of each shard whose time ends."""
 TIME_S = 120
 """Of each task, as a team may have it. PacedProxy takes longer for so many images, until it is told to be quick."""
-SMALL_BATCHES = {
-    "SNIFFER_BATCH_SIZE": "4",
-    "SNIFFER_BEAT_S": "0.2",
-    "SNIFFER_CONSUMER_DEADLINE_S": "10",
-    "SNIFFER_PRODUCER_DEADLINE_S": "20",
-}
-"""As few images are worked on at a time as are fit for a bucket of so few."""
 
 
 class PacedProxy(CountingProxy):
